@@ -1,0 +1,206 @@
+//! A batch: events claimed from ring buffers, handed to a storage as one.
+
+pub mod token;
+
+use crate::event::EventView;
+use crate::ring::log::Span;
+use std::ffi::c_void;
+
+/// What `open_writer` gave for a writer; a number to everyone but the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterData(pub *mut c_void);
+
+impl WriterData {
+    /// Nothing.
+    pub const NONE: Self = Self(std::ptr::null_mut());
+}
+
+/// A batch as a storage sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BatchView {
+    /// `sizeof(pipeline_batch_t)` of the library.
+    pub struct_size: u32,
+    /// Bytes from one event to the next; use `PIPELINE_BATCH_EVENT(batch, i)`.
+    pub event_stride: u32,
+    /// Which pipeline of the process; never reused.
+    pub pipeline_id: u64,
+    /// 64 random bits drawn when the pipeline started: the first part of every event's identity.
+    pub generation: u64,
+    /// Unique in the generation; the same at each attempt.
+    pub batch_id: u64,
+    /// Names this attempt; for `pipeline_batch_complete`.
+    pub token: u64,
+    /// 1 at the first attempt.
+    pub attempt: u32,
+    /// The writer that makes the attempt.
+    pub writer_id: u32,
+    /// When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds.
+    pub processed_at_ns: u64,
+    /// Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted.
+    pub realtime_offset_ns: i64,
+    /// From `open_writer`; NULL without.
+    pub writer_data: *mut c_void,
+    /// How many events.
+    pub count: usize,
+    /// The events, `event_stride` bytes apart.
+    pub events: *const EventView,
+}
+
+/// What is to be done with a batch next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It goes to `store`.
+    Store,
+    /// What is left of it goes to the dead letter.
+    DeadLetter,
+    /// Every event of it goes to `release`.
+    Release,
+}
+
+/// Where a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A writer fills it, or nobody has it.
+    Idle,
+    /// In the queue of batches that a writer shall take up.
+    Ready,
+    /// Waiting for its next attempt.
+    BackOff,
+    /// In a call of the storage.
+    InCall,
+    /// Behind such a call: the storage will answer.
+    Pending,
+}
+
+/// A batch as the pool keeps it. It outlives the writers that carry it: same id, same events.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the storage is shown; a heap cell of its own, because a storage reads it while the pool's state changes.
+    view: Box<std::cell::UnsafeCell<BatchView>>,
+    /// The events that are still to be stored (or dead-lettered), oldest first.
+    pub events: Vec<EventView>,
+    /// The events that go to the dead letter once the others are settled, and why.
+    pub dead: Vec<(i32, EventView)>,
+    /// The claims that it is made of: index of the ring, and the range.
+    pub spans: Vec<(usize, Span)>,
+    /// Unique in the generation.
+    pub id: u64,
+    /// What is next.
+    pub phase: Phase,
+    /// Where it is.
+    pub place: Place,
+    /// Whether it holds the library's own events, which no count includes.
+    pub meta: bool,
+    /// Whether it is counted as in doubt.
+    pub in_doubt: bool,
+    /// Names the present attempt; 0: none is open.
+    pub token: u64,
+    /// Attempts in this phase.
+    pub attempt: u32,
+    /// When the first of them began.
+    pub first_attempt_ns: u64,
+    /// When the present call or wait began.
+    pub since_ns: u64,
+    /// When the next attempt is due.
+    pub due_ns: u64,
+    /// The stored prefix as the storage named it, of this attempt.
+    pub prefix: usize,
+    /// The events that the storage rejected, of this attempt: a flag for each, or nothing if there are none.
+    pub rejected: Vec<bool>,
+    /// Events shown to `release` so far; written by the writer that shows them.
+    pub released: std::sync::atomic::AtomicU64,
+    /// An answer that came before `store` had returned.
+    pub early: Option<(usize, i32)>,
+    /// Why its events go to the dead letter.
+    pub reason: i32,
+}
+
+// SAFETY: the view is written under the pool's lock while no attempt is open, and only read while one is.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    /// A batch without events.
+    pub fn new(pipeline_id: u64, generation: u64) -> Self {
+        let view = BatchView {
+            struct_size: size_of::<BatchView>() as u32,
+            event_stride: size_of::<EventView>() as u32,
+            pipeline_id,
+            generation,
+            batch_id: 0,
+            token: 0,
+            attempt: 0,
+            writer_id: 0,
+            processed_at_ns: 0,
+            realtime_offset_ns: 0,
+            writer_data: std::ptr::null_mut(),
+            count: 0,
+            events: std::ptr::null(),
+        };
+        Self {
+            view: Box::new(std::cell::UnsafeCell::new(view)),
+            events: Vec::new(),
+            dead: Vec::new(),
+            spans: Vec::new(),
+            id: 0,
+            phase: Phase::Store,
+            place: Place::Idle,
+            meta: false,
+            in_doubt: false,
+            token: 0,
+            attempt: 0,
+            first_attempt_ns: 0,
+            since_ns: 0,
+            due_ns: 0,
+            prefix: 0,
+            rejected: Vec::new(),
+            released: Default::default(),
+            early: None,
+            reason: 0,
+        }
+    }
+
+    /// Empties it for its next use; the memory of its lists stays.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.dead.clear();
+        self.spans.clear();
+        self.rejected.clear();
+        *self.released.get_mut() = 0;
+        self.phase = Phase::Store;
+        self.place = Place::Idle;
+        self.meta = false;
+        self.in_doubt = false;
+        self.token = 0;
+        self.attempt = 0;
+        self.early = None;
+        self.prefix = 0;
+        self.reason = 0;
+    }
+
+    /// Events that are not settled.
+    pub fn unsettled(&self) -> u64 {
+        if self.meta { 0 } else { (self.events.len() + self.dead.len()) as u64 }
+    }
+
+    /// Opens an attempt: fills in the view that the storage is shown. No attempt may be open.
+    pub fn present(
+        &mut self,
+        writer_id: u32,
+        writer_data: WriterData,
+        now_ns: u64,
+        realtime_offset_ns: i64,
+    ) -> *const BatchView {
+        let view = self.view.get_mut();
+        view.batch_id = self.id;
+        view.token = self.token;
+        view.attempt = self.attempt;
+        view.writer_id = writer_id;
+        view.processed_at_ns = now_ns;
+        view.realtime_offset_ns = realtime_offset_ns;
+        view.writer_data = writer_data.0;
+        view.count = self.events.len();
+        view.events = self.events.as_ptr();
+        self.view.get().cast_const()
+    }
+}

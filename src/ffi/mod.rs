@@ -1,0 +1,12 @@
+//! The C ABI: every exported function, and no logic. `include/capture_pipeline.h` is generated from here.
+
+pub mod capture;
+pub mod config;
+pub mod control;
+mod guard;
+pub mod log;
+mod sized;
+pub mod storage;
+pub mod storage_sqlite;
+pub mod types;
+pub mod version;

@@ -1,0 +1,273 @@
+//! The plain structs that cross the ABI, and nothing else. `struct_size` first, fixed-width fields, append-only.
+
+use crate::batch::BatchView;
+use crate::event::EventView;
+use std::ffi::{c_char, c_void};
+
+/// `pipeline_config_t.overflow`: a full ring buffer drops the new event (counted as `dropped_full`).
+pub const PIPELINE_OVERFLOW_DROP_NEWEST: u32 = 0;
+/// `pipeline_config_t.overflow`: a full ring buffer overwrites its oldest event that no writer has claimed (counted
+/// as `overwritten`); if its oldest events are claimed, the new one is dropped.
+pub const PIPELINE_OVERFLOW_DROP_OLDEST: u32 = 1;
+/// `pipeline_config_t.overflow`: a capture into a full ring buffer waits for space, for at most `block_timeout_us`; then the
+/// new event is dropped. Captures on the library's own threads never wait.
+pub const PIPELINE_OVERFLOW_BLOCK: u32 = 2;
+
+/// `pipeline_config_t.ordering`: batches may be stored in parallel and may span ring buffers.
+pub const PIPELINE_ORDERING_NONE: u32 = 0;
+/// `pipeline_config_t.ordering`: the events of one ring buffer reach the storage in order, one batch at a time.
+pub const PIPELINE_ORDERING_PER_PRODUCER: u32 = 1;
+
+/// How a pipeline is to work. `pipeline_config_init` writes every default, so that zero is a value like any other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pipeline_config_t {
+    /// `sizeof(pipeline_config_t)` of the caller.
+    pub struct_size: u32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Name of the pipeline in thread names and messages; copied. NULL: "pipeline". Fixed.
+    pub name: *const c_char,
+    /// Writers at the start, 0 to `PIPELINE_MAX_WRITERS`; 0 only buffers. Default 1. Later: `pipeline_scale`.
+    pub writers: u32,
+    /// Reserved for autoscaling; must be 0.
+    pub min_writers: u32,
+    /// Reserved for autoscaling; must be 0.
+    pub max_writers: u32,
+    /// Events at which a batch closes, 1 to 65536. Default 512.
+    pub batch_size: u32,
+    /// Payload bytes at which a batch closes, 1 to 2^32; an event that is larger goes alone. Default 262144.
+    pub batch_bytes: u64,
+    /// Microseconds that a writer waits for a batch to fill, at most 60000000. Default 0: it takes what there is.
+    pub linger_us: u64,
+    /// Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 100. A bound, not the mechanism:
+    /// a capture wakes the writers.
+    pub poll_interval_ms: u64,
+    /// Batches that may be claimed and not yet settled, 1 to 4096. Default 64.
+    pub max_in_flight: u32,
+    /// Batches that may be in doubt (see `storage_deadline_ms`) beside those in flight, 0 to 4096. Default 16.
+    pub max_in_doubt: u32,
+    /// Bytes of each ring buffer, a power of two from 4096 to 2^32. Default 1048576. Fixed.
+    pub ring_bytes: u64,
+    /// Ring buffers for capturing threads and producer handles, 1 to 65536; beside them there is one that is
+    /// shared by threads past that number. Default 64. Fixed.
+    pub max_rings: u32,
+    /// Ring buffers beside those, to replace ones that a batch pins for longer than `storage_deadline_ms`,
+    /// 0 to 4096. Default 8. Fixed.
+    pub max_retired_rings: u32,
+    /// The largest payload in bytes, at most `ring_bytes`/4 - 64. Default 65536, or that limit if it is smaller. Fixed.
+    pub max_event_bytes: u64,
+    /// `PIPELINE_OVERFLOW_...`. Default `PIPELINE_OVERFLOW_DROP_NEWEST`.
+    pub overflow: u32,
+    /// `PIPELINE_ORDERING_...`. Default `PIPELINE_ORDERING_NONE`. Fixed.
+    pub ordering: u32,
+    /// With `PIPELINE_OVERFLOW_BLOCK`: microseconds that a capture waits at most, 0 to a
+    /// day (86400000000). Default 100000.
+    pub block_timeout_us: u64,
+    /// Attempts that a batch gets in all, at least 1. Default 100 (with the other defaults, `retry_max_age_ms` comes first).
+    pub retry_limit: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Microseconds before the second attempt; doubled from one to the next, each shortened by up to half at random.
+    /// At most a day. Default 1000.
+    pub retry_initial_us: u64,
+    /// Microseconds that such a wait is at most; at most a day. Default 1000000.
+    pub retry_max_us: u64,
+    /// Milliseconds after its first attempt from which a batch is not tried again, at most 2^64 / 10^6. Default
+    /// 60000.
+    pub retry_max_age_ms: u64,
+    /// Milliseconds after which a storage call or a pending answer puts its batch in doubt, 1 to a day
+    /// (86400000). Default 30000.
+    pub storage_deadline_ms: u64,
+    /// Milliseconds that the exit of the process waits for a pipeline that was not closed, at most a day.
+    /// Default 1000.
+    pub exit_timeout_ms: u64,
+    /// Reserved for ring buffers in files; must be NULL.
+    pub ring_dir: *const c_char,
+}
+
+/// Where the events go: the caller's functions. Called on writer threads only, with no lock of the library held. They
+/// must not throw, longjmp or end their thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pipeline_storage_t {
+    /// `sizeof(pipeline_storage_t)` of the caller.
+    pub struct_size: u32,
+    /// `PIPELINE_STORAGE_...`, or 0. Without `PIPELINE_STORAGE_CONCURRENT`, `store`, `flush` and `dead_letter` never overlap.
+    pub flags: u32,
+    /// Handed to every function below.
+    pub user_data: *mut c_void,
+    /// Keeps a batch. Required. Answers `PIPELINE_STORE_...`; any other value counts as `PIPELINE_STORE_RETRY`, and in
+    /// `bad_results`. The batch is valid until the call returns, or, with `PIPELINE_STORE_PENDING`, until its token is
+    /// completed.
+    pub store: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView) -> i32>,
+    /// A writer begins, on its own thread; what it puts in `writer_data` comes with each of its batches. Other than
+    /// 0: the writer tries again later. May be NULL.
+    pub open_writer: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            writer_id: u32,
+            writer_data: *mut *mut c_void,
+        ) -> i32,
+    >,
+    /// A writer ends, on its own thread, if `open_writer` had answered 0. May be NULL.
+    pub close_writer:
+        Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, writer_id: u32, writer_data: *mut c_void)>,
+    /// Makes durable what was stored, within `timeout_ms` (-1: no limit); 0, or a negative status for the
+    /// caller of `pipeline_flush`. May be NULL.
+    pub flush: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, timeout_ms: i64) -> i32>,
+    /// Takes events that cannot be stored, with a `PIPELINE_REASON_...`. 0: they are kept (`dead_lettered`);
+    /// `PIPELINE_STORE_REJECT`: they are not (`discarded`); any other: it is asked again, within the retry budget. May be
+    /// NULL: they are discarded.
+    pub dead_letter: Option<
+        unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView, reason: i32) -> i32,
+    >,
+    /// Called exactly once for every captured event when it leaves the pipeline, whichever way; for payloads that are
+    /// handles. May be NULL.
+    pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,
+    /// The pipeline needs the storage no longer: called exactly once after everything else, also when `pipeline_start`
+    /// fails (once it has accepted the `struct_size`). On the thread of `pipeline_start`, of
+    /// `pipeline_destroy`, or, after `pipeline_abandon`, on whichever was the last to hold the pipeline. May be NULL.
+    pub destroy: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void)>,
+}
+
+/// The figures of a pipeline. The ledger comes first:
+/// `offered` = `captured` + all `dropped_...` + all `refused_...`, and
+/// `captured` + `recovered` = `stored` + `filtered` + `dead_lettered` + `discarded` + `overwritten` + `buffered` +
+/// `in_flight` + `in_doubt` + `left`, exactly, whenever nothing is in motion.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pipeline_metrics_t {
+    /// `sizeof(pipeline_metrics_t)` of the caller, set before the call.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Events that captures were asked to take.
+    pub offered: u64,
+    /// Events copied into a ring buffer.
+    pub captured: u64,
+    /// Events found in the ring files of a process that died. 0 so far.
+    pub recovered: u64,
+    /// Dropped: the ring buffer was full.
+    pub dropped_full: u64,
+    /// Dropped: sampled out. 0 so far.
+    pub dropped_sampled: u64,
+    /// Dropped by a rule. 0 so far.
+    pub dropped_rule: u64,
+    /// Refused: larger than `max_event_bytes`.
+    pub refused_too_large: u64,
+    /// Refused: the pipeline was closed.
+    pub refused_closed: u64,
+    /// Refused: an argument was invalid.
+    pub refused_invalid: u64,
+    /// Refused: the ring buffer was in use by an interrupted capture, a reservation, or (shared) other threads.
+    pub refused_busy: u64,
+    /// Refused: there was no ring buffer.
+    pub refused_no_ring: u64,
+    /// Acknowledged by the storage.
+    pub stored: u64,
+    /// Filtered by a transform. 0 so far.
+    pub filtered: u64,
+    /// Kept by the dead letter.
+    pub dead_lettered: u64,
+    /// Given up: rejected or tried too often, and not kept by a dead letter.
+    pub discarded: u64,
+    /// Overwritten by newer events (`PIPELINE_OVERFLOW_DROP_OLDEST`).
+    pub overwritten: u64,
+    /// In a ring buffer, not claimed by a writer.
+    pub buffered: u64,
+    /// Claimed, and not settled: being stored, awaiting a pending answer or the next attempt.
+    pub in_flight: u64,
+    /// The same, but past `storage_deadline_ms`.
+    pub in_doubt: u64,
+    /// Left unclaimed in the ring buffers by close or abandon.
+    pub left: u64,
+    /// Torn records found by a recovery. 0 so far.
+    pub torn: u64,
+    /// Batches settled.
+    pub batches: u64,
+    /// Attempts after the first, of batches and dead letters.
+    pub retries: u64,
+    /// Answers of the storage that are none.
+    pub bad_results: u64,
+    /// Writers that had to be replaced.
+    pub writer_restarts: u64,
+    /// Writers that there should be.
+    pub writers_target: u64,
+    /// Writers that there are.
+    pub writers_live: u64,
+    /// Writers in a call of the storage for longer than `storage_deadline_ms`.
+    pub writers_stuck: u64,
+    /// Ring buffers of threads and producer handles in use, those included that are only being drained.
+    pub rings: u64,
+    /// Ring buffers retired behind a batch that does not settle.
+    pub rings_retired: u64,
+    /// Bytes in ring buffers that wait to be released, record headers included.
+    pub backlog_bytes: u64,
+    /// Nanoseconds since the oldest event that waits was captured (own-time events not considered).
+    pub oldest_age_ns: u64,
+    /// Payload bytes captured.
+    pub bytes_captured: u64,
+    /// Payload bytes stored.
+    pub bytes_stored: u64,
+    /// Nanoseconds from capture to acknowledgement, 50th percentile (own-time events not considered; exact to 1/16).
+    pub latency_p50_ns: u64,
+    /// The 99th percentile.
+    pub latency_p99_ns: u64,
+    /// The 99.9th percentile.
+    pub latency_p999_ns: u64,
+    /// The longest.
+    pub latency_max_ns: u64,
+    /// Nanoseconds since the start.
+    pub uptime_ns: u64,
+    /// Events captured per second, over the time since a snapshot one to a few seconds ago (or the start).
+    pub capture_rate: f64,
+    /// Events stored per second, likewise.
+    pub store_rate: f64,
+}
+
+/// The figures of one writer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pipeline_writer_metrics_t {
+    /// `sizeof(pipeline_writer_metrics_t)` of the caller, set before the call.
+    pub struct_size: u32,
+    /// The writer's id; not reused while its thread lives.
+    pub writer_id: u32,
+    /// `PIPELINE_WRITER_...`.
+    pub state: u32,
+    /// The thread's id as the operating system has it.
+    pub thread_id: u32,
+    /// Attempts it made, of batches and dead letters.
+    pub attempts: u64,
+    /// Events that it handed to the storage and that were acknowledged at once.
+    pub events: u64,
+    /// Payload bytes of those.
+    pub bytes: u64,
+    /// Attempts answered with a retry.
+    pub retries: u64,
+    /// Nanoseconds spent in calls of the storage.
+    pub call_ns: u64,
+    /// Nanoseconds that the present call has taken; 0 outside one.
+    pub in_call_ns: u64,
+}
+
+/// How a pipeline fares.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pipeline_health_t {
+    /// `sizeof(pipeline_health_t)` of the caller, set before the call.
+    pub struct_size: u32,
+    /// `PIPELINE_HEALTHY`, `PIPELINE_DEGRADED` or `PIPELINE_FAILING`.
+    pub status: u32,
+    /// `PIPELINE_HEALTH_...` bits.
+    pub reasons: u32,
+    /// Writers that there are.
+    pub writers_live: u32,
+    /// Writers stuck in a call of the storage.
+    pub writers_stuck: u32,
+    /// Batches that wait for their next attempt.
+    pub batches_retrying: u32,
+    /// The reasons in words, NUL-terminated.
+    pub message: [c_char; 256],
+}

@@ -1,0 +1,110 @@
+//! How long events take from capture to acknowledgement: a histogram of fixed size.
+//!
+//! Buckets are exact to 1/16 of their value (four bits below the leading one, as in HdrHistogram by Gil Tene).
+
+const SUB: u32 = 4;
+const BUCKETS: usize = ((64 - SUB as usize) + 1) << SUB;
+
+/// The histogram.
+#[derive(Debug)]
+pub struct Latency {
+    buckets: Box<[u64; BUCKETS]>,
+    count: u64,
+    max: u64,
+}
+
+/// Percentiles in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub struct Percentiles {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self { buckets: Box::new([0; BUCKETS]), count: 0, max: 0 }
+    }
+}
+
+fn bucket(ns: u64) -> usize {
+    if ns < 1 << SUB {
+        return ns as usize;
+    }
+    let exponent = 63 - ns.leading_zeros();
+    (((exponent - SUB + 1) as usize) << SUB) + ((ns >> (exponent - SUB)) as usize & ((1 << SUB) - 1))
+}
+
+/// The largest value that falls into a bucket.
+fn top(bucket: usize) -> u64 {
+    if bucket < 1 << SUB {
+        return bucket as u64;
+    }
+    let exponent = (bucket >> SUB) as u32 + SUB - 1;
+    let base = (1u64 << SUB) + (bucket as u64 & ((1 << SUB) - 1));
+    let width = exponent - SUB;
+    (base << width) + ((1u64 << width) - 1)
+}
+
+impl Latency {
+    /// Notes one event.
+    #[inline]
+    pub fn note(&mut self, ns: u64) {
+        self.buckets[bucket(ns)] += 1;
+        self.count += 1;
+        self.max = self.max.max(ns);
+    }
+
+    /// The percentiles of all events so far; zeros without any.
+    pub fn percentiles(&self) -> Percentiles {
+        let at = |per_mille: u64| {
+            let rank = (self.count * per_mille).div_ceil(1000).max(1);
+            let mut seen = 0;
+            for (i, &n) in self.buckets.iter().enumerate() {
+                seen += n;
+                if seen >= rank {
+                    return top(i).min(self.max);
+                }
+            }
+            self.max
+        };
+        if self.count == 0 {
+            return Percentiles::default();
+        }
+        Percentiles { p50: at(500), p99: at(990), p999: at(999), max: self.max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_falls_into_a_bucket_whose_top_is_within_a_sixteenth() {
+        let mut values: Vec<u64> = (0..4096).collect();
+        for shift in 0..64 {
+            for low in 0..33 {
+                values.push((1u64 << shift).wrapping_add(low) | 1u64 << shift);
+            }
+        }
+        values.push(u64::MAX);
+        for v in values {
+            let t = top(bucket(v));
+            assert!(t >= v && t - v <= v / 16, "{v} in bucket {} with top {t}", bucket(v));
+        }
+    }
+
+    #[test]
+    fn percentiles_are_those_of_what_was_noted() {
+        let mut l = Latency::default();
+        assert_eq!(l.percentiles(), Percentiles::default());
+        for v in 1..=1000 {
+            l.note(v);
+        }
+        let p = l.percentiles();
+        assert!((500..=531).contains(&p.p50) && (990..=1000).contains(&p.p99), "{p:?}");
+        assert_eq!((p.p999.max(999), p.max), (p.p999, 1000));
+    }
+}

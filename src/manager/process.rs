@@ -1,0 +1,75 @@
+//! The pipelines of this process: who must hear of threads that end, and of the process's own end.
+
+use super::lane;
+use crate::platform::process::PerProcess;
+use crate::platform::sync::{AtomicU64, Mutex, Ordering};
+use crate::platform::time;
+use crate::pool::Pool;
+use crate::status::Result;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The pipelines that were started and neither destroyed nor abandoned.
+#[derive(Default)]
+pub struct Process {
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+static PROCESS: PerProcess<Process> = PerProcess::new();
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// This process's pipelines. The first call registers the exit handler.
+pub fn this() -> Result<&'static Process> {
+    if let Some(process) = PROCESS.get() {
+        return Ok(process);
+    }
+    static REGISTERED: AtomicU64 = AtomicU64::new(0);
+    let process = PROCESS.get_or_make(Process::default).ok_or_else(Pool::no_memory)?;
+    // Handlers are inherited by a fork: once is enough for all descendants.
+    if REGISTERED.swap(1, Ordering::AcqRel) == 0 {
+        // SAFETY: a function of this library, which is never unmapped.
+        unsafe { libc::atexit(at_exit) };
+    }
+    Ok(process)
+}
+
+/// An id that no pipeline of this process, or of its forked children, has had.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Process {
+    /// A pipeline has started.
+    pub fn add(&self, pool: &Arc<Pool>) {
+        let mut pools = self.pools.lock();
+        pools.retain(|p| p.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    fn all(&self) -> Vec<Arc<Pool>> {
+        self.pools.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// A thread that used the library has ended.
+pub fn thread_ended(token: u64) {
+    lane::forget();
+    if let Some(process) = PROCESS.get() {
+        for pool in process.all() {
+            pool.thread_ended(token);
+        }
+    }
+}
+
+/// The process ends: drains what was not closed, each pipeline within its `exit_timeout_ms`, and starts no further call.
+extern "C" fn at_exit() {
+    let _ = std::panic::catch_unwind(|| {
+        let Some(process) = PROCESS.get() else { return };
+        let began = time::now_ns();
+        for pool in process.all() {
+            let allowed = Duration::from_millis(pool.config().exit_timeout_ms);
+            let used = Duration::from_nanos(time::now_ns() - began);
+            pool.close_for_exit(allowed.saturating_sub(used));
+        }
+    });
+}

@@ -1,0 +1,304 @@
+//! What can be read of a pool: metrics, health; and what is done for events that nobody will store.
+
+use super::Pool;
+use super::state::{Doing, Life, State};
+use crate::batch::Place;
+use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
+use crate::latency::Percentiles;
+use crate::ledger::Ledger;
+use crate::platform::sync::Ordering;
+use crate::platform::time;
+use crate::ring::front::Overflow;
+use crate::ring::log::{Limits, Log};
+use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
+
+/// The figures of a pipeline; `pipeline_metrics_t` documents each.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // the names are those of the C structs, and documented there
+pub struct Metrics {
+    pub ledger: Ledger,
+    pub batches: u64,
+    pub retries: u64,
+    pub bad_results: u64,
+    pub writer_restarts: u64,
+    pub writers_target: u64,
+    pub writers_live: u64,
+    pub writers_stuck: u64,
+    pub rings: u64,
+    pub rings_retired: u64,
+    pub backlog_bytes: u64,
+    pub oldest_age_ns: u64,
+    pub bytes_captured: u64,
+    pub bytes_stored: u64,
+    pub latency: Percentiles,
+    pub uptime_ns: u64,
+    pub capture_rate: f64,
+    pub store_rate: f64,
+}
+
+/// The figures of a writer; `pipeline_writer_metrics_t` documents each.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the names are those of the C structs, and documented there
+pub struct WriterMetrics {
+    pub writer_id: u32,
+    pub state: u32,
+    pub thread_id: u32,
+    pub attempts: u64,
+    pub events: u64,
+    pub bytes: u64,
+    pub retries: u64,
+    pub call_ns: u64,
+    pub in_call_ns: u64,
+}
+
+/// How a pipeline fares; `pipeline_health_t` documents each.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the names are those of the C structs, and documented there
+pub struct Health {
+    pub status: u32,
+    pub reasons: u32,
+    pub writers_live: u32,
+    pub writers_stuck: u32,
+    pub batches_retrying: u32,
+    pub message: String,
+}
+
+/// `pipeline_health_t.status`: everything works.
+pub const PIPELINE_HEALTHY: u32 = 0;
+/// `pipeline_health_t.reasons`: `membarrier(2)` is refused here, so each capture pays for a fence.
+pub const PIPELINE_HEALTH_NO_MEMBARRIER: u32 = 1;
+/// `pipeline_health_t.reasons`: batches wait for their next attempt.
+pub const PIPELINE_HEALTH_RETRYING: u32 = 2;
+/// `pipeline_health_t.reasons`: a storage call or a pending answer has outlived `storage_deadline_ms`.
+pub const PIPELINE_HEALTH_STUCK: u32 = 4;
+/// `pipeline_health_t.reasons`: there are no writers; events are only buffered.
+pub const PIPELINE_HEALTH_NO_WRITERS: u32 = 8;
+/// `pipeline_health_t.reasons`: the pipeline is paused.
+pub const PIPELINE_HEALTH_PAUSED: u32 = 16;
+/// `pipeline_health_t.reasons`: a writer cannot start (`open_writer` fails).
+pub const PIPELINE_HEALTH_WRITER_OPEN: u32 = 32;
+/// `pipeline_health_t.reasons`: the pipeline is closed.
+pub const PIPELINE_HEALTH_CLOSED: u32 = 64;
+/// `pipeline_health_t.reasons`: ring buffers are retired behind a batch that does not settle.
+pub const PIPELINE_HEALTH_RETIRED: u32 = 128;
+/// `pipeline_health_t.status`: events get stored, but something needs attention.
+pub const PIPELINE_DEGRADED: u32 = 1;
+/// `pipeline_health_t.status`: nothing gets stored at present.
+pub const PIPELINE_FAILING: u32 = 2;
+/// `pipeline_writer_metrics_t.state`: looking for work.
+pub const PIPELINE_WRITER_SEARCHING: u32 = 0;
+/// `pipeline_writer_metrics_t.state`: asleep until there is work.
+pub const PIPELINE_WRITER_ASLEEP: u32 = 1;
+/// `pipeline_writer_metrics_t.state`: in a call of the storage.
+pub const PIPELINE_WRITER_IN_CALL: u32 = 2;
+/// `pipeline_writer_metrics_t.state`: opening, or waiting to try that again.
+pub const PIPELINE_WRITER_OPENING: u32 = 3;
+
+fn stuck(st: &State, now: u64) -> u64 {
+    let deadline = st.config.storage_deadline_ms.saturating_mul(1_000_000);
+    let late = |w: &&super::state::Writer| matches!(w.doing, Doing::Calling(at) if now.saturating_sub(at) >= deadline);
+    st.writers.iter().filter(late).count() as u64
+}
+
+impl Pool {
+    /// The account as of now.
+    pub fn ledger(&self) -> Ledger {
+        let st = self.lock();
+        self.draw_up(&st)
+    }
+
+    fn draw_up(&self, st: &State) -> Ledger {
+        Ledger::draw_up(&st.settled, self.rings.counted(), &self.front().refused, st.life == Life::Stopped)
+    }
+
+    /// All figures.
+    pub fn metrics(&self) -> Metrics {
+        let mut st = self.lock();
+        let ledger = self.draw_up(&st);
+        let now = time::now_ns();
+        let (capture_rate, store_rate) = rates(&mut st, now, &ledger);
+        let (rings, rings_retired) = self.rings.in_use();
+        Metrics {
+            batches: st.settled_batches,
+            retries: st.retries,
+            bad_results: st.bad_results,
+            writer_restarts: st.restarts,
+            writers_target: st.target.into(),
+            writers_live: st.live().into(),
+            writers_stuck: stuck(&st, now),
+            // Not counted: the shared ring, and the one for the library's own events.
+            rings: rings.saturating_sub(2) as u64,
+            rings_retired: rings_retired as u64,
+            backlog_bytes: self
+                .rings
+                .iter()
+                .filter_map(|r| r.log())
+                .map(|l| l.head().saturating_sub(l.released()))
+                .sum(),
+            oldest_age_ns: self.oldest().map_or(0, |t| now.saturating_sub(t)),
+            bytes_captured: ledger.bytes_captured,
+            bytes_stored: st.settled.bytes_stored,
+            latency: st.latency.percentiles(),
+            uptime_ns: (now - self.started_ns).max(1),
+            capture_rate,
+            store_rate,
+            ledger,
+        }
+    }
+
+    /// When the oldest event was captured that waits, as far as it holds still.
+    fn oldest(&self) -> Option<u64> {
+        let ours = |&(t, flags): &(u64, u32)| (flags & PIPELINE_EVENT_OWN_TIME == 0).then_some(t);
+        let still = self.front().overflow.load(Ordering::Relaxed) != Overflow::DropOldest as u32;
+        self.rings
+            .iter()
+            .filter(|r| !r.is_meta())
+            .filter_map(|r| r.log()?.oldest(still))
+            .filter_map(|o| ours(&o))
+            .min()
+    }
+
+    /// The figures of one writer.
+    pub fn writer_metrics(&self, index: u32) -> Result<WriterMetrics> {
+        let st = self.lock();
+        let now = time::now_ns();
+        let live = st.live();
+        let w = st.writers.iter().filter(|w| !w.leaving).nth(index as usize).ok_or_else(|| {
+            Error::new(
+                PIPELINE_ERR_NOT_FOUND,
+                format!("index: below {live} allowed (writers_live), {index} given"),
+            )
+        })?;
+        let (state, in_call_ns) = match w.doing {
+            Doing::Searching => (PIPELINE_WRITER_SEARCHING, 0),
+            Doing::Asleep => (PIPELINE_WRITER_ASLEEP, 0),
+            Doing::Calling(since) => (PIPELINE_WRITER_IN_CALL, now.saturating_sub(since).max(1)),
+            Doing::Opening(_) => (PIPELINE_WRITER_OPENING, 0),
+        };
+        Ok(WriterMetrics {
+            writer_id: w.id,
+            state,
+            thread_id: w.tid,
+            attempts: w.attempts,
+            events: w.events,
+            bytes: w.bytes,
+            retries: w.retries,
+            call_ns: w.call_ns,
+            in_call_ns,
+        })
+    }
+
+    /// How it fares.
+    pub fn health(&self) -> Health {
+        let st = self.lock();
+        let now = time::now_ns();
+        let writers_stuck = stuck(&st, now) as u32;
+        let retrying = st.back_off.len() as u32;
+        let opening = st.writers.iter().filter(|w| w.open_failures > 0).count();
+        let retired = self.rings.in_use().1;
+        let mut reasons = 0;
+        let mut words = Vec::new();
+        let mut say = |on: bool, bit: u32, text: String| {
+            if on {
+                reasons |= bit;
+                words.push(text);
+            }
+        };
+        let closed = st.life != Life::Running;
+        say(closed, PIPELINE_HEALTH_CLOSED, "closed".to_owned());
+        say(!closed && st.paused, PIPELINE_HEALTH_PAUSED, "paused".to_owned());
+        say(!closed && st.target == 0, PIPELINE_HEALTH_NO_WRITERS, "no writers".to_owned());
+        let in_doubt = st.doubtful;
+        say(
+            writers_stuck > 0 || in_doubt > 0,
+            PIPELINE_HEALTH_STUCK,
+            format!("{writers_stuck} writers stuck in the storage, {in_doubt} batches in doubt"),
+        );
+        say(opening > 0, PIPELINE_HEALTH_WRITER_OPEN, format!("{opening} writers cannot open"));
+        say(retrying > 0, PIPELINE_HEALTH_RETRYING, format!("{retrying} batches wait for another attempt"));
+        say(
+            retired > 0,
+            PIPELINE_HEALTH_RETIRED,
+            format!("{retired} rings retired behind unsettled batches"),
+        );
+        let slow = !self.front().asymmetric;
+        say(
+            slow,
+            PIPELINE_HEALTH_NO_MEMBARRIER,
+            "membarrier is refused: each capture pays for a fence".to_owned(),
+        );
+        let failing = !closed && st.live() > 0 && writers_stuck + opening as u32 >= st.live();
+        let status = if failing {
+            PIPELINE_FAILING
+        } else if reasons & !PIPELINE_HEALTH_NO_MEMBARRIER != 0 {
+            PIPELINE_DEGRADED
+        } else {
+            PIPELINE_HEALTHY
+        };
+        Health {
+            status,
+            reasons,
+            writers_live: st.live(),
+            writers_stuck,
+            batches_retrying: retrying,
+            message: if words.is_empty() { "healthy".to_owned() } else { words.join("; ") },
+        }
+    }
+
+    /// Before the storage goes: shows its `release` every event that is left.
+    pub(super) fn release_what_is_left(&self, slots: &[usize]) {
+        if !self.can.release {
+            return;
+        }
+        let Some(storage) = self.storage_ref() else { return };
+        let mut show = |event: &EventView| storage.release(event);
+        for &slot in slots {
+            let (spans, skip) = match self.lock().batch(slot) {
+                Some(b) if b.place != Place::Idle && !b.meta => {
+                    (b.spans.clone(), b.released.load(Ordering::Relaxed))
+                }
+                _ => continue,
+            };
+            let mut seen = 0;
+            for (ring, span) in &spans {
+                self.show_span(*ring, span, &mut |event| {
+                    seen += 1;
+                    if seen > skip {
+                        show(event);
+                    }
+                });
+            }
+        }
+        for ring in self.rings.iter().filter(|r| !r.is_meta()) {
+            let id = ring.id();
+            for log in [ring.log(), ring.spill()].into_iter().flatten() {
+                release_log(log, id, &mut show);
+            }
+        }
+    }
+}
+
+/// Claims and shows all that a log still holds.
+fn release_log(log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
+    let limits = Limits { events: u32::MAX, bytes: u64::MAX, exceed: true, alone: false, cover: u64::MAX };
+    while let Some(span) = log.claim(&limits) {
+        log.read(&span, |tag, head, payload| show(&super::claims::view(ring_id, tag, &head, payload)));
+        log.settle(span.start);
+    }
+}
+
+/// Events per second since a reading that is one to a few seconds old.
+fn rates(st: &mut State, now: u64, ledger: &Ledger) -> (f64, f64) {
+    const SECOND: u64 = 1_000_000_000;
+    if now.saturating_sub(st.rate_marks[1].0) >= SECOND {
+        st.rate_marks[0] = st.rate_marks[1];
+        st.rate_marks[1] = (now, ledger.captured, ledger.stored);
+    }
+    let (since, captured, stored) = st.rate_marks[0];
+    let seconds = (now.saturating_sub(since)).max(1) as f64 / SECOND as f64;
+    (
+        // A reading may count a drop in motion as captured for a moment: never below the one before.
+        ledger.captured.saturating_sub(captured) as f64 / seconds,
+        ledger.stored.saturating_sub(stored) as f64 / seconds,
+    )
+}

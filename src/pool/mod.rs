@@ -1,0 +1,301 @@
+//! AsyncWriterPool: hands work to the writers, keeps the batches, draws up the ledger, and sees to it that every batch is
+//! settled whatever becomes of the writer that carried it.
+//!
+//! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
+//! a call of the storage. [`crew`] hires and replaces the writers, [`tasks`] decides what one does next, [`claims`] fills batches from the rings, [`settle`] what an answer means, [`sleep`] how writers
+//! sleep and wake, [`supervisor`] what happens when time passes and nothing else does, [`waits`] how callers wait
+//! (flush, drain), [`figures`] what can be read.
+
+pub mod claims;
+pub mod crew;
+pub mod figures;
+pub mod settle;
+pub mod sleep;
+pub mod state;
+pub mod supervisor;
+pub mod tasks;
+pub mod waits;
+
+use crate::config::{Config, Ordering as EventOrdering};
+use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
+use crate::platform::{random, thread, time};
+use crate::ring::front::{Front, Overflow};
+use crate::ring::rings::{Rings, Shape};
+use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, Result};
+use crate::storage::Storage;
+use state::{Life, State, Teardown};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool, its rings and its storage.
+pub struct Pool {
+    /// Never reused in this process.
+    pub id: u64,
+    /// 64 random bits: the first part of every event's identity.
+    pub generation: u64,
+    /// In thread names and messages.
+    pub name: String,
+    /// All rings and producers.
+    pub rings: Arc<Rings>,
+    /// Gone once the pool is torn down.
+    storage: UnsafeCell<Option<Box<dyn Storage>>>,
+    /// What the storage can do, asked once.
+    can: Abilities,
+    ordered: bool,
+    started_ns: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Where the next claim begins its round over the rings.
+    turn: AtomicU64,
+    /// The supervisor sleeps on it; 1: it shall end.
+    supervisor: AtomicU32,
+    /// Writers that wait to open themselves sleep on it; counts reasons to look again.
+    openers: AtomicU32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Abilities {
+    concurrent: bool,
+    dead_letter: bool,
+    release: bool,
+    flush: bool,
+}
+
+// SAFETY: `storage` is written once, by the teardown, which the state's lock gives to exactly one thread when no call
+// runs and none can begin; everything else is Send and Sync by itself.
+unsafe impl Send for Pool {}
+// SAFETY: as above.
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    /// A pool that runs.
+    pub fn start(
+        config: Config,
+        storage: Box<dyn Storage>,
+        id: u64,
+        alive: &'static AtomicU32,
+        asymmetric: bool,
+    ) -> Result<Arc<Self>> {
+        config.validate()?;
+        let can = Abilities {
+            concurrent: storage.concurrent(),
+            dead_letter: storage.has_dead_letter(),
+            release: storage.has_release(),
+            flush: storage.has_flush(),
+        };
+        let front = Front {
+            alive,
+            closed: AtomicU32::new(0),
+            gate: AtomicU32::new(0),
+            asymmetric,
+            max_event_bytes: usize::try_from(config.event_limit()).unwrap_or(usize::MAX),
+            pipeline_id: id,
+            overflow: AtomicU32::new(config.overflow as u32),
+            block_timeout_us: AtomicU64::new(config.block_timeout_us),
+            linger_events: AtomicU64::new(u64::MAX),
+            linger_bytes: AtomicU64::new(config.ring_bytes / 4),
+            refused: Default::default(),
+        };
+        let rings = Rings::new(
+            front,
+            Shape {
+                ring_bytes: config.ring_bytes,
+                max_rings: config.max_rings,
+                max_retired_rings: config.max_retired_rings,
+                max_claims: (config.max_in_flight + config.max_in_doubt) as usize,
+                spill: can.release && config.overflow == Overflow::DropOldest,
+                meta: storage.wants_meta(),
+            },
+        )?;
+        let now = time::now_ns();
+        let writers = config.writers;
+        let pool = Arc::new(Self {
+            id,
+            generation: random::seed(),
+            name: config.name.clone(),
+            rings,
+            storage: UnsafeCell::new(Some(storage)),
+            can,
+            ordered: config.ordering == EventOrdering::PerProducer,
+            started_ns: now,
+            state: Mutex::new(State::new(config, now, random::seed())),
+            changed: Condvar::default(),
+            turn: AtomicU64::new(0),
+            supervisor: AtomicU32::new(0),
+            openers: AtomicU32::new(0),
+        });
+        let started = pool.start_supervisor().and_then(|()| pool.man(writers));
+        if let Err(error) = started {
+            pool.abandon();
+            return Err(error);
+        }
+        Ok(pool)
+    }
+
+    /// The storage. Only called where it cannot be gone: by a writer inside a task, or by the teardown.
+    fn storage_ref(&self) -> Option<&dyn Storage> {
+        // SAFETY: written by the teardown alone, which happens when no task runs and none can begin.
+        unsafe { (*self.storage.get()).as_deref() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// What every producer reads.
+    pub fn front(&self) -> &Front {
+        &self.rings.front
+    }
+
+    /// Lets those who wait for a change look again.
+    fn notify(&self, st: &State) {
+        if st.waiters > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// An error if the pipeline is closed, or being closed.
+    pub fn check_running(&self) -> Result<()> {
+        Self::running(&self.lock(), &self.name)
+    }
+
+    fn running(st: &State, name: &str) -> Result<()> {
+        if st.life == Life::Running {
+            return Ok(());
+        }
+        Err(Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {name} is closed")))
+    }
+
+    // ---- settings ----
+
+    /// The running configuration.
+    pub fn config(&self) -> Config {
+        self.lock().config.clone()
+    }
+
+    /// Changes the configuration: all of it or nothing.
+    pub fn update(self: &Arc<Self>, next: Config) -> Result<()> {
+        next.validate()?;
+        let writers = next.writers;
+        let rescale = {
+            let mut st = self.lock();
+            Self::running(&st, &self.name)?;
+            st.config.check_update(&next)?;
+            if next.overflow == Overflow::DropOldest
+                && st.config.overflow != Overflow::DropOldest
+                && self.can.release
+                && !self.rings.keeps_overwritten()
+            {
+                return Err(Error::new(
+                    PIPELINE_ERR_FIXED,
+                    "pipeline_config_t.overflow: cannot become PIPELINE_OVERFLOW_DROP_OLDEST (1) while the storage \
+                     has a release",
+                ));
+            }
+            let front = self.front();
+            front.overflow.store(next.overflow as u32, Ordering::Relaxed);
+            front.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
+            let rescale = writers != st.target;
+            st.config = Config { writers: st.target, ..next };
+            rescale
+        };
+        self.front().call(u32::MAX);
+        if rescale { self.man(writers) } else { Ok(()) }
+    }
+
+    /// Stops claiming, or goes on.
+    pub fn set_paused(&self, paused: bool) -> Result<()> {
+        let mut st = self.lock();
+        Self::running(&st, &self.name)?;
+        st.paused = paused;
+        drop(st);
+        self.front().call(u32::MAX);
+        Ok(())
+    }
+
+    // ---- the end ----
+
+    /// The error of a pipeline without memory for its first page.
+    pub fn no_memory() -> Error {
+        Error::new(PIPELINE_ERR_NO_MEMORY, "no memory for the word that tells of forks")
+    }
+
+    /// No further task for anyone; writers end after the call that they are in.
+    pub fn stop(&self) {
+        let mut st = self.lock();
+        st.life = Life::Stopped;
+        for w in &mut st.writers {
+            w.leaving = true;
+        }
+        self.notify(&st);
+        drop(st);
+        self.call_all();
+    }
+
+    /// The process ends: drains, and when the time is over writers that have not ended yet make no further call at all.
+    pub fn close_for_exit(self: &Arc<Self>, timeout: Duration) {
+        self.lock().at_exit = true;
+        let _ = self.close(Some(timeout));
+        self.lock().exiting = true;
+        self.stop();
+    }
+
+    /// Whether nothing of the library runs in the storage, or will, until it is torn down.
+    fn at_rest(st: &State) -> bool {
+        st.life == Life::Stopped && st.writers.is_empty() && st.calls == 0 && st.pending == 0
+    }
+
+    /// Tears down if everything is at rest; answers whether it is.
+    pub fn tear_down_if_at_rest(&self) -> bool {
+        let mut st = self.lock();
+        if !Self::at_rest(&st) {
+            return false;
+        }
+        match st.teardown {
+            Teardown::Done => return true,
+            Teardown::Running => return false,
+            Teardown::NotYet => st.teardown = Teardown::Running,
+        }
+        let slots: Vec<usize> = (0..st.batches.len()).collect();
+        drop(st);
+        self.end_supervisor();
+        // What the storage's functions call back from here on is told that it would wait for itself.
+        let worked_for = thread::works_for();
+        thread::set_works_for(self.id);
+        self.release_what_is_left(&slots);
+        // SAFETY: `Teardown::Running` gave this to one thread; no writer is left and none can start, as life is Stopped.
+        drop(unsafe { (*self.storage.get()).take() });
+        thread::set_works_for(worked_for);
+        self.lock().teardown = Teardown::Done;
+        true
+    }
+
+    /// Whether the calling thread is tearing it down.
+    pub fn is_torn_down_here(&self) -> bool {
+        thread::works_for() == self.id && self.lock().teardown == Teardown::Running
+    }
+
+    /// No new events. Captures that were let in before are published on return, so that the teardown finds them: that takes less
+    /// than a microsecond, unless their thread is not running; it is waited for within a bound.
+    fn shut(&self) {
+        const GRACE_NS: u64 = 100_000_000;
+        let began = time::now_ns();
+        self.rings.shut(|| time::now_ns().saturating_sub(began) < GRACE_NS);
+    }
+
+    /// Lets go: whoever is last tears down.
+    pub fn abandon(&self) {
+        self.shut();
+        self.stop();
+        self.lock().abandoned = true;
+        self.last_one_out();
+    }
+
+    /// After anything that may have been the last to run.
+    fn last_one_out(&self) {
+        if self.lock().abandoned {
+            self.tear_down_if_at_rest();
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The pool's state: everything that changes under its lock.
+
+use crate::batch::{Batch, Phase, Place};
+use crate::config::Config;
+use crate::latency::Latency;
+use crate::ledger::Settled;
+use crate::storage::WriterData;
+use std::collections::VecDeque;
+use std::ffi::c_void;
+
+/// What a writer is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Not open yet; tries (again) at this time.
+    Opening(u64),
+    /// Looking for work.
+    Searching,
+    /// Asleep.
+    Asleep,
+    /// In a call of the storage, since this time.
+    Calling(u64),
+}
+
+/// A writer as the pool sees it.
+#[derive(Debug)]
+pub struct Writer {
+    /// Not reused while its thread lives.
+    pub id: u32,
+    /// Its thread's number in this library; 0 until it runs.
+    pub token: u64,
+    /// Its thread's id as the operating system has it.
+    pub tid: u32,
+    /// What it is doing.
+    pub doing: Doing,
+    /// The batch that it carries.
+    pub slot: Option<usize>,
+    /// It shall end.
+    pub leaving: bool,
+    /// Its call has outlived the deadline: another writer stands in for it.
+    pub stuck: bool,
+    /// `open_writer` has succeeded.
+    pub opened: bool,
+    /// What it gave.
+    pub data: WriterData,
+    /// Failures of `open_writer` in a row.
+    pub open_failures: u32,
+    /// What its thread was started with.
+    pub start: *mut c_void,
+    /// Its last claim was small: it lets more gather until this time.
+    pub rests_until: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Events acknowledged at once.
+    pub events: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Attempts answered with a retry.
+    pub retries: u64,
+    /// Time spent in calls.
+    pub call_ns: u64,
+}
+
+/// Somebody waits for the storage's `flush`.
+#[derive(Debug)]
+pub struct FlushJob {
+    /// Names it.
+    pub id: u64,
+    /// Until when; `u64::MAX`: for ever.
+    pub deadline_ns: u64,
+    /// A writer has taken it up.
+    pub running: bool,
+    /// What the storage answered.
+    pub answer: Option<i32>,
+}
+
+/// How far the pool's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    /// It works.
+    Running,
+    /// It drains, pause or not.
+    Draining,
+    /// No further callback but `close_writer`; writers end.
+    Stopped,
+}
+
+/// How far the teardown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teardown {
+    /// Not begun.
+    NotYet,
+    /// A thread is in the storage's `release` or `destroy`.
+    Running,
+    /// The storage is gone.
+    Done,
+}
+
+/// Everything that changes under the pool's lock.
+#[derive(Debug)]
+pub struct State {
+    /// The running configuration.
+    pub config: Config,
+    /// How far its life has come.
+    pub life: Life,
+    /// Nothing is claimed at present.
+    pub paused: bool,
+    /// Writers that there should be.
+    pub target: u32,
+    /// Writers that there are, leaving ones included.
+    pub writers: Vec<Writer>,
+    /// Writers looking for work (or on their way to it).
+    pub searching: u32,
+    /// Writers asleep.
+    pub sleeping: u32,
+    /// Calls of `store`, `flush`, `dead_letter` and `release` that run.
+    pub calls: u32,
+    /// Writers that are claiming.
+    pub claiming: u32,
+    /// The batches; `None`: being filled, or never used.
+    pub batches: Vec<Option<Box<Batch>>>,
+    /// Slots that are free.
+    pub free: Vec<usize>,
+    /// Batches not settled, those in doubt excluded.
+    pub open: u32,
+    /// Batches in doubt.
+    pub doubtful: u32,
+    /// Tokens of pending batches.
+    pub pending: u32,
+    /// Batches to be taken up at once.
+    pub ready: VecDeque<usize>,
+    /// Batches that wait for their next attempt.
+    pub back_off: Vec<usize>,
+    /// The id of the next batch.
+    pub next_batch: u64,
+    /// The writers' side of the ledger.
+    pub settled: Settled,
+    /// Batches settled.
+    pub settled_batches: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Answers that are none.
+    pub bad_results: u64,
+    /// Writers replaced.
+    pub restarts: u64,
+    /// Writers that died since a call last came back.
+    pub deaths_in_a_row: u32,
+    /// From capture to acknowledgement.
+    pub latency: Latency,
+    /// A moving average of the length of storage calls.
+    pub call_average_ns: u64,
+    /// Flushes asked for.
+    pub flushes: Vec<FlushJob>,
+    /// The id of the next.
+    pub next_flush: u64,
+    /// Threads that wait for a change.
+    pub waiters: u32,
+    /// Since when there is unclaimed work, as far as writers have seen (for linger).
+    pub unclaimed_since: Option<u64>,
+    /// When the heavy barrier was last used, and how often it may be at once.
+    pub barrier_budget: (u64, u32),
+    /// A close has drained everything and said so.
+    pub closed: bool,
+    /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
+    pub gathered: bool,
+    /// The exit handler is at work.
+    pub at_exit: bool,
+    /// The process ends: no further callback at all, `close_writer` included.
+    pub exiting: bool,
+    /// Nobody holds the pipeline any more.
+    pub abandoned: bool,
+    /// How far the teardown has come.
+    pub teardown: Teardown,
+    /// Varies the jitter.
+    pub jitter: u64,
+    /// Two earlier readings (time, captured, stored) for the rates.
+    pub rate_marks: [(u64, u64, u64); 2],
+}
+
+// SAFETY: the raw pointers in writers are only handed through.
+unsafe impl Send for State {}
+
+impl State {
+    /// Nothing has happened yet.
+    pub fn new(config: Config, now_ns: u64, jitter: u64) -> Self {
+        Self {
+            target: config.writers,
+            config,
+            life: Life::Running,
+            paused: false,
+            writers: Vec::new(),
+            searching: 0,
+            sleeping: 0,
+            calls: 0,
+            claiming: 0,
+            batches: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            doubtful: 0,
+            pending: 0,
+            ready: VecDeque::new(),
+            back_off: Vec::new(),
+            next_batch: 1,
+            settled: Settled::default(),
+            settled_batches: 0,
+            retries: 0,
+            bad_results: 0,
+            restarts: 0,
+            deaths_in_a_row: 0,
+            latency: Latency::default(),
+            call_average_ns: 0,
+            flushes: Vec::new(),
+            next_flush: 1,
+            waiters: 0,
+            unclaimed_since: None,
+            barrier_budget: (0, 0),
+            closed: false,
+            abandoned: false,
+            gathered: false,
+            at_exit: false,
+            exiting: false,
+            teardown: Teardown::NotYet,
+            jitter,
+            rate_marks: [(now_ns, 0, 0); 2],
+        }
+    }
+
+    /// The writer with this id.
+    pub fn writer(&mut self, id: u32) -> Option<&mut Writer> {
+        self.writers.iter_mut().find(|w| w.id == id)
+    }
+
+    /// Whether a writer lets more gather before it claims again.
+    pub fn rests(&self, id: u32, now: u64) -> bool {
+        self.life == Life::Running && self.writers.iter().any(|w| w.id == id && w.rests_until > now)
+    }
+
+    /// Whether a writer shall end.
+    pub fn is_leaving(&self, id: u32) -> bool {
+        self.writers.iter().any(|w| w.id == id && w.leaving)
+    }
+
+    /// Writers that are there to work: not leaving, not stuck.
+    pub fn staying(&self) -> u32 {
+        self.writers.iter().filter(|w| !w.leaving && !w.stuck).count() as u32
+    }
+
+    /// Writers that there must be: as many as asked for, and one at least to drain.
+    pub fn wanted(&self) -> u32 {
+        match self.life {
+            Life::Running => self.target,
+            Life::Draining => self.target.max(1),
+            Life::Stopped => 0,
+        }
+    }
+
+    /// Writers that are not leaving.
+    pub fn live(&self) -> u32 {
+        self.writers.iter().filter(|w| !w.leaving).count() as u32
+    }
+
+    /// The batch in a slot.
+    pub fn batch(&mut self, slot: usize) -> Option<&mut Batch> {
+        self.batches.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// A writer changes from one thing to another.
+    pub fn set_doing(&mut self, id: u32, doing: Doing) {
+        let Some(writer) = self.writers.iter_mut().find(|w| w.id == id) else { return };
+        let before = std::mem::replace(&mut writer.doing, doing);
+        match before {
+            Doing::Searching => self.searching -= 1,
+            Doing::Asleep => self.sleeping -= 1,
+            Doing::Opening(_) | Doing::Calling(_) => {}
+        }
+        match doing {
+            Doing::Searching => self.searching += 1,
+            Doing::Asleep => self.sleeping += 1,
+            Doing::Opening(_) | Doing::Calling(_) => {}
+        }
+    }
+
+    /// A slot, with an empty batch that is taken out of it to be filled.
+    pub fn take_slot(&mut self, pipeline_id: u64, generation: u64) -> (usize, Box<Batch>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.batches.push(None);
+            self.batches.len() - 1
+        });
+        let batch = self.batches[slot].take();
+        (slot, batch.unwrap_or_else(|| Box::new(Batch::new(pipeline_id, generation))))
+    }
+
+    /// An empty batch goes back.
+    pub fn return_slot(&mut self, slot: usize, mut batch: Box<Batch>) {
+        batch.clear();
+        self.batches[slot] = Some(batch);
+        self.free.push(slot);
+    }
+
+    /// Queues a batch to be taken up at once.
+    pub fn make_ready(&mut self, slot: usize, phase: Phase) {
+        if let Some(batch) = self.batch(slot) {
+            batch.phase = phase;
+            batch.place = Place::Ready;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// When the next batch in back-off is due.
+    pub fn next_due(&self) -> Option<u64> {
+        self.back_off.iter().filter_map(|&s| self.batches[s].as_ref()).map(|b| b.due_ns).min()
+    }
+
+    /// The ids of batches that are not settled and not awaiting a pending answer, the lowest of them.
+    pub fn oldest_unanswered(&self) -> Option<u64> {
+        self.batches
+            .iter()
+            .flatten()
+            .filter(|b| !matches!(b.place, Place::Idle | Place::Pending))
+            .map(|b| b.id)
+            .min()
+    }
+}

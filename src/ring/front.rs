@@ -1,0 +1,132 @@
+//! What a producer sees of its pipeline: whether it lives, whether it is closed, and whether anybody is awake.
+
+use crate::platform::barrier;
+use crate::platform::park;
+use crate::platform::sync::{AtomicU32, AtomicU64, Ordering, Padded};
+
+/// What a full ring buffer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Overflow {
+    /// Drops the new event.
+    DropNewest = 0,
+    /// Overwrites the oldest event that is not claimed.
+    DropOldest = 1,
+    /// Lets the capture wait, up to a deadline.
+    Block = 2,
+}
+
+impl Overflow {
+    /// From its number; the default for any other.
+    pub fn from_number(n: u32) -> Self {
+        match n {
+            1 => Self::DropOldest,
+            2 => Self::Block,
+            _ => Self::DropNewest,
+        }
+    }
+}
+
+/// The low bits of the gate: what a capture must do about the writers.
+pub mod gate {
+    /// Somebody is awake: nothing.
+    pub(crate) const OPEN: u32 = 0;
+    /// Everybody sleeps: wake one.
+    pub(crate) const ASLEEP: u32 = 1;
+    /// Everybody sleeps so that a batch can fill: wake one if enough has gathered.
+    pub(crate) const LINGERING: u32 = 2;
+    /// The bits of the state; the rest counts changes, so that a sleeper notices each.
+    pub(crate) const STATE: u32 = 3;
+    /// One change.
+    pub(crate) const STEP: u32 = 4;
+}
+
+/// Offers refused; counted by whoever refuses, so by read-modify-write.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// Larger than `max_event_bytes`.
+    pub too_large: AtomicU64,
+    /// The pipeline was closed.
+    pub closed: AtomicU64,
+    /// An argument was invalid.
+    pub invalid: AtomicU64,
+    /// The ring was in use.
+    pub busy: AtomicU64,
+    /// There was no ring.
+    pub no_ring: AtomicU64,
+}
+
+/// What a producer sees of its pipeline. Read by every capture, written rarely.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Front {
+    /// 1 in the process that started the pipeline, 0 in its forked children.
+    pub alive: &'static AtomicU32,
+    /// 1: no new events.
+    pub closed: AtomicU32,
+    /// State and change count of the writers' sleep; the word that they sleep on.
+    pub gate: AtomicU32,
+    /// Whether `membarrier` is there to make captures cheap.
+    pub asymmetric: bool,
+    /// The largest payload.
+    pub max_event_bytes: usize,
+    /// Which pipeline; never reused.
+    pub pipeline_id: u64,
+    /// An [`Overflow`]; read when a ring is full.
+    pub overflow: AtomicU32,
+    /// How long a capture may wait for space.
+    pub block_timeout_us: AtomicU64,
+    /// While writers linger: unclaimed events of one ring that are reason to wake one.
+    pub linger_events: AtomicU64,
+    /// While writers linger: unclaimed bytes of one ring that are reason to wake one.
+    pub linger_bytes: AtomicU64,
+    /// What was refused.
+    pub refused: Padded<Refused>,
+}
+
+impl Front {
+    /// Whether this is a child of the process that started the pipeline.
+    #[inline(always)]
+    pub fn forked(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) == 0
+    }
+
+    /// After a publication: wakes a writer if all are asleep.
+    #[inline(always)]
+    pub fn published(&self, gathered: impl Fn() -> (u64, u64)) {
+        barrier::light(self.asymmetric);
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & gate::STATE != gate::OPEN {
+            self.knock(gate, gathered());
+        }
+    }
+
+    #[cold]
+    fn knock(&self, mut seen: u32, (events, bytes): (u64, u64)) {
+        loop {
+            match seen & gate::STATE {
+                gate::OPEN => return,
+                gate::LINGERING
+                    if events < self.linger_events.load(Ordering::Relaxed)
+                        && bytes < self.linger_bytes.load(Ordering::Relaxed) =>
+                {
+                    return;
+                }
+                _ => {}
+            }
+            let open = (seen & !gate::STATE).wrapping_add(gate::STEP);
+            match self.gate.compare_exchange(seen, open, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return park::wake(&self.gate, 1),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Something else than a capture needs `writers` of them: opens the gate and wakes that many.
+    pub fn call(&self, writers: u32) {
+        let _ = self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
+            Some((seen & !gate::STATE).wrapping_add(gate::STEP))
+        });
+        park::wake(&self.gate, writers);
+    }
+}

@@ -1,0 +1,366 @@
+//! The protocol of a ring buffer: one producer appends, writers claim ranges, space is released in order.
+//!
+//! Three positions, in bytes, never decreasing: `released` <= `claimed` <= `head` <= `released` + capacity.
+//!
+//! * The producer owns `[head, released + capacity)`. It writes records there and publishes them by one release store
+//!   of `head`.
+//! * A writer claims `[claimed, x)` by compare-and-swap of `claimed`, holding the ring's list of spans for the length of
+//!   a walk over the records' tags. What is claimed is neither written nor moved until it is settled.
+//! * Settled spans are taken off the list in order, and `released` moves over them.
+//! * Under `drop_oldest` the producer may take the oldest record away by the same compare-and-swap, if nothing is
+//!   claimed (`released` = `claimed`). So a writer's walk may read tags that are being overwritten; its
+//!   compare-and-swap then fails, and what it read is thrown away. This is a sequence lock with `claimed` as its counter
+//!   (Boehm, "Can seqlocks get along with programming language memory models?", 2012, gives the fences).
+
+use super::memory::Memory;
+use super::record::{Head, Tag};
+use crate::platform::sync::{AtomicU64, Mutex, Ordering, Padded, fence};
+use std::collections::VecDeque;
+
+/// A range of a ring buffer that a writer has claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Position of its first byte; names the span in its ring.
+    pub start: u64,
+    /// Position behind its last byte.
+    pub end: u64,
+    /// Events in it.
+    pub events: u32,
+    /// Payload bytes in it.
+    pub bytes: u64,
+}
+
+/// How much a claim may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events.
+    pub events: u32,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Whether a first event may exceed those.
+    pub exceed: bool,
+    /// Only if nothing else of this ring is claimed.
+    pub alone: bool,
+    /// Bytes that all claims together may cover, but for one event.
+    pub cover: u64,
+}
+
+/// The producer's own view of its ring: where it writes, and how far it may as of the last look at `released`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    /// Where the next record goes.
+    pub head: u64,
+    /// Where the space known to be free ends.
+    pub limit: u64,
+}
+
+#[derive(Debug, Default)]
+struct Spans(VecDeque<(Span, bool)>);
+
+/// A ring buffer.
+#[derive(Debug)]
+pub struct Log {
+    memory: Memory,
+    mask: u64,
+    /// Written by the producer.
+    head: Padded<AtomicU64>,
+    /// Moved by writers, under `spans`, and by a producer that overwrites.
+    claimed: Padded<AtomicU64>,
+    /// Moved by writers that settle, and by a producer that overwrites.
+    released: Padded<AtomicU64>,
+    spans: Mutex<Spans>,
+}
+
+impl Log {
+    /// An empty ring in `memory`, for at most `spans` claims at once.
+    pub fn new(memory: Memory, spans: usize) -> Self {
+        Self {
+            mask: memory.capacity() - 1,
+            memory,
+            head: Padded(AtomicU64::new(0)),
+            claimed: Padded(AtomicU64::new(0)),
+            released: Padded(AtomicU64::new(0)),
+            spans: Mutex::new(Spans(VecDeque::with_capacity(spans))),
+        }
+    }
+
+    /// Its size in bytes.
+    #[inline(always)]
+    pub fn capacity(&self) -> u64 {
+        self.mask + 1
+    }
+
+    /// Published up to here.
+    #[inline(always)]
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Claimed (or overwritten) up to here.
+    #[inline(always)]
+    pub fn claimed(&self) -> u64 {
+        self.claimed.load(Ordering::Acquire)
+    }
+
+    /// Released up to here.
+    #[inline(always)]
+    pub fn released(&self) -> u64 {
+        self.released.load(Ordering::Acquire)
+    }
+
+    /// Whether there is anything to claim.
+    #[inline(always)]
+    pub fn has_unclaimed(&self) -> bool {
+        // `claimed` first: it never passes `head`, so a stale `head` cannot make an empty ring look full.
+        let claimed = self.claimed();
+        self.head() > claimed
+    }
+
+    /// Whether a claim would find something: an event that is not claimed, and claims that cover less than `cover` bytes.
+    /// (A claim may reach past that by one event.)
+    #[inline]
+    pub fn is_claimable(&self, cover: u64) -> bool {
+        let released = self.released();
+        let claimed = self.claimed();
+        self.head() > claimed && (claimed <= released || claimed - released < cover)
+    }
+
+    /// Gives the memory back.
+    ///
+    /// # Safety
+    /// Nobody uses the ring any more, and it is not dropped either.
+    #[cfg(not(loom))]
+    pub unsafe fn unmap(&self) {
+        // SAFETY: passed on.
+        unsafe { self.memory.unmap() };
+    }
+
+    // ---- the producer's side ----
+
+    /// The producer's view of this ring, taken over from whoever had it before.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { head: self.head(), limit: self.released() + self.capacity() }
+    }
+
+    /// Finds room for a record of `need` bytes and pads the end of the ring if it does not fit there. Answers the
+    /// record's position, or how many bytes are missing.
+    #[inline(always)]
+    pub fn room(&self, cursor: &mut Cursor, need: u64) -> Result<u64, u64> {
+        let offset = cursor.head & self.mask;
+        let to_end = self.capacity() - offset;
+        let pad = if need <= to_end { 0 } else { to_end };
+        let end = cursor.head + pad + need;
+        if end > cursor.limit {
+            cursor.limit = self.released() + self.capacity();
+            if end > cursor.limit {
+                return Err(end - cursor.limit);
+            }
+        }
+        if pad != 0 {
+            self.memory.set_tag(offset, Tag::pad(pad));
+        }
+        Ok(cursor.head + pad)
+    }
+
+    /// Where the payload of the record at `position` goes.
+    #[inline(always)]
+    pub fn payload(&self, position: u64) -> *mut u8 {
+        self.memory.payload(position & self.mask)
+    }
+
+    /// Writes a record at a position that [`room`](Self::room) gave, but for its payload.
+    ///
+    /// # Safety
+    /// `position` came from `room` for a record of this size, and was not published since.
+    #[inline(always)]
+    pub unsafe fn write(&self, position: u64, tag: Tag, head: &Head) {
+        let offset = position & self.mask;
+        self.memory.set_tag(offset, tag);
+        // SAFETY: `room` gave this range to the producer, which calls.
+        unsafe { self.memory.set_head(offset, head) };
+    }
+
+    /// Copies a payload into the record at `position`.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write), and `from` has `len` readable bytes.
+    #[inline(always)]
+    pub unsafe fn write_payload(&self, position: u64, from: *const u8, len: usize) {
+        // SAFETY: passed on.
+        unsafe { self.memory.set_payload(position & self.mask, from, len) };
+    }
+
+    /// Publishes everything up to `end`: from here on writers may claim it.
+    #[inline(always)]
+    pub fn publish(&self, cursor: &mut Cursor, end: u64) {
+        cursor.head = end;
+        self.head.store(end, Ordering::Release);
+    }
+
+    /// Takes the oldest unclaimed records away until `missing` bytes are free. `may` is asked before each, `evict` is shown each
+    /// that goes, while it is still whole. Answers how many events went; they are gone also where the room was
+    /// not reached because the oldest are claimed, or `may` said no.
+    pub fn overwrite(
+        &self,
+        cursor: &mut Cursor,
+        missing: u64,
+        mut may: impl FnMut(Tag) -> bool,
+        mut evict: impl FnMut(Tag, Head, *const u8),
+    ) -> u64 {
+        let mut gone = 0;
+        let want = cursor.limit + missing;
+        loop {
+            let released = self.released();
+            cursor.limit = released + self.capacity();
+            if cursor.limit >= want {
+                return gone;
+            }
+            // Equal: no claim is out. Then nobody but this producer (by a success below) or a new claim (which makes it
+            // fail) moves `claimed`, and nobody moves `released`.
+            let claimed = self.claimed.load(Ordering::Acquire);
+            if claimed != released || claimed == cursor.head {
+                return gone;
+            }
+            let offset = claimed & self.mask;
+            let tag = self.memory.tag(offset);
+            if !tag.is_pad() && !may(tag) {
+                return gone;
+            }
+            let next = claimed + tag.stride();
+            if self.claimed.compare_exchange(claimed, next, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // A writer was faster; its claim is out now, unless it is settled already.
+                continue;
+            }
+            if !tag.is_pad() {
+                // SAFETY: the swap took the record from the writers; it is this producer's again.
+                evict(tag, unsafe { self.memory.head(offset) }, self.memory.payload(offset));
+                gone += 1;
+            }
+            // Whatever this producer writes from here on is ordered after the swap, for a writer that reads it.
+            fence(Ordering::Release);
+            self.released.fetch_max(next, Ordering::AcqRel);
+        }
+    }
+
+    // ---- the writers' side ----
+
+    /// Claims the oldest unclaimed events, within `limits`. `None`: there are none, or another writer is at it.
+    pub fn claim(&self, limits: &Limits) -> Option<Span> {
+        if limits.events == 0 || !self.is_claimable(limits.cover) {
+            return None;
+        }
+        let mut spans = self.spans.try_lock()?;
+        if limits.alone && !spans.0.is_empty() {
+            return None;
+        }
+        loop {
+            let start = self.claimed.load(Ordering::Acquire);
+            let head = self.head.load(Ordering::Acquire);
+            let reach = self.released().saturating_add(limits.cover);
+            let span = self.walk(start, reach, head, limits);
+            // Pairs with the fence in `overwrite`: if a tag that the walk read was written after an overwriting swap,
+            // what follows sees that swap.
+            fence(Ordering::Acquire);
+            if span.events == 0 {
+                if self.claimed.load(Ordering::Acquire) == start {
+                    return None;
+                }
+                continue; // it was nonsense
+            }
+            if self.claimed.compare_exchange(start, span.end, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                spans.0.push_back((span, false));
+                return Some(span);
+            }
+        }
+    }
+
+    /// Measures what a claim from `start` would take. While a producer overwrites, the tags may be nonsense; then so is
+    /// the answer, and the claim fails, but the walk ends.
+    fn walk(&self, start: u64, reach: u64, head: u64, limits: &Limits) -> Span {
+        let mut span = Span { start, end: start, events: 0, bytes: 0 };
+        let mut at = start;
+        while at < head && span.events < limits.events {
+            let tag = self.memory.tag(at & self.mask);
+            let next = at.saturating_add(tag.stride());
+            // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
+            if next <= at || next > head || !next.is_multiple_of(8) {
+                break; // nonsense
+            }
+            if !tag.is_pad() {
+                let bytes = span.bytes + tag.payload_len() as u64;
+                // One event may always be claimed, however narrow the limits.
+                let first = span.events == 0;
+                if (next > reach && !first) || (bytes > limits.bytes && !(first && limits.exceed)) {
+                    break;
+                }
+                span = Span { start, end: next, events: span.events + 1, bytes };
+            }
+            at = next;
+        }
+        span
+    }
+
+    /// Shows each event of a claimed span: its position, tag and header.
+    pub fn read(&self, span: &Span, mut show: impl FnMut(Tag, Head, *const u8)) {
+        let mut at = span.start;
+        while at < span.end {
+            let offset = at & self.mask;
+            let tag = self.memory.tag(offset);
+            if !tag.is_pad() {
+                // SAFETY: claimed, so nobody writes it; the claim's swap ordered its publication before this.
+                let head = unsafe { self.memory.head(offset) };
+                show(tag, head, self.memory.payload(offset));
+            }
+            at += tag.stride();
+        }
+    }
+
+    /// The timestamp and flags of the oldest event that is not released; unclaimed ones are only looked at if nobody overwrites
+    /// (`still`).
+    pub fn oldest(&self, still: bool) -> Option<(u64, u32)> {
+        // While the list is held nothing can be claimed or settled.
+        let spans = self.spans.lock();
+        let (mut at, end) = match spans.0.front() {
+            Some(&(span, _)) => (span.start, span.end),
+            None if still => (self.claimed(), self.head()),
+            None => return None,
+        };
+        while at < end {
+            let tag = self.memory.tag(at & self.mask);
+            if !tag.is_pad() {
+                // SAFETY: published, and neither claimed away nor overwritten while we hold the list.
+                let head = unsafe { self.memory.head(at & self.mask) };
+                return Some((head.timestamp, tag.flags()));
+            }
+            if tag.stride() == 0 {
+                return None; // an overwriting producer after all: the policy has changed meanwhile
+            }
+            at += tag.stride();
+        }
+        None
+    }
+
+    /// A claimed span is settled: releases the space of all spans that are settled up to the first one that is not.
+    /// `true` if `released` moved.
+    pub fn settle(&self, start: u64) -> bool {
+        let mut spans = self.spans.lock();
+        if let Some((_, done)) = spans.0.iter_mut().find(|(span, _)| span.start == start) {
+            *done = true;
+        }
+        let mut end = None;
+        while let Some(&(span, true)) = spans.0.front() {
+            spans.0.pop_front();
+            end = Some(span.end);
+        }
+        match end {
+            // By maximum: a producer that overwrites behind us may have moved it further already.
+            Some(end) => self.released.fetch_max(end, Ordering::AcqRel) < end,
+            None => false,
+        }
+    }
+
+    /// How many claims are out.
+    pub fn spans(&self) -> usize {
+        self.spans.lock().0.len()
+    }
+}

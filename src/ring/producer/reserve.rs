@@ -1,0 +1,86 @@
+//! The capture in place: reserve, commit, abort.
+
+use super::{Offer, Producer, busy};
+use crate::platform::barrier;
+use crate::platform::sync::Ordering;
+use crate::ring::buffer::Ring;
+use crate::status::{
+    PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE,
+    PIPELINE_OK,
+};
+
+impl Producer {
+    /// Reserves room for a payload of `head.len` bytes.
+    pub fn reserve(&self, head: &Offer) -> Result<*mut u8, i32> {
+        if self.front().forked() {
+            return Err(PIPELINE_ERR_FORKED);
+        }
+        if !self.begin() {
+            return Err(self.refuse_busy());
+        }
+        let refused = self.check(head);
+        let status = if refused != PIPELINE_OK {
+            refused
+        } else {
+            match self.place(head.len, true) {
+                Some((log, position)) => {
+                    self.reserved.set((position, *head));
+                    self.busy.store(busy::RESERVED, Ordering::Release);
+                    return Ok(log.payload(position));
+                }
+                None => self.no_place(),
+            }
+        };
+        if status == PIPELINE_ERR_FULL {
+            self.count_full();
+        }
+        self.busy.store(busy::NO, Ordering::Release);
+        Err(status)
+    }
+
+    /// Captures the reserved event with the first `used` bytes of its payload.
+    pub fn commit(&self, used: usize) -> i32 {
+        if self.front().forked() {
+            return PIPELINE_ERR_FORKED;
+        }
+        if self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+            return PIPELINE_ERR_STATE;
+        }
+        let (position, head) = self.reserved.get();
+        if used > head.len {
+            return PIPELINE_ERR_INVALID;
+        }
+        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        barrier::light(self.front().asymmetric);
+        let status = if self.front().closed.load(Ordering::Relaxed) != 0 {
+            self.refuse_closed()
+        } else if let Some(log) = self.ring().and_then(Ring::log) {
+            // SAFETY: `reserve` found this room, and nothing was published since.
+            unsafe { self.seal(log, position, &head, used) }
+        } else {
+            PIPELINE_ERR_CLOSED
+        };
+        self.busy.store(busy::NO, Ordering::Release);
+        if status == PIPELINE_OK {
+            self.front().published(|| self.gathered());
+        }
+        status
+    }
+
+    /// Gives the reservation up.
+    pub fn abort(&self) -> i32 {
+        if self.front().forked() {
+            return PIPELINE_ERR_FORKED;
+        }
+        if self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+            return PIPELINE_ERR_STATE;
+        }
+        self.busy.store(busy::NO, Ordering::Release);
+        PIPELINE_OK
+    }
+
+    /// The length that the open reservation has room for.
+    pub fn reserved_len(&self) -> usize {
+        self.reserved.get().1.len
+    }
+}

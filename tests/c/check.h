@@ -1,0 +1,245 @@
+/* What every C test uses: checks that print where, what and which values; waiting on conditions; the ledger.
+ *
+ * Include it first: it asks for the system's own extensions. A failed check does not end the program, so that one run
+ * shows all that is wrong; CHECK_OR_STOP is for what nothing after could go on without. main ends with SUMMARY(). */
+#ifndef CAPTURE_PIPELINE_CHECK_H
+#define CAPTURE_PIPELINE_CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <capture_pipeline.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+#include <atomic>
+static std::atomic<int> checks_done{0}, checks_failed{0};
+#else
+#include <stdatomic.h>
+static atomic_int checks_done, checks_failed;
+#endif
+
+#define CHECK_UNUSED __attribute__((unused))
+
+/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long. */
+#define PATIENCE_MS 20000
+
+CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
+{
+    checks_failed++;
+    fprintf(stderr, "%s:%d: FAILED: %s", file, line, what);
+}
+
+CHECK_UNUSED static bool check_true(const char *file, int line, const char *what, bool holds)
+{
+    checks_done++;
+    if (!holds) {
+        check_fail(file, line, what);
+        fputc('\n', stderr);
+    }
+    return holds;
+}
+
+CHECK_UNUSED static bool check_u64(const char *file, int line, const char *what, uint64_t got, uint64_t want)
+{
+    checks_done++;
+    if (got == want)
+        return true;
+    check_fail(file, line, what);
+    fprintf(stderr, ": got %" PRIu64 ", expected %" PRIu64 "\n", got, want);
+    return false;
+}
+
+CHECK_UNUSED static bool check_status(const char *file, int line, const char *what, int32_t got, int32_t want)
+{
+    checks_done++;
+    if (got == want)
+        return true;
+    check_fail(file, line, what);
+    fprintf(stderr, ": got %d (%s; last error \"%s\"), expected %d (%s)\n", got, pipeline_status_message(got),
+            pipeline_last_error(), want, pipeline_status_message(want));
+    return false;
+}
+
+CHECK_UNUSED static bool check_has(const char *file, int line, const char *what, const char *text, const char *part)
+{
+    checks_done++;
+    if (text != NULL && strstr(text, part) != NULL)
+        return true;
+    check_fail(file, line, what);
+    fprintf(stderr, ": \"%s\" does not contain \"%s\"\n", text ? text : "(NULL)", part);
+    return false;
+}
+
+#define CHECK(holds) check_true(__FILE__, __LINE__, #holds, (holds) ? true : false)
+#define CHECK_U64(got, want) check_u64(__FILE__, __LINE__, #got, (uint64_t)(got), (uint64_t)(want))
+#define CHECK_STATUS(call, want) check_status(__FILE__, __LINE__, #call, (call), (want))
+#define CHECK_HAS(text, part) check_has(__FILE__, __LINE__, #text, (text), (part))
+/* The call fails with that status, and this thread's last error contains that part. */
+#define CHECK_FAILS(call, want, part)                                                                                  \
+    do {                                                                                                               \
+        if (check_status(__FILE__, __LINE__, #call, (call), (want)))                                                   \
+            check_has(__FILE__, __LINE__, "the last error of " #call, pipeline_last_error(), (part));                  \
+    } while (0)
+#define CHECK_OR_STOP(holds)                                                                                           \
+    do {                                                                                                               \
+        if (!CHECK(holds)) {                                                                                           \
+            fflush(NULL);                                                                                              \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+CHECK_UNUSED static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Lets other threads run for a moment; only ever used in a loop on a condition. */
+CHECK_UNUSED static void pause_a_little(void)
+{
+    struct timespec t = {0, 500000};
+    nanosleep(&t, NULL);
+}
+
+/* Waits until the condition holds, and fails if it does not in PATIENCE_MS. */
+#define WAIT_FOR(condition)                                                                                            \
+    do {                                                                                                               \
+        uint64_t deadline_ = now_ms() + PATIENCE_MS;                                                                   \
+        while (!(condition) && now_ms() < deadline_)                                                                   \
+            pause_a_little();                                                                                          \
+        CHECK(condition);                                                                                              \
+    } while (0)
+
+CHECK_UNUSED static pipeline_metrics_t metrics_of(const pipeline_t *p)
+{
+    pipeline_metrics_t m;
+    memset(&m, 0, sizeof m);
+    m.struct_size = sizeof m;
+    CHECK_STATUS(pipeline_metrics(p, &m), PIPELINE_OK);
+    return m;
+}
+
+CHECK_UNUSED static pipeline_health_t health_of(const pipeline_t *p)
+{
+    pipeline_health_t h;
+    memset(&h, 0, sizeof h);
+    h.struct_size = sizeof h;
+    CHECK_STATUS(pipeline_health(p, &h), PIPELINE_OK);
+    return h;
+}
+
+/* Both equations of the ledger; for a pipeline in which nothing is in motion. */
+CHECK_UNUSED static bool check_ledger(const char *file, int line, const pipeline_t *p)
+{
+    pipeline_metrics_t m = metrics_of(p);
+    uint64_t gone = m.dropped_full + m.dropped_sampled + m.dropped_rule + m.refused_too_large + m.refused_closed +
+                    m.refused_invalid + m.refused_busy + m.refused_no_ring;
+    uint64_t out = m.stored + m.filtered + m.dead_lettered + m.discarded + m.overwritten + m.buffered + m.in_flight +
+                   m.in_doubt + m.left;
+    bool offers = check_u64(file, line, "ledger: captured + dropped + refused, against offered", m.captured + gone,
+                            m.offered);
+    bool fates = check_u64(file, line, "ledger: what became of the events, against captured + recovered", out,
+                           m.captured + m.recovered);
+    if (!offers || !fates)
+        fprintf(stderr,
+                "  offered %" PRIu64 " captured %" PRIu64 " full %" PRIu64 " too_large %" PRIu64 " closed %" PRIu64
+                " invalid %" PRIu64 " busy %" PRIu64 " no_ring %" PRIu64 "\n  stored %" PRIu64 " dead_lettered %" PRIu64
+                " discarded %" PRIu64 " overwritten %" PRIu64 " buffered %" PRIu64 " in_flight %" PRIu64
+                " in_doubt %" PRIu64 " left %" PRIu64 "\n",
+                m.offered, m.captured, m.dropped_full, m.refused_too_large, m.refused_closed, m.refused_invalid,
+                m.refused_busy, m.refused_no_ring, m.stored, m.dead_lettered, m.discarded, m.overwritten, m.buffered,
+                m.in_flight, m.in_doubt, m.left);
+    return offers && fates;
+}
+#define CHECK_LEDGER(p) check_ledger(__FILE__, __LINE__, (p))
+
+CHECK_UNUSED static pipeline_config_t config_defaults(void)
+{
+    pipeline_config_t c;
+    memset(&c, 0xA5, sizeof c);
+    CHECK_STATUS(pipeline_config_init(&c, sizeof c), PIPELINE_OK);
+    return c;
+}
+
+CHECK_UNUSED static pipeline_event_t event_of(uint32_t kind, const void *data, size_t len)
+{
+    pipeline_event_t e;
+    memset(&e, 0, sizeof e);
+    e.struct_size = sizeof e;
+    e.kind = kind;
+    e.data = data;
+    e.len = len;
+    return e;
+}
+
+/* Closes and destroys a pipeline that has nothing to hide: drained, balanced, gone. */
+CHECK_UNUSED static void end_check(const char *file, int line, pipeline_t *p)
+{
+    check_status(file, line, "pipeline_close", pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
+    check_ledger(file, line, p);
+    check_status(file, line, "pipeline_destroy", pipeline_destroy(p), PIPELINE_OK);
+}
+#define END(p) end_check(__FILE__, __LINE__, (p))
+
+/* Destroys as soon as that is allowed. */
+#define DESTROY_SOON(p)                                                                                                \
+    do {                                                                                                               \
+        uint64_t deadline_ = now_ms() + PATIENCE_MS;                                                                   \
+        int32_t status_;                                                                                               \
+        while ((status_ = pipeline_destroy(p)) == PIPELINE_ERR_BUSY && now_ms() < deadline_)                           \
+            pause_a_little();                                                                                          \
+        check_status(__FILE__, __LINE__, "pipeline_destroy", status_, PIPELINE_OK);                                    \
+    } while (0)
+
+/* A child process counts its checks alone and tells its parent by its exit status; a hang ends it. */
+CHECK_UNUSED static void begin_child(void)
+{
+    checks_done = 0;
+    checks_failed = 0;
+    alarm(60);
+}
+
+CHECK_UNUSED static void end_child(void)
+{
+    fflush(NULL);
+    _exit(checks_failed ? 1 : 0);
+}
+
+CHECK_UNUSED static void await_child(const char *file, int line, pid_t child, const char *what)
+{
+    int status = 0;
+    pid_t got;
+    do
+        got = waitpid(child, &status, 0);
+    while (got < 0 && errno == EINTR);
+    if (!check_true(file, line, what, got == child && WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        fprintf(stderr, "  the child %s %d\n", WIFSIGNALED(status) ? "was ended by signal" : "exited with",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+#define AWAIT_CHILD(child) await_child(__FILE__, __LINE__, (child), "the child process succeeds")
+
+CHECK_UNUSED static pthread_t start_thread(void *(*body)(void *), void *argument)
+{
+    pthread_t thread;
+    CHECK_OR_STOP(pthread_create(&thread, NULL, body, argument) == 0);
+    return thread;
+}
+
+#define SUMMARY()                                                                                                      \
+    (printf("%s: %d checks, %d failed\n", __FILE__, (int)checks_done, (int)checks_failed), fflush(stdout),             \
+     checks_failed ? 1 : 0)
+
+#endif

@@ -1,0 +1,194 @@
+/* The snippets of docs/guide.md, compiled and run: each is here word for word (tests/readme.sh compares them). */
+#include "check.h"
+
+#include <signal.h>
+
+static unsigned long stored, dead;
+
+static int32_t store(void *user_data, const pipeline_batch_t *batch)
+{
+    (void)user_data;
+    stored += batch->count;
+    return PIPELINE_STORE_OK;
+}
+
+static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32_t reason)
+{
+    (void)user_data;
+    (void)reason;
+    dead += batch->count;
+    return 0;
+}
+
+static pipeline_t *start(const pipeline_config_t *config)
+{
+    pipeline_storage_t storage;
+    pipeline_t *p = NULL;
+    pipeline_storage_init(&storage, sizeof storage);
+    storage.store = store;
+    storage.dead_letter = dead_letter;
+    if (pipeline_start(config, &storage, &p) < 0) {
+        fprintf(stderr, "%s\n", pipeline_last_error());
+        return NULL;
+    }
+    return p;
+}
+
+/* ---- capture ---- */
+
+static int capture_one(pipeline_t *p, unsigned long trace, const void *payload, size_t len)
+{
+    pipeline_event_t event = {0};
+    event.struct_size = sizeof event;
+    event.kind = 7;
+    event.correlation_id = trace;
+    event.data = payload;
+    event.len = len;
+    return pipeline_capture_event(p, &event);
+}
+
+static int32_t capture_in_place(pipeline_producer_t *producer)
+{
+    pipeline_event_t head = {0};
+    void *payload;
+    int32_t status;
+    head.struct_size = sizeof head;
+    head.kind = 7;
+    status = pipeline_producer_reserve(producer, &head, 256, &payload);
+    if (status == PIPELINE_OK) {
+        int used = snprintf(payload, 256, "pid %d", (int)getpid());
+        status = pipeline_producer_commit(producer, (size_t)used);
+    }
+    return status;
+}
+
+/* ---- answers ---- */
+
+static int write_to_disk(const pipeline_event_view_t *event)
+{
+    return event->kind != 99;
+}
+
+static int disk_is_full(void)
+{
+    return 0;
+}
+
+static int32_t store_to_disk(void *user_data, const pipeline_batch_t *batch)
+{
+    size_t i;
+    (void)user_data;
+    for (i = 0; i < batch->count; i++) {
+        const pipeline_event_view_t *event = PIPELINE_BATCH_EVENT(batch, i);
+        if (disk_is_full()) {
+            pipeline_batch_set_stored(batch, i); /* these are; the retry begins behind them */
+            return PIPELINE_STORE_RETRY;
+        }
+        if (!write_to_disk(event))
+            pipeline_batch_set_rejected(batch, i); /* this one never */
+    }
+    return PIPELINE_STORE_OK;
+}
+
+static void answers(void)
+{
+    pipeline_storage_t storage;
+    pipeline_t *p = NULL;
+    pipeline_metrics_t m;
+    pipeline_storage_init(&storage, sizeof storage);
+    storage.store = store_to_disk;
+    storage.dead_letter = dead_letter;
+    CHECK_STATUS(pipeline_start(NULL, &storage, &p), PIPELINE_OK);
+    CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_OK);
+    CHECK_STATUS(pipeline_capture(p, 99, "x", 1), PIPELINE_OK);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    m = metrics_of(p);
+    CHECK_U64(m.stored, 1);
+    CHECK_U64(m.dead_lettered, 1);
+    END(p);
+}
+
+/* ---- the end ---- */
+
+static int end(pipeline_t *p)
+{
+    pipeline_metrics_t m = {0};
+    int32_t status = pipeline_close(p, 5000);
+    if (status == PIPELINE_ERR_TIMEOUT) {
+        m.struct_size = sizeof m;
+        pipeline_metrics(p, &m);
+        fprintf(stderr, "not stored in time: %llu left, %llu in flight\n", (unsigned long long)m.left,
+                (unsigned long long)(m.in_flight + m.in_doubt));
+    }
+    if (pipeline_destroy(p) == PIPELINE_ERR_BUSY)
+        pipeline_abandon(p); /* the storage hangs: whatever ends last frees everything */
+    return status == PIPELINE_OK;
+}
+
+/* ---- run-time configuration ---- */
+
+static int32_t larger_batches(pipeline_t *p)
+{
+    pipeline_config_t config = {0};
+    config.struct_size = sizeof config;
+    pipeline_config_read(p, &config);
+    config.batch_size = 4096;
+    config.linger_us = 2000;
+    return pipeline_update(p, &config);
+}
+
+/* ---- signals ---- */
+
+static pipeline_t *traced;
+
+static void on_signal(int signo)
+{
+    pipeline_capture(traced, 8, &signo, sizeof signo);
+}
+
+static void install(void)
+{
+    pipeline_capture(traced, 8, NULL, 0); /* this thread's first: makes its ring buffer */
+    signal(SIGUSR1, on_signal);
+}
+
+int main(void)
+{
+    pipeline_config_t config;
+    pipeline_producer_t *producer = NULL;
+    pid_t child;
+
+    pipeline_config_init(&config, sizeof config);
+    config.overflow = PIPELINE_OVERFLOW_BLOCK;
+    config.block_timeout_us = 2000;
+
+    traced = start(&config);
+    CHECK_OR_STOP(traced != NULL);
+    CHECK_STATUS(capture_one(traced, 5, "payload", 7), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_open(traced, &producer), PIPELINE_OK);
+    CHECK_STATUS(capture_in_place(producer), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
+    CHECK_STATUS(larger_batches(traced), PIPELINE_OK);
+    install();
+    raise(SIGUSR1);
+    signal(SIGUSR1, SIG_DFL);
+
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        pipeline_t *own;
+        begin_child();
+        CHECK(pipeline_capture(traced, 1, "x", 1) == PIPELINE_ERR_FORKED);
+        pipeline_destroy(traced);
+        own = start(NULL);
+        CHECK_OR_STOP(own != NULL);
+        CHECK(end(own));
+        end_child();
+    }
+    AWAIT_CHILD(child);
+    CHECK(end(traced));
+    CHECK_U64(stored, 4);
+    answers();
+    CHECK_U64(dead, 1);
+    return SUMMARY();
+}

@@ -1,0 +1,187 @@
+/* A pipeline's life: every call after close, closing again, destroy, abandon, scale past its limit, timeouts of 0, and
+ * handles that outlive it. */
+#include "recorder.h"
+
+static recorder_t rec = RECORDER_INIT;
+
+static void everything_after_close(pipeline_t *p, pipeline_producer_t *r)
+{
+    pipeline_config_t c = config_defaults();
+    pipeline_writer_metrics_t w;
+    pipeline_producer_t *another = NULL;
+    pipeline_metrics_t before = metrics_of(p), after;
+    pipeline_event_t e = event_of(1, "x", 1);
+    void *payload = NULL;
+    memset(&w, 0, sizeof w);
+    w.struct_size = sizeof w;
+    CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_ERR_CLOSED);
+    CHECK_STATUS(pipeline_capture_event(p, &e), PIPELINE_ERR_CLOSED);
+    CHECK_STATUS(pipeline_producer_capture(r, 1, "x", 1), PIPELINE_ERR_CLOSED);
+    CHECK_STATUS(pipeline_producer_capture_event(r, &e), PIPELINE_ERR_CLOSED);
+    CHECK_STATUS(pipeline_producer_reserve(r, NULL, 1, &payload), PIPELINE_ERR_CLOSED);
+    CHECK(payload == NULL);
+    after = metrics_of(p);
+    CHECK_U64(after.refused_closed - before.refused_closed, 5);
+    CHECK_U64(after.captured, before.captured);
+    CHECK_FAILS(pipeline_producer_open(p, &another), PIPELINE_ERR_CLOSED, "closed");
+    CHECK(another == NULL);
+    CHECK_FAILS(pipeline_flush(p, 0), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_flush(p, -1), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_scale(p, 2), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_pause(p), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_resume(p), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_kind_name(p, 1, "one"), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_update(p, &c), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_close(p, 0), PIPELINE_ERR_CLOSED, "closed");
+    CHECK_FAILS(pipeline_close(p, -1), PIPELINE_ERR_CLOSED, "closed");
+    /* Reading goes on. */
+    CHECK_STATUS(pipeline_config_read(p, &c), PIPELINE_OK);
+    CHECK_U64(health_of(p).reasons & PIPELINE_HEALTH_CLOSED, PIPELINE_HEALTH_CLOSED);
+    CHECK_FAILS(pipeline_writer_metrics(p, 0, &w), PIPELINE_ERR_NOT_FOUND, "");
+    CHECK_LEDGER(p);
+}
+
+static void closed_then_destroyed(void)
+{
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_t *p = start_pipeline(NULL, &s);
+    pipeline_producer_t *r = NULL;
+    pipeline_metrics_t m;
+    uint64_t n;
+    CHECK_STATUS(pipeline_producer_open(p, &r), PIPELINE_OK);
+    capture_numbers(p, 0, 1000);
+    for (n = 1000; n < 2000; n++)
+        CHECK_STATUS(pipeline_producer_capture(r, 1, &n, sizeof n), PIPELINE_OK);
+    CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
+    m = metrics_of(p);
+    CHECK_U64(m.stored, 2000);
+    CHECK_U64(m.left, 0);
+    CHECK_U64(m.writers_live, 0);
+    CHECK_U64(rec.destroy_calls, 0);
+    everything_after_close(p, r);
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
+    CHECK_U64(rec.destroy_calls, 1);
+    CHECK_VALUES(&rec.stored, 0, 2000);
+    /* The producer is its caller's still. */
+    CHECK_STATUS(pipeline_producer_capture(r, 1, "x", 1), PIPELINE_ERR_CLOSED);
+    CHECK_FAILS(pipeline_producer_commit(r, 1), PIPELINE_ERR_STATE, "");
+    CHECK_FAILS(pipeline_producer_abort(r), PIPELINE_ERR_STATE, "");
+    CHECK_STATUS(pipeline_producer_close(r), PIPELINE_OK);
+}
+
+static void scale_limits(void)
+{
+    static recorder_t own = RECORDER_INIT;
+    static const uint32_t beyond[] = {257, 1000, 65536, 0x7FFFFFFF, UINT32_MAX};
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_t *p;
+    size_t i;
+    char value[16];
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    p = start_pipeline(NULL, &s);
+    capture_numbers(p, 0, 10);
+    for (i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        CHECK_FAILS(pipeline_scale(p, beyond[i]), PIPELINE_ERR_LIMIT, "256");
+        snprintf(value, sizeof value, "%u", beyond[i]);
+        CHECK_HAS(pipeline_last_error(), value);
+        CHECK_U64(metrics_of(p).writers_target, 1);
+    }
+    CHECK_STATUS(pipeline_scale(p, 256), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).writers_target, 256);
+    WAIT_FOR(metrics_of(p).writers_live == 256);
+    capture_numbers(p, 10, 1000);
+    CHECK_STATUS(pipeline_scale(p, 2), PIPELINE_OK);
+    WAIT_FOR(metrics_of(p).writers_live == 2);
+    capture_numbers(p, 1000, 2000);
+    END(p);
+    CHECK_VALUES(&own.stored, 0, 2000);
+}
+
+static void without_a_close(void)
+{
+    static recorder_t own = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_t *p = start_pipeline(NULL, &s);
+    DESTROY_SOON(p);
+    CHECK_U64(own.destroy_calls, 1);
+    p = start_pipeline(NULL, &s);
+    CHECK_STATUS(pipeline_abandon(p), PIPELINE_OK);
+    WAIT_FOR(RECORDED(&own, destroy_calls) == 2);
+    /* Destroy stops what was not closed: what the ring still holds is not stored, and nobody hears of it. */
+    p = start_pipeline(NULL, &s);
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    capture_numbers(p, 0, 100);
+    DESTROY_SOON(p);
+    CHECK_U64(own.destroy_calls, 3);
+    CHECK_U64(own.seen.count, 0);
+}
+
+static void no_time_at_all(void)
+{
+    static recorder_t own = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_t *p = start_pipeline(NULL, &s);
+    pipeline_metrics_t m;
+    CHECK_STATUS(pipeline_flush(p, 0), PIPELINE_OK); /* nothing was captured: all is settled */
+    recorder_hold(&own);
+    capture_number(p, 0);
+    WAIT_FOR(RECORDED(&own, waiting) == 1);
+    CHECK_FAILS(pipeline_flush(p, 0), PIPELINE_ERR_TIMEOUT, "");
+    CHECK_FAILS(pipeline_close(p, 0), PIPELINE_ERR_TIMEOUT, "");
+    m = metrics_of(p);
+    CHECK_U64(m.in_flight, 1);
+    CHECK_LEDGER(p);
+    CHECK_STATUS(capture_number(p, 1), PIPELINE_ERR_CLOSED);
+    recorder_let_go(&own);
+    CHECK_STATUS(pipeline_close(p, -1), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).stored, 1);
+    CHECK_LEDGER(p);
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
+}
+
+static void close_lifts_a_pause_and_finds_a_writer(void)
+{
+    static recorder_t own = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_config_t c = config_defaults();
+    pipeline_t *p;
+    c.writers = 0;
+    p = start_pipeline(&c, &s);
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    capture_numbers(p, 0, 500);
+    CHECK_U64(metrics_of(p).buffered, 500);
+    CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).stored, 500);
+    CHECK_LEDGER(p);
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
+    CHECK_VALUES(&own.stored, 0, 500);
+}
+
+static void a_flush_that_fails(void)
+{
+    static recorder_t own = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_t *p;
+    s.flush = recorder_flush;
+    own.flush_answer = -1234;
+    p = start_pipeline(NULL, &s);
+    capture_numbers(p, 0, 10);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), -1234);
+    CHECK_U64(metrics_of(p).stored, 10);
+    CHECK_STATUS(pipeline_close(p, PATIENCE_MS), -1234);
+    CHECK_U64(metrics_of(p).stored, 10);
+    CHECK_LEDGER(p);
+    DESTROY_SOON(p);
+    CHECK_U64(own.destroy_calls, 1);
+}
+
+int main(void)
+{
+    closed_then_destroyed();
+    scale_limits();
+    without_a_close();
+    no_time_at_all();
+    close_lifts_a_pause_and_finds_a_writer();
+    a_flush_that_fails();
+    return SUMMARY();
+}

@@ -1,0 +1,161 @@
+/* Captures from signal handlers that interrupt captures: each is captured or refused as busy, never torn, never lost
+ * without being counted. Writers take no asynchronous signals. */
+#include "recorder.h"
+
+#include <signal.h>
+
+#define KIND_MAIN 1
+#define KIND_HANDLER 2
+#define SIGNALS 3000
+
+static pipeline_t *p;
+static volatile uint64_t in_handler, ok_in_handler, busy_in_handler, other_in_handler;
+static pthread_t main_thread;
+static volatile sig_atomic_t elsewhere;
+
+static void handler(int signo)
+{
+    int saved = errno;
+    uint64_t n = in_handler++;
+    int32_t status;
+    (void)signo;
+    if (!pthread_equal(pthread_self(), main_thread))
+        elsewhere = 1;
+    status = pipeline_capture(p, KIND_HANDLER, &n, sizeof n);
+    if (status == PIPELINE_OK)
+        ok_in_handler++;
+    else if (status == PIPELINE_ERR_BUSY)
+        busy_in_handler++;
+    else
+        other_in_handler++;
+    errno = saved;
+}
+
+static void storm(uint32_t overflow)
+{
+    recorder_t *rec = (recorder_t *)calloc(1, sizeof *rec);
+    pipeline_storage_t s;
+    pipeline_config_t c = config_defaults();
+    struct sigaction act;
+    struct sigevent event;
+    struct itimerspec often = {{0, 100000}, {0, 100000}}, never = {{0, 0}, {0, 0}};
+    timer_t timer;
+    pipeline_metrics_t m;
+    uint64_t n = 0, ok = 0, full = 0, busy = 0, deadline = now_ms() + PATIENCE_MS;
+    CHECK_OR_STOP(rec != NULL);
+    pthread_mutex_init(&rec->mutex, NULL);
+    pthread_cond_init(&rec->changed, NULL);
+    s = recorder_storage(rec);
+    in_handler = ok_in_handler = busy_in_handler = other_in_handler = 0;
+    c.overflow = overflow;
+    c.ring_bytes = overflow == PIPELINE_OVERFLOW_DROP_NEWEST ? UINT64_C(1) << 24 : 65536;
+    c.block_timeout_us = PATIENCE_MS * 1000;
+    p = start_pipeline(&c, &s);
+    CHECK_STATUS(pipeline_capture(p, KIND_MAIN + 2, "first", 5), PIPELINE_OK);
+    memset(&act, 0, sizeof act);
+    act.sa_handler = handler;
+    sigaction(SIGUSR2, &act, NULL);
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGUSR2;
+    CHECK_OR_STOP(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    timer_settime(timer, 0, &often, NULL);
+    while (in_handler < SIGNALS && now_ms() < deadline) {
+        int32_t status = pipeline_capture(p, KIND_MAIN, &n, sizeof n);
+        if (status == PIPELINE_OK) {
+            ok++;
+            n++;
+        } else if (status == PIPELINE_ERR_FULL) {
+            full++;
+            sched_yield();
+        } else if (CHECK_STATUS(status, PIPELINE_ERR_BUSY)) {
+            busy++;
+        }
+    }
+    timer_settime(timer, 0, &never, NULL);
+    timer_delete(timer);
+    signal(SIGUSR2, SIG_IGN);
+    CHECK(in_handler >= SIGNALS);
+    CHECK_U64(elsewhere, 0);
+    if (overflow == PIPELINE_OVERFLOW_BLOCK)
+        CHECK_U64(other_in_handler, 0);
+    CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
+    m = metrics_of(p);
+    CHECK_U64(m.offered, ok + full + busy + in_handler + 1);
+    CHECK_U64(m.captured, ok + ok_in_handler + 1);
+    CHECK_U64(m.refused_busy, busy + busy_in_handler);
+    CHECK_U64(m.dropped_full, full + other_in_handler);
+    CHECK_U64(m.stored + m.overwritten, m.captured);
+    CHECK_U64(rec->stored.count, m.stored);
+    CHECK_LEDGER(p);
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
+    CHECK_DISTINCT(&rec->stored);
+    {
+        size_t i;
+        uint64_t next = 0, broken = 0;
+        /* Sorted by identity: one ring, so in the order of capture. */
+        for (i = 0; i < rec->stored.count; i++) {
+            const recorded_t *e = &rec->stored.at[i];
+            if (e->kind == KIND_MAIN) {
+                broken += overflow == PIPELINE_OVERFLOW_DROP_OLDEST ? e->value < next : e->value != next;
+                next = e->value + 1;
+            }
+            broken += e->kind != KIND_MAIN + 2 && e->len != 8;
+        }
+        CHECK_U64(broken, 0);
+    }
+    free(rec->seen.at);
+    free(rec->stored.at);
+    free(rec);
+}
+
+/* Every thread of the library blocks what is asynchronous and leaves the faults alone. */
+static sigset_t writers_mask;
+static int32_t look_at_the_mask(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    (void)batch;
+    pthread_sigmask(SIG_BLOCK, NULL, &writers_mask);
+    return PIPELINE_STORE_OK;
+}
+
+static void the_writers_mask(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    static const int blocked[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD, SIGPROF, SIGPIPE};
+    static const int open[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    pipeline_storage_t s = recorder_storage(&rec);
+    struct sigaction before[65], after;
+    sigset_t mask_before, mask_after;
+    size_t i;
+    int n;
+    for (n = 1; n < 65; n++)
+        sigaction(n, NULL, &before[n]);
+    pthread_sigmask(SIG_BLOCK, NULL, &mask_before);
+    rec.answer = look_at_the_mask;
+    p = start_pipeline(NULL, &s);
+    capture_numbers(p, 0, 1);
+    END(p);
+    for (i = 0; i < sizeof blocked / sizeof *blocked; i++)
+        CHECK(sigismember(&writers_mask, blocked[i]) == 1);
+    for (i = 0; i < sizeof open / sizeof *open; i++)
+        CHECK(sigismember(&writers_mask, open[i]) == 0);
+    /* The host's own dispositions and mask are as they were. */
+    pthread_sigmask(SIG_BLOCK, NULL, &mask_after);
+    for (n = 1; n < 65; n++) {
+        if (sigaction(n, NULL, &after) != 0)
+            continue;
+        CHECK(after.sa_handler == before[n].sa_handler && after.sa_flags == before[n].sa_flags);
+        CHECK(sigismember(&mask_before, n) == sigismember(&mask_after, n));
+    }
+}
+
+int main(void)
+{
+    main_thread = pthread_self();
+    the_writers_mask();
+    storm(PIPELINE_OVERFLOW_DROP_NEWEST);
+    storm(PIPELINE_OVERFLOW_DROP_OLDEST);
+    storm(PIPELINE_OVERFLOW_BLOCK);
+    return SUMMARY();
+}

@@ -1,0 +1,60 @@
+#!/bin/bash
+# The headers compile without a warning in every language version that they promise, included twice, with each compiler
+# that is there; and everything that the C header declares can be named from C and from C++.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/check.sh
+
+# A use of every function and every constant, that is valid C89 and C++98.
+{
+    echo '#include <capture_pipeline.h>'
+    echo '#include <capture_pipeline.h>'
+    echo 'typedef void (*any_function)(void);'
+    echo 'extern const any_function functions[];'
+    echo 'const any_function functions[] = {'
+    sed 's/.*/    (any_function)&,/' packaging/exports.txt
+    echo '    (any_function)0'
+    echo '};'
+    echo 'extern const double constants[];'
+    echo 'const double constants[] = {'
+    sed -n 's/^#define \(PIPELINE_[A-Z0-9_]*\) .*/    (double)\1,/p' include/capture_pipeline.h
+    echo '    0'
+    echo '};'
+    echo 'const pipeline_event_view_t *first_event(const pipeline_batch_t *batch);'
+    echo 'const pipeline_event_view_t *first_event(const pipeline_batch_t *batch) {'
+    echo '    return batch->count > 0 ? PIPELINE_BATCH_EVENT(batch, 0) : (const pipeline_event_view_t *)0;'
+    echo '}'
+} >"$work/all.c"
+cp "$work/all.c" "$work/all.cpp"
+printf '#include <capture_pipeline.hpp>\n#include <capture_pipeline.hpp>\n#include <capture_pipeline.h>\n' >"$work/wrapper.cpp"
+
+warnings="-pedantic -Wall -Wextra -Werror -Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes -Wundef -Wshadow"
+cxx_warnings="-pedantic -Wall -Wextra -Werror -Wundef -Wshadow -Wnon-virtual-dtor"
+cast="-Wno-cast-function-type"
+
+for cc in gcc clang; do
+    command -v $cc >/dev/null || continue
+    for std in c89 c99 c11 c17 c2x; do
+        check "capture_pipeline.h, $cc -std=$std" \
+            $cc -std=$std $warnings $cast -Iinclude -c "$work/all.c" -o "$work/all.o"
+    done
+done
+for cxx in g++ clang++; do
+    command -v $cxx >/dev/null || continue
+    for std in c++98 c++11 c++14 c++17 c++20; do
+        check "capture_pipeline.h, $cxx -std=$std" \
+            $cxx -std=$std $cxx_warnings $cast -Iinclude -c "$work/all.cpp" -o "$work/all.o"
+    done
+    [ -e include/capture_pipeline.hpp ] || continue
+    for std in c++17 c++20; do
+        check "capture_pipeline.hpp, $cxx -std=$std" \
+            $cxx -std=$std $cxx_warnings -Iinclude -c "$work/wrapper.cpp" -o "$work/wrapper.o"
+    done
+done
+
+# C names must come out of a C++ compiler unmangled.
+g++ -std=c++17 $cast -Iinclude -c "$work/all.cpp" -o "$work/all.o"
+check "C++ refers to the C names" \
+    same "$(cat packaging/exports.txt)" "$(nm -u "$work/all.o" | awk '{ print $2 }' | grep pipeline_ | LC_ALL=C sort)"
+
+closing "header"

@@ -1,0 +1,310 @@
+//! The ledger is exact: whatever producers, storage and control do to a pipeline at once, in the end every event that was
+//! offered is accounted for, once, under one identity, with the content that was offered.
+//!
+//! Every random choice follows from a seed, which is printed; the environment's SEED replays it as far as threads allow.
+
+#[path = "ledger/check.rs"]
+mod check;
+#[path = "ledger/ends.rs"]
+mod ends;
+#[path = "ledger/producers.rs"]
+mod producers;
+#[path = "ledger/rings.rs"]
+mod rings;
+#[path = "ledger/storage.rs"]
+mod storage;
+
+use capture_pipeline::config::{Config, Ordering as EventOrdering, Overflow};
+use capture_pipeline::ledger::Ledger;
+use capture_pipeline::manager::Pipeline;
+use capture_pipeline::platform::random::mix;
+use capture_pipeline::status::{PIPELINE_ERR_CLOSED, PIPELINE_ERR_STORAGE, PIPELINE_ERR_TIMEOUT};
+use check::Facts;
+use producers::{Dice, Door, Sources};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use storage::{Chaos, Settings, Shared};
+
+/// How long to wait for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const THREADS: u64 = 8;
+
+/// The seed of a test: the environment's, or a fixed one.
+fn seed(default: u64) -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(default);
+    println!("SEED={seed}");
+    seed
+}
+
+/// Waits until `done`, and says what did not come.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A storage that answers OK, and keeps the book.
+pub fn calm(release: bool) -> Arc<Shared> {
+    Shared::new(Settings {
+        seed: 0,
+        concurrent: true,
+        dead_letter: false,
+        release,
+        ordered: false,
+        retry_limit: 10,
+        ages: false,
+        deadline: Duration::from_secs(30),
+        calm: true,
+    })
+}
+
+/// What a snapshot of a running pipeline must keep to, given the one before.
+fn check_snapshot(now: &Ledger, before: &Ledger) -> Result<(), String> {
+    let settled = |l: &Ledger| l.stored + l.dead_lettered + l.discarded + l.overwritten;
+    let counters = |l: &Ledger| {
+        [
+            l.captured,
+            l.dropped_full,
+            l.refused_too_large,
+            l.refused_invalid,
+            l.refused_busy,
+            l.stored,
+            l.dead_lettered,
+            l.discarded,
+            l.overwritten,
+            l.bytes_captured,
+        ]
+    };
+    if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {
+        return Err(format!("more settled than captured: {now:?}"));
+    }
+    if now.captured.abs_diff(now.accounted()) > THREADS {
+        return Err(format!("more than the events in motion are missing: {now:?}"));
+    }
+    if counters(now).iter().zip(counters(before)).any(|(n, b)| *n < b) {
+        return Err(format!("a counter went back: {before:?}, then {now:?}"));
+    }
+    Ok(())
+}
+
+/// Does everything to a pipeline that a program may, at random, while `live` threads are left.
+fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32) {
+    let mut before = Ledger::default();
+    let (mut doubts, mut retired, mut flushed) = (0, 0, 0);
+    while live.load(Ordering::Acquire) > 0 {
+        let result = match dice.below(12) {
+            0..4 => pipeline.scale(dice.below(9) as u32),
+            4 => pipeline.pause(),
+            5 | 6 => pipeline.resume(),
+            7 => {
+                let mut next = pipeline.config();
+                next.batch_size = 1 + dice.below(300) as u32;
+                next.batch_bytes = 1 + dice.below(100_000);
+                next.linger_us = if dice.once_in(2) { 0 } else { dice.below(3000) };
+                next.poll_interval_ms = 1 + dice.below(50);
+                next.max_in_flight = 1 + dice.below(32) as u32;
+                next.block_timeout_us = dice.below(5000);
+                pipeline.update(next)
+            }
+            8 => match pipeline.flush(Some(Duration::from_millis(dice.below(6)))) {
+                Err(e) if matches!(e.status, PIPELINE_ERR_TIMEOUT | PIPELINE_ERR_STORAGE) => Ok(()),
+                other => {
+                    flushed += 1;
+                    other
+                }
+            },
+            _ => {
+                let metrics = pipeline.metrics();
+                if let Err(what) = check_snapshot(&metrics.ledger, &before) {
+                    shared.fail(what);
+                }
+                before = metrics.ledger;
+                doubts += u32::from(before.in_doubt > 0);
+                retired = retired.max(metrics.rings_retired);
+                if metrics.rings_retired > u64::from(pipeline.config().max_retired_rings) {
+                    shared.fail(format!("{} rings are retired", metrics.rings_retired));
+                }
+                let health = pipeline.health();
+                let healthy = (health.status == 0) == (health.message == "healthy");
+                if !healthy && health.reasons & 1 == 0 {
+                    shared.fail(format!("health {} is told as: {}", health.status, health.message));
+                }
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            shared.fail(format!("control: {error}"));
+        }
+        std::thread::sleep(Duration::from_micros(dice.below(4000)));
+    }
+    println!("{flushed} flushes succeeded; {doubts} snapshots with doubts; up to {retired} rings retired");
+}
+
+/// One run of everything at once.
+fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_seed: u64) {
+    let seed = seed(default_seed);
+    let mut dice = Dice(mix(seed));
+    let few_rings = dice.once_in(3);
+    let settings = Settings {
+        seed: dice.roll(),
+        concurrent,
+        dead_letter: !dice.once_in(4),
+        release: !dice.once_in(4),
+        ordered: ordering == EventOrdering::PerProducer,
+        retry_limit: 4,
+        ages: false,
+        deadline: Duration::from_millis(12),
+        calm: false,
+    };
+    let ages = settings.release && dice.once_in(3);
+    let settings = Settings { ages, ..settings };
+    let config = Config {
+        name: "storm".to_owned(),
+        writers: 3,
+        batch_size: 64,
+        poll_interval_ms: 5,
+        max_in_flight: 16,
+        max_in_doubt: 4,
+        ring_bytes: 32 << 10,
+        max_rings: if few_rings { 5 } else { 20 },
+        max_retired_rings: 3,
+        overflow,
+        ordering,
+        block_timeout_us: 3_000,
+        retry_limit: settings.retry_limit,
+        retry_initial_us: 200,
+        retry_max_us: 5_000,
+        retry_max_age_ms: if ages { 4 } else { 3_600_000 },
+        storage_deadline_ms: settings.deadline.as_millis() as u64,
+        ..Config::default()
+    };
+    println!("{overflow:?} {ordering:?} few_rings={few_rings} {settings:?}");
+    let shared = Shared::new(settings);
+    let pipeline = Pipeline::start(config, Chaos(Arc::clone(&shared))).expect("starts");
+    let sources = Sources::default();
+    let live = AtomicU32::new(THREADS as u32);
+
+    let wrong = std::thread::scope(|scope| {
+        let completers: Vec<_> = (0..2)
+            .map(|_| {
+                let (shared, dice) = (&*shared, Dice(dice.roll()));
+                scope.spawn(move || shared.complete_pending(dice))
+            })
+            .collect();
+        for _ in 0..THREADS {
+            let (pipeline, sources, shared, live) = (&pipeline, &sources, &*shared, &live);
+            let mut dice = Dice(dice.roll());
+            scope.spawn(move || {
+                // One after the other, each with a thread of its own.
+                for _ in 0..6 {
+                    let (events, hurry) = (200 + dice.below(500) as usize, dice.once_in(4));
+                    let life = Dice(dice.roll());
+                    let lived = std::thread::scope(|s| {
+                        s.spawn(move || producers::live(pipeline, sources, life, events, hurry)).join()
+                    });
+                    if let Err(what) = lived.unwrap_or_else(|_| Err("a capturing thread panicked".to_owned()))
+                    {
+                        shared.fail(what);
+                    }
+                }
+                live.fetch_sub(1, Ordering::AcqRel);
+            });
+        }
+        let meddler = scope.spawn(|| meddle(&pipeline, &shared, Dice(mix(seed ^ 1)), &live));
+        if meddler.join().is_err() {
+            shared.fail("the control thread panicked".to_owned());
+        }
+
+        pipeline.resume().expect("resumes");
+        pipeline.scale(1 + dice.below(4) as u32).expect("scales");
+        match pipeline.close(Some(PATIENCE)) {
+            Err(error) if error.status != PIPELINE_ERR_STORAGE => {
+                shared.fail(format!("close: {error}; {:?}; {:?}", pipeline.health(), pipeline.metrics()));
+            }
+            _ => {}
+        }
+        shared.no_more();
+        for completer in completers {
+            let _ = completer.join();
+        }
+        let mut late = sources.new_source();
+        let refused = late.offer(&Door::Thread(&pipeline), 10);
+        sources.keep(late);
+        if refused != PIPELINE_ERR_CLOSED {
+            shared.fail(format!("a capture after close answered {refused}"));
+        }
+        let metrics = pipeline.metrics();
+        let mut wrong = Vec::new();
+        if shared.dropped.load(Ordering::Acquire) != 0 {
+            wrong.push("the storage was dropped before destroy".to_owned());
+        }
+        if let Err(error) = pipeline.destroy() {
+            wrong.push(format!("destroy: {error}"));
+        }
+        let dropped = shared.dropped.load(Ordering::Acquire);
+        if dropped != 1 {
+            wrong.push(format!("the storage was dropped {dropped} times"));
+        }
+        let facts = Facts {
+            max_event_bytes: pipeline.max_event_bytes(),
+            overwrites: overflow == Overflow::DropOldest,
+            retires: ordering == EventOrdering::None,
+            destroyed: true,
+        };
+        let l = &metrics.ledger;
+        if l.buffered + l.in_flight + l.in_doubt + l.left != 0 {
+            wrong.push(format!("close has left events behind: {l:?}"));
+        }
+        wrong.extend(check::compare(&sources.done.lock().unwrap(), &shared, &metrics, &facts));
+        println!("{l:?}\n{:?}", shared.tally);
+        // A storm that was none proves nothing.
+        let tally = &shared.tally;
+        for (what, count) in [
+            ("captures", l.captured),
+            ("events stored", l.stored),
+            ("retries", metrics.retries),
+            ("answers that are none", metrics.bad_results),
+            ("pending answers", tally.pending.load(Ordering::Acquire)),
+            ("early answers", tally.early.load(Ordering::Acquire)),
+            ("answers given twice", tally.twice.load(Ordering::Acquire)),
+            ("stored prefixes", tally.partial.load(Ordering::Acquire)),
+            ("rejected events", tally.rejected.load(Ordering::Acquire)),
+            ("events given up", l.dead_lettered + l.discarded),
+        ] {
+            if count == 0 {
+                wrong.push(format!("only {count} {what}"));
+            }
+        }
+        wrong
+    });
+    assert!(wrong.is_empty(), "SEED={seed}:\n{}", wrong.join("\n"));
+    drop(pipeline);
+    assert_eq!(shared.dropped.load(Ordering::Acquire), 1, "the storage is dropped once");
+}
+
+macro_rules! storms {
+    ($($name:ident: $overflow:ident, $ordering:ident, $concurrent:expr, $seed:expr;)*) => { $(
+        #[test]
+        fn $name() {
+            storm(Overflow::$overflow, EventOrdering::$ordering, $concurrent, $seed);
+        }
+    )* };
+}
+
+storms! {
+    exact_dropping_newest_unordered_serial: DropNewest, None, false, 101;
+    exact_dropping_newest_unordered_concurrent: DropNewest, None, true, 102;
+    exact_dropping_newest_ordered_serial: DropNewest, PerProducer, false, 103;
+    exact_dropping_newest_ordered_concurrent: DropNewest, PerProducer, true, 104;
+    exact_dropping_oldest_unordered_serial: DropOldest, None, false, 105;
+    exact_dropping_oldest_unordered_concurrent: DropOldest, None, true, 106;
+    exact_dropping_oldest_ordered_serial: DropOldest, PerProducer, false, 107;
+    exact_dropping_oldest_ordered_concurrent: DropOldest, PerProducer, true, 108;
+    exact_blocking_unordered_serial: Block, None, false, 109;
+    exact_blocking_unordered_concurrent: Block, None, true, 110;
+    exact_blocking_ordered_serial: Block, PerProducer, false, 111;
+    exact_blocking_ordered_concurrent: Block, PerProducer, true, 112;
+}

@@ -1,0 +1,183 @@
+//! The comparison, event by event: what was offered and answered, what the storage saw and did, what the ledger says.
+
+use crate::producers::Source;
+use crate::storage::{Entry, Fate, Shared};
+use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
+use capture_pipeline::manager::Metrics;
+use capture_pipeline::status::{
+    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_RING,
+    PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
+};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+/// What is known besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub max_event_bytes: usize,
+    /// Whether events may have been overwritten.
+    pub overwrites: bool,
+    /// Whether rings may have been retired.
+    pub retires: bool,
+    /// Whether the pipeline has shown its `release` everything, being torn down.
+    pub destroyed: bool,
+}
+
+/// Numbers that must be equal, by name.
+fn equal(wrong: &mut Vec<String>, what: &str, ledger: u64, counted: u64) {
+    if ledger != counted {
+        wrong.push(format!("{what}: the ledger has {ledger}, counted were {counted}"));
+    }
+}
+
+/// Everything that does not fit.
+pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &Facts) -> Vec<String> {
+    let mut wrong = shared.failures();
+    let ledger = &metrics.ledger;
+    let status = |s: i32| sources.iter().flat_map(|x| &x.records).filter(|r| r.status == s).count() as u64;
+    let captured = status(PIPELINE_OK);
+
+    // What the offers were answered.
+    equal(&mut wrong, "captured", ledger.captured, captured);
+    equal(&mut wrong, "dropped_full", ledger.dropped_full, status(PIPELINE_ERR_FULL));
+    equal(&mut wrong, "refused_too_large", ledger.refused_too_large, status(PIPELINE_ERR_TOO_LARGE));
+    equal(&mut wrong, "refused_invalid", ledger.refused_invalid, status(PIPELINE_ERR_INVALID));
+    equal(&mut wrong, "refused_busy", ledger.refused_busy, status(PIPELINE_ERR_BUSY));
+    equal(&mut wrong, "refused_closed", ledger.refused_closed, status(PIPELINE_ERR_CLOSED));
+    equal(&mut wrong, "refused_no_ring", ledger.refused_no_ring, status(PIPELINE_ERR_NO_RING));
+    equal(&mut wrong, "offered", ledger.offered(), sources.iter().map(|s| s.records.len() as u64).sum());
+    for source in sources {
+        for (n, r) in source.records.iter().enumerate() {
+            let invalid = r.kind >= PIPELINE_KIND_RESERVED;
+            let large = r.len as usize > facts.max_event_bytes;
+            let fits = match r.status {
+                PIPELINE_OK | PIPELINE_ERR_FULL => !invalid && !large,
+                PIPELINE_ERR_INVALID => invalid,
+                PIPELINE_ERR_TOO_LARGE => large && !invalid,
+                PIPELINE_ERR_BUSY | PIPELINE_ERR_CLOSED => true,
+                _ => false,
+            };
+            if !fits {
+                wrong.push(format!("offer {n} of source {}: {r:?}", source.id));
+            }
+        }
+    }
+
+    // What became of the events.
+    let book = shared.book.lock().unwrap();
+    let fate = |f: Option<Fate>| book.events.values().filter(|e| e.fate == f).count() as u64;
+    equal(&mut wrong, "stored", ledger.stored, fate(Some(Fate::Stored)));
+    equal(&mut wrong, "dead_lettered", ledger.dead_lettered, fate(Some(Fate::DeadLettered)));
+    equal(&mut wrong, "discarded", ledger.discarded, fate(Some(Fate::Discarded)));
+    let batched = book.events.values().filter(|e| e.batch != 0).count() as u64;
+    let gone_unseen = captured - batched;
+    equal(&mut wrong, "overwritten + left", ledger.overwritten + ledger.left + ledger.buffered, gone_unseen);
+    let unsettled = book.events.values().filter(|e| e.batch != 0 && e.fate.is_none()).count() as u64;
+    equal(&mut wrong, "in_flight + in_doubt", ledger.in_flight + ledger.in_doubt, unsettled);
+    if !facts.overwrites {
+        equal(&mut wrong, "overwritten", ledger.overwritten, 0);
+    }
+    if shared.settings.release && facts.destroyed {
+        equal(&mut wrong, "captured, as released", captured, shared.tally.released.load(Ordering::Acquire));
+        equal(&mut wrong, "captured, as released once", captured, book.events.len() as u64);
+        let kept = book.events.values().filter(|e| !e.released).count() as u64;
+        equal(&mut wrong, "not released", 0, kept);
+    }
+    equal(&mut wrong, "retries", metrics.retries, book.retries);
+    equal(&mut wrong, "bad_results", metrics.bad_results, book.bad_results);
+    let bytes =
+        |f: &dyn Fn(&Entry) -> bool| book.events.values().filter(|e| f(e)).map(|e| u64::from(e.len)).sum();
+    equal(&mut wrong, "bytes_stored", metrics.bytes_stored, bytes(&|e| e.fate == Some(Fate::Stored)));
+    let offered_bytes = |r: &&crate::producers::Record| r.status == PIPELINE_OK;
+    let captured_bytes =
+        sources.iter().flat_map(|s| &s.records).filter(offered_bytes).map(|r| u64::from(r.len)).sum();
+    equal(&mut wrong, "bytes_captured", metrics.bytes_captured, captured_bytes);
+    if !ledger.balances() {
+        wrong.push(format!("the ledger does not balance: {ledger:?}"));
+    }
+
+    // Each event is one that was offered and captured, as it was offered, and came under one identity.
+    let by_id: HashMap<u32, &Source> = sources.iter().map(|s| (s.id, s)).collect();
+    let mut seen = HashSet::new();
+    for (key, e) in &book.events {
+        if !seen.insert(e.number) {
+            wrong.push(format!("event {:#x} came under {key:?} and another identity", e.number));
+        }
+        let source = by_id.get(&((e.number >> 32) as u32));
+        let Some(r) = source.and_then(|s| s.records.get((e.number & 0xFFFF_FFFF) as usize)) else {
+            wrong.push(format!("{key:?}: {e:?} was never offered"));
+            continue;
+        };
+        let own_time = r.flags & PIPELINE_EVENT_OWN_TIME != 0;
+        if r.status != PIPELINE_OK
+            || (r.len, r.kind, r.flags) != (e.len, e.kind, e.flags)
+            || (own_time && r.timestamp != e.timestamp)
+        {
+            wrong.push(format!("{key:?} is {e:?}, offered was {r:?}"));
+        }
+    }
+
+    check_rings(&mut wrong, &by_id, &book.events, facts);
+    wrong.truncate(30);
+    wrong
+}
+
+/// The sequence numbers of each ring tell the order of offers, and count the drops.
+fn check_rings(
+    wrong: &mut Vec<String>,
+    sources: &HashMap<u32, &Source>,
+    events: &HashMap<(u64, u64), Entry>,
+    facts: &Facts,
+) {
+    // The number that each event would have, were its source's captures and drops counted from 0.
+    let mut rank = HashMap::new();
+    for source in sources.values() {
+        let mut next = 0u64;
+        for (n, r) in source.records.iter().enumerate() {
+            if matches!(r.status, PIPELINE_OK | PIPELINE_ERR_FULL) {
+                rank.insert(u64::from(source.id) << 32 | n as u64, next);
+                next += 1;
+            }
+        }
+    }
+    let mut rings: HashMap<u64, Vec<(u64, &Entry)>> = HashMap::new();
+    for (&(ring, sequence), entry) in events {
+        rings.entry(ring).or_default().push((sequence, entry));
+    }
+    let mut shared_rings = 0;
+    for (ring, list) in &mut rings {
+        list.sort_by_key(|(sequence, _)| *sequence);
+        let ids: HashSet<u64> = list.iter().map(|(_, e)| e.number >> 32).collect();
+        if ids.len() > 1 {
+            shared_rings += 1;
+            let mut last: HashMap<u64, u64> = HashMap::new();
+            for (sequence, e) in list.iter() {
+                if last.insert(e.number >> 32, e.number).is_some_and(|before| before >= e.number) {
+                    wrong.push(format!(
+                        "shared ring {ring}: event {:#x} at {sequence} is out of turn",
+                        e.number
+                    ));
+                }
+            }
+        } else {
+            // One source: its captures and drops, and nothing else, take numbers here, in their order.
+            let offset =
+                |&(sequence, e): &(u64, &Entry)| rank.get(&e.number).map(|r| r.wrapping_sub(sequence));
+            // In the shared ring a single source may have been seen while others' events were dropped.
+            if *ring != 1 && list.iter().any(|x| offset(x) != offset(&list[0])) && !facts.retires {
+                wrong.push(format!("ring {ring}: its sequence numbers do not follow the offers"));
+            }
+        }
+        let stamped = list.iter().filter(|(_, e)| e.flags & PIPELINE_EVENT_OWN_TIME == 0);
+        let mut before = 0;
+        for (sequence, e) in stamped {
+            if e.timestamp < before {
+                wrong.push(format!("ring {ring}: time goes back at {sequence}"));
+            }
+            before = e.timestamp;
+        }
+    }
+    if shared_rings > 1 && !facts.retires {
+        wrong.push(format!("{shared_rings} rings had several threads"));
+    }
+}

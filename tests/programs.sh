@@ -1,0 +1,129 @@
+#!/bin/bash
+# programs.sh [OPTION...] DIRECTORY...: builds every *.c and *.cpp in the directories against the installed library
+# through pkg-config, runs each in an empty directory of its own, and says which passed (answered 0 in time).
+#
+#   --valgrind       run under memcheck; an error or a definite leak fails
+#   --build-only     do not run
+#   --out DIR        keep the programs here (default: build/programs)
+#   --prefix DIR     where the library is installed (default: build/prefix)
+#   --jobs N         that many at once (default: 2)
+#   --timeout SEC    per program (default: 120, with valgrind 600)
+#   --only PATTERN   only programs whose path matches the shell pattern
+#
+# What a program needs beside the library stands in a comment of its first 20 lines, as in "Build flags: -lsqlite3".
+# A program finds in its environment: PIPELINE_PREFIX, where the library is installed; UNDER_VALGRIND, 1 there.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+self=$PWD/tests/programs.sh
+
+# --- one program; what xargs runs --------------------------------------------------------------------------------------
+report() { # report NAME RESULT [LOG]: one line, and the log if it failed; never mixed with another program's
+    (
+        flock 9
+        printf '%-7s %s\n' "$2" "$1"
+        [ $# -lt 3 ] || sed 's/^/        /' "$3"
+    ) 9>"$STATE/lock"
+    echo "$2" >>"$STATE/results"
+}
+
+one() {
+    local source=$1 name out log status flags extra
+    name=${source#./}
+    # quickstart.c becomes quickstart, quickstart.cpp quickstart_cpp.
+    out=${name%.c}
+    out=$OUT/${out/%.cpp/_cpp}
+    mkdir -p "${out%/*}"
+    log=$STATE/${name//\//.}.log
+    extra=$(head -20 "$source" | sed -n 's/.*Build flags: *\([^*]*\).*/\1/p')
+    flags="$(pkg-config --cflags --libs capture_pipeline) -Wl,-rpath,$(pkg-config --variable=libdir capture_pipeline)"
+    # shellcheck disable=SC2086
+    case $source in
+    *.c) ${CC:-gcc} -std=gnu11 $CFLAGS "$source" -o "$out" $flags $extra ;;
+    *.cpp) ${CXX:-g++} -std=gnu++17 $CFLAGS "$source" -o "$out" $flags $extra ;;
+    esac >"$log" 2>&1 || {
+        report "$name: does not build" FAILED "$log"
+        return
+    }
+    if [ "$BUILD_ONLY" = 1 ]; then
+        report "$out" built
+        return
+    fi
+    local place=$STATE/${name//\//.}.d
+    mkdir "$place"
+    local start=$SECONDS
+    # shellcheck disable=SC2086
+    (cd "$place" && TMPDIR=$place exec timeout --kill-after=10 "$LIMIT" $RUNNER "$out") \
+        </dev/null >"$log" 2>&1
+    status=$?
+    local took="$((SECONDS - start)) s"
+    case $status in
+    0) report "$name ($took)" ok ;;
+    124 | 137) report "$name: still running after $LIMIT s" FAILED "$log" ;;
+    *) report "$name: answered $status after $took" FAILED "$log" ;;
+    esac
+    rm -rf "$place"
+}
+
+if [ "${1:-}" = --one ]; then
+    one "$2"
+    exit 0
+fi
+
+# --- all of them -------------------------------------------------------------------------------------------------------
+BUILD_ONLY=0
+OUT=build/programs
+prefix=build/prefix
+jobs=2
+LIMIT=
+RUNNER=
+only='*'
+title=programs
+while [ $# -gt 0 ]; do
+    case $1 in
+    --valgrind)
+        RUNNER="valgrind -q --fair-sched=try --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9"
+        title="programs under valgrind"
+        ;;
+    --build-only) BUILD_ONLY=1 ;;
+    --out) OUT=$2 && shift ;;
+    --prefix) prefix=$2 && shift ;;
+    --jobs) jobs=$2 && shift ;;
+    --timeout) LIMIT=$2 && shift ;;
+    --only) only=$2 && shift ;;
+    -*)
+        echo "programs.sh: unknown option $1" >&2
+        exit 2
+        ;;
+    *) break ;;
+    esac
+    shift
+done
+
+UNDER_VALGRIND=0
+[ -z "$RUNNER" ] || UNDER_VALGRIND=1
+LIMIT=${LIMIT:-$([ -n "$RUNNER" ] && echo 600 || echo 120)}
+PIPELINE_PREFIX=$(realpath "$prefix")
+PKG_CONFIG_PATH=$PIPELINE_PREFIX/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+# --as-needed: a program that names nothing of the library is not linked with it, so that it can dlopen it.
+CFLAGS="${CFLAGS:--O2 -g -Wall -Wextra -Werror -pthread} -Wl,--as-needed"
+mkdir -p "$OUT"
+OUT=$(realpath "$OUT")
+STATE=$(mktemp -d)
+trap 'rm -rf "$STATE"' EXIT
+export STATE OUT BUILD_ONLY LIMIT RUNNER CFLAGS PIPELINE_PREFIX PKG_CONFIG_PATH UNDER_VALGRIND
+touch "$STATE/results"
+
+if ! pkg-config --exists capture_pipeline; then
+    echo "programs.sh: the library is not installed in $prefix (make local)" >&2
+    exit 2
+fi
+
+find "$@" -maxdepth 1 \( -name '*.c' -o -name '*.cpp' \) -path "$only" -print0 | LC_ALL=C sort -z >"$STATE/sources"
+count=$(tr -cd '\0' <"$STATE/sources" | wc -c)
+xargs -0 -r -n 1 -P "$jobs" "$self" --one <"$STATE/sources"
+
+failed=$(grep -c FAILED "$STATE/results")
+done=$(wc -l <"$STATE/results")
+# A program without a result is one whose run broke off: that must not pass unseen.
+echo "$title in $*: $((done - failed)) passed, $((failed + count - done)) failed"
+[ "$failed" = 0 ] && [ "$done" = "$count" ]

@@ -1,0 +1,269 @@
+//! Scratch databases, pipelines into them, and batches handed to a storage without a pipeline.
+
+use capture_pipeline::batch::{BatchView, token};
+use capture_pipeline::config::{Config, Overflow};
+use capture_pipeline::event::EventView;
+use capture_pipeline::manager::Pipeline;
+use capture_pipeline::ring::producer::Offer;
+use capture_pipeline::status::Result;
+use capture_pipeline::storage::sqlite::{Options, SqliteStorage};
+use capture_pipeline::storage::{PIPELINE_STORE_PENDING, Storage};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A directory of the test's own, removed at its end.
+pub struct Scratch(PathBuf);
+
+/// Shows the library's messages beside a test that fails.
+struct Show;
+
+impl log::Log for Show {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{}: {}", record.level(), record.args());
+    }
+    fn flush(&self) {}
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        if log::set_logger(&Show).is_ok() {
+            log::set_max_level(log::LevelFilter::Info);
+        }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "capture_pipeline-sqlite-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a scratch directory");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The single value of a query.
+#[track_caller]
+pub fn value<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> T {
+    Connection::open(path)
+        .and_then(|db| {
+            db.busy_timeout(PATIENCE)?;
+            db.query_row(sql, [], |row| row.get(0))
+        })
+        .unwrap_or_else(|e| panic!("{sql}: {e}"))
+}
+
+#[track_caller]
+pub fn count(path: &Path, sql: &str) -> i64 {
+    value(path, sql)
+}
+
+/// Bytes of the database and its write-ahead log.
+pub fn bytes_on_disk(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let size = |p: &Path| std::fs::metadata(p).map_or(0, |m| m.len());
+    size(path) + size(Path::new(&log))
+}
+
+/// Without indexes, as most tests do not look at them.
+pub fn plain() -> Options {
+    Options { indexes: false, ..Options::default() }
+}
+
+/// A configuration that loses nothing, whatever the storage does for a while.
+pub fn patient() -> Config {
+    Config {
+        overflow: Overflow::Block,
+        block_timeout_us: 120_000_000,
+        retry_limit: 1_000_000,
+        retry_max_us: 20_000,
+        retry_max_age_ms: 600_000,
+        ..Config::default()
+    }
+}
+
+pub fn start(config: Config, path: &Path, options: Options) -> Pipeline {
+    let storage = SqliteStorage::open(path, options).expect("the database opens");
+    Pipeline::start(config, storage).expect("the pipeline starts")
+}
+
+/// Captures an event; answers the status.
+pub fn offer(pipeline: &Pipeline, kind: u32, correlation_id: u64, node_id: u64, payload: &[u8]) -> i32 {
+    let offer = Offer {
+        kind,
+        flags: 0,
+        timestamp: 0,
+        correlation_id,
+        node_id,
+        data: payload.as_ptr(),
+        len: payload.len(),
+    };
+    // SAFETY: the payload is borrowed for the call.
+    unsafe { pipeline.capture(&offer) }
+}
+
+/// Closes and destroys.
+#[track_caller]
+pub fn end(pipeline: Pipeline) {
+    pipeline.close(Some(PATIENCE)).expect("it closes");
+    until("destroyed", || pipeline.destroy().is_ok());
+}
+
+/// Closes, checks the ledger, destroys.
+#[track_caller]
+pub fn end_balanced(pipeline: Pipeline) -> capture_pipeline::ledger::Ledger {
+    pipeline.close(Some(PATIENCE)).expect("it closes");
+    let l = pipeline.metrics().ledger;
+    assert_eq!(
+        l.captured + l.recovered,
+        l.stored
+            + l.filtered
+            + l.dead_lettered
+            + l.discarded
+            + l.overwritten
+            + l.buffered
+            + l.in_flight
+            + l.in_doubt
+            + l.left,
+        "the ledger: {l:?}"
+    );
+    until("destroyed", || pipeline.destroy().is_ok());
+    l
+}
+
+/// What an event of a synthetic batch looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub ring: u64,
+    pub sequence: u64,
+    pub kind: u32,
+    pub payload: Vec<u8>,
+}
+
+pub fn samples(ring: u64, sequences: std::ops::Range<u64>) -> Vec<Sample> {
+    sequences
+        .map(|sequence| Sample {
+            ring,
+            sequence,
+            kind: 1 + (sequence % 3) as u32,
+            payload: format!("event {sequence} of ring {ring}").into_bytes(),
+        })
+        .collect()
+}
+
+/// An answer: the result, and the rejected events.
+pub type Answer = (i32, Vec<usize>);
+
+#[derive(Default)]
+struct Desk {
+    state: Mutex<(Option<i32>, Vec<usize>)>,
+    changed: Condvar,
+}
+
+impl token::Answered for Desk {
+    fn set_stored(&self, _: usize, _: u64, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn set_rejected(&self, _: usize, _: u64, index: usize) -> Result<()> {
+        self.state.lock().expect("not poisoned").1.push(index);
+        Ok(())
+    }
+    fn complete(self: Arc<Self>, _: usize, token: u64, _: usize, result: i32) -> Result<()> {
+        token::retire(token);
+        let mut state = self.state.lock().expect("not poisoned");
+        assert!(state.0.is_none(), "answered twice");
+        state.0 = Some(result);
+        self.changed.notify_all();
+        Ok(())
+    }
+}
+
+/// The generation of all synthetic batches; beyond what a signed integer holds.
+pub const GENERATION: u64 = 0xfedc_ba98_7654_3210;
+
+/// Hands a batch to a storage and waits for the answer.
+#[track_caller]
+pub fn deliver(storage: &dyn Storage, attempt: u32, samples: &[Sample]) -> Answer {
+    let views: Vec<EventView> = samples
+        .iter()
+        .map(|s| EventView {
+            ring_id: s.ring,
+            sequence: s.sequence,
+            timestamp_ns: 1_000 + s.sequence,
+            correlation_id: u64::MAX - s.sequence,
+            node_id: s.sequence % 7,
+            kind: s.kind,
+            flags: 0,
+            weight: 1.0,
+            data: s.payload.as_ptr().cast(),
+            len: s.payload.len(),
+        })
+        .collect();
+    deliver_views(storage, attempt, &views)
+}
+
+/// The same, for views made by the caller.
+#[track_caller]
+pub fn deliver_views(storage: &dyn Storage, attempt: u32, views: &[EventView]) -> Answer {
+    let desk = Arc::new(Desk::default());
+    let who: Arc<dyn token::Answered> = desk.clone();
+    let batch = BatchView {
+        struct_size: size_of::<BatchView>() as u32,
+        event_stride: size_of::<EventView>() as u32,
+        pipeline_id: 1,
+        generation: GENERATION,
+        batch_id: 1,
+        token: token::issue(who, 0),
+        attempt,
+        writer_id: 9,
+        processed_at_ns: 5_000,
+        realtime_offset_ns: 1_700_000_000_000_000_000,
+        writer_data: std::ptr::null_mut(),
+        count: views.len(),
+        events: views.as_ptr(),
+    };
+    let answer = storage.store(&batch);
+    if answer != PIPELINE_STORE_PENDING {
+        return (answer, Vec::new());
+    }
+    let mut state = desk.state.lock().expect("not poisoned");
+    let end = Instant::now() + PATIENCE;
+    while state.0.is_none() {
+        assert!(Instant::now() < end, "no answer");
+        state = desk.changed.wait_timeout(state, Duration::from_millis(50)).expect("not poisoned").0;
+    }
+    (state.0.expect("answered"), state.1.clone())
+}
