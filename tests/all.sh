@@ -63,6 +63,12 @@ echo "=== closing lines"
 for line in "${closing[@]}"; do printf '%-20s %s\n' "${line%%|*}" "${line#*|}"; done
 echo
 if [ ${#broken[@]} -gt 0 ]; then
+    # What failed once more, here at the end, where a long log is cut last.
+    for name in "${broken[@]}"; do
+        echo "=== $name, what failed:"
+        grep -E -A4 'FAILED|panicked at|^error' "$logs/$name.log" | cut -c1-1500 | head -40
+    done
+    echo
     echo "make test: FAILED in $((SECONDS - began)) s: ${broken[*]}"
     exit 1
 fi

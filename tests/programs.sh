@@ -21,7 +21,7 @@ report() { # report NAME RESULT [LOG]: one line, and the log if it failed; never
     (
         flock 9
         printf '%-7s %s\n' "$2" "$1"
-        [ $# -lt 3 ] || sed 's/^/        /' "$3"
+        [ $# -lt 3 ] || { [ "$(wc -l <"$3")" -le 60 ] && cat "$3" || { head -30 "$3"; echo ...; tail -30 "$3"; }; } | sed 's/^/        /'
     ) 9>"$STATE/lock"
     echo "$2" >>"$STATE/results"
 }

@@ -31,8 +31,10 @@ static void handler(int signo)
     errno = saved;
 }
 
-static void storm(uint32_t overflow)
+/* `shared`: on the ring that threads without one share, where a handler must not wait for the thread that it stopped. */
+static void storm(uint32_t overflow, bool shared)
 {
+    pipeline_producer_t *only = NULL;
     recorder_t *rec = (recorder_t *)calloc(1, sizeof *rec);
     pipeline_storage_t s;
     pipeline_config_t c = config_defaults();
@@ -50,7 +52,11 @@ static void storm(uint32_t overflow)
     c.overflow = overflow;
     c.ring_bytes = overflow == PIPELINE_OVERFLOW_DROP_NEWEST ? UINT64_C(1) << 24 : 65536;
     c.block_timeout_us = PATIENCE_MS * 1000;
+    if (shared)
+        c.max_rings = 1;
     p = start_pipeline(&c, &s);
+    if (shared)
+        CHECK_STATUS(pipeline_producer_open(p, &only), PIPELINE_OK);
     CHECK_STATUS(pipeline_capture(p, KIND_MAIN + 2, "first", 5), PIPELINE_OK);
     memset(&act, 0, sizeof act);
     act.sa_handler = handler;
@@ -79,6 +85,8 @@ static void storm(uint32_t overflow)
     CHECK_U64(elsewhere, 0);
     if (overflow == PIPELINE_OVERFLOW_BLOCK)
         CHECK_U64(other_in_handler, 0);
+    if (shared)
+        CHECK_STATUS(pipeline_producer_close(only), PIPELINE_OK);
     CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
     m = metrics_of(p);
     CHECK_U64(m.offered, ok + full + busy + in_handler + 1);
@@ -154,8 +162,11 @@ int main(void)
 {
     main_thread = pthread_self();
     the_writers_mask();
-    storm(PIPELINE_OVERFLOW_DROP_NEWEST);
-    storm(PIPELINE_OVERFLOW_DROP_OLDEST);
-    storm(PIPELINE_OVERFLOW_BLOCK);
+    storm(PIPELINE_OVERFLOW_DROP_NEWEST, false);
+    storm(PIPELINE_OVERFLOW_DROP_NEWEST, true);
+    storm(PIPELINE_OVERFLOW_DROP_OLDEST, false);
+    storm(PIPELINE_OVERFLOW_DROP_OLDEST, true);
+    storm(PIPELINE_OVERFLOW_BLOCK, false);
+    storm(PIPELINE_OVERFLOW_BLOCK, true);
     return SUMMARY();
 }

@@ -41,11 +41,12 @@ static void many_threads_few_rings(void)
 /* More threads at once than rings: the others share one; nothing is lost but what is counted. */
 static pthread_barrier_t barrier;
 static atomic_uint_fast64_t accepted, busy;
+#define EACH 20000
 static void *together(void *from)
 {
     uint64_t first = (uint64_t)(uintptr_t)from, n;
     pthread_barrier_wait(&barrier);
-    for (n = first; n < first + 500; n++) {
+    for (n = first; n < first + EACH; n++) {
         int32_t status = capture_number(p, n);
         if (status == PIPELINE_OK)
             accepted++;
@@ -56,33 +57,41 @@ static void *together(void *from)
     return NULL;
 }
 
-static void more_threads_than_rings(void)
+/* Under the policy `block` they also wait for each other, so that none is refused. */
+static void more_threads_than_rings(uint32_t overflow)
 {
-    static recorder_t rec = RECORDER_INIT;
-    pipeline_storage_t s = recorder_storage(&rec);
+    static recorder_t recs[] = {RECORDER_INIT, RECORDER_INIT};
+    recorder_t *rec = &recs[overflow == PIPELINE_OVERFLOW_BLOCK];
+    pipeline_storage_t s = recorder_storage(rec);
     pipeline_config_t c = config_defaults();
     pipeline_producer_t *handle = NULL, *beyond = (pipeline_producer_t *)&c;
     pthread_t threads[12];
     pipeline_metrics_t m;
     size_t i, j, rings = 0;
     c.max_rings = 3;
+    c.ring_bytes = UINT64_C(1) << 24;
+    c.overflow = overflow;
+    c.block_timeout_us = PATIENCE_MS * 1000;
+    accepted = busy = 0;
     p = start_pipeline(&c, &s);
     CHECK_STATUS(pipeline_producer_open(p, &handle), PIPELINE_OK);
     pthread_barrier_init(&barrier, NULL, 12);
     for (i = 0; i < 12; i++)
-        threads[i] = start_thread(together, (void *)(uintptr_t)(i * 500));
+        threads[i] = start_thread(together, (void *)(uintptr_t)(i * EACH));
     for (i = 0; i < 12; i++)
         pthread_join(threads[i], NULL);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     m = metrics_of(p);
     CHECK_U64(m.captured, accepted);
     CHECK_U64(m.refused_busy, busy);
-    CHECK_U64(m.offered, 6000);
+    if (overflow == PIPELINE_OVERFLOW_BLOCK)
+        CHECK_U64(busy, 0);
+    CHECK_U64(m.offered, 12 * EACH);
     CHECK_LEDGER(p);
-    CHECK_U64(rec.stored.count, accepted);
-    CHECK_DISTINCT(&rec.stored);
-    for (i = 0; i < rec.stored.count; i = j, rings++)
-        for (j = i; j < rec.stored.count && rec.stored.at[j].ring_id == rec.stored.at[i].ring_id; j++)
+    CHECK_U64(rec->stored.count, accepted);
+    CHECK_DISTINCT(&rec->stored);
+    for (i = 0; i < rec->stored.count; i = j, rings++)
+        for (j = i; j < rec->stored.count && rec->stored.at[j].ring_id == rec->stored.at[i].ring_id; j++)
             ;
     CHECK_U64(rings, 3); /* two of threads, one shared; the handle captured nothing */
 
@@ -204,7 +213,8 @@ static void one_thread_many_pipelines(void)
 int main(void)
 {
     many_threads_few_rings();
-    more_threads_than_rings();
+    more_threads_than_rings(PIPELINE_OVERFLOW_DROP_NEWEST);
+    more_threads_than_rings(PIPELINE_OVERFLOW_BLOCK);
     reservations_of_ended_threads();
     captures_of_ended_threads();
     one_thread_many_pipelines();

@@ -1,8 +1,8 @@
 //! A producer: one thread's ring buffer, held by its caller, and its counts.
 //!
 //! Everything in it is written by its thread alone, inside its busy word, so nothing here needs a locked instruction. A
-//! signal handler that captures on a busy producer is refused and counted. The shared producer is everybody's: there the
-//! busy word is taken by compare-and-swap, as a try-lock.
+//! signal handler that captures on a busy producer is refused and counted. The shared producer is everybody's: it has a
+//! holder, who took it by compare-and-swap, as a try-lock.
 //!
 //! [`capture`] is the way of an event into the ring, [`overflow`] what happens where there is no room, [`reserve`] the
 //! capture in place, [`shared`] the one through the ring that all threads share.
@@ -52,6 +52,8 @@ mod busy {
 pub struct Producer {
     busy: AtomicU32,
     live: AtomicU32,
+    /// The shared producer alone: the thread that is in it, 0: none.
+    holder: AtomicU64,
     rings: Cell<*const Rings>,
     ring: AtomicPtr<Ring>,
     cursor: Cell<Cursor>,
@@ -109,6 +111,7 @@ impl Producer {
         Self {
             busy: AtomicU32::new(busy::NO),
             live: AtomicU32::new(0),
+            holder: AtomicU64::new(0),
             rings: Cell::new(std::ptr::null()),
             ring: AtomicPtr::new(std::ptr::null_mut()),
             cursor: Cell::default(),

@@ -2,8 +2,8 @@
 //! lock.
 
 use super::{Offer, Producer, busy};
-use crate::platform::sync::Ordering;
-use crate::platform::{barrier, time};
+use crate::platform::sync::{AtomicU32, Ordering};
+use crate::platform::{barrier, park, thread, time};
 use crate::ring::buffer::Ring;
 use crate::ring::log::Log;
 use crate::status::{
@@ -11,8 +11,11 @@ use crate::status::{
 };
 use std::time::Duration;
 
-/// Tries for the shared producer before the capture is refused as busy.
+/// Tries for the shared producer before the capture is refused as busy, or (policy `block`) begins to wait.
 const SHARED_TRIES: u32 = 4096;
+
+/// How long a capture that waits for the shared producer sleeps between looks: its holder has lost the processor.
+const SHARED_NAP: Duration = Duration::from_micros(100);
 
 impl Producer {
     /// Captures an event on the producer that all threads share.
@@ -23,31 +26,33 @@ impl Producer {
         if self.front().forked() {
             return PIPELINE_ERR_FORKED;
         }
-        if !self.begin_shared() {
-            return self.refuse_busy();
+        let mut deadline = None;
+        if !self.begin_shared(&mut deadline) {
+            return self.not_begun();
         }
         // SAFETY: passed on; the busy word is ours.
         let mut status = unsafe { self.capture_with(offer, false) };
-        // Waiting holds no lock: the busy word is given back and taken again around each wait.
+        // Waiting holds no lock: the producer is given back and taken again around each wait.
         if status == PIPELINE_ERR_FULL {
-            if let Some(deadline) = self.may_wait() {
+            if let Some(until) = deadline.or_else(|| self.may_wait()) {
+                deadline = Some(until);
                 loop {
                     let ring = self.ring();
                     let seen = ring.and_then(Ring::log).map_or(0, Log::released);
-                    self.busy.store(busy::NO, Ordering::Release);
+                    self.end_shared();
                     let now = time::now_ns();
                     if let Some(ring) = ring
-                        && now < deadline
+                        && now < until
                     {
                         self.front().call(1);
-                        ring.wait_for_space(self.front(), seen, Duration::from_nanos(deadline - now));
+                        ring.wait_for_space(self.front(), seen, Duration::from_nanos(until - now));
                     }
-                    if !self.begin_shared() {
-                        return self.refuse_busy();
+                    if !self.begin_shared(&mut deadline) {
+                        return self.not_begun();
                     }
                     // SAFETY: passed on; the busy word is ours.
                     status = unsafe { self.capture_with(offer, false) };
-                    if status != PIPELINE_ERR_FULL || now >= deadline {
+                    if status != PIPELINE_ERR_FULL || now >= until {
                         break;
                     }
                 }
@@ -56,26 +61,59 @@ impl Producer {
                 self.count_full();
             }
         }
-        self.busy.store(busy::NO, Ordering::Release);
+        self.end_shared();
         if status == PIPELINE_OK {
             self.front().published(|| self.gathered());
         }
         status
     }
 
-    pub(super) fn begin_shared(&self) -> bool {
-        for _ in 0..SHARED_TRIES {
-            if self
-                .busy
-                .compare_exchange_weak(busy::NO, busy::CAPTURING, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
-                barrier::light(self.front().asymmetric);
-                return true;
+    /// Takes the shared producer for the calling thread: by a bounded spin, and under the policy `block` by waiting until
+    /// `deadline`, which is set when the wait begins. `false`: another thread kept it, or a signal handler interrupted the
+    /// very thread that holds it, which must not wait for itself.
+    fn begin_shared(&self, deadline: &mut Option<u64>) -> bool {
+        let own = thread::token();
+        let mut tries = 0;
+        loop {
+            match self.holder.compare_exchange_weak(0, own, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+                    barrier::light(self.front().asymmetric);
+                    return true;
+                }
+                Err(holder) if holder == own => return false,
+                Err(_) if tries < SHARED_TRIES => {
+                    tries += 1;
+                    std::hint::spin_loop();
+                }
+                Err(_) => {
+                    if deadline.is_none() {
+                        *deadline = self.may_wait();
+                    }
+                    if deadline.is_none_or(|until| time::now_ns() >= until)
+                        || self.front().closed.load(Ordering::Relaxed) != 0
+                    {
+                        return false;
+                    }
+                    // A word of its own, that nobody changes: this sleeps, and keeps `errno`.
+                    park::wait(&AtomicU32::new(0), 0, Some(SHARED_NAP));
+                }
             }
-            std::hint::spin_loop();
         }
-        false
+    }
+
+    #[cold]
+    fn not_begun(&self) -> i32 {
+        if self.front().closed.load(Ordering::Relaxed) != 0 {
+            self.refuse_closed()
+        } else {
+            self.refuse_busy()
+        }
+    }
+
+    fn end_shared(&self) {
+        self.busy.store(busy::NO, Ordering::Release);
+        self.holder.store(0, Ordering::Release);
     }
 
     /// Captures one of the library's own events; under the registry's lock.
