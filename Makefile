@@ -29,7 +29,7 @@ SOURCES := $(shell find src -name '*.rs') build.rs Cargo.toml Cargo.lock
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
-.PHONY: all build install uninstall header examples demo test check-tools local clean FORCE
+.PHONY: all build install uninstall header examples demo test simulate check-tools local clean FORCE
 
 all: build
 
@@ -101,9 +101,17 @@ demo: check-tools build local
 test: check-tools
 	tests/all.sh
 
+# The shipped pool, rings and writers under a scheduler that follows from a seed: SEEDS of them, from FROM on, in JOBS
+# processes. SEED=n replays one.
+SEEDS ?= 5000
+FROM  ?= 1
+JOBS  ?= 2
+simulate:
+	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' SEEDS=$(SEEDS) FROM=$(FROM) JOBS=$(JOBS) tests/simulate.sh
+
 check-tools:
 	@packaging/check_tools.sh
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom
+	rm -rf $(BUILD) target-loom target-simulator

@@ -45,6 +45,7 @@ step clippy-without-sqlite "$cargo" clippy "${flags[@]}" --no-default-features -
 step clippy-system-sqlite "$cargo" clippy "${flags[@]}" --no-default-features --features sqlite-system -- -D warnings
 step cargo "$cargo" test "${flags[@]}" --no-fail-fast
 if [ -e tests/loom.rs ]; then step loom loom; fi
+step simulator tests/simulate.sh
 step build "${MAKE:-make}" --no-print-directory build local
 step header tests/header_compile.sh
 step exports tests/exports.sh build/prefix/lib

@@ -13,6 +13,8 @@ mod producers;
 mod rings;
 #[path = "ledger/storage.rs"]
 mod storage;
+#[path = "ledger/world.rs"]
+mod world;
 
 use capture_pipeline::config::{Config, Ordering as EventOrdering, Overflow};
 use capture_pipeline::ledger::Ledger;
@@ -58,6 +60,7 @@ pub fn calm(release: bool) -> Arc<Shared> {
         ages: false,
         deadline: Duration::from_secs(30),
         calm: true,
+        faults: 0,
     })
 }
 
@@ -158,6 +161,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         ages: false,
         deadline: Duration::from_millis(12),
         calm: false,
+        faults: 0,
     };
     let ages = settings.release && dice.once_in(3);
     let settings = Settings { ages, ..settings };
@@ -258,7 +262,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         if l.buffered + l.in_flight + l.in_doubt + l.left != 0 {
             wrong.push(format!("close has left events behind: {l:?}"));
         }
-        wrong.extend(check::compare(&sources.done.lock().unwrap(), &shared, &metrics, &facts));
+        wrong.extend(check::compare(&sources.done.lock(), &shared, &metrics, &facts));
         println!("{l:?}\n{:?}", shared.tally);
         // A storm that was none proves nothing.
         let tally = &shared.tally;

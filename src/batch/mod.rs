@@ -3,6 +3,7 @@
 pub mod token;
 
 use crate::event::EventView;
+use crate::platform::sync::AtomicU64;
 use crate::ring::log::Span;
 use std::ffi::c_void;
 
@@ -109,7 +110,7 @@ pub struct Batch {
     /// The events that the storage rejected, of this attempt: a flag for each, or nothing if there are none.
     pub rejected: Vec<bool>,
     /// Events shown to `release` so far; written by the writer that shows them.
-    pub released: std::sync::atomic::AtomicU64,
+    pub released: AtomicU64,
     /// An answer that came before `store` had returned.
     pub early: Option<(usize, i32)>,
     /// Why its events go to the dead letter.

@@ -10,6 +10,10 @@ use super::sync::{Ordering, fence};
 /// Tells the kernel that this process will use the heavy side. `false`: it refuses, and both sides need a real fence.
 #[cfg(not(loom))]
 pub fn register() -> bool {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return !super::simulator::once_in(4);
+    }
     // SAFETY: a system call without pointers.
     unsafe {
         libc::syscall(
@@ -24,7 +28,7 @@ pub fn register() -> bool {
 /// The producer's side: free if `asymmetric` (what [`register`] answered), a full fence otherwise.
 #[inline(always)]
 pub fn light(asymmetric: bool) {
-    if cfg!(not(loom)) && asymmetric {
+    if cfg!(not(any(loom, simulator))) && asymmetric {
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
     } else {
         fence(Ordering::SeqCst);
@@ -35,7 +39,7 @@ pub fn light(asymmetric: bool) {
 /// loads after it see the stores that this thread made before.
 pub fn heavy(asymmetric: bool) {
     fence(Ordering::SeqCst);
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, simulator)))]
     if asymmetric {
         // SAFETY: a system call without pointers. It cannot fail once registered.
         unsafe {

@@ -1,11 +1,23 @@
 //! Sleeping on a word, and waking who sleeps on it: `futex(2)`. Waking is async-signal-safe.
 
+#[cfg(simulator)]
+use super::simulator;
 use super::sync::AtomicU32;
 use std::time::Duration;
 
 /// Sleeps while `word` is `expected`, at most for `timeout` (`None`: for ever). May return for no reason. Keeps `errno`, as
 /// captures may wait.
 pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    #[cfg(simulator)]
+    if simulator::is_simulated() {
+        let until = timeout.map_or(u64::MAX, |t| simulator::now_ns().saturating_add(t.as_nanos() as u64));
+        // SAFETY: only this thread runs; the word is the caller's.
+        let unchanged = unsafe { *word.as_ptr() } == expected;
+        if unchanged && !simulator::once_in(64) {
+            simulator::block(word.as_ptr() as usize, until);
+        }
+        return;
+    }
     let spec = timeout.map(|t| libc::timespec {
         tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: t.subsec_nanos().into(),
@@ -29,6 +41,11 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
 
 /// Wakes up to `count` threads that sleep on `word`. Keeps `errno`, as it is called from captures.
 pub fn wake(word: &AtomicU32, count: u32) {
+    #[cfg(simulator)]
+    if simulator::is_simulated() {
+        simulator::point();
+        return simulator::wake(word.as_ptr() as usize, count as usize);
+    }
     // SAFETY: `errno` is the thread's own; the futex call only uses the word's address.
     unsafe {
         let errno = libc::__errno_location();

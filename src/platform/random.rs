@@ -4,6 +4,10 @@ use super::time;
 
 /// 64 random bits from the kernel; from the clock and the process id where it refuses.
 pub fn seed() -> u64 {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::dice(u64::MAX);
+    }
     let mut bits = 0u64;
     // SAFETY: writes at most eight bytes to a local.
     let got = unsafe { libc::getrandom((&raw mut bits).cast(), 8, libc::GRND_NONBLOCK) };

@@ -1,22 +1,29 @@
 //! Atomics, the lock and the condition variable: the standard library's (futex-based, no global state, so a lock held
-//! by another thread at a fork cannot block the child's own pipelines), or loom's.
+//! by another thread at a fork cannot block the child's own pipelines), or loom's, or the simulator's.
 
+#[cfg(simulator)]
+pub use super::simulator::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, fence};
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
+#[cfg(simulator)]
+pub use std::sync::atomic::Ordering;
+#[cfg(not(any(loom, simulator)))]
 pub use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 use loom::sync as imp;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, simulator)))]
 use std::sync as imp;
 
+#[cfg(not(simulator))]
 pub use imp::MutexGuard;
 
 /// A lock without poisoning: what it guards is kept consistent by its users, who do not panic while they hold it.
+#[cfg(not(simulator))]
 #[derive(Debug, Default)]
 pub struct Mutex<T>(imp::Mutex<T>);
 
+#[cfg(not(simulator))]
 impl<T> Mutex<T> {
     /// A lock around `value`.
     pub fn new(value: T) -> Self {
@@ -39,11 +46,11 @@ impl<T> Mutex<T> {
 }
 
 /// Lets callers of flush, close and the like wait for a change.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, simulator)))]
 #[derive(Debug, Default)]
 pub struct Condvar(std::sync::Condvar);
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, simulator)))]
 impl Condvar {
     /// Wakes all that wait.
     pub fn notify_all(&self) {

@@ -147,7 +147,12 @@ pub fn run_stop_hook() {
 
 /// A thread that can be waited for.
 #[derive(Debug)]
-pub struct Handle(libc::pthread_t);
+pub struct Handle {
+    thread: libc::pthread_t,
+    /// Its place in the simulator.
+    #[cfg(simulator)]
+    place: Option<usize>,
+}
 
 // SAFETY: a pthread_t names a thread; any thread may join it.
 unsafe impl Send for Handle {}
@@ -157,14 +162,18 @@ unsafe impl Sync for Handle {}
 impl Handle {
     /// Waits for the thread's end.
     pub fn join(self) {
+        #[cfg(simulator)]
+        if let Some(place) = self.place {
+            super::simulator::join(place);
+        }
         // SAFETY: the thread is joinable, and the handle is consumed.
-        unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
+        unsafe { libc::pthread_join(self.thread, std::ptr::null_mut()) };
     }
 
     /// Lets the thread end by itself.
     pub fn detach(self) {
         // SAFETY: the thread is joinable, and the handle is consumed.
-        unsafe { libc::pthread_detach(self.0) };
+        unsafe { libc::pthread_detach(self.thread) };
     }
 }
 
@@ -185,7 +194,7 @@ pub fn spawn(name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Handle> {
     }
     let start = Box::into_raw(Box::new(Start { name: short_name(name), body }));
     match create(main, start.cast(), false) {
-        Ok(thread) => Ok(Handle(thread)),
+        Ok(handle) => Ok(handle),
         Err(error) => {
             // SAFETY: no thread got it.
             drop(unsafe { Box::from_raw(start) });
@@ -203,7 +212,21 @@ pub fn spawn_plain(main: Main, argument: *mut c_void) -> Result<()> {
     create(main, argument, true).map(|_| ())
 }
 
-fn create(main: Main, argument: *mut c_void, detached: bool) -> Result<libc::pthread_t> {
+fn create(main: Main, argument: *mut c_void, detached: bool) -> Result<Handle> {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        if super::simulator::refuse_thread() {
+            let text = "pthread_create: Resource temporarily unavailable (simulated)";
+            return Err(Error::new(crate::status::PIPELINE_ERR_SYSTEM, text));
+        }
+        let (main, argument, place) = super::simulator::born(main, argument);
+        let handle = create_thread(main, argument, detached)?;
+        return Ok(Handle { place: Some(place), ..handle });
+    }
+    create_thread(main, argument, detached)
+}
+
+fn create_thread(main: Main, argument: *mut c_void, detached: bool) -> Result<Handle> {
     // SAFETY: all structures are locals, initialised before use. A "C-unwind" start routine is called as a "C" one is;
     // it only may be unwound through besides.
     unsafe {
@@ -241,7 +264,11 @@ fn create(main: Main, argument: *mut c_void, detached: bool) -> Result<libc::pth
                 format!("pthread_create: {}", std::io::Error::from_raw_os_error(failed)),
             ));
         }
-        Ok(thread)
+        Ok(Handle {
+            thread,
+            #[cfg(simulator)]
+            place: None,
+        })
     }
 }
 
@@ -259,6 +286,10 @@ pub fn set_name(name: &CString) {
 
 /// Gives up the processor for a moment, between tries of something that another thread is about to finish.
 pub fn pause(tries: &AtomicU32) {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::step_aside();
+    }
     if tries.fetch_add(1, Ordering::Relaxed) < 64 {
         std::hint::spin_loop();
     } else {

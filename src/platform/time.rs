@@ -3,11 +3,19 @@
 /// CLOCK_MONOTONIC in nanoseconds. No system call where the vDSO has it; async-signal-safe.
 #[inline]
 pub fn now_ns() -> u64 {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::now_ns();
+    }
     clock(libc::CLOCK_MONOTONIC)
 }
 
 /// What to add to [`now_ns`] for nanoseconds since 1970.
 pub fn realtime_offset_ns() -> i64 {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return 1_000_000_000_000_000_000;
+    }
     // Between two readings of the monotonic clock, so that a preemption in between shows and is tried again.
     let mut best = (u64::MAX, 0);
     for _ in 0..4 {

@@ -2,7 +2,7 @@
 
 use super::Pool;
 use super::state::{Doing, Life, State};
-use crate::batch::Place;
+use crate::batch::{Batch, Place};
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
 use crate::latency::Percentiles;
 use crate::ledger::Ledger;
@@ -108,7 +108,16 @@ impl Pool {
     }
 
     fn draw_up(&self, st: &State) -> Ledger {
-        Ledger::draw_up(&st.settled, self.rings.counted(), &self.front().refused, st.life == Life::Stopped)
+        let stopped = st.life == Life::Stopped;
+        let mut ledger = Ledger::draw_up(&st.settled, self.rings.counted(), &self.front().refused, stopped);
+        if stopped {
+            // What waits for an attempt that nobody will make.
+            let waits = |b: &&Box<Batch>| matches!(b.place, Place::Ready | Place::BackOff);
+            let left: u64 = st.batches.iter().flatten().filter(waits).map(|b| b.unsettled()).sum();
+            ledger.in_flight -= left;
+            ledger.left += left;
+        }
+        ledger
     }
 
     /// All figures.

@@ -4,12 +4,12 @@ use crate::producers::Source;
 use crate::storage::{Entry, Fate, Shared};
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use capture_pipeline::manager::Metrics;
+use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_RING,
     PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
 };
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 /// What is known besides.
 #[derive(Clone, Copy, Debug)]
@@ -64,16 +64,19 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     }
 
     // What became of the events.
-    let book = shared.book.lock().unwrap();
+    let book = shared.book.lock();
     let fate = |f: Option<Fate>| book.events.values().filter(|e| e.fate == f).count() as u64;
     equal(&mut wrong, "stored", ledger.stored, fate(Some(Fate::Stored)));
     equal(&mut wrong, "dead_lettered", ledger.dead_lettered, fate(Some(Fate::DeadLettered)));
     equal(&mut wrong, "discarded", ledger.discarded, fate(Some(Fate::Discarded)));
     let batched = book.events.values().filter(|e| e.batch != 0).count() as u64;
     let gone_unseen = captured - batched;
-    equal(&mut wrong, "overwritten + left", ledger.overwritten + ledger.left + ledger.buffered, gone_unseen);
     let unsettled = book.events.values().filter(|e| e.batch != 0 && e.fate.is_none()).count() as u64;
-    equal(&mut wrong, "in_flight + in_doubt", ledger.in_flight + ledger.in_doubt, unsettled);
+    let unstored = ledger.overwritten + ledger.left + ledger.buffered + ledger.in_flight + ledger.in_doubt;
+    equal(&mut wrong, "overwritten, left, in flight or in doubt", unstored, gone_unseen + unsettled);
+    if facts.destroyed {
+        equal(&mut wrong, "in flight or in doubt at the end", ledger.in_flight + ledger.in_doubt, 0);
+    }
     if !facts.overwrites {
         equal(&mut wrong, "overwritten", ledger.overwritten, 0);
     }

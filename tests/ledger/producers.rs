@@ -6,10 +6,9 @@
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED};
 use capture_pipeline::manager::{Pipeline, Producer};
 use capture_pipeline::platform::random::mix;
+use capture_pipeline::platform::sync::{AtomicU32, Mutex, Ordering};
 use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE, PIPELINE_OK};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A sequence of numbers that follows from its seed.
 #[derive(Clone, Debug)]
@@ -61,7 +60,7 @@ impl Sources {
     }
 
     pub fn keep(&self, source: Source) {
-        self.done.lock().unwrap().push(source);
+        self.done.lock().push(source);
     }
 }
 
@@ -268,7 +267,7 @@ pub fn live(
         }
         // Not all in one burst: the writers shall find rings in every state.
         if !hurry && i % 32 == 0 {
-            std::thread::sleep(std::time::Duration::from_micros(dice.below(1500)));
+            crate::world::sleep(std::time::Duration::from_micros(dice.below(1500)));
         }
     }
     if let (Some(handle), Some(producer)) = (handle, producer) {

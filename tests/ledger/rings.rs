@@ -23,7 +23,7 @@ fn settle(pipeline: &Pipeline, shared: &Shared, sources: &Sources, facts: Facts)
     pipeline.close(Some(PATIENCE)).expect("closes");
     let metrics = pipeline.metrics();
     pipeline.destroy().expect("is destroyed");
-    let wrong = check::compare(&sources.done.lock().unwrap(), shared, &metrics, &facts);
+    let wrong = check::compare(&sources.done.lock(), shared, &metrics, &facts);
     assert!(wrong.is_empty(), "{}\n{:?}", wrong.join("\n"), metrics.ledger);
     let l = &metrics.ledger;
     assert_eq!(l.buffered + l.in_flight + l.in_doubt + l.left, 0, "{l:?}");
@@ -67,7 +67,7 @@ fn two_thousand_short_lived_threads_lose_nothing() {
         }
     });
     settle(&pipeline, &shared, &sources, facts(&pipeline, false));
-    let book = shared.book.lock().unwrap();
+    let book = shared.book.lock();
     assert_eq!(book.events.len(), 10_000);
     // One ring had several threads at most: an id never passes to a second one.
     let mut threads: HashMap<u64, HashSet<u64>> = HashMap::new();
@@ -139,7 +139,7 @@ fn every_overwritten_event_is_released_once() {
             }
         });
         settle(&pipeline, &shared, &sources, facts(&pipeline, true));
-        let book = shared.book.lock().unwrap();
+        let book = shared.book.lock();
         let overwritten = book.events.values().filter(|e| e.batch == 0).count() as u64;
         assert_eq!(overwritten, pipeline.metrics().ledger.overwritten);
     }
@@ -169,7 +169,7 @@ fn the_shared_ring_keeps_each_threads_order() {
             }
         });
         settle(&pipeline, &shared, &sources, facts(&pipeline, overflow == Overflow::DropOldest));
-        let book = shared.book.lock().unwrap();
+        let book = shared.book.lock();
         let rings: HashSet<u64> = book.events.keys().map(|k| k.0).collect();
         assert_eq!(rings.len(), 1, "several rings were used: {rings:?}");
         // SAFETY: open, and not used again.

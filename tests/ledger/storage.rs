@@ -2,14 +2,15 @@
 //! its own on what became of each event, by what it answered, and checks every batch that it is shown against it.
 
 use crate::producers::{Dice, checksum, fill};
+use crate::world;
 use capture_pipeline::batch::{BatchView, token};
 use capture_pipeline::event::EventView;
+use capture_pipeline::platform::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use capture_pipeline::status::{PIPELINE_ERR_INVALID, PIPELINE_ERR_STORAGE, PIPELINE_ERR_UNKNOWN_TOKEN};
 use capture_pipeline::storage::*;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What the storage is to be.
 #[derive(Clone, Debug)]
@@ -27,7 +28,13 @@ pub struct Settings {
     pub deadline: Duration,
     /// Answers OK and nothing else.
     pub calm: bool,
+    /// One call in so many hangs, one in so many ends badly, one pending batch in so many is not answered while the faults
+    /// last; 0: none.
+    pub faults: u64,
 }
+
+/// What a call answers that shall not return: it panics, or ends its thread.
+pub const DIES: i32 = i32::MAX - 13;
 
 /// Where an event has gone, as the storage's own answers have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +92,7 @@ pub struct Book {
 /// What a PENDING batch will be answered, and when.
 #[derive(Debug)]
 pub struct Job {
-    due: Instant,
+    due: u64,
     token: u64,
     batch: u64,
     plan: Plan,
@@ -114,6 +121,8 @@ pub struct Tally {
     pub pending: AtomicU64,
     pub twice: AtomicU64,
     pub late: AtomicU64,
+    pub hung: AtomicU64,
+    pub deaths: AtomicU64,
     pub partial: AtomicU64,
     pub rejected: AtomicU64,
     pub flushes: AtomicU64,
@@ -129,6 +138,8 @@ pub struct Shared {
     jobs: Mutex<Vec<Arc<Job>>>,
     more: Condvar,
     stop: AtomicBool,
+    /// The faults are over: from now on all is answered, and OK.
+    well: AtomicBool,
     in_call: AtomicU32,
     failures: Mutex<Vec<String>>,
     pub dropped: AtomicU32,
@@ -145,8 +156,9 @@ impl Shared {
             book: Mutex::default(),
             tally: Tally::default(),
             jobs: Mutex::default(),
-            more: Condvar::new(),
+            more: Condvar::default(),
             stop: AtomicBool::new(false),
+            well: AtomicBool::new(false),
             in_call: AtomicU32::new(0),
             failures: Mutex::default(),
             dropped: AtomicU32::new(0),
@@ -155,7 +167,7 @@ impl Shared {
 
     /// Notes what must not be. Not by panic: this runs on writer threads.
     pub fn fail(&self, what: String) {
-        let mut failures = self.failures.lock().unwrap();
+        let mut failures = self.failures.lock();
         if failures.len() < 20 {
             failures.push(what);
         }
@@ -168,7 +180,7 @@ impl Shared {
     }
 
     pub fn failures(&self) -> Vec<String> {
-        self.failures.lock().unwrap().clone()
+        self.failures.lock().clone()
     }
 
     /// A serial storage's calls never overlap.
@@ -209,8 +221,15 @@ impl Shared {
         let shown: Vec<(Key, Entry)> =
             views(batch).map(|e| ((e.ring_id, e.sequence), self.inspect(e))).collect();
         let keys: Vec<Key> = shown.iter().map(|(key, _)| *key).collect();
-        let book = &mut *self.book.lock().unwrap();
+        let book = &mut *self.book.lock();
         let id = batch.batch_id;
+        if std::env::var_os("TRACE").is_some() {
+            let at = world::now_ns();
+            println!(
+                "{at}: writer {} shows batch {id}, attempt {}: {keys:?}",
+                batch.writer_id, batch.attempt
+            );
+        }
         self.must(*book.generation.get_or_insert(batch.generation) == batch.generation, || {
             format!("batch {id}: another generation")
         });
@@ -252,7 +271,7 @@ impl Shared {
 
     /// Notes what an answer means, before it is given: afterwards anything may happen at once.
     fn note(&self, id: u64, plan: &Plan) {
-        let book = &mut *self.book.lock().unwrap();
+        let book = &mut *self.book.lock();
         let Some(batch) = book.batches.get_mut(&id) else { return };
         batch.open = false;
         let retry = !matches!(plan.result, PIPELINE_STORE_OK | PIPELINE_STORE_REJECT);
@@ -309,7 +328,7 @@ impl Shared {
     fn plan(&self, dice: &mut Dice, batch: &BatchView) -> Plan {
         let (attempt, count) = (batch.attempt, batch.count);
         let mut plan = Plan { marked: 0, rejected: Vec::new(), prefix: 0, result: PIPELINE_STORE_OK };
-        if self.settings.calm {
+        if self.settings.calm || self.is_well() {
             return plan;
         }
         // Most batches get through in the end; some never do.
@@ -371,7 +390,7 @@ impl Shared {
     /// Answers a pending attempt. Several threads may do so with one job: one of them succeeds.
     fn answer(&self, job: &Job) {
         {
-            let mut noted = job.noted.lock().unwrap();
+            let mut noted = job.noted.lock();
             if !*noted {
                 let wrong = token::complete(job.token, usize::MAX, PIPELINE_STORE_OK).err().map(|e| e.status);
                 self.must(wrong == Some(PIPELINE_ERR_INVALID), || {
@@ -397,22 +416,47 @@ impl Shared {
 
     /// The loop of a thread that answers pending batches, in random order.
     pub fn complete_pending(&self, mut dice: Dice) {
-        let mut jobs = self.jobs.lock().unwrap();
+        let mut jobs = self.jobs.lock();
         loop {
-            let now = Instant::now();
-            let due: Vec<usize> = (0..jobs.len()).filter(|&i| jobs[i].due <= now).collect();
+            let now = world::now_ns();
+            let well = self.well.load(Ordering::Acquire);
+            let due: Vec<usize> = (0..jobs.len()).filter(|&i| jobs[i].due <= now || well).collect();
             if !due.is_empty() {
                 let job = jobs.swap_remove(due[dice.below(due.len() as u64) as usize]);
                 drop(jobs);
                 self.answer(&job);
-                jobs = self.jobs.lock().unwrap();
+                jobs = self.jobs.lock();
             } else if jobs.is_empty() && self.stop.load(Ordering::Acquire) {
                 return;
             } else {
                 let first = jobs.iter().map(|j| j.due).min();
-                let wait = first.map_or(Duration::from_millis(50), |d| d.saturating_duration_since(now));
-                jobs = self.more.wait_timeout(jobs, wait).unwrap().0;
+                let wait = first.map_or(50_000_000, |d| d.saturating_sub(now)).min(50_000_000);
+                jobs = self.more.wait(jobs, Some(Duration::from_nanos(wait)));
             }
+        }
+    }
+
+    /// The faults are over.
+    pub fn get_well(&self) {
+        self.well.store(true, Ordering::Release);
+        self.more.notify_all();
+    }
+
+    fn is_well(&self) -> bool {
+        self.well.load(Ordering::Acquire)
+    }
+
+    /// Whether one of the rarer faults is due.
+    fn fault(&self, dice: &mut Dice) -> bool {
+        self.settings.faults > 0 && !self.is_well() && dice.once_in(self.settings.faults)
+    }
+
+    /// Does not come back for long, or until the faults are over.
+    fn hang(&self, dice: &mut Dice) {
+        add(&self.tally.hung);
+        let until = world::now_ns() + self.settings.deadline.as_nanos() as u64 * (1 + dice.below(40));
+        while !self.is_well() && world::now_ns() < until {
+            world::sleep(self.settings.deadline / 4);
         }
     }
 
@@ -423,7 +467,7 @@ impl Shared {
     }
 
     fn promise(&self, job: Arc<Job>, times: usize) {
-        let mut jobs = self.jobs.lock().unwrap();
+        let mut jobs = self.jobs.lock();
         for _ in 0..times {
             jobs.push(Arc::clone(&job));
         }
@@ -434,6 +478,10 @@ impl Shared {
     fn pend(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> i32 {
         add(&self.tally.pending);
         let delay = match dice.below(40) {
+            _ if self.fault(dice) => {
+                add(&self.tally.hung);
+                Duration::from_secs(100_000)
+            }
             0 => {
                 add(&self.tally.late);
                 self.settings.deadline * (1 + dice.below(3) as u32)
@@ -442,7 +490,7 @@ impl Shared {
             _ => Duration::from_micros(dice.below(3000)),
         };
         let job = Arc::new(Job {
-            due: Instant::now() + delay,
+            due: world::now_ns().saturating_add(delay.as_nanos() as u64),
             token: batch.token,
             batch: batch.batch_id,
             plan,
@@ -457,7 +505,7 @@ impl Shared {
                 "an early answer was not accepted".to_owned()
             });
             if dice.once_in(3) {
-                self.book.lock().unwrap().bad_results += 1;
+                self.book.lock().bad_results += 1;
                 return dice.below(3) as i32;
             }
             if dice.once_in(3) {
@@ -490,6 +538,12 @@ impl Drop for Chaos {
     }
 }
 
+/// A call that answers [`DIES`] panics.
+fn survive(answer: i32) -> i32 {
+    assert!(answer != DIES, "the storage's own fault");
+    answer
+}
+
 // SAFETY: a batch is used during calls only; tokens are completed as they were given.
 unsafe impl Storage for Chaos {
     fn concurrent(&self) -> bool {
@@ -505,6 +559,25 @@ unsafe impl Storage for Chaos {
     }
 
     fn store(&self, batch: &BatchView) -> i32 {
+        survive(self.answer_store(batch))
+    }
+
+    fn flush(&self, _timeout_ms: i64) -> i32 {
+        survive(self.answer_flush())
+    }
+
+    fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
+        survive(self.answer_dead_letter(batch, reason))
+    }
+
+    fn release(&self, event: &EventView) {
+        survive(self.see_released(event));
+    }
+}
+
+/// The calls. What they answer is the storage's answer, or [`DIES`].
+impl Chaos {
+    pub fn answer_store(&self, batch: &BatchView) -> i32 {
         let shared = &*self.0;
         shared.enter();
         shared.receive(batch);
@@ -515,13 +588,23 @@ unsafe impl Storage for Chaos {
             match dice.below(64) {
                 0 => {
                     add(&shared.tally.late);
-                    std::thread::sleep(shared.settings.deadline * 2);
+                    world::sleep(shared.settings.deadline * 2);
                 }
-                1..16 => std::thread::sleep(Duration::from_micros(dice.below(1000))),
+                1..16 => world::sleep(Duration::from_micros(dice.below(1000))),
                 _ => {}
             }
+            if shared.fault(&mut dice) {
+                shared.hang(&mut dice);
+            }
+            if shared.fault(&mut dice) {
+                // What the storage was told to note so far counts; the rest is as if it had asked for a retry.
+                add(&shared.tally.deaths);
+                shared.note(batch.batch_id, &Plan { prefix: 0, result: PIPELINE_STORE_RETRY, ..plan });
+                shared.leave();
+                return DIES;
+            }
         }
-        let pends = dice.once_in(2) || matches!(batch.batch_id % 16, 3 | 5);
+        let pends = !shared.is_well() && dice.once_in(2) || matches!(batch.batch_id % 16, 3 | 5);
         let answer = if !shared.settings.calm && pends {
             let prefix = if dice.once_in(2) { dice.below(batch.count as u64 + 1) as usize } else { 0 };
             let result = if dice.once_in(40) { PIPELINE_STORE_PENDING } else { plan.result };
@@ -534,15 +617,25 @@ unsafe impl Storage for Chaos {
         answer
     }
 
-    fn flush(&self, _timeout_ms: i64) -> i32 {
+    pub fn answer_flush(&self) -> i32 {
         let shared = &*self.0;
         shared.enter();
         let times = shared.tally.flushes.fetch_add(1, Ordering::Relaxed);
+        let mut dice = Dice(shared.settings.seed ^ times << 30 ^ 0xF1);
+        if shared.fault(&mut dice) {
+            shared.hang(&mut dice);
+        }
+        let dies = shared.fault(&mut dice);
         shared.leave();
-        if !shared.settings.calm && times % 5 == 4 { PIPELINE_ERR_STORAGE } else { 0 }
+        if dies {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        let fails = !shared.settings.calm && !shared.is_well() && times % 5 == 4;
+        if fails { PIPELINE_ERR_STORAGE } else { 0 }
     }
 
-    fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
+    pub fn answer_dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
         let shared = &*self.0;
         shared.enter();
         let id = batch.batch_id;
@@ -554,12 +647,14 @@ unsafe impl Storage for Chaos {
             .collect();
         let mut dice = Dice(shared.settings.seed ^ id << 20 ^ 0xDEAD_0000 ^ u64::from(batch.attempt));
         let answer = match dice.below(8) {
+            _ if shared.is_well() => 0,
+            _ if shared.fault(&mut dice) => DIES,
             0..4 => 0,
             4 => PIPELINE_STORE_REJECT,
             5 | 6 => PIPELINE_STORE_RETRY,
             _ => 77,
         };
-        let book = &mut *shared.book.lock().unwrap();
+        let book = &mut *shared.book.lock();
         let Some(known) = book.batches.get_mut(&id) else {
             shared.fail(format!("batch {id}: first seen by the dead letter"));
             return 0;
@@ -586,7 +681,8 @@ unsafe impl Storage for Chaos {
         known.attempt = batch.attempt;
         known.run = keys.len();
         book.retries += u64::from(batch.attempt > 1);
-        book.bad_results += u64::from(!matches!(answer, 0..=2));
+        book.bad_results += u64::from(!matches!(answer, 0..=2 | DIES));
+        shared.tally.deaths.fetch_add(u64::from(answer == DIES), Ordering::Relaxed);
         let fate = match answer {
             0 => Some(Fate::DeadLettered),
             PIPELINE_STORE_REJECT => Some(Fate::Discarded),
@@ -607,12 +703,12 @@ unsafe impl Storage for Chaos {
         answer
     }
 
-    fn release(&self, event: &EventView) {
+    pub fn see_released(&self, event: &EventView) -> i32 {
         let shared = &*self.0;
         add(&shared.tally.released);
         let entry = shared.inspect(event);
         let key = (event.ring_id, event.sequence);
-        let book = &mut *shared.book.lock().unwrap();
+        let book = &mut *shared.book.lock();
         let known = book.events.entry(key).or_insert_with(|| entry.clone());
         shared.must(known.number == entry.number, || {
             format!("{key:?} was {known:?}, and is released as {entry:?}")
@@ -623,5 +719,11 @@ unsafe impl Storage for Chaos {
         if known.fate.is_none() && known.batch != 0 && shared.settings.ages {
             known.fate = Some(Fate::Discarded);
         }
+        let mut dice = Dice(shared.settings.seed ^ entry.number << 8 ^ 0x5E);
+        if shared.settings.faults > 0 && !shared.is_well() && dice.once_in(shared.settings.faults * 16) {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        0
     }
 }

@@ -1,0 +1,457 @@
+//! Who runs: the baton, the virtual clock, the dice.
+
+use crate::platform::random::mix;
+use std::cell::{Cell, UnsafeCell};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Virtual time that an access takes.
+const TICK_NS: u64 = 25;
+/// Points after which a thread must let others run, whatever its priority.
+const FAIR: u64 = 20_000;
+/// More points than any run that ends.
+const MOST_STEPS: u64 = 30_000_000;
+/// Longer than any run that ends: ten hours.
+const MOST_NS: u64 = 36_000_000_000_000;
+/// What a thread is blocked on when it only waits for time.
+const TIME: usize = 0;
+/// What a thread is blocked on when it waits for all others to end.
+const THE_END: usize = 1;
+
+thread_local! {
+    static ME: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Runnable,
+    /// Until the time, or until somebody wakes who sleeps on the address.
+    Blocked {
+        on: usize,
+        until: u64,
+    },
+    Gone,
+}
+
+struct Thread {
+    baton: Arc<AtomicU32>,
+    state: State,
+    priority: u64,
+}
+
+/// How the next thread is chosen.
+#[derive(Clone, Copy, Debug)]
+enum Policy {
+    /// Any that can run, after so many points on average.
+    Random { every: u64 },
+    /// The one with the highest priority; priorities change after so many points on average.
+    Priority { every: u64 },
+}
+
+struct Scheduler {
+    seed: u64,
+    dice: u64,
+    now: u64,
+    steps: u64,
+    switches: u64,
+    countdown: u64,
+    since_switch: u64,
+    stalled: u64,
+    trace: u64,
+    policy: Policy,
+    /// Creations of threads fail now and then.
+    thread_failures: bool,
+    threads: Vec<Thread>,
+    alive: usize,
+}
+
+struct Cage(UnsafeCell<Option<Scheduler>>);
+// SAFETY: only the thread with the baton looks inside; `run` lets one run at a time begin.
+unsafe impl Sync for Cage {}
+static CAGE: Cage = Cage(UnsafeCell::new(None));
+
+/// What a run was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Points passed.
+    pub steps: u64,
+    /// Times that the baton was passed on.
+    pub switches: u64,
+    /// Virtual time that passed.
+    pub virtual_ns: u64,
+    /// Threads that lived.
+    pub threads: u64,
+    /// A hash of who ran when: equal for equal seeds.
+    pub trace: u64,
+}
+
+/// Whether the calling thread is one of a run.
+#[inline]
+pub fn is_simulated() -> bool {
+    ME.get() != usize::MAX
+}
+
+/// The scheduler, for the thread with the baton.
+fn with<T>(f: impl FnOnce(&mut Scheduler, usize) -> T) -> T {
+    let me = ME.get();
+    // SAFETY: a simulated thread runs only while it holds the baton, and `f` never calls back here.
+    match unsafe { (*CAGE.0.get()).as_mut() } {
+        Some(scheduler) if me != usize::MAX => f(scheduler, me),
+        _ => unreachable!("not a thread of the simulator"),
+    }
+}
+
+impl Scheduler {
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(1);
+        mix(self.dice)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n.max(1)
+    }
+
+    /// Makes all runnable whose time has come.
+    fn ring_clocks(&mut self) {
+        let now = self.now;
+        for thread in &mut self.threads {
+            if matches!(thread.state, State::Blocked { until, .. } if until <= now) {
+                thread.state = State::Runnable;
+            }
+        }
+    }
+
+    fn set_countdown(&mut self) {
+        let (Policy::Random { every } | Policy::Priority { every }) = self.policy;
+        self.countdown = self.below(2 * every);
+        self.since_switch = 0;
+    }
+
+    /// Chooses who runs next; `aside`: not this one, if there is another.
+    fn choose(&mut self, aside: Option<usize>) -> usize {
+        // Now and then the machine stands still for a while.
+        if self.below(64) == 0 {
+            let most = [10_000, 200_000, 3_000_000, 60_000_000][self.below(4) as usize];
+            if most < 60_000_000 || self.below(40) == 0 {
+                let pause = self.below(most);
+                self.now += pause;
+                self.stalled += pause;
+            }
+        }
+        self.ring_clocks();
+        let mut able: Vec<usize> = self.able();
+        if able.is_empty() {
+            // Everybody waits: time passes.
+            let next = self.threads.iter().filter_map(|t| match t.state {
+                State::Blocked { until, .. } => Some(until),
+                _ => None,
+            });
+            match next.min() {
+                Some(until) if until != u64::MAX => self.now = self.now.max(until),
+                _ => self.fail("everybody waits, and nothing will ever happen"),
+            }
+            if self.now > MOST_NS {
+                self.fail("no end after ten hours of virtual time");
+            }
+            self.ring_clocks();
+            able = self.able();
+        }
+        if able.len() > 1
+            && let Some(aside) = aside
+        {
+            able.retain(|&t| t != aside);
+        }
+        let chosen = match self.policy {
+            Policy::Random { .. } => {
+                let at = self.below(able.len() as u64);
+                able[at as usize]
+            }
+            Policy::Priority { .. } => {
+                able.iter().copied().max_by_key(|&t| self.threads[t].priority).unwrap_or(able[0])
+            }
+        };
+        self.set_countdown();
+        chosen
+    }
+
+    fn able(&self) -> Vec<usize> {
+        (0..self.threads.len()).filter(|&t| self.threads[t].state == State::Runnable).collect()
+    }
+
+    fn lower(&mut self, thread: usize) {
+        let lowest = self.threads.iter().map(|t| t.priority).min().unwrap_or(1);
+        self.threads[thread].priority = lowest.saturating_sub(1);
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        let mut text = format!(
+            "\nsimulator: SEED={} failed at step {}, {} us: {what}\n",
+            self.seed,
+            self.steps,
+            self.now / 1000
+        );
+        for (i, thread) in self.threads.iter().enumerate() {
+            if thread.state != State::Gone {
+                let _ = writeln!(text, "    thread {i}: {:?}", thread.state);
+            }
+        }
+        eprint!("{text}");
+        // Not by `exit`: its handlers would run on a machine that stands still.
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(1) }
+    }
+}
+
+/// Passes the baton to `to`, and waits for it to come back if `me` is still to run.
+fn pass(me: usize, to: usize, comes_back: bool) {
+    if me == to {
+        return;
+    }
+    let (mine, theirs) = with(|s, _| {
+        s.switches += 1;
+        s.trace = mix(s.trace ^ (to as u64) << 48 ^ s.steps);
+        (Arc::clone(&s.threads[me].baton), Arc::clone(&s.threads[to].baton))
+    });
+    give(&theirs);
+    if comes_back {
+        take(&mine);
+    }
+}
+
+fn give(baton: &AtomicU32) {
+    baton.store(1, Ordering::Release);
+    // SAFETY: only the word's address is used.
+    unsafe { libc::syscall(libc::SYS_futex, baton.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+}
+
+fn take(baton: &AtomicU32) {
+    while baton.swap(0, Ordering::Acquire) == 0 {
+        let none = std::ptr::null::<libc::timespec>();
+        // SAFETY: the word outlives the call; without a timeout.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                baton.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                0,
+                none,
+            )
+        };
+    }
+}
+
+/// A point at which another thread may come between.
+#[inline]
+pub fn point() {
+    if !is_simulated() {
+        return;
+    }
+    let change = with(|s, _| {
+        s.steps += 1;
+        s.since_switch += 1;
+        s.now += TICK_NS;
+        if s.steps > MOST_STEPS {
+            s.fail("no end after 30,000,000 points");
+        }
+        if s.countdown > 0 && s.since_switch < FAIR {
+            s.countdown -= 1;
+            return false;
+        }
+        true
+    });
+    if change {
+        let to = with(|s, me| {
+            let tired = s.since_switch >= FAIR;
+            if matches!(s.policy, Policy::Priority { .. }) {
+                s.lower(me);
+            }
+            s.choose(tired.then_some(me))
+        });
+        pass(ME.get(), to, true);
+    }
+}
+
+/// Lets another thread run, if one can.
+pub fn step_aside() {
+    let to = with(|s, me| {
+        s.steps += 1;
+        s.now += 1_000;
+        s.lower(me);
+        s.choose(Some(me))
+    });
+    pass(ME.get(), to, true);
+}
+
+/// Blocks the calling thread until it is woken or the time has come.
+pub fn block(on: usize, until: u64) {
+    let to = with(|s, me| {
+        s.threads[me].state = State::Blocked { on, until };
+        s.choose(None)
+    });
+    pass(ME.get(), to, true);
+}
+
+/// Makes up to `count` of the threads that sleep on an address runnable, in random order. By a thread that is not simulated:
+/// nothing.
+pub fn wake(on: usize, count: usize) {
+    if !is_simulated() {
+        return;
+    }
+    with(|s, _| {
+        for _ in 0..count {
+            let asleep: Vec<usize> = (0..s.threads.len())
+                .filter(|&t| matches!(s.threads[t].state, State::Blocked { on: o, .. } if o == on))
+                .collect();
+            if asleep.is_empty() {
+                break;
+            }
+            let at = s.below(asleep.len() as u64) as usize;
+            s.threads[asleep[at]].state = State::Runnable;
+            if matches!(s.policy, Policy::Priority { .. }) {
+                s.countdown = 0;
+            }
+        }
+    });
+}
+
+/// Sleeps in virtual time.
+pub fn sleep_ns(ns: u64) {
+    block(TIME, now_ns().saturating_add(ns));
+}
+
+/// The virtual clock; a point.
+pub fn now_ns() -> u64 {
+    point();
+    with(|s, _| s.now)
+}
+
+/// For how long the machine has stood still in this run.
+pub fn stalled_ns() -> u64 {
+    with(|s, _| s.stalled)
+}
+
+/// Whether every thread that can run does so before long.
+pub fn is_fair() -> bool {
+    with(|s, _| matches!(s.policy, Policy::Random { .. }))
+}
+
+/// A random number below `n`.
+pub fn dice(n: u64) -> u64 {
+    with(|s, _| s.below(n))
+}
+
+/// True once in `n`.
+pub fn once_in(n: u64) -> bool {
+    dice(n) == 0
+}
+
+/// Ends the process: the run has shown a defect.
+pub fn fail(what: &str) -> ! {
+    with(|s, _| s.fail(what))
+}
+
+pub(super) fn refuses_threads() -> bool {
+    with(|s, _| s.thread_failures)
+}
+
+/// A place for a thread that is about to be created.
+pub(super) fn enter_new() -> (usize, Arc<AtomicU32>) {
+    with(|s, _| {
+        let priority = s.roll() >> 16 | 1 << 47;
+        let baton = Arc::<AtomicU32>::default();
+        s.threads.push(Thread { baton: Arc::clone(&baton), state: State::Runnable, priority });
+        s.alive += 1;
+        (s.threads.len() - 1, baton)
+    })
+}
+
+/// The first thing that a new thread does: waits for its turn.
+pub(super) fn begin(place: usize, baton: &AtomicU32) {
+    take(baton);
+    ME.set(place);
+}
+
+/// The calling thread is at its end.
+pub(super) fn leave() {
+    let to = with(|s, me| {
+        s.threads[me].state = State::Gone;
+        s.alive -= 1;
+        let alone = s.alive == 1;
+        for t in &mut s.threads {
+            let waits =
+                matches!(t.state, State::Blocked { on, .. } if on == me + 16 || (on == THE_END && alone));
+            if waits {
+                t.state = State::Runnable;
+            }
+        }
+        s.choose(None)
+    });
+    let me = ME.get();
+    pass(me, to, false);
+    ME.set(usize::MAX);
+}
+
+/// Waits until the thread of a place is gone.
+pub(super) fn wait_for(place: usize) {
+    while with(|s, _| s.threads[place].state != State::Gone) {
+        block(place + 16, u64::MAX);
+    }
+}
+
+/// One run: `body`, and all threads that it starts, until the last has ended.
+pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'static) -> Report {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut dice = mix(seed);
+    let mut next = || {
+        dice = mix(dice);
+        dice
+    };
+    let every = [3, 10, 40, 200, 2_000][(next() % 5) as usize];
+    let policy =
+        if next() % 3 == 0 { Policy::Priority { every: every * 8 } } else { Policy::Random { every } };
+    let first = Thread { baton: Arc::default(), state: State::Runnable, priority: next() >> 16 };
+    let scheduler = Scheduler {
+        seed,
+        dice: next(),
+        now: 1_000_000_000,
+        steps: 0,
+        switches: 0,
+        countdown: 0,
+        since_switch: 0,
+        stalled: 0,
+        trace: 0,
+        policy,
+        thread_failures,
+        threads: vec![first],
+        alive: 1,
+    };
+    // SAFETY: no run is under way, so nobody looks inside.
+    unsafe { *CAGE.0.get() = Some(scheduler) };
+    // On a thread of its own, so that nothing in thread-local words is left of an earlier run.
+    let root = std::thread::spawn(move || {
+        ME.set(0);
+        body();
+        if with(|s, _| s.alive > 1) {
+            block(THE_END, u64::MAX);
+        }
+        let report = with(|s, _| Report {
+            steps: s.steps,
+            switches: s.switches,
+            virtual_ns: s.now - 1_000_000_000,
+            threads: s.threads.len() as u64,
+            trace: s.trace,
+        });
+        ME.set(usize::MAX);
+        report
+    });
+    match root.join() {
+        Ok(report) => report,
+        // SAFETY: the root is gone; the others wait for a baton that nobody has.
+        Err(_) => match unsafe { (*CAGE.0.get()).as_ref() } {
+            Some(scheduler) => scheduler.fail("the first thread panicked"),
+            None => unreachable!("a run has a scheduler"),
+        },
+    }
+}

@@ -1,0 +1,30 @@
+//! The shipped pool, rings and writers under a scheduler, a clock and faults that follow from a seed; see
+//! `platform::simulator`. A failing seed is printed, and fails again.
+//!
+//! `make simulate SEEDS=100000 FROM=1`. On its own it runs under `cfg(simulator)` only.
+
+#[cfg(simulator)]
+#[path = "ledger/check.rs"]
+mod check;
+#[cfg(simulator)]
+#[path = "ledger/producers.rs"]
+mod producers;
+#[cfg(simulator)]
+#[path = "simulator/scene.rs"]
+mod scene;
+#[cfg(simulator)]
+#[path = "ledger/storage.rs"]
+mod storage;
+#[cfg(simulator)]
+#[path = "ledger/world.rs"]
+mod world;
+
+#[cfg(not(simulator))]
+fn main() {
+    println!("simulator: runs under --cfg simulator (make simulate)");
+}
+
+#[cfg(simulator)]
+fn main() {
+    scene::main();
+}
