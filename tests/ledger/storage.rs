@@ -607,7 +607,8 @@ impl Chaos {
         let pends = !shared.is_well() && dice.once_in(2) || matches!(batch.batch_id % 16, 3 | 5);
         let answer = if !shared.settings.calm && pends {
             let prefix = if dice.once_in(2) { dice.below(batch.count as u64 + 1) as usize } else { 0 };
-            let result = if dice.once_in(40) { PIPELINE_STORE_PENDING } else { plan.result };
+            let nonsense = !shared.is_well() && dice.once_in(40);
+            let result = if nonsense { PIPELINE_STORE_PENDING } else { plan.result };
             shared.pend(&mut dice, batch, Plan { prefix, result, ..plan })
         } else {
             shared.note(batch.batch_id, &plan);
