@@ -60,6 +60,7 @@ pub fn calm(release: bool) -> Arc<Shared> {
         ages: false,
         deadline: Duration::from_secs(30),
         calm: true,
+        most_batches: 0,
         faults: 0,
     })
 }
@@ -161,6 +162,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         ages: false,
         deadline: Duration::from_millis(12),
         calm: false,
+        most_batches: 0,
         faults: 0,
     };
     let ages = settings.release && dice.once_in(3);

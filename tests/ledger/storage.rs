@@ -28,6 +28,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// Answers OK and nothing else.
     pub calm: bool,
+    /// Batches that may be out at once; 0: not looked at.
+    pub most_batches: usize,
     /// One call in so many hangs, one in so many ends badly, one pending batch in so many is not answered while the faults
     /// last; 0: none.
     pub faults: u64,
@@ -267,6 +269,11 @@ impl Shared {
             }
         }
         book.batches.insert(id, Expected { rest: keys, attempt: 1, open: true, ..Expected::default() });
+        if self.settings.most_batches > 0 {
+            let out = book.batches.values().filter(|b| !b.rest.is_empty() || !b.dead.is_empty()).count();
+            let most = self.settings.most_batches;
+            self.must(out <= most, || format!("{out} batches are out, {most} allowed"));
+        }
     }
 
     /// Notes what an answer means, before it is given: afterwards anything may happen at once.

@@ -182,9 +182,17 @@ impl Rings {
         if pinned.has_successor() || pinned.state() != State::Live {
             return false;
         }
-        let offered = self.iter().filter(|r| r.has_successor()).count();
-        let retired = self.in_use().1 + offered;
-        if retired >= self.shape.max_retired_rings as usize {
+        // Each ring in one look, the successor before the state: a producer in the middle of its move has taken the one, and not
+        // yet changed the other.
+        let leaves = |r: &&Ring| {
+            r.has_successor()
+                || match r.state() {
+                    State::Moving => true,
+                    State::Retired => !r.is_drained(),
+                    _ => false,
+                }
+        };
+        if self.iter().filter(leaves).count() >= self.shape.max_retired_rings as usize {
             return false;
         }
         let Some(log) = pinned.log() else { return false };

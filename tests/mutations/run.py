@@ -1,0 +1,123 @@
+"""Breaks the source in one place at a time, and sees that the test which guards that place fails.
+
+    run.py [--check] [NAME...]      --check: only that every mutation still fits the source (fast; part of `make test`)
+
+The mutations stand in mutations.toml, each with the promise that it breaks; docs/guarantees.md tells of them. They are made in a
+copy of the tree under build/mutations, never here.
+
+Licence: MIT OR Apache-2.0.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+COPY = os.path.join(TOP, "build", "mutations")
+CARGO = os.environ.get("CARGO", "cargo")
+DEADLINE = 900
+
+
+def commands(test):
+    """How a test is run: `simulator`, `loom`, `unit NAME`, `ledger NAME`, `sqlite NAME` or `c NAME`."""
+    kind, _, name = test.partition(" ")
+    plain = dict(os.environ, CARGO_TARGET_DIR=os.path.join(COPY, "target"), CARGO_INCREMENTAL="1")
+    if kind == "simulator":
+        seeds = name or "3000"
+        return [([os.path.join("tests", "simulate.sh")],
+                 dict(os.environ, SEEDS=seeds, SIMULATOR_TARGET_DIR=os.path.join(COPY, "target-simulator")))]
+    if kind == "loom":
+        return [([CARGO, "test", "--release", "--locked", "--no-default-features", "--test", "loom"],
+                 dict(os.environ, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=os.path.join(COPY, "target-loom")))]
+    if kind == "unit":
+        return [([CARGO, "test", "--locked", "--no-default-features", "--lib", name], plain)]
+    if kind == "ledger":
+        return [([CARGO, "test", "--locked", "--no-default-features", "--test", "ledger", name], plain)]
+    if kind == "sqlite":
+        return [([CARGO, "test", "--locked", "--test", "sqlite", name], plain)]
+    if kind == "c":
+        fast = dict(plain, CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16")
+        return [(["make", "--no-print-directory", "local", "STRIP="], fast),
+                (["tests/programs.sh", "--only", f"*/{name}.c", "tests/c"], plain)]
+    raise SystemExit(f"mutations.toml: no test is called {test!r}")
+
+
+def fits(mutation):
+    """The source, broken; exits if the mutation does not name one place."""
+    with open(os.path.join(TOP, mutation["file"]), encoding="utf-8") as file:
+        source = file.read()
+    count = source.count(mutation["old"])
+    if count != 1:
+        raise SystemExit(f"{mutation['name']}: stands {count} times in {mutation['file']}, not once:\n{mutation['old']}")
+    return source.replace(mutation["old"], mutation["new"])
+
+
+def copy_tree():
+    os.makedirs(COPY, exist_ok=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TOP, check=True, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        source, target = os.path.join(TOP, name), os.path.join(COPY, name)
+        if not os.path.isfile(source):
+            continue
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(source, "rb") as file:
+            content = file.read()
+        if not os.path.exists(target) or open(target, "rb").read() != content:
+            shutil.copy(source, target)
+
+
+def fails(test):
+    """Whether the test fails; and how it ends, in a line."""
+    for command, environment in commands(test):
+        try:
+            result = subprocess.run(command, cwd=COPY, env=environment, stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True, errors="replace", timeout=DEADLINE, check=False)
+        except subprocess.TimeoutExpired:
+            return True, "no end"
+        if result.returncode != 0:
+            if "could not compile" in result.stdout or "error[E" in result.stdout:
+                raise SystemExit(f"the mutation does not compile:\n{result.stdout[-2000:]}")
+            told = [line.strip() for line in result.stdout.splitlines()
+                    if "FAILED" in line or "panicked" in line or "failed at step" in line]
+            return True, told[0][:140] if told else f"answered {result.returncode}"
+    return False, "passed"
+
+
+def main():
+    with open(os.path.join(HERE, "mutations.toml"), "rb") as file:
+        mutations = tomllib.load(file)["mutation"]
+    arguments = sys.argv[1:]
+    check = "--check" in arguments
+    wanted = [a for a in arguments if a != "--check"]
+    for mutation in mutations:
+        fits(mutation)
+    with open(os.path.join(TOP, "docs", "guarantees.md"), encoding="utf-8") as file:
+        told = file.read()
+    for mutation in mutations:
+        if f"`{mutation['name']}`" not in told:
+            raise SystemExit(f"docs/guarantees.md does not tell of the mutation {mutation['name']}")
+    if check:
+        print(f"mutations: {len(mutations)} passed, 0 failed")
+        return 0
+    survived = []
+    chosen = [m for m in mutations if not wanted or m["name"] in wanted]
+    for number, mutation in enumerate(chosen, 1):
+        copy_tree()
+        began = time.monotonic()
+        with open(os.path.join(COPY, mutation["file"]), "w", encoding="utf-8") as file:
+            file.write(fits(mutation))
+        killed, how = fails(mutation["test"])
+        shutil.copy(os.path.join(TOP, mutation["file"]), os.path.join(COPY, mutation["file"]))
+        if not killed:
+            survived.append(mutation["name"])
+        print(f"{number}/{len(chosen)} {mutation['name']}: {'killed' if killed else 'SURVIVED'} by {mutation['test']} in "
+              f"{time.monotonic() - began:.0f} s: {how}", flush=True)
+    print(f"mutations: {len(chosen) - len(survived)} passed, {len(survived)} failed")
+    return 1 if survived else 0
+
+
+sys.exit(main())
