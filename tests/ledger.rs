@@ -206,10 +206,11 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
             scope.spawn(move || {
                 // One after the other, each with a thread of its own.
                 for _ in 0..6 {
-                    let (events, hurry) = (200 + dice.below(500) as usize, dice.once_in(4));
+                    let events = 200 + dice.below(500) as usize;
+                    let burst = if dice.once_in(4) { events + 1 } else { 32 };
                     let life = Dice(dice.roll());
                     let lived = std::thread::scope(|s| {
-                        s.spawn(move || producers::live(pipeline, sources, life, events, hurry)).join()
+                        s.spawn(move || producers::live(pipeline, sources, life, events, burst)).join()
                     });
                     if let Err(what) = lived.unwrap_or_else(|_| Err("a capturing thread panicked".to_owned()))
                     {

@@ -233,13 +233,13 @@ impl Shape {
     }
 }
 
-/// The life of one capturing thread: `events` offers through its own ring, through a handle, or through both by turns.
+/// The life of one capturing thread, which rests after each `burst` of events: `events` offers through its own ring, through a handle, or through both by turns.
 pub fn live(
     pipeline: &Pipeline,
     sources: &Sources,
     mut dice: Dice,
     events: usize,
-    hurry: bool,
+    burst: usize,
 ) -> Result<(), String> {
     let limit = pipeline.max_event_bytes();
     let mut buffer = vec![0; limit + 1];
@@ -266,7 +266,7 @@ pub fn live(
             }
         }
         // Not all in one burst: the writers shall find rings in every state.
-        if !hurry && i % 32 == 0 {
+        if i % burst == 0 {
             crate::world::sleep(std::time::Duration::from_micros(dice.below(1500)));
         }
     }

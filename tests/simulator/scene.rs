@@ -388,9 +388,10 @@ fn play(seed: u64) -> Result<Sums, String> {
     let lives: Vec<_> = (0..shape.producers)
         .map(|_| {
             let (pipeline, sources, live) = (Arc::clone(&pipeline), Arc::clone(&sources), Arc::clone(&live));
-            let (events, hurry, life) = (shape.events, dice.once_in(3), Dice(dice.roll()));
+            let (events, burst, life) =
+                (shape.events, [1, 4, 32, 1_000][dice.below(4) as usize], Dice(dice.roll()));
             spawn(move || {
-                let lived = producers::live(&pipeline, &sources, life, events, hurry);
+                let lived = producers::live(&pipeline, &sources, life, events, burst);
                 live.fetch_sub(1, Ordering::AcqRel);
                 lived
             })
@@ -412,8 +413,8 @@ fn play(seed: u64) -> Result<Sums, String> {
         return finish_quietly(&shape, pipeline, &shared, &sources, completers, dice);
     }
     let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
-    let timeout = Duration::from_millis(dice.below(50));
-    let mut metrics = None;
+    let timeout = Duration::from_millis(if dice.once_in(3) { 5_000 } else { dice.below(50) });
+    let (mut metrics, mut drained) = (None, false);
     match shape.end {
         End::Close => {
             match pipeline.close(Some(timeout)) {
@@ -425,12 +426,12 @@ fn play(seed: u64) -> Result<Sums, String> {
                 {
                     wrong.push(format!("close: {e}"));
                 }
-                _ => {}
+                Ok(()) => drained = true,
+                Err(_) => {}
             }
             wrong.extend(check_time("pipeline_close", began, stalled, timeout).err());
         }
-        End::Destroy => {}
-        _ => {}
+        End::Quiet | End::Destroy | End::Abandon => {}
     }
     // Producers may still capture: they are refused.
     lives.into_iter().for_each(thread::Handle::join);
@@ -461,7 +462,12 @@ fn play(seed: u64) -> Result<Sums, String> {
         if !done {
             wrong.push(format!("never destroyed: {}", state_of(&pipeline)));
         }
-        metrics = Some(pipeline.metrics());
+        let last = pipeline.metrics();
+        // A capture that was let in before the close is part of it.
+        if drained && last.ledger.left > 0 {
+            wrong.push(format!("close answered OK, and has left events behind: {:?}", last.ledger));
+        }
+        metrics = Some(last);
     }
     let began = world::now_ns();
     while shared.dropped.load(Ordering::Acquire) == 0 && world::now_ns() - began < PATIENCE.as_nanos() as u64
