@@ -10,6 +10,8 @@ pub mod park;
 pub mod process;
 #[cfg(not(loom))]
 pub mod random;
+#[cfg(not(loom))]
+pub mod replaceable;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod thread;
