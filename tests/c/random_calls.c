@@ -268,7 +268,7 @@ static void update_something(worker_t *me)
     memset(&c, 0, sizeof c);
     c.struct_size = sizeof c;
     CHECK_STATUS(pipeline_config_read(world.p, &c), PIPELINE_OK);
-    random_fields(&me->rng, &c, 1 + below(&me->rng, 3), true);
+    random_fields(&me->rng, &c, 1 + below(&me->rng, 3));
     overwrites = c.overflow == PIPELINE_OVERFLOW_DROP_OLDEST;
     if (overwrites && !world.has_release)
         world.may_overwrite = true;
@@ -450,6 +450,15 @@ static void *working(void *argument)
         case 18:
             use_producer(me);
             break;
+        case 19: { /* faster than any writer, until its ring is full */
+            unsigned burst = below(&me->rng, 100);
+            pipeline_producer_t *r = me->producer[0].reserved == 0 ? me->producer[0].handle : NULL;
+            while (burst-- > 0 && !spent(&me->rng))
+                capture_something(me, r);
+            for (burst = 0; burst < 3; burst++)
+                use_producer(me);
+            break;
+        }
         default:
             capture_something(me, NULL);
         }

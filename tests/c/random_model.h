@@ -7,7 +7,7 @@
 
 #define WORKERS 4
 #define SOURCES (WORKERS + 1) /* the last: captures from inside callbacks */
-#define EVENTS 1024
+#define EVENTS 4096
 #define RINGS 4096
 #define BAD_FLUSH (-77)       /* what the storage's flush answers at times */
 #define NO_STATUS INT32_MIN

@@ -45,27 +45,38 @@ static const field_t fields[] = {
     FIELD(reserved, 0, 0, 0),
 };
 
+static void set_field(pipeline_config_t *c, const field_t *f, uint64_t value)
+{
+    uint32_t narrow = value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+    if (f->width == 8)
+        memcpy((char *)c + f->at, &value, 8);
+    else
+        memcpy((char *)c + f->at, &narrow, 4);
+}
+
+static uint64_t good_value(rng_t *rng, const field_t *f)
+{
+    return f->low + below(rng, (uint32_t)(f->high - f->low + 1));
+}
+
 /* Sets so many fields to random values, good ones or such as are out of their range. */
-static void random_fields(rng_t *rng, pipeline_config_t *c, unsigned count, bool wrong)
+static void random_fields(rng_t *rng, pipeline_config_t *c, unsigned count)
 {
     while (count-- > 0) {
         const field_t *f = &fields[below(rng, sizeof fields / sizeof *fields)];
-        uint64_t value = f->low + below(rng, (uint32_t)(f->high - f->low + 1));
-        uint32_t narrow;
-        if (wrong && below(rng, 4) == 0)
-            value = below(rng, 3) ? f->limit + 1 : f->low > 0 ? f->low - 1 : UINT64_MAX;
-        narrow = value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
-        if (f->width == 8)
-            memcpy((char *)c + f->at, &value, 8);
+        if (below(rng, 4))
+            set_field(c, f, good_value(rng, f));
         else
-            memcpy((char *)c + f->at, &narrow, 4);
+            set_field(c, f, below(rng, 3) ? f->limit + 1 : f->low > 0 ? f->low - 1 : UINT64_MAX);
     }
 }
 
 static pipeline_config_t good_config(rng_t *rng)
 {
     pipeline_config_t c = config_defaults();
-    random_fields(rng, &c, 40, false);
+    size_t i;
+    for (i = 0; i < sizeof fields / sizeof *fields; i++)
+        set_field(&c, &fields[i], good_value(rng, &fields[i]));
     c.min_writers = c.max_writers = 0;
     c.ring_bytes = UINT64_C(4096) << below(rng, 5);
     if (below(rng, 2))
@@ -162,7 +173,7 @@ static void start_another(rng_t *rng)
         s.destroy = other_destroy;
         s.flags = below(rng, 8) ? below(rng, 4) : (uint32_t)next(rng);
     }
-    random_fields(rng, &c, below(rng, 4), true);
+    random_fields(rng, &c, below(rng, 4));
     if (c.writers > 16 && c.writers <= PIPELINE_MAX_WRITERS)
         c.writers = 16;
     c.exit_timeout_ms = c.exit_timeout_ms > 1000 ? UINT64_MAX : c.exit_timeout_ms;
