@@ -30,6 +30,7 @@ PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
 .PHONY: all build install uninstall header examples demo test check-tools local clean FORCE
+.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
 
 all: build
 
@@ -101,9 +102,23 @@ demo: check-tools build local
 test: check-tools
 	tests/all.sh
 
+# The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
+sanitize: sanitize-address sanitize-thread memcheck
+
+sanitize-address sanitize-thread: sanitize-%:
+	tests/sanitize.sh $*
+
+memcheck:
+	tests/sanitize.sh memcheck
+
+# Fuzzes calls and structs of the C interface, each for so many seconds.
+SECONDS ?= 60
+fuzz:
+	SECONDS_EACH=$(SECONDS) fuzz/run.sh
+
 check-tools:
 	@packaging/check_tools.sh
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom
+	rm -rf $(BUILD) target-loom target-address target-thread target-fuzz

@@ -84,7 +84,7 @@ title=programs
 while [ $# -gt 0 ]; do
     case $1 in
     --valgrind)
-        RUNNER="valgrind -q --fair-sched=try --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9"
+        RUNNER="valgrind -q --fair-sched=try --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9"
         title="programs under valgrind"
         ;;
     --build-only) BUILD_ONLY=1 ;;

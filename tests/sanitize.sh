@@ -10,17 +10,8 @@
 # built with it, so a compiler that comes with its sources: Debian's, unpacked under build/, not installed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck disable=SC2206
-flags=(${CARGO_FLAGS:---locked})
-cargo=${CARGO:-cargo}
-target=x86_64-unknown-linux-gnu
-host_env=X86_64_UNKNOWN_LINUX_GNU
+. tests/instrument.sh
 rust_tests=${RUST_TESTS:---lib --test ledger --test sqlite}
-
-cannot() {
-    echo "sanitize.sh: $*" >&2
-    exit 1
-}
 
 # What cannot run under a sanitizer, by name and with the reason. Nothing is left out otherwise.
 without() { # without KIND: paths, one a line
@@ -31,74 +22,7 @@ without() { # without KIND: paths, one a line
     esac
 }
 
-# --- tools -------------------------------------------------------------------------------------------------------------
-# packages PACKAGE...: installs Debian packages.
-packages() {
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "missing (Debian packages): $*"
-    echo "installing: $*"
-    local log
-    log=$(mktemp)
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
-        { tail -5 "$log" >&2 && cannot "apt-get could not install: $*"; }
-    rm -f "$log"
-}
-
-need_clang() {
-    if ! command -v clang-22 >/dev/null || ! command -v llvm-symbolizer-22 >/dev/null ||
-        [ ! -e "$(clang-22 --print-file-name=libclang_rt.tsan-x86_64.a)" ]; then
-        packages clang-22 llvm-22 libclang-rt-22-dev
-    fi
-}
-
-# A compiler with the sources of its standard library, in build/rust-with-sources.
-need_sources() {
-    local place=$PWD/build/rust-with-sources work
-    if [ ! -e "$place/done" ]; then
-        command -v apt-get >/dev/null || cannot "ThreadSanitizer needs Debian's rustc-web and rust-web-src"
-        echo "unpacking in build/rust-with-sources: rustc-web, libstd-rust-web, rust-web-src"
-        rm -rf "$place"
-        mkdir -p "$place"
-        work=$(mktemp -d)
-        chmod 755 "$work"
-        (
-            cd "$work" || exit 1
-            version() { apt-cache show rustc-web 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' | head -1; }
-            [ -n "$(version)" ] && dpkg --compare-versions "$(version)" ge 1.88 || apt-get update || exit 1
-            apt-get download rustc-web "libstd-rust-web-$(version)" libstd-rust-web-dev rust-web-src || exit 1
-            for package in *.deb; do dpkg -x "$package" "$place" || exit 1; done
-        ) >"$place/log" 2>&1 || { tail -3 "$place/log" >&2 && cannot "ThreadSanitizer: no compiler with sources"; }
-        rm -rf "$work"
-        ldconfig -p | grep -q libLLVM.so.22 || packages libllvm22
-        touch "$place/done"
-    fi
-    export RUSTC=$place/usr/bin/rustc
-    export LD_LIBRARY_PATH=$place/usr/lib/$(uname -m)-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    "$RUSTC" --version >/dev/null || cannot "ThreadSanitizer: the unpacked compiler does not run"
-}
-
 # --- the library, instrumented, installed in build/KIND/prefix ------------------------------------------------------------
-instrument() { # instrument KIND
-    local kind=$1
-    need_clang
-    [ "$kind" != thread ] || need_sources
-    export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/target-$kind
-    # The runtime is clang's, once in each program, for Rust, C and SQLite alike.
-    export CARGO_TARGET_${host_env}_LINKER=clang-22
-    export CARGO_TARGET_${host_env}_RUSTFLAGS="-Zsanitizer=$kind -Zexternal-clangrt -Clink-arg=-fsanitize=$kind -Cforce-frame-pointers=yes"
-    export CC_x86_64_unknown_linux_gnu=clang-22
-    export CFLAGS_x86_64_unknown_linux_gnu="-fsanitize=$kind -fno-omit-frame-pointer -g1"
-    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
-    build=("${flags[@]}" --target "$target" --release)
-    [ "$kind" != thread ] || build+=(-Zbuild-std)
-    export CC=clang-22 CXX=clang++-22
-    export CFLAGS="-O1 -g -Wall -Wextra -pthread -fsanitize=$kind -fno-omit-frame-pointer"
-    export ASAN_SYMBOLIZER_PATH TSAN_SYMBOLIZER_PATH
-    ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-22)
-    TSAN_SYMBOLIZER_PATH=$ASAN_SYMBOLIZER_PATH
-    export ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1:strict_string_checks=1:handle_segv=1
-    export TSAN_OPTIONS=external_symbolizer_path=$TSAN_SYMBOLIZER_PATH:halt_on_error=0:exitcode=66:history_size=4:die_after_fork=0
-}
-
 library() { # library KIND
     local prefix=$PWD/build/$1/prefix so=libcapture_pipeline.so version
     # CC and CFLAGS are for the programs; the build script of SQLite has its own above.
@@ -118,8 +42,11 @@ library() { # library KIND
 
 # --- what runs ---------------------------------------------------------------------------------------------------------
 programs() { # programs KIND
-    local without=()
-    while read -r path _; do [ -z "$path" ] || without+=(--except "$path"); done < <(without "$1")
+    local without=() path
+    while read -r path; do
+        echo "left out: $path (tests/sanitize.sh says why)"
+        without+=(--except "$path")
+    done < <(without "$1")
     if [ "$1" = memcheck ]; then
         "${MAKE:-make}" --no-print-directory local || return
         tests/programs.sh --valgrind --only "${ONLY:-*}" "${without[@]}" tests/c tests/cpp
@@ -140,7 +67,7 @@ rust() { # rust KIND
     fi
 }
 
-valgrind="valgrind -q --fair-sched=try --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9"
+valgrind="valgrind -q --fair-sched=try --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9"
 kind=${1:-}
 [ $# = 0 ] || shift
 parts=${*:-programs rust}
@@ -154,7 +81,7 @@ all)
     [ ${#failed[@]} = 0 ] || cannot "failed: ${failed[*]}"
     exit 0
     ;;
-address | thread) instrument "$kind" ;;
+address | thread) instrument "$kind" "target-$kind" ;;
 memcheck) ;;
 *) cannot "address, thread, memcheck or all" ;;
 esac

@@ -14,7 +14,7 @@ static pipeline_config_t small(void)
 /* Never freed, as what is late may still come, but kept in sight, so that a search for leaks finds other ones. */
 static recorder_t *fresh(void)
 {
-    static recorder_t *kept[256];
+    static recorder_t *volatile kept[256];
     static atomic_size_t count;
     recorder_t *r = (recorder_t *)calloc(1, sizeof *r);
     CHECK_OR_STOP(r != NULL && count < sizeof kept / sizeof *kept);

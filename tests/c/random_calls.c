@@ -615,19 +615,29 @@ static void account(void)
 
 /* ---- a round ---- */
 
-static void round_of(uint64_t seed)
+/* `bytes`: of a fuzzer, to be used instead of random numbers as long as there are any; then by one thread. */
+static void round_of(uint64_t seed, const unsigned char *bytes, size_t size)
 {
     static worker_t workers[SOURCES];
     pthread_t threads[SOURCES], completer;
     rng_t rng = seeded(seed, 0), completer_rng = seeded(seed, 99);
-    unsigned count = 1 + below(&rng, WORKERS), i, j, end;
+    unsigned count = bytes != NULL ? 1 : 1 + below(&rng, WORKERS), i, j, end;
+    size_t first = size < 48 ? size : 48;
     int failed = checks_failed;
+    if (bytes != NULL) {
+        rng.at = bytes;
+        rng.end = bytes + first;
+    }
     begin_world(&rng, seed);
     completer = start_thread(completing, &completer_rng);
     for (i = 0; i < count; i++) {
         memset(&workers[i], 0, sizeof workers[i]);
         workers[i].source = i;
         workers[i].rng = seeded(seed, i + 1);
+        if (bytes != NULL) {
+            workers[i].rng.at = bytes + first;
+            workers[i].rng.end = bytes + size;
+        }
         threads[i] = start_thread(working, &workers[i]);
     }
     for (i = 0; i < count; i++)
@@ -674,7 +684,7 @@ int main(void)
     fflush(stdout);
     CHECK_STATUS(pipeline_thread_hooks(thread_begins, thread_ends, &hooked), PIPELINE_OK);
     for (i = 0; i < rounds && checks_failed == 0; i++)
-        round_of(seed + i);
+        round_of(seed + i, NULL, 0);
     WAIT_FOR(hooked == 0); /* every thread of the library has ended */
     printf("%" PRIu64 " rounds, %" PRIu64 " events captured\n", i, captured_in_all);
     return SUMMARY();
