@@ -30,6 +30,7 @@ PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
 .PHONY: all build install uninstall header examples demo test simulate check-tools local clean FORCE
+.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
 
 all: build
 
@@ -109,9 +110,23 @@ JOBS  ?= 2
 simulate:
 	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' SEEDS=$(SEEDS) FROM=$(FROM) JOBS=$(JOBS) tests/simulate.sh
 
+# The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
+sanitize: sanitize-address sanitize-thread memcheck
+
+sanitize-address sanitize-thread: sanitize-%:
+	tests/sanitize.sh $*
+
+memcheck:
+	tests/sanitize.sh memcheck
+
+# Fuzzes calls and structs of the C interface, each for so many seconds.
+SECONDS ?= 60
+fuzz:
+	SECONDS_EACH=$(SECONDS) fuzz/run.sh
+
 check-tools:
 	@packaging/check_tools.sh
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom target-simulator
+	rm -rf $(BUILD) target-loom target-simulator target-address target-thread target-fuzz

@@ -9,7 +9,9 @@
 #   --jobs N         that many at once (default: 2)
 #   --timeout SEC    per program (default: 120, with valgrind 600)
 #   --only PATTERN   only programs whose path matches the shell pattern
+#   --except PATTERN not those whose path matches; may be given several times
 #
+# CC, CXX and CFLAGS in the environment replace gcc, g++ and -O2 -g with all warnings as errors.
 # What a program needs beside the library stands in a comment of its first 20 lines, as in "Build flags: -lsqlite3".
 # A program finds in its environment: PIPELINE_PREFIX, where the library is installed; UNDER_VALGRIND, 1 there.
 set -uo pipefail
@@ -77,11 +79,12 @@ jobs=2
 LIMIT=
 RUNNER=
 only='*'
+except=()
 title=programs
 while [ $# -gt 0 ]; do
     case $1 in
     --valgrind)
-        RUNNER="valgrind -q --fair-sched=try --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9"
+        RUNNER="valgrind -q --fair-sched=try --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9"
         title="programs under valgrind"
         ;;
     --build-only) BUILD_ONLY=1 ;;
@@ -90,6 +93,7 @@ while [ $# -gt 0 ]; do
     --jobs) jobs=$2 && shift ;;
     --timeout) LIMIT=$2 && shift ;;
     --only) only=$2 && shift ;;
+    --except) except+=(! -path "$2") && shift ;;
     -*)
         echo "programs.sh: unknown option $1" >&2
         exit 2
@@ -118,7 +122,7 @@ if ! pkg-config --exists capture_pipeline; then
     exit 2
 fi
 
-find "$@" -maxdepth 1 \( -name '*.c' -o -name '*.cpp' \) -path "$only" -print0 | LC_ALL=C sort -z >"$STATE/sources"
+find "$@" -maxdepth 1 \( -name '*.c' -o -name '*.cpp' \) -path "$only" "${except[@]}" -print0 | LC_ALL=C sort -z >"$STATE/sources"
 count=$(tr -cd '\0' <"$STATE/sources" | wc -c)
 xargs -0 -r -n 1 -P "$jobs" "$self" --one <"$STATE/sources"
 

@@ -1,10 +1,10 @@
 //! What the library says while it works, and who hears of its threads.
 
 use super::guard::guard;
+use crate::platform::replaceable::Replaceable;
 use crate::platform::thread;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE};
 use std::ffi::{CString, c_char, c_void};
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// `pipeline_log_callback`'s `level`: something failed.
 pub const PIPELINE_LOG_ERROR: i32 = 1;
@@ -23,20 +23,18 @@ struct Sink {
     user_data: *mut c_void,
 }
 
-/// The present sink. Replaced ones are kept for ever: another thread may be in the middle of a call.
-static SINK: AtomicPtr<Sink> = AtomicPtr::new(std::ptr::null_mut());
+static SINK: Replaceable<Sink> = Replaceable::new();
 
 struct Logger;
 static LOGGER: Logger = Logger;
 
 impl log::Log for Logger {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        !SINK.load(Ordering::Acquire).is_null()
+        SINK.get().is_some()
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // SAFETY: sinks are never freed.
-        let Some(sink) = (unsafe { SINK.load(Ordering::Acquire).as_ref() }) else { return };
+        let Some(sink) = SINK.get() else { return };
         let level = match record.level() {
             log::Level::Error => PIPELINE_LOG_ERROR,
             log::Level::Warn => PIPELINE_LOG_WARN,
@@ -67,7 +65,7 @@ pub extern "C" fn pipeline_log_callback(
 ) -> i32 {
     guard(|| {
         let Some(callback) = callback else {
-            SINK.store(std::ptr::null_mut(), Ordering::Release);
+            SINK.set(None);
             return Ok(());
         };
         let filter = match level {
@@ -89,7 +87,7 @@ pub extern "C" fn pipeline_log_callback(
                 "the program has set its own logger of the log crate",
             ));
         }
-        SINK.store(Box::into_raw(Box::new(Sink { callback, user_data })), Ordering::Release);
+        SINK.set(Some(Sink { callback, user_data }));
         log::set_max_level(filter);
         Ok(())
     })

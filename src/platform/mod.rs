@@ -13,6 +13,8 @@ pub mod process;
 pub mod random;
 #[cfg(simulator)]
 pub mod simulator;
+#[cfg(not(loom))]
+pub mod replaceable;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod thread;

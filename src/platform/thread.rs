@@ -4,6 +4,7 @@
 //! What a thread keeps of its own are words without destructors, so that they can be used until the very end; a
 //! `pthread_key` destructor tells when that end begins.
 
+use super::replaceable::Replaceable;
 use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
 use std::cell::Cell;
@@ -15,7 +16,7 @@ thread_local! {
     static ENDED: Cell<bool> = const { Cell::new(false) };
     static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
     /// The hooks that were in force when this thread of the library began.
-    static HOOKED: Cell<*mut Hooks> = const { Cell::new(std::ptr::null_mut()) };
+    static HOOKED: Cell<Option<&'static Hooks>> = const { Cell::new(None) };
 }
 
 static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
@@ -113,35 +114,29 @@ struct Hooks {
     user_data: *mut c_void,
 }
 
-/// The present hooks. Replaced ones are kept for ever: threads may be in the middle of a call.
-static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(std::ptr::null_mut());
+static HOOKS: Replaceable<Hooks> = Replaceable::new();
 
 /// Sets what each thread of the library calls as it begins and ends.
 pub fn set_hooks(start: Option<Hook>, stop: Option<Hook>, user_data: *mut c_void) {
-    HOOKS.store(Box::into_raw(Box::new(Hooks { start, stop, user_data })), Ordering::Release);
+    HOOKS.set(Some(Hooks { start, stop, user_data }));
 }
 
 /// Calls the start hook, and notes whose stop hook belongs to it. The two are apart, and plain, because a writer's frame must
 /// hold nothing to unwind.
 pub fn run_start_hook() {
-    let hooks = HOOKS.load(Ordering::Acquire);
+    let hooks = HOOKS.get();
     HOOKED.set(hooks);
-    // SAFETY: hooks are never freed; the program vouches for the pair of function and data.
-    unsafe {
-        if let Some(Hooks { start: Some(start), user_data, .. }) = hooks.as_ref() {
-            start(*user_data);
-        }
+    if let Some(Hooks { start: Some(start), user_data, .. }) = hooks {
+        // SAFETY: the program vouches for the pair of function and data.
+        unsafe { start(*user_data) };
     }
 }
 
 /// Calls the stop hook that was set together with the start hook that this thread called.
 pub fn run_stop_hook() {
-    // SAFETY: as in `run_start_hook`.
-    unsafe {
-        if let Some(Hooks { stop: Some(stop), user_data, .. }) = HOOKED.replace(std::ptr::null_mut()).as_ref()
-        {
-            stop(*user_data);
-        }
+    if let Some(Hooks { stop: Some(stop), user_data, .. }) = HOOKED.take() {
+        // SAFETY: as in `run_start_hook`.
+        unsafe { stop(*user_data) };
     }
 }
 

@@ -8,7 +8,6 @@ use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use crate::platform::sync::Ordering;
 use crate::platform::time;
-use crate::ring::front::Overflow;
 use crate::ring::log::{Limits, Log};
 use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
 
@@ -155,14 +154,13 @@ impl Pool {
         }
     }
 
-    /// When the oldest event was captured that waits, as far as it holds still.
+    /// When the oldest event was captured that waits, as far as it can be looked at.
     fn oldest(&self) -> Option<u64> {
         let ours = |&(t, flags): &(u64, u32)| (flags & PIPELINE_EVENT_OWN_TIME == 0).then_some(t);
-        let still = self.front().overflow.load(Ordering::Relaxed) != Overflow::DropOldest as u32;
         self.rings
             .iter()
             .filter(|r| !r.is_meta())
-            .filter_map(|r| r.log()?.oldest(still))
+            .filter_map(|r| r.log()?.oldest())
             .filter_map(|o| ours(&o))
             .min()
     }

@@ -238,8 +238,17 @@ impl Log {
             }
             // Whatever this producer writes from here on is ordered after the swap, for a writer that reads it.
             fence(Ordering::Release);
-            self.released.fetch_max(next, Ordering::AcqRel);
+            self.release_to(next);
         }
+    }
+
+    /// Moves `released` to `end`, if it is not further already; answers whether it moved. (As `fetch_max`, which compilers turn
+    /// into the same loop, but which ThreadSanitizer does not see.)
+    fn release_to(&self, end: u64) -> bool {
+        let further = |released: u64| Some(released.max(end));
+        self.released
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, further)
+            .is_ok_and(|before| before < end)
     }
 
     // ---- the writers' side ----
@@ -280,7 +289,7 @@ impl Log {
         let mut span = Span { start, end: start, events: 0, bytes: 0 };
         let mut at = start;
         while at < head && span.events < limits.events {
-            let tag = self.memory.tag(at & self.mask);
+            let tag = self.memory.peek(at & self.mask);
             let next = at.saturating_add(tag.stride());
             // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
             if next <= at || next > head || !next.is_multiple_of(8) {
@@ -315,25 +324,39 @@ impl Log {
         }
     }
 
-    /// The timestamp and flags of the oldest event that is not released; unclaimed ones are only looked at if nobody overwrites
-    /// (`still`).
-    pub fn oldest(&self, still: bool) -> Option<(u64, u32)> {
+    /// The timestamp and flags of the oldest event that is not released. `None`: there is none, or a producer overwrites
+    /// faster than this can look.
+    pub fn oldest(&self) -> Option<(u64, u32)> {
         // While the list is held nothing can be claimed or settled.
         let spans = self.spans.lock();
-        let (mut at, end) = match spans.0.front() {
-            Some(&(span, _)) => (span.start, span.end),
-            None if still => (self.claimed(), self.head()),
-            None => return None,
-        };
-        while at < end {
-            let tag = self.memory.tag(at & self.mask);
-            if !tag.is_pad() {
-                // SAFETY: published, and neither claimed away nor overwritten while we hold the list.
-                let head = unsafe { self.memory.head(at & self.mask) };
-                return Some((head.timestamp, tag.flags()));
+        if let Some(&(span, _)) = spans.0.front() {
+            let mut at = span.start;
+            while at < span.end {
+                let tag = self.memory.tag(at & self.mask);
+                if !tag.is_pad() {
+                    // SAFETY: claimed, and not settled while we hold the list.
+                    let head = unsafe { self.memory.head(at & self.mask) };
+                    return Some((head.timestamp, tag.flags()));
+                }
+                at += tag.stride();
             }
-            if tag.stride() == 0 {
-                return None; // an overwriting producer after all: the policy has changed meanwhile
+            return None;
+        }
+        // As in a claim: what was overwritten meanwhile is thrown away.
+        let (start, head) = (self.claimed(), self.head());
+        let still = || {
+            fence(Ordering::Acquire);
+            self.claimed.load(Ordering::Acquire) == start
+        };
+        let mut at = start;
+        while at < head {
+            let tag = self.memory.peek(at & self.mask);
+            if !still() {
+                return None;
+            }
+            if !tag.is_pad() {
+                let time = self.memory.peek_time(at & self.mask);
+                return still().then_some((time, tag.flags()));
             }
             at += tag.stride();
         }
@@ -354,7 +377,7 @@ impl Log {
         }
         match end {
             // By maximum: a producer that overwrites behind us may have moved it further already.
-            Some(end) => self.released.fetch_max(end, Ordering::AcqRel) < end,
+            Some(end) => self.release_to(end),
             None => false,
         }
     }

@@ -75,10 +75,45 @@ impl Memory {
         unsafe { AtomicU64::from_ptr(self.at(offset).cast()) }
     }
 
-    /// Reads a tag; it may be one that is being overwritten.
+    /// Reads the tag of a record that nobody overwrites.
     #[inline(always)]
     pub fn tag(&self, offset: u64) -> Tag {
         Tag(self.tag_word(offset).load(Ordering::Relaxed))
+    }
+
+    /// Reads what may be a tag, or by now anything else: eight bytes of a payload that the producer copies in, or its
+    /// caller writes in place, at this moment. Whoever asks must find out whether it was a tag, and else throw it away.
+    ///
+    /// Those stores are plain ones, and cannot be others where the caller makes them; a load in Rust at the same time, atomic
+    /// or not, would be a data race. To the language this instruction is a call that answers some number, and a tag's number
+    /// where one is published and stays: no more is assumed of it.
+    #[inline(always)]
+    pub fn peek(&self, offset: u64) -> Tag {
+        Tag(self.peek_word(offset))
+    }
+
+    /// The same for the timestamp of what was a record a moment ago.
+    pub fn peek_time(&self, offset: u64) -> u64 {
+        self.peek_word(offset + (8 + std::mem::offset_of!(Head, timestamp)) as u64)
+    }
+
+    #[inline(always)]
+    fn peek_word(&self, offset: u64) -> u64 {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        {
+            let word: u64;
+            let at = self.at(offset);
+            // SAFETY: one aligned load inside the mapping, which cannot fault and changes nothing.
+            unsafe {
+                #[cfg(target_arch = "x86_64")]
+                std::arch::asm!("mov {}, qword ptr [{}]", out(reg) word, in(reg) at, options(nostack, preserves_flags, readonly));
+                #[cfg(target_arch = "aarch64")]
+                std::arch::asm!("ldr {}, [{}]", out(reg) word, in(reg) at, options(nostack, preserves_flags, readonly));
+            }
+            word
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        self.tag(offset).0
     }
 
     /// Writes a tag.
@@ -166,6 +201,16 @@ impl Memory {
 
     pub fn tag(&self, offset: u64) -> Tag {
         Tag(self.tags[offset as usize / 8].load(loom::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// loom has no payloads, so what is read is a tag, be it an old one.
+    pub fn peek(&self, offset: u64) -> Tag {
+        self.tag(offset)
+    }
+
+    /// Not modelled.
+    pub fn peek_time(&self, _offset: u64) -> u64 {
+        0
     }
 
     pub fn set_tag(&self, offset: u64, tag: Tag) {

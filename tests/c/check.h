@@ -21,6 +21,11 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __has_include
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
 
 #ifdef __cplusplus
 #include <atomic>
@@ -204,9 +209,37 @@ CHECK_UNUSED static void end_check(const char *file, int line, pipeline_t *p)
         check_status(__FILE__, __LINE__, "pipeline_destroy", status_, PIPELINE_OK);                                    \
     } while (0)
 
+/* In a forked child all is lost that the parent's threads held: there a search for leaks finds nothing of interest.
+ * LeakSanitizer asks whether to look, memcheck is told. */
+static bool checks_in_child;
+#ifdef __cplusplus
+extern "C"
+#endif
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+    return checks_in_child;
+}
+
+CHECK_UNUSED static void leave_leaks(void)
+{
+    checks_in_child = true;
+#ifdef VALGRIND_CLO_CHANGE
+    VALGRIND_CLO_CHANGE("--leak-check=no");
+#endif
+}
+
+/* Under valgrind, which runs one thread at a time and some fifty times slower, a test that counts does with less. */
+CHECK_UNUSED static int count_of(int usually, int under_valgrind)
+{
+    const char *there = getenv("UNDER_VALGRIND");
+    return there != NULL && *there == '1' ? under_valgrind : usually;
+}
+
 /* A child process counts its checks alone and tells its parent by its exit status; a hang ends it. */
 CHECK_UNUSED static void begin_child(void)
 {
+    leave_leaks();
     checks_done = 0;
     checks_failed = 0;
     alarm(60);

@@ -6,7 +6,7 @@
 #include <signal.h>
 
 #define THREADS 3
-#define FORKS 60
+#define FORKS count_of(60, 5)
 
 static recorder_t rec = RECORDER_INIT;
 static pipeline_t *p;
@@ -138,6 +138,8 @@ static int32_t return_in_the_child(recorder_t *r, const pipeline_batch_t *batch)
         if (child != 0) {
             returned_child = child;
             close(pipe_ends[1]);
+        } else {
+            leave_leaks();
         }
     }
     return PIPELINE_STORE_OK;

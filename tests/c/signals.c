@@ -44,6 +44,7 @@ static void storm(uint32_t overflow, bool shared)
     timer_t timer;
     pipeline_metrics_t m;
     uint64_t n = 0, ok = 0, full = 0, busy = 0, deadline = now_ms() + PATIENCE_MS;
+    const uint64_t signals = (uint64_t)count_of(SIGNALS, 50);
     CHECK_OR_STOP(rec != NULL);
     pthread_mutex_init(&rec->mutex, NULL);
     pthread_cond_init(&rec->changed, NULL);
@@ -66,7 +67,7 @@ static void storm(uint32_t overflow, bool shared)
     event.sigev_signo = SIGUSR2;
     CHECK_OR_STOP(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
     timer_settime(timer, 0, &often, NULL);
-    while (in_handler < SIGNALS && now_ms() < deadline) {
+    while (in_handler < signals && now_ms() < deadline) {
         int32_t status = pipeline_capture(p, KIND_MAIN, &n, sizeof n);
         if (status == PIPELINE_OK) {
             ok++;
@@ -81,7 +82,7 @@ static void storm(uint32_t overflow, bool shared)
     timer_settime(timer, 0, &never, NULL);
     timer_delete(timer);
     signal(SIGUSR2, SIG_IGN);
-    CHECK(in_handler >= SIGNALS);
+    CHECK(in_handler >= signals);
     CHECK_U64(elsewhere, 0);
     if (overflow == PIPELINE_OVERFLOW_BLOCK)
         CHECK_U64(other_in_handler, 0);

@@ -179,12 +179,14 @@ impl Producer {
         PIPELINE_OK
     }
 
-    /// What has gathered in its ring since writers last took from it: events, bytes.
+    /// What has gathered in its ring since writers last took from it: events, bytes. Of the shared producer another thread may
+    /// have taken hold meanwhile, so only atomics are read; figures of different moments wake a writer too many, or leave it
+    /// to that thread's own capture.
     #[cold]
     pub(super) fn gathered(&self) -> (u64, u64) {
         let Some(ring) = self.ring() else { return (0, 0) };
-        let events = self.kept().wrapping_sub(self.kept_before.get());
-        let bytes = ring.log().map_or(0, |log| self.cursor.get().head.saturating_sub(log.claimed()));
+        let events = self.kept().wrapping_sub(self.kept_before.load(Ordering::Relaxed));
+        let bytes = ring.log().map_or(0, |log| log.head().saturating_sub(log.claimed()));
         (events.saturating_sub(ring.claimed_events()), bytes)
     }
 }

@@ -62,7 +62,7 @@ pub struct Producer {
     /// The sequence number of its ring's first event.
     first: Cell<u64>,
     /// Events that it had captured and not overwritten when it got its ring.
-    kept_before: Cell<u64>,
+    kept_before: AtomicU64,
     captured: AtomicU64,
     bytes: AtomicU64,
     dropped_full: AtomicU64,
@@ -118,7 +118,7 @@ impl Producer {
             spill: Cell::default(),
             reserved: Cell::new((0, nothing)),
             first: Cell::new(0),
-            kept_before: Cell::new(0),
+            kept_before: AtomicU64::new(0),
             captured: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),
@@ -169,7 +169,7 @@ impl Producer {
         self.cursor.set(cursor);
         self.spill.set(spill);
         self.first.set(self.taken());
-        self.kept_before.set(self.kept());
+        self.kept_before.store(self.kept(), Ordering::Relaxed);
         self.ring.store(std::ptr::from_ref(ring).cast_mut(), Ordering::Release);
     }
 

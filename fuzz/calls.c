@@ -1,0 +1,18 @@
+/* Fuzzes sequences of calls: the bytes decide, call by call, what tests/c/random_calls.c otherwise draws at random: the
+ * configuration, the storage, each call and what is in its structs. Its model judges, and a failed check ends the run. */
+#define main random_calls_main
+#include "../tests/c/random_calls.c"
+#undef main
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint64_t seed = 0;
+    if (size < 8)
+        return -1;
+    memcpy(&seed, data, 4);
+    round_of(seed, data + 4, size - 4);
+    if (checks_failed != 0)
+        abort();
+    return 0;
+}

@@ -1,0 +1,542 @@
+/* Fuzzes every struct that a caller fills in, byte by byte, and every number that a caller gives: sizes, tokens, results,
+ * timeouts, levels, kinds, names. Whatever the bytes: a status that exists, its detail in words, nothing read past the
+ * claimed size (AddressSanitizer sees that: the blocks are exactly so large), nothing half done, what was accepted reads
+ * back as it was given, and the storage's destroy runs once. */
+#include "../tests/c/check.h"
+
+#include <sys/stat.h>
+
+/* ---- the bytes ---- */
+
+static const uint8_t *at, *end;
+
+static uint64_t number(size_t width)
+{
+    uint64_t n = 0;
+    size_t left = (size_t)(end - at);
+    width = width < left ? width : left;
+    memcpy(&n, at, width);
+    at += width;
+    return n;
+}
+
+#define MUST(holds)                                                                                                    \
+    do {                                                                                                               \
+        if (!(holds)) {                                                                                                \
+            fprintf(stderr, "%s:%d: FAILED: %s (last error \"%s\")\n", __FILE__, __LINE__, #holds,                     \
+                    pipeline_last_error());                                                                            \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+/* A status that exists, and, if it is an error, why. */
+static int32_t known(int32_t status)
+{
+    MUST(status >= PIPELINE_ERR_STATE && status <= PIPELINE_SAMPLED && status != PIPELINE_ERR_INTERNAL);
+    MUST(pipeline_status_message(status)[0] != 0);
+    MUST(memchr(pipeline_last_error(), 0, 512) != NULL);
+    return status;
+}
+
+static int32_t explained(int32_t status)
+{
+    if (known(status) < 0)
+        MUST(pipeline_last_error()[0] != 0);
+    return status;
+}
+
+/* A heap block that holds `from` and goes on with bytes of the input, or zeros, to just the size that the input claims.
+ * Some of the bytes of `from` are overwritten by the input's. */
+static void *block_of(const void *from, size_t size, uint32_t *claimed)
+{
+    unsigned choice = (unsigned)number(1), patches = choice >> 4;
+    uint32_t room;
+    unsigned char *block;
+    *claimed = (uint32_t)size;
+    if ((choice & 7) == 0)
+        *claimed = (uint32_t)number(4);
+    else if ((choice & 7) == 1)
+        *claimed += (uint32_t)number(1);
+    room = *claimed < size || *claimed > 4096 ? 4 : *claimed;
+    block = (unsigned char *)calloc(1, room > size ? room : size);
+    MUST(block != NULL);
+    memcpy(block, from, size);
+    while (patches-- > 0 && room >= size && at != end) {
+        size_t where = (size_t)number(1) * 4, width = 1 + where / 4 % 8;
+        uint64_t value = number(width);
+        where %= room;
+        memcpy(block + where, &value, width < room - where ? width : room - where);
+    }
+    memcpy(block, claimed, 4);
+    if (room < size) { /* nothing but the size may be read */
+        unsigned char *four = (unsigned char *)malloc(4);
+        memcpy(four, claimed, 4);
+        free(block);
+        return four;
+    }
+    return block;
+}
+
+/* Whether a claimed size is one, and what is past the known part is zero. */
+static bool readable(const void *block, size_t size, uint32_t claimed)
+{
+    size_t i;
+    if (claimed < size || claimed > 4096)
+        return false;
+    for (i = size; i < claimed; i++)
+        if (((const unsigned char *)block)[i] != 0)
+            return false;
+    return true;
+}
+
+/* ---- the storage ---- */
+
+typedef struct {
+    atomic_uint destroyed;
+    atomic_uint_fast64_t stored, released;
+} kept_t;
+
+static int32_t store(void *user_data, const pipeline_batch_t *batch)
+{
+    ((kept_t *)user_data)->stored += batch->count;
+    return PIPELINE_STORE_OK;
+}
+
+static int32_t open_writer(void *user_data, uint32_t writer_id, void **writer_data)
+{
+    (void)user_data;
+    (void)writer_id;
+    *writer_data = NULL;
+    return 0;
+}
+
+static void close_writer(void *user_data, uint32_t writer_id, void *writer_data)
+{
+    (void)user_data;
+    (void)writer_id;
+    (void)writer_data;
+}
+
+static int32_t flush(void *user_data, int64_t timeout_ms)
+{
+    (void)user_data;
+    (void)timeout_ms;
+    return 0;
+}
+
+static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32_t reason)
+{
+    (void)user_data;
+    (void)batch;
+    (void)reason;
+    return 0;
+}
+
+static void release(void *user_data, const pipeline_event_view_t *event)
+{
+    (void)event;
+    ((kept_t *)user_data)->released++;
+}
+
+static void destroy(void *user_data)
+{
+    ((kept_t *)user_data)->destroyed++;
+}
+
+/* ---- a pipeline that stays, for the calls that need one ---- */
+
+static kept_t staying;
+static pipeline_t *p;
+static pipeline_producer_t *producer;
+#define STAYING_MAX 4096
+
+static void begin(void)
+{
+    pipeline_config_t c = config_defaults();
+    pipeline_storage_t s;
+    MUST(pipeline_storage_init(&s, sizeof s) == PIPELINE_OK);
+    s.user_data = &staying;
+    s.store = store;
+    s.destroy = destroy;
+    c.max_event_bytes = STAYING_MAX;
+    c.ring_bytes = 65536;
+    MUST(pipeline_start(&c, &s, &p) == PIPELINE_OK);
+    MUST(pipeline_producer_open(p, &producer) == PIPELINE_OK);
+}
+
+/* ---- what is fuzzed ---- */
+
+static void fuzz_event(void)
+{
+    static unsigned char payload[STAYING_MAX];
+    pipeline_event_t e;
+    uint32_t claimed;
+    unsigned choice = (unsigned)number(1);
+    uint64_t len = choice & 8 ? number(8) : number(2) % (STAYING_MAX + 64);
+    pipeline_event_t *block;
+    int32_t status;
+    void *room = NULL;
+    memset(&e, 0, sizeof e);
+    e.struct_size = sizeof e;
+    block = (pipeline_event_t *)block_of(&e, sizeof e, &claimed);
+    if (claimed >= sizeof e && claimed <= 4096) {
+        block->len = (size_t)len;
+        block->data = choice & 16 ? NULL : payload;
+    }
+    switch (choice & 3) {
+    case 0:
+        status = pipeline_capture_event(p, block);
+        break;
+    case 1:
+        status = pipeline_producer_capture_event(producer, block);
+        break;
+    case 2:
+        status = pipeline_producer_reserve(producer, block, (size_t)len, &room);
+        if (status == PIPELINE_OK) {
+            uint64_t used = number(3);
+            MUST(room != NULL);
+            memset(room, 1, (size_t)len);
+            status = explained(pipeline_producer_commit(producer, (size_t)used));
+            MUST(status == (used <= len ? PIPELINE_OK : PIPELINE_ERR_INVALID));
+            if (status != PIPELINE_OK)
+                MUST(pipeline_producer_abort(producer) == PIPELINE_OK);
+            status = PIPELINE_OK;
+        }
+        break;
+    default: {
+        uint32_t kind = (uint32_t)number(4);
+        status = pipeline_capture(p, kind, choice & 16 ? NULL : payload, (size_t)len);
+        MUST(known(status) == (kind >= PIPELINE_KIND_RESERVED    ? PIPELINE_ERR_INVALID
+                               : len > STAYING_MAX               ? PIPELINE_ERR_TOO_LARGE
+                               : (choice & 16) != 0 && len != 0  ? PIPELINE_ERR_INVALID
+                               : status == PIPELINE_ERR_FULL     ? PIPELINE_ERR_FULL
+                                                                 : PIPELINE_OK));
+        free(block);
+        return;
+    }
+    }
+    known(status);
+    if (!readable(block, sizeof e, claimed))
+        MUST(status == PIPELINE_ERR_VERSION);
+    else if (block->reserved != 0 || block->kind >= PIPELINE_KIND_RESERVED || block->flags > 3)
+        MUST(status == PIPELINE_ERR_INVALID);
+    else if (len > STAYING_MAX)
+        MUST(status == PIPELINE_ERR_TOO_LARGE);
+    else if ((choice & 16) != 0 && len != 0 && (choice & 3) != 2)
+        MUST(status == PIPELINE_ERR_INVALID);
+    else
+        MUST(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+    free(block);
+}
+
+/* What was accepted reads back as it was given (what it says of itself, and of memory, apart). */
+static void reads_back(pipeline_t *of, const pipeline_config_t *given)
+{
+    pipeline_config_t now, want = *given;
+    memset(&now, 0, sizeof now);
+    now.struct_size = sizeof now;
+    MUST(pipeline_config_read(of, &now) == PIPELINE_OK);
+    want.struct_size = sizeof want;
+    want.name = NULL;
+    if (want.max_event_bytes == 0)
+        now.max_event_bytes = 0;
+    MUST(memcmp(&now, &want, sizeof now) == 0);
+}
+
+/* Claims on this machine's memory and threads that would be granted are made smaller; what is refused stays as it is. */
+static void temper(pipeline_config_t *c)
+{
+    if (c->writers > 8 && c->writers <= PIPELINE_MAX_WRITERS)
+        c->writers %= 9;
+    if (c->max_rings > 64 && c->max_rings <= 65536)
+        c->max_rings = 1 + c->max_rings % 64;
+    if (c->max_retired_rings > 64 && c->max_retired_rings <= 4096)
+        c->max_retired_rings %= 65;
+    if (c->max_in_flight > 256 && c->max_in_flight <= 4096)
+        c->max_in_flight = 1 + c->max_in_flight % 256;
+    if (c->name != NULL)
+        c->name = (const char *)(at != end && memchr(at, 0, (size_t)(end - at)) != NULL ? (const char *)at : "a name");
+    if (c->ring_dir != NULL)
+        c->ring_dir = "nowhere";
+}
+
+static void fuzz_start(void)
+{
+    pipeline_config_t c = config_defaults(), *config;
+    pipeline_storage_t s, *storage;
+    kept_t *kept = (kept_t *)calloc(1, sizeof *kept);
+    uint32_t config_size, storage_size;
+    unsigned functions = (unsigned)number(1), i;
+    pipeline_t *started = NULL;
+    bool taken;
+    int32_t status;
+    MUST(kept != NULL && pipeline_storage_init(&s, sizeof s) == PIPELINE_OK);
+    storage = (pipeline_storage_t *)block_of(&s, sizeof s, &storage_size);
+    if (storage_size >= sizeof s && storage_size <= 4096) {
+        storage->user_data = kept;
+        storage->store = functions & 1 ? NULL : store;
+        storage->open_writer = functions & 2 ? open_writer : NULL;
+        storage->close_writer = functions & 4 ? close_writer : NULL;
+        storage->flush = functions & 8 ? flush : NULL;
+        storage->dead_letter = functions & 16 ? dead_letter : NULL;
+        storage->release = functions & 32 ? release : NULL;
+        storage->destroy = destroy;
+    }
+    taken = readable(storage, sizeof s, storage_size);
+    config = (pipeline_config_t *)block_of(&c, sizeof c, &config_size);
+    if (config_size >= sizeof c && config_size <= 4096)
+        temper(config);
+    status = explained(pipeline_start(functions & 64 ? NULL : config, storage, &started));
+    MUST((status == PIPELINE_OK) == (started != NULL));
+    if (!taken)
+        MUST(status == PIPELINE_ERR_VERSION && kept->destroyed == 0);
+    else if (started == NULL)
+        MUST(kept->destroyed == 1);
+    if (started != NULL) {
+        uint64_t captured = 0, deadline = now_ms() + PATIENCE_MS;
+        pipeline_metrics_t m;
+        if ((functions & 64) == 0) {
+            MUST(readable(config, sizeof c, config_size));
+            reads_back(started, config);
+        }
+        for (i = 0; i < 3; i++) {
+            status = known(pipeline_capture(started, i, "1234567", i * 3));
+            captured += status == PIPELINE_OK;
+        }
+        if (functions & 128) {
+            status = explained(pipeline_close(started, (int64_t)number(8)));
+            MUST(status == PIPELINE_OK || status == PIPELINE_ERR_TIMEOUT);
+            if (status == PIPELINE_OK) {
+                m = metrics_of(started);
+                MUST(m.stored == captured && m.captured == captured && m.left + m.buffered + m.in_flight == 0);
+                MUST(CHECK_LEDGER(started));
+            }
+        }
+        while ((status = known(pipeline_destroy(started))) == PIPELINE_ERR_BUSY && now_ms() < deadline)
+            sched_yield();
+        MUST(status == PIPELINE_OK && kept->destroyed == 1);
+        MUST(kept->released == (functions & 32 ? captured : 0));
+    }
+    free(config);
+    free(storage);
+    free(kept);
+}
+
+static void fuzz_update(void)
+{
+    pipeline_config_t before, after, *config;
+    uint32_t size;
+    int32_t status;
+    memset(&before, 0, sizeof before);
+    before.struct_size = sizeof before;
+    MUST(pipeline_config_read(p, &before) == PIPELINE_OK);
+    config = (pipeline_config_t *)block_of(&before, sizeof before, &size);
+    if (size >= sizeof before && size <= 4096)
+        temper(config);
+    status = explained(pipeline_update(p, config));
+    if (!readable(config, sizeof before, size))
+        MUST(status == PIPELINE_ERR_VERSION);
+    if (status == PIPELINE_OK) {
+        reads_back(p, config);
+        MUST(pipeline_update(p, &before) == PIPELINE_OK);
+    }
+    memset(&after, 0, sizeof after);
+    after.struct_size = sizeof after;
+    MUST(pipeline_config_read(p, &after) == PIPELINE_OK && memcmp(&before, &after, sizeof after) == 0);
+    free(config);
+}
+
+static void fuzz_sqlite(void)
+{
+    static unsigned files;
+    pipeline_sqlite_options_t o, *options;
+    pipeline_storage_t s;
+    unsigned char *out;
+    char path[64], side[80];
+    uint32_t size;
+    size_t out_size = number(1) & 7 ? sizeof s : (size_t)number(2);
+    int32_t status;
+    bool fits = out_size >= sizeof s && out_size <= 4096;
+    snprintf(path, sizeof path, "fuzz-%d-%u.db", (int)getpid(), files++);
+    MUST(pipeline_sqlite_options_init(&o, sizeof o) == PIPELINE_OK);
+    options = (pipeline_sqlite_options_t *)block_of(&o, sizeof o, &size);
+    if (size >= sizeof o && size <= 4096) {
+        if (options->cache_kib > 4096 && options->cache_kib <= 1048576)
+            options->cache_kib = 4096;
+        if (options->synchronous <= PIPELINE_SQLITE_SYNC_FULL)
+            options->synchronous = PIPELINE_SQLITE_SYNC_OFF;
+    }
+    out = (unsigned char *)malloc(fits ? out_size : 1);
+    status = explained(pipeline_storage_sqlite(path, options, out_size, (pipeline_storage_t *)(void *)out));
+    if (!readable(options, sizeof o, size) || !fits)
+        MUST(status == PIPELINE_ERR_VERSION || status == PIPELINE_ERR_INVALID);
+    else
+        MUST(status == PIPELINE_OK || status == PIPELINE_ERR_INVALID || status == PIPELINE_ERR_STORAGE);
+    if (status == PIPELINE_OK) {
+        memcpy(&s, out, sizeof s);
+        s.destroy(s.user_data);
+    }
+    free(out);
+    free(options);
+    unlink(path);
+    snprintf(side, sizeof side, "%s-wal", path);
+    unlink(side);
+    snprintf(side, sizeof side, "%s-shm", path);
+    unlink(side);
+}
+
+/* The functions that fill a struct, with whatever size. */
+static void fuzz_outputs(void)
+{
+    static const size_t sizes[] = {sizeof(pipeline_config_t),  sizeof(pipeline_storage_t),
+                                   sizeof(pipeline_sqlite_options_t), sizeof(pipeline_metrics_t),
+                                   sizeof(pipeline_health_t),  sizeof(pipeline_config_t),
+                                   sizeof(pipeline_writer_metrics_t)};
+    unsigned which = (unsigned)number(1) % 7;
+    uint64_t given = number(1) & 3 ? sizes[which] + number(2) % 4096 : number(8);
+    uint32_t index = 0;
+    bool fits;
+    size_t i;
+    unsigned char *out;
+    int32_t status;
+    if (which > 2)
+        given = (uint32_t)given;
+    fits = given >= sizes[which] && given <= 4096;
+    out = (unsigned char *)malloc(fits ? (size_t)given : 4);
+    MUST(out != NULL);
+    memset(out, 0xA5, fits ? (size_t)given : 4);
+    memcpy(out, &given, 4);
+    switch (which) {
+    case 0:
+        status = pipeline_config_init((pipeline_config_t *)(void *)out, (size_t)given);
+        break;
+    case 1:
+        status = pipeline_storage_init((pipeline_storage_t *)(void *)out, (size_t)given);
+        break;
+    case 2:
+        status = pipeline_sqlite_options_init((pipeline_sqlite_options_t *)(void *)out, (size_t)given);
+        break;
+    case 3:
+        status = pipeline_metrics(p, (pipeline_metrics_t *)(void *)out);
+        break;
+    case 4:
+        status = pipeline_health(p, (pipeline_health_t *)(void *)out);
+        break;
+    case 5:
+        status = pipeline_config_read(p, (pipeline_config_t *)(void *)out);
+        break;
+    default:
+        index = (uint32_t)number(4);
+        status = pipeline_writer_metrics(p, index, (pipeline_writer_metrics_t *)(void *)out);
+    }
+    explained(status);
+    if (which == 6 && status == PIPELINE_ERR_NOT_FOUND)
+        MUST(index > 0);
+    else
+        MUST(status == (fits ? PIPELINE_OK : PIPELINE_ERR_VERSION));
+    if (status == PIPELINE_OK) {
+        MUST(memcmp(out, &given, 4) == 0);
+        for (i = sizes[which]; i < given; i++)
+            MUST(out[i] == 0);
+    }
+    free(out);
+}
+
+static void hear(void *user_data, int32_t level, const char *message)
+{
+    MUST(user_data == &staying && level >= PIPELINE_LOG_ERROR && level <= PIPELINE_LOG_DEBUG && message[0] != 0);
+}
+
+static void fuzz_numbers(void)
+{
+    int32_t status;
+    switch (number(1) % 8) {
+    case 0:
+        /* No token of this process is out: none can be right. */
+        MUST(explained(pipeline_batch_complete(number(8), (int32_t)number(4))) == PIPELINE_ERR_UNKNOWN_TOKEN);
+        break;
+    case 1: {
+        uint64_t token = number(8);
+        MUST(explained(pipeline_batch_complete_at(token, (size_t)number(8), (int32_t)number(4))) ==
+             PIPELINE_ERR_UNKNOWN_TOKEN);
+        break;
+    }
+    case 2: {
+        pipeline_batch_t batch;
+        memset(&batch, 0, sizeof batch);
+        batch.token = number(8);
+        batch.count = (size_t)number(8);
+        MUST(explained(pipeline_batch_set_stored(&batch, (size_t)number(8))) == PIPELINE_ERR_UNKNOWN_TOKEN);
+        MUST(explained(pipeline_batch_set_rejected(&batch, (size_t)number(8))) == PIPELINE_ERR_UNKNOWN_TOKEN);
+        break;
+    }
+    case 3: {
+        uint32_t writers = (uint32_t)number(4);
+        if (writers > 8 && writers <= PIPELINE_MAX_WRITERS)
+            writers %= 9;
+        status = explained(pipeline_scale(p, writers));
+        MUST(status == (writers > PIPELINE_MAX_WRITERS ? PIPELINE_ERR_LIMIT : PIPELINE_OK));
+        MUST(pipeline_scale(p, 1) == PIPELINE_OK);
+        break;
+    }
+    case 4:
+        status = explained(pipeline_flush(p, (int64_t)number(8)));
+        MUST(status == PIPELINE_OK || status == PIPELINE_ERR_TIMEOUT);
+        break;
+    case 5: {
+        uint32_t kind = (uint32_t)number(4);
+        char name[512];
+        size_t length = (size_t)number(2) % (sizeof name - 1), i;
+        for (i = 0; i < length; i++)
+            name[i] = (char)(number(1) | 1);
+        name[length] = 0;
+        status = explained(pipeline_kind_name(p, kind, name));
+        if (kind >= PIPELINE_KIND_RESERVED || length > 255)
+            MUST(status == PIPELINE_ERR_INVALID);
+        else
+            MUST(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+        break;
+    }
+    case 6: {
+        int32_t level = (int32_t)number(4);
+        status = explained(pipeline_log_callback(hear, &staying, level % 64));
+        MUST((status == PIPELINE_OK) == (level % 64 >= PIPELINE_LOG_ERROR && level % 64 <= PIPELINE_LOG_DEBUG));
+        MUST(pipeline_log_callback(NULL, NULL, 0) == PIPELINE_OK);
+        break;
+    }
+    default:
+        MUST(pipeline_status_message((int32_t)number(4))[0] != 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    unsigned calls = 0;
+    bool sqlite = false;
+    if (p == NULL)
+        begin();
+    at = data;
+    end = data + size;
+    while (at != end && calls++ < 16) {
+        unsigned what = (unsigned)number(1) % 64;
+        if (what < 24)
+            fuzz_event();
+        else if (what < 34)
+            fuzz_update();
+        else if (what < 44)
+            fuzz_outputs();
+        else if (what < 54)
+            fuzz_numbers();
+        else if (what < 60)
+            fuzz_start();
+        else if (!sqlite) {
+            sqlite = true; /* some milliseconds each */
+            fuzz_sqlite();
+        }
+    }
+    if (pipeline_flush(p, PATIENCE_MS) == PIPELINE_OK)
+        MUST(CHECK_LEDGER(p));
+    MUST(staying.destroyed == 0 && checks_failed == 0);
+    return 0;
+}

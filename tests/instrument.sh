@@ -1,0 +1,82 @@
+# Sourced: what it takes to build the library with a sanitizer in it: clang-22 with its runtimes and, for ThreadSanitizer, a
+# compiler that comes with the sources of its standard library. Sets what cargo needs; `build` are cargo's arguments.
+# shellcheck shell=bash
+
+# shellcheck disable=SC2206
+flags=(${CARGO_FLAGS:---locked})
+cargo=${CARGO:-cargo}
+target=x86_64-unknown-linux-gnu
+host_env=X86_64_UNKNOWN_LINUX_GNU
+
+cannot() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+# packages PACKAGE...: installs Debian packages.
+packages() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "missing (Debian packages): $*"
+    echo "installing: $*"
+    local log
+    log=$(mktemp)
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
+        { tail -5 "$log" >&2 && cannot "apt-get could not install: $*"; }
+    rm -f "$log"
+}
+
+need_clang() {
+    if ! command -v clang-22 >/dev/null || ! command -v llvm-symbolizer-22 >/dev/null ||
+        [ ! -e "$(clang-22 --print-file-name=libclang_rt.tsan-x86_64.a)" ]; then
+        packages clang-22 llvm-22 libclang-rt-22-dev
+    fi
+}
+
+# A compiler with the sources of its standard library, in build/rust-with-sources.
+need_sources() {
+    local place=$PWD/build/rust-with-sources work
+    if [ ! -e "$place/done" ]; then
+        command -v apt-get >/dev/null || cannot "ThreadSanitizer needs Debian's rustc-web and rust-web-src"
+        echo "unpacking in build/rust-with-sources: rustc-web, libstd-rust-web, rust-web-src"
+        rm -rf "$place"
+        mkdir -p "$place"
+        work=$(mktemp -d)
+        chmod 755 "$work"
+        (
+            cd "$work" || exit 1
+            version() { apt-cache show rustc-web 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' | head -1; }
+            [ -n "$(version)" ] && dpkg --compare-versions "$(version)" ge 1.88 || apt-get update || exit 1
+            apt-get download rustc-web "libstd-rust-web-$(version)" libstd-rust-web-dev rust-web-src || exit 1
+            for package in *.deb; do dpkg -x "$package" "$place" || exit 1; done
+        ) >"$place/log" 2>&1 || { tail -3 "$place/log" >&2 && cannot "ThreadSanitizer: no compiler with sources"; }
+        rm -rf "$work"
+        ldconfig -p | grep -q libLLVM.so.22 || packages libllvm22
+        touch "$place/done"
+    fi
+    export RUSTC=$place/usr/bin/rustc
+    export LD_LIBRARY_PATH=$place/usr/lib/$(uname -m)-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    "$RUSTC" --version >/dev/null || cannot "ThreadSanitizer: the unpacked compiler does not run"
+}
+
+# instrument KIND TARGET_DIR [RUSTFLAG...]: from here on cargo and $CC build with the sanitizer `address` or `thread`.
+instrument() {
+    local kind=$1 place=$2
+    shift 2
+    need_clang
+    [ "$kind" != thread ] || need_sources
+    export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/$place
+    # The runtime is clang's, once in each program, for Rust, C and SQLite alike.
+    export CARGO_TARGET_${host_env}_LINKER=clang-22
+    export CARGO_TARGET_${host_env}_RUSTFLAGS="-Zsanitizer=$kind -Zexternal-clangrt -Clink-arg=-fsanitize=$kind -Cforce-frame-pointers=yes $*"
+    export CC_x86_64_unknown_linux_gnu=clang-22
+    export CFLAGS_x86_64_unknown_linux_gnu="-fsanitize=$kind -fno-omit-frame-pointer -g1"
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
+    build=("${flags[@]}" --target "$target" --release)
+    [ "$kind" != thread ] || build+=(-Zbuild-std)
+    export CC=clang-22 CXX=clang++-22
+    export CFLAGS="-O1 -g -Wall -Wextra -pthread -fsanitize=$kind -fno-omit-frame-pointer"
+    export ASAN_SYMBOLIZER_PATH TSAN_SYMBOLIZER_PATH
+    ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-22)
+    TSAN_SYMBOLIZER_PATH=$ASAN_SYMBOLIZER_PATH
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1:strict_string_checks=1:handle_segv=1
+    export TSAN_OPTIONS=external_symbolizer_path=$TSAN_SYMBOLIZER_PATH:halt_on_error=0:exitcode=66:history_size=4:die_after_fork=0
+}
