@@ -320,11 +320,24 @@ impl Log {
     pub fn oldest(&self, still: bool) -> Option<(u64, u32)> {
         // While the list is held nothing can be claimed or settled.
         let spans = self.spans.lock();
-        let (mut at, end) = match spans.0.front() {
-            Some(&(span, _)) => (span.start, span.end),
-            None if still => (self.claimed(), self.head()),
-            None => return None,
-        };
+        match spans.0.front() {
+            Some(&(span, _)) => self.first(span.start, span.end),
+            None if still => self.first(self.claimed(), self.head()),
+            None => None,
+        }
+    }
+
+    /// The same of the oldest event that is not claimed.
+    pub fn oldest_unclaimed(&self, still: bool) -> Option<(u64, u32)> {
+        if !still || !self.has_unclaimed() {
+            return None;
+        }
+        let _held = self.spans.lock();
+        self.first(self.claimed(), self.head())
+    }
+
+    /// Timestamp and flags of the first event of a stretch. Only called while the list is held.
+    fn first(&self, mut at: u64, end: u64) -> Option<(u64, u32)> {
         while at < end {
             let tag = self.memory.tag(at & self.mask);
             if !tag.is_pad() {
