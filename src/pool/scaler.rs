@@ -119,7 +119,7 @@ impl Memory {
             (self.pressed_since, self.quiet_since) = (None, None);
             return (None, u64::MAX);
         }
-        let ceiling = seen.useful.clamp(seen.min, seen.max);
+        let ceiling = seen.useful.min(seen.max);
         let (grow, soon) = self.grow(seen, ceiling);
         let (decision, next) = match grow {
             Some(_) => (grow, LOOK_NS),
