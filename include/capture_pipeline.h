@@ -151,6 +151,35 @@ extern "C" {
 /** `pipeline_writer_metrics_t.state`: opening, or waiting to try that again. */
 #define PIPELINE_WRITER_OPENING 3
 
+/** `pipeline_metrics_t.scale_reason`: the number of writers has never changed. */
+#define PIPELINE_SCALE_NONE 0
+
+/** `pipeline_metrics_t.scale_reason`: the caller asked for it (`pipeline_scale`, `pipeline_update`). */
+#define PIPELINE_SCALE_CALLER 1
+
+/**
+ * `pipeline_metrics_t.scale_reason`: the number lay outside `min_writers` and `max_writers` as
+ * `pipeline_update` set them.
+ */
+#define PIPELINE_SCALE_BOUNDS 2
+
+/** `pipeline_metrics_t.scale_reason`: there was work, and no writer (`min_writers` is 0). */
+#define PIPELINE_SCALE_NO_WRITER 3
+
+/** `pipeline_metrics_t.scale_reason`: events waited too long, the writers being in calls of the storage. */
+#define PIPELINE_SCALE_BACKLOG_AGE 4
+
+/**
+ * `pipeline_metrics_t.scale_reason`: half a ring buffer waited, the writers being in calls of the storage.
+ */
+#define PIPELINE_SCALE_RING_FULL 5
+
+/** `pipeline_metrics_t.scale_reason`: whole batches waited, the writers being in calls of the storage. */
+#define PIPELINE_SCALE_STORAGE_BOUND 6
+
+/** `pipeline_metrics_t.scale_reason`: one writer less had been enough for some time. */
+#define PIPELINE_SCALE_IDLE 7
+
 /** Done; for a capture: the event is captured. */
 #define PIPELINE_OK 0
 
@@ -300,11 +329,27 @@ typedef struct pipeline_config_t {
     const char *name;
     /**
      * Writers at the start, 0 to `PIPELINE_MAX_WRITERS`; 0 only buffers. Default 1. Later: `pipeline_scale`.
+     * If `max_writers` is not 0: with how many to begin; a number outside of `min_writers` and `max_writers`
+     * is brought to the nearer one.
      */
     uint32_t writers;
-    /** Reserved for autoscaling; must be 0. */
+    /**
+     * The fewest writers under autoscaling, 0 to `max_writers`. Default 0. With 0 an idle pipeline has no
+     * writer, and a first event may lie for `poll_interval_ms` (a second at most) before there is one.
+     */
     uint32_t min_writers;
-    /** Reserved for autoscaling; must be 0. */
+    /**
+     * The most writers under autoscaling, 0 to `PIPELINE_MAX_WRITERS`. Default 0. More than `min_writers`:
+     * the pipeline scales itself between the two, until `pipeline_scale` sets both to 0. Equal to it: that
+     * many writers, always. Both 0: no autoscaling.
+     *
+     * It grows, up to doubling each time, while events wait and the writers spend their time in calls of the
+     * storage; not while the pipeline is paused, nor while the storage fails every attempt, nor beyond the
+     * calls that can run at once: one if the storage is not `PIPELINE_STORAGE_CONCURRENT`, `max_in_flight`,
+     * and with `PIPELINE_ORDERING_PER_PRODUCER` the ring buffers that hold events. It shrinks by one at a
+     * time after a second in which one less would have been enough. `pipeline_metrics_t` has the last
+     * decision.
+     */
     uint32_t max_writers;
     /** Events at which a batch closes, 1 to 65536. Default 512. */
     uint32_t batch_size;
@@ -594,6 +639,20 @@ typedef struct pipeline_metrics_t {
     double capture_rate;
     /** Events stored per second, likewise. */
     double store_rate;
+    /** How often autoscaling has added writers. */
+    uint64_t scale_ups;
+    /** How often autoscaling has taken one away. */
+    uint64_t scale_downs;
+    /** 1 while the pipeline scales itself (`min_writers` below `max_writers`), else 0. */
+    uint32_t autoscaling;
+    /** Why the number of writers was last changed, `PIPELINE_SCALE_...`. */
+    uint32_t scale_reason;
+    /** What `writers_target` was before that. */
+    uint32_t scale_from;
+    /** What it was after. */
+    uint32_t scale_to;
+    /** What `uptime_ns` was then; 0 if it has never changed. */
+    uint64_t scale_at_ns;
 } pipeline_metrics_t;
 
 /** The figures of one writer. */
@@ -788,8 +847,11 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
  * Changes the configuration of a running pipeline, all fields at once or none. Best start from
  * `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no
  * change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
- * different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` acts as
- * `pipeline_scale`. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has a
+ * different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
+ * number from then on; while autoscaling is on and stays on it is not looked at, so that what
+ * `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on and
+ * off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them is
+ * brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has a
  * `release`.
  *
  * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_FIXED`, `_CLOSED`,
@@ -825,9 +887,10 @@ int32_t pipeline_start(const pipeline_config_t *config,
 
 /**
  * Sets the number of writers, 0 to `PIPELINE_MAX_WRITERS`, at once: writers that are missing start, surplus
- * ones end after the call that they are in. Nothing is lost; 0 only buffers. Any thread, callbacks included.
- * Errors: `PIPELINE_ERR_NULL`, `_LIMIT`, `_CLOSED`, `_FORKED`, `_SYSTEM` (a thread could not be started;
- * those that could go on). Since 0.1.0.
+ * ones end after the call that they are in. Nothing is lost; 0 only buffers. Turns autoscaling off, by
+ * setting `min_writers` and `max_writers` of the running configuration to 0; `pipeline_update` turns it on
+ * again. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_LIMIT`, `_CLOSED`, `_FORKED`,
+ * `_SYSTEM` (a thread could not be started; those that could go on). Since 0.1.0.
  *
  * Requires: `p` is NULL or valid.
  */

@@ -21,6 +21,8 @@ pub enum Ordering {
 pub struct Config {
     pub name: String,
     pub writers: u32,
+    pub min_writers: u32,
+    pub max_writers: u32,
     pub batch_size: u32,
     pub batch_bytes: u64,
     pub linger_us: u64,
@@ -47,6 +49,8 @@ impl Default for Config {
         Self {
             name: "pipeline".to_owned(),
             writers: 1,
+            min_writers: 0,
+            max_writers: 0,
             batch_size: 512,
             batch_bytes: 262_144,
             linger_us: 0,
@@ -81,6 +85,16 @@ fn within(field: &str, value: u64, low: u64, high: u64) -> Result<()> {
 }
 
 impl Config {
+    /// Whether the pipeline scales itself.
+    pub fn autoscales(&self) -> bool {
+        self.min_writers < self.max_writers
+    }
+
+    /// The number of writers nearest to `writers` that `min_writers` and `max_writers` allow; both 0 allow any.
+    pub fn within_bounds(&self, writers: u32) -> u32 {
+        if self.max_writers == 0 { writers } else { writers.clamp(self.min_writers, self.max_writers) }
+    }
+
     /// The largest payload of an event.
     pub fn event_limit(&self) -> u64 {
         let most = self.ring_bytes / 4 - 64;
@@ -92,6 +106,16 @@ impl Config {
         /// A day: longer waits are a mistake in the unit.
         const DAY_MS: u64 = 86_400_000;
         within("writers", self.writers.into(), 0, PIPELINE_MAX_WRITERS.into())?;
+        within("max_writers", self.max_writers.into(), 0, PIPELINE_MAX_WRITERS.into())?;
+        if self.min_writers > self.max_writers {
+            return Err(Error::new(
+                PIPELINE_ERR_INVALID,
+                format!(
+                    "pipeline_config_t.min_writers: 0 to max_writers ({}) allowed, {} given",
+                    self.max_writers, self.min_writers
+                ),
+            ));
+        }
         within("batch_size", self.batch_size.into(), 1, 65_536)?;
         within("batch_bytes", self.batch_bytes, 1, 1 << 32)?;
         within("linger_us", self.linger_us, 0, 60_000_000)?;

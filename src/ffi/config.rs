@@ -20,8 +20,8 @@ fn to_c(c: &Config) -> pipeline_config_t {
         flags: 0,
         name: std::ptr::null(),
         writers: c.writers,
-        min_writers: 0,
-        max_writers: 0,
+        min_writers: c.min_writers,
+        max_writers: c.max_writers,
         batch_size: c.batch_size,
         batch_bytes: c.batch_bytes,
         linger_us: c.linger_us,
@@ -65,12 +65,6 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
     if c.reserved != 0 {
         return Err(refuse("reserved", "0", c.reserved));
     }
-    if c.min_writers != 0 {
-        return Err(refuse("min_writers", "0 (no autoscaling in this version)", c.min_writers));
-    }
-    if c.max_writers != 0 {
-        return Err(refuse("max_writers", "0 (no autoscaling in this version)", c.max_writers));
-    }
     if !c.ring_dir.is_null() {
         return Err(Error::new(
             PIPELINE_ERR_UNSUPPORTED,
@@ -85,6 +79,8 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
             unsafe { CStr::from_ptr(c.name) }.to_string_lossy().into_owned()
         },
         writers: c.writers,
+        min_writers: c.min_writers,
+        max_writers: c.max_writers,
         batch_size: c.batch_size,
         batch_bytes: c.batch_bytes,
         linger_us: c.linger_us,
@@ -147,8 +143,10 @@ pub unsafe extern "C" fn pipeline_config_init(config: *mut pipeline_config_t, st
 /// Changes the configuration of a running pipeline, all fields at once or none. Best start from
 /// `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no change.
 /// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
-/// different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` acts as
-/// `pipeline_scale`. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has
+/// different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
+/// number from then on; while autoscaling is on and stays on it is not looked at, so that what `pipeline_config_read` gave can be
+/// written back. `min_writers` and `max_writers` turn autoscaling on and off (`pipeline_scale` has turned it off by setting both
+/// to 0); a number of writers outside of them is brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has
 /// a `release`.
 ///
 /// Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_FIXED`, `_CLOSED`, `_FORKED`,

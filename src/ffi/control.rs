@@ -59,7 +59,8 @@ pub unsafe extern "C" fn pipeline_start(
 }
 
 /// Sets the number of writers, 0 to `PIPELINE_MAX_WRITERS`, at once: writers that are missing start, surplus ones end after
-/// the call that they are in. Nothing is lost; 0 only buffers. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`,
+/// the call that they are in. Nothing is lost; 0 only buffers. Turns autoscaling off, by setting `min_writers` and
+/// `max_writers` of the running configuration to 0; `pipeline_update` turns it on again. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`,
 /// `_LIMIT`, `_CLOSED`, `_FORKED`, `_SYSTEM` (a thread could not be started; those that could go on). Since 0.1.0.
 ///
 /// # Safety
@@ -169,6 +170,13 @@ fn metrics(p: &Pipeline) -> pipeline_metrics_t {
         uptime_ns: m.uptime_ns,
         capture_rate: m.capture_rate,
         store_rate: m.store_rate,
+        scale_ups: m.scaling.ups,
+        scale_downs: m.scaling.downs,
+        autoscaling: m.scaling.autoscaling.into(),
+        scale_reason: m.scaling.reason,
+        scale_from: m.scaling.from,
+        scale_to: m.scaling.to,
+        scale_at_ns: m.scaling.at_ns,
     }
 }
 

@@ -28,11 +28,21 @@ pub struct pipeline_config_t {
     pub flags: u32,
     /// Name of the pipeline in thread names and messages; copied. NULL: "pipeline". Fixed.
     pub name: *const c_char,
-    /// Writers at the start, 0 to `PIPELINE_MAX_WRITERS`; 0 only buffers. Default 1. Later: `pipeline_scale`.
+    /// Writers at the start, 0 to `PIPELINE_MAX_WRITERS`; 0 only buffers. Default 1. Later: `pipeline_scale`. If `max_writers`
+    /// is not 0: with how many to begin; a number outside of `min_writers` and `max_writers` is brought to the nearer one.
     pub writers: u32,
-    /// Reserved for autoscaling; must be 0.
+    /// The fewest writers under autoscaling, 0 to `max_writers`. Default 0. With 0 an idle pipeline has no writer, and a first
+    /// event may lie for `poll_interval_ms` (a second at most) before there is one.
     pub min_writers: u32,
-    /// Reserved for autoscaling; must be 0.
+    /// The most writers under autoscaling, 0 to `PIPELINE_MAX_WRITERS`. Default 0. More than `min_writers`: the pipeline scales
+    /// itself between the two, until `pipeline_scale` sets both to 0. Equal to it: that many writers, always. Both 0: no
+    /// autoscaling.
+    ///
+    /// It grows, up to doubling each time, while events wait and the writers spend their time in calls of the storage; not while
+    /// the pipeline is paused, nor while the storage fails every attempt, nor beyond the calls that can run at once:
+    /// one if the storage is not `PIPELINE_STORAGE_CONCURRENT`, `max_in_flight`, and with `PIPELINE_ORDERING_PER_PRODUCER` the
+    /// ring buffers that hold events. It shrinks by one at a time after a second in which one less would have been enough.
+    /// `pipeline_metrics_t` has the last decision.
     pub max_writers: u32,
     /// Events at which a batch closes, 1 to 65536. Default 512.
     pub batch_size: u32,
@@ -224,6 +234,20 @@ pub struct pipeline_metrics_t {
     pub capture_rate: f64,
     /// Events stored per second, likewise.
     pub store_rate: f64,
+    /// How often autoscaling has added writers.
+    pub scale_ups: u64,
+    /// How often autoscaling has taken one away.
+    pub scale_downs: u64,
+    /// 1 while the pipeline scales itself (`min_writers` below `max_writers`), else 0.
+    pub autoscaling: u32,
+    /// Why the number of writers was last changed, `PIPELINE_SCALE_...`.
+    pub scale_reason: u32,
+    /// What `writers_target` was before that.
+    pub scale_from: u32,
+    /// What it was after.
+    pub scale_to: u32,
+    /// What `uptime_ns` was then; 0 if it has never changed.
+    pub scale_at_ns: u64,
 }
 
 /// The figures of one writer.

@@ -1,6 +1,7 @@
 //! The writers' threads: hired, told to leave, replaced when one dies.
 
 use super::Pool;
+use super::scaler::{Decision, PIPELINE_SCALE_CALLER, PIPELINE_SCALE_NONE};
 use super::state::{Doing, Life, State, Writer};
 use super::tasks;
 use crate::config::PIPELINE_MAX_WRITERS;
@@ -19,7 +20,7 @@ struct Start {
 }
 
 impl Pool {
-    /// Sets the number of writers.
+    /// Sets the number of writers, and turns autoscaling off.
     pub fn scale(self: &Arc<Self>, writers: u32) -> Result<()> {
         if writers > PIPELINE_MAX_WRITERS {
             return Err(Error::new(
@@ -27,16 +28,30 @@ impl Pool {
                 format!("writers: 0 to {PIPELINE_MAX_WRITERS} allowed, {writers} given"),
             ));
         }
-        self.check_running()?;
-        log::info!("pipeline {}: scaled to {writers} writers", self.name);
-        self.man(writers)
+        let mut st = self.lock();
+        Self::running(&st, &self.name)?;
+        let was_on = st.config.autoscales();
+        (st.config.min_writers, st.config.max_writers) = (0, 0);
+        let manned = self.set_crew(&mut st, writers, PIPELINE_SCALE_CALLER);
+        drop(st);
+        self.call_all();
+        let off = if was_on { "; autoscaling is off" } else { "" };
+        log::info!("pipeline {}: scaled to {writers} writers{off}", self.name);
+        manned
     }
 
-    /// Brings the crew to this number: missing writers start, surplus ones are told to leave.
+    /// The first writers start.
     pub(super) fn man(self: &Arc<Self>, writers: u32) -> Result<()> {
         let mut st = self.lock();
-        if st.life != Life::Running {
-            return Err(Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {} is closed", self.name)));
+        Self::running(&st, &self.name)?;
+        self.set_crew(&mut st, writers, PIPELINE_SCALE_NONE)
+    }
+
+    /// Brings the crew to this number: missing writers start, surplus ones are told to leave (`call_all` is to follow).
+    pub(super) fn set_crew(self: &Arc<Self>, st: &mut State, writers: u32, reason: u32) -> Result<()> {
+        if reason != PIPELINE_SCALE_NONE {
+            let from = st.target;
+            st.scaler.note(Decision { from, to: writers, reason }, time::now_ns());
         }
         st.target = writers;
         st.config.writers = writers;
@@ -52,10 +67,8 @@ impl Pool {
             }
         }
         while st.staying() < writers {
-            self.hire(&mut st, 0)?;
+            self.hire(st, 0)?;
         }
-        drop(st);
-        self.call_all();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What can be read of a pool: metrics, health; and what is done for events that nobody will store.
 
 use super::Pool;
+use super::scaler::Scaling;
 use super::state::{Doing, Life, State};
 use crate::batch::{Batch, Place};
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
@@ -33,6 +34,7 @@ pub struct Metrics {
     pub uptime_ns: u64,
     pub capture_rate: f64,
     pub store_rate: f64,
+    pub scaling: Scaling,
 }
 
 /// The figures of a writer; `pipeline_writer_metrics_t` documents each.
@@ -143,24 +145,29 @@ impl Pool {
                 .filter_map(|r| r.log())
                 .map(|l| l.head().saturating_sub(l.released()))
                 .sum(),
-            oldest_age_ns: self.oldest().map_or(0, |t| now.saturating_sub(t)),
+            oldest_age_ns: self.oldest_of(Log::oldest).map_or(0, |t| now.saturating_sub(t)),
             bytes_captured: ledger.bytes_captured,
             bytes_stored: st.settled.bytes_stored,
             latency: st.latency.percentiles(),
             uptime_ns: (now - self.started_ns).max(1),
             capture_rate,
             store_rate,
+            scaling: Scaling {
+                autoscaling: st.config.autoscales(),
+                at_ns: st.scaler.told.at_ns.saturating_sub(self.started_ns),
+                ..st.scaler.told
+            },
             ledger,
         }
     }
 
-    /// When the oldest event was captured that waits, as far as it can be looked at.
-    fn oldest(&self) -> Option<u64> {
+    /// When the oldest event was captured that waits, as far as it can be looked at; `look` finds that of one ring.
+    pub(super) fn oldest_of(&self, look: impl Fn(&Log) -> Option<(u64, u32)>) -> Option<u64> {
         let ours = |&(t, flags): &(u64, u32)| (flags & PIPELINE_EVENT_OWN_TIME == 0).then_some(t);
         self.rings
             .iter()
             .filter(|r| !r.is_meta())
-            .filter_map(|r| r.log()?.oldest())
+            .filter_map(|r| look(r.log()?))
             .filter_map(|o| ours(&o))
             .min()
     }
@@ -214,7 +221,8 @@ impl Pool {
         let closed = st.life != Life::Running;
         say(closed, PIPELINE_HEALTH_CLOSED, "closed".to_owned());
         say(!closed && st.paused, PIPELINE_HEALTH_PAUSED, "paused".to_owned());
-        say(!closed && st.target == 0, PIPELINE_HEALTH_NO_WRITERS, "no writers".to_owned());
+        let unmanned = st.target == 0 && !st.config.autoscales();
+        say(!closed && unmanned, PIPELINE_HEALTH_NO_WRITERS, "no writers".to_owned());
         let in_doubt = st.doubtful;
         say(
             writers_stuck > 0 || in_doubt > 0,

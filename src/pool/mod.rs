@@ -2,13 +2,14 @@
 //! settled whatever becomes of the writer that carried it.
 //!
 //! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
-//! a call of the storage. [`crew`] hires and replaces the writers, [`tasks`] decides what one does next, [`claims`] fills batches from the rings, [`settle`] what an answer means, [`sleep`] how writers
+//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be, [`tasks`] decides what one does next, [`claims`] fills batches from the rings, [`settle`] what an answer means, [`sleep`] how writers
 //! sleep and wake, [`supervisor`] what happens when time passes and nothing else does, [`waits`] how callers wait
 //! (flush, drain), [`figures`] what can be read.
 
 pub mod claims;
 pub mod crew;
 pub mod figures;
+pub mod scaler;
 pub mod settle;
 pub mod sleep;
 pub mod state;
@@ -48,7 +49,7 @@ pub struct Pool {
     changed: Condvar,
     /// Where the next claim begins its round over the rings.
     turn: AtomicU64,
-    /// The supervisor sleeps on it; 1: it shall end.
+    /// The supervisor sleeps on it; counts calls to look again; its lowest bit: it shall end.
     supervisor: AtomicU32,
     /// Writers that wait to open themselves sleep on it; counts reasons to look again.
     openers: AtomicU32,
@@ -71,13 +72,14 @@ unsafe impl Sync for Pool {}
 impl Pool {
     /// A pool that runs.
     pub fn start(
-        config: Config,
+        mut config: Config,
         storage: Box<dyn Storage>,
         id: u64,
         alive: &'static AtomicU32,
         asymmetric: bool,
     ) -> Result<Arc<Self>> {
         config.validate()?;
+        config.writers = config.within_bounds(config.writers);
         let can = Abilities {
             concurrent: storage.concurrent(),
             dead_letter: storage.has_dead_letter(),
@@ -177,8 +179,7 @@ impl Pool {
     /// Changes the configuration: all of it or nothing.
     pub fn update(self: &Arc<Self>, next: Config) -> Result<()> {
         next.validate()?;
-        let writers = next.writers;
-        let rescale = {
+        let (manned, decision) = {
             let mut st = self.lock();
             Self::running(&st, &self.name)?;
             st.config.check_update(&next)?;
@@ -196,12 +197,30 @@ impl Pool {
             let front = self.front();
             front.overflow.store(next.overflow as u32, Ordering::Relaxed);
             front.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
-            let rescale = writers != st.target;
-            st.config = Config { writers: st.target, ..next };
-            rescale
+            // While the pipeline scales itself, it goes on from where it is.
+            let goes_on = st.config.autoscales() && next.autoscales();
+            if !goes_on
+                || (next.min_writers, next.max_writers) != (st.config.min_writers, st.config.max_writers)
+            {
+                st.scaler.restart();
+            }
+            let from = st.target;
+            let to = next.within_bounds(if goes_on { from } else { next.writers });
+            st.config = Config { writers: from, ..next };
+            if to == from {
+                (Ok(()), None)
+            } else {
+                let reason =
+                    if goes_on { scaler::PIPELINE_SCALE_BOUNDS } else { scaler::PIPELINE_SCALE_CALLER };
+                (self.set_crew(&mut st, to, reason), Some((from, to)))
+            }
         };
-        self.front().call(u32::MAX);
-        if rescale { self.man(writers) } else { Ok(()) }
+        self.call_all();
+        self.call_supervisor();
+        if let Some((from, to)) = decision {
+            log::info!("pipeline {}: updated from {from} to {to} writers", self.name);
+        }
+        manned
     }
 
     /// Stops claiming, or goes on.

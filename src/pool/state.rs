@@ -1,5 +1,6 @@
 //! The pool's state: everything that changes under its lock.
 
+use super::scaler::Scaler;
 use crate::batch::{Batch, Phase, Place};
 use crate::config::Config;
 use crate::latency::Latency;
@@ -148,6 +149,10 @@ pub struct State {
     pub latency: Latency,
     /// A moving average of the length of storage calls.
     pub call_average_ns: u64,
+    /// Time that all writers together have spent in calls that came back.
+    pub calls_ns: u64,
+    /// How the pipeline scales itself.
+    pub scaler: Scaler,
     /// Flushes asked for.
     pub flushes: Vec<FlushJob>,
     /// The id of the next.
@@ -208,6 +213,8 @@ impl State {
             deaths_in_a_row: 0,
             latency: Latency::default(),
             call_average_ns: 0,
+            calls_ns: 0,
+            scaler: Scaler::default(),
             flushes: Vec::new(),
             next_flush: 1,
             waiters: 0,

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Between ticks while nothing is in flight.
 const IDLE_MS: u64 = 1_000;
+/// The bit and the step of the word that it sleeps on.
+const END: u32 = 1;
+const CALL: u32 = 2;
 
 impl Pool {
     pub(super) fn start_supervisor(self: &Arc<Self>) -> crate::status::Result<()> {
@@ -25,11 +28,12 @@ impl Pool {
                 thread::set_works_for(id);
                 let mut pinned: Vec<(u64, u64)> = Vec::new();
                 while let Some(pool) = pool.upgrade() {
-                    if pool.supervisor.load(Ordering::Acquire) != 0 {
+                    let seen = pool.supervisor.load(Ordering::Acquire);
+                    if seen & END != 0 {
                         break;
                     }
                     let pause = pool.tick(&mut pinned);
-                    park::wait(&pool.supervisor, 0, Some(pause));
+                    park::wait(&pool.supervisor, seen, Some(pause));
                 }
             }),
         )?
@@ -38,12 +42,19 @@ impl Pool {
     }
 
     pub(super) fn end_supervisor(&self) {
-        self.supervisor.store(1, Ordering::Release);
+        self.supervisor.fetch_or(END, Ordering::Release);
+        park::wake(&self.supervisor, 1);
+    }
+
+    /// The supervisor shall look now.
+    pub(super) fn call_supervisor(&self) {
+        self.supervisor.fetch_add(CALL, Ordering::Release);
         park::wake(&self.supervisor, 1);
     }
 
     /// One look. Answers how long until the next.
     fn tick(self: &Arc<Self>, pinned: &mut Vec<(u64, u64)>) -> Duration {
+        let scaler = Duration::from_nanos(self.autoscale());
         let mut st = self.lock();
         let now = time::now_ns();
         let doubted = self.doubt_late_batches(&mut st, now);
@@ -77,7 +88,7 @@ impl Pool {
         if !self.ordered {
             self.replace_pinned_rings(pinned, now, deadline_ms.saturating_mul(1_000_000));
         }
-        Duration::from_millis(pause)
+        Duration::from_millis(pause).min(scaler)
     }
 
     /// Batches whose call or pending answer has outlived the deadline are in doubt from here on.

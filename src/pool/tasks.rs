@@ -304,9 +304,13 @@ impl Pool {
             Queued::Batch(slot) => self.present(&mut st, id, slot, now),
         };
         let wake = self.hand_over_watch(&st);
+        let look = self.wants_look(&mut st, now);
         drop(st);
         if wake {
             self.front().call(1);
+        }
+        if look {
+            self.call_supervisor();
         }
         task
     }
@@ -355,6 +359,7 @@ impl Pool {
             if let Doing::Calling(since) = w.doing {
                 let took = now.saturating_sub(since);
                 w.call_ns += took;
+                st.calls_ns += took;
                 st.call_average_ns = (st.call_average_ns * 7 + took) / 8;
             }
             if was_stuck && st.staying() > st.wanted() {

@@ -342,6 +342,20 @@ impl Log {
             }
             return None;
         }
+        self.first_unclaimed()
+    }
+
+    /// The same of the oldest event that is not claimed.
+    pub fn oldest_unclaimed(&self) -> Option<(u64, u32)> {
+        if !self.has_unclaimed() {
+            return None;
+        }
+        let _held = self.spans.lock();
+        self.first_unclaimed()
+    }
+
+    /// Only called while the list is held, so that nothing is claimed.
+    fn first_unclaimed(&self) -> Option<(u64, u32)> {
         // As in a claim: what was overwritten meanwhile is thrown away.
         let (start, head) = (self.claimed(), self.head());
         let still = || {

@@ -17,9 +17,10 @@ static const struct {
     {FIELD(flags), UINT32_MAX, "0"},
     {FIELD(writers), 257, "256"},
     {FIELD(writers), UINT32_MAX, "256"},
-    {FIELD(min_writers), 1, "0"},
-    {FIELD(max_writers), 1, "0"},
-    {FIELD(max_writers), UINT32_MAX, "0"},
+    {FIELD(min_writers), 1, "max_writers (0)"},
+    {FIELD(min_writers), UINT32_MAX, "max_writers (0)"},
+    {FIELD(max_writers), 257, "256"},
+    {FIELD(max_writers), UINT32_MAX, "256"},
     {FIELD(batch_size), 0, "1"},
     {FIELD(batch_size), 65537, "65536"},
     {FIELD(batch_size), UINT32_MAX, "65536"},
@@ -74,6 +75,8 @@ static const struct {
     uint64_t value;
 } good[] = {
     {FIELD(writers), 0},
+    {FIELD(max_writers), 1},
+    {FIELD(max_writers), 256},
     {FIELD(batch_size), 1},
     {FIELD(batch_size), 65536},
     {FIELD(batch_bytes), 1},
