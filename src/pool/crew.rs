@@ -1,6 +1,7 @@
 //! The writers' threads: hired, told to leave, replaced when one dies.
 
 use super::Pool;
+use super::faults::{Fault, What};
 use super::state::{Doing, Life, State, Writer};
 use super::tasks;
 use crate::config::PIPELINE_MAX_WRITERS;
@@ -38,6 +39,14 @@ impl Pool {
         if st.life != Life::Running {
             return Err(Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {} is closed", self.name)));
         }
+        let manned = self.set_crew(&mut st, writers);
+        drop(st);
+        self.call_all();
+        manned
+    }
+
+    /// The same with the lock held; `call_all` is to follow. If it fails, those writers that could start go on.
+    pub(super) fn set_crew(self: &Arc<Self>, st: &mut State, writers: u32) -> Result<()> {
         st.target = writers;
         st.config.writers = writers;
         // Surplus: idle ones first, as they can leave at once.
@@ -52,10 +61,8 @@ impl Pool {
             }
         }
         while st.staying() < writers {
-            self.hire(&mut st, 0)?;
+            self.hire(st, 0)?;
         }
-        drop(st);
-        self.call_all();
         Ok(())
     }
 
@@ -84,6 +91,7 @@ impl Pool {
             opened: false,
             data: WriterData::NONE,
             open_failures: 0,
+            open_status: 0,
             start,
             rests_until: 0,
             attempts: 0,
@@ -114,8 +122,12 @@ impl Pool {
         if in_call {
             st.calls = st.calls.saturating_sub(1);
         }
-        st.restarts += 1;
         let now = time::now_ns();
+        let (batch, attempt) =
+            dead.slot.and_then(|slot| st.batch(slot)).map_or((0, 0), |b| (b.id, b.attempt));
+        let fault = Fault { writer: id, batch, attempt, what: What::Ended, at_ns: now };
+        st.faults.note(fault);
+        let times = st.faults.record(id).restarts;
         // The first death costs no time; from the second in a row on, twice as much each time.
         let deaths = st.deaths_in_a_row;
         st.deaths_in_a_row += 1;
@@ -133,8 +145,13 @@ impl Pool {
         }
         let replaced = if st.staying() < st.wanted() { self.hire(&mut st, now + pause) } else { Ok(()) };
         self.notify(&st);
+        let news = std::mem::take(&mut st.news);
         drop(st);
-        log::error!("pipeline {}: writer {id} was ended by a callback; its batch goes to another", self.name);
+        log::error!(
+            "pipeline {}: {fault} ({times} times under this id); its batch goes to another",
+            self.name
+        );
+        self.tell(news);
         if let Err(error) = replaced {
             log::error!("pipeline {}: no writer in its place: {error}", self.name);
         }

@@ -2,13 +2,19 @@
 //! settled whatever becomes of the writer that carried it.
 //!
 //! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
-//! a call of the storage. [`crew`] hires and replaces the writers, [`tasks`] decides what one does next, [`claims`] fills batches from the rings, [`settle`] what an answer means, [`sleep`] how writers
-//! sleep and wake, [`supervisor`] what happens when time passes and nothing else does, [`waits`] how callers wait
-//! (flush, drain), [`figures`] what can be read.
+//! a call of the storage. [`crew`] hires and replaces the writers, [`tasks`] decides what one does next, [`due`] which batch
+//! goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`settle`] what an answer means,
+//! [`faults`] what is remembered of calls that gave none, [`sleep`] how writers sleep and wake, [`supervisor`] what happens
+//! when time passes and nothing else does, [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can
+//! be read.
 
+pub mod breaker;
 pub mod claims;
 pub mod crew;
+pub mod due;
+pub mod faults;
 pub mod figures;
+pub mod health;
 pub mod settle;
 pub mod sleep;
 pub mod state;
@@ -177,8 +183,7 @@ impl Pool {
     /// Changes the configuration: all of it or nothing.
     pub fn update(self: &Arc<Self>, next: Config) -> Result<()> {
         next.validate()?;
-        let writers = next.writers;
-        let rescale = {
+        let news = {
             let mut st = self.lock();
             Self::running(&st, &self.name)?;
             st.config.check_update(&next)?;
@@ -193,15 +198,26 @@ impl Pool {
                      has a release",
                 ));
             }
+            // Under one lock with the rest: nobody ever reads half of an update, nor does one of two at once leave its half.
+            if next.writers != st.target {
+                let before = st.target;
+                if let Err(error) = self.set_crew(&mut st, next.writers) {
+                    let _ = self.set_crew(&mut st, before);
+                    drop(st);
+                    self.call_all();
+                    return Err(error);
+                }
+            }
             let front = self.front();
             front.overflow.store(next.overflow as u32, Ordering::Relaxed);
             front.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
-            let rescale = writers != st.target;
-            st.config = Config { writers: st.target, ..next };
-            rescale
+            st.config = next;
+            self.update_breaker(&mut st);
+            std::mem::take(&mut st.news)
         };
-        self.front().call(u32::MAX);
-        if rescale { self.man(writers) } else { Ok(()) }
+        self.tell(news);
+        self.call_all();
+        Ok(())
     }
 
     /// Stops claiming, or goes on.
