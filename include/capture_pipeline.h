@@ -106,8 +106,55 @@ extern "C" {
 /** The version that this header belongs to: major * 1000000 + minor * 1000 + patch. */
 #define PIPELINE_VERSION 1000
 
+/** `pipeline_metrics_t.circuit`: the storage is given every batch. */
+#define PIPELINE_CIRCUIT_CLOSED 0
+
+/** `pipeline_metrics_t.circuit`: the storage is given no batch until the next probe is due. */
+#define PIPELINE_CIRCUIT_OPEN 1
+
+/** `pipeline_metrics_t.circuit`: one batch is with the storage, as a probe. */
+#define PIPELINE_CIRCUIT_HALF_OPEN 2
+
+/** `pipeline_health_t.fault`: there was none. */
+#define PIPELINE_FAULT_NONE 0
+
+/** `pipeline_health_t.fault`: a callback ended its writer's thread; the writer was replaced. */
+#define PIPELINE_FAULT_ENDED 1
+
+/** `pipeline_health_t.fault`: a storage that is written in Rust panicked; its writer goes on. */
+#define PIPELINE_FAULT_PANIC 2
+
+/**
+ * `pipeline_health_t.fault`: the storage gave an answer that is none; it counts as `PIPELINE_STORE_RETRY`.
+ */
+#define PIPELINE_FAULT_ANSWER 3
+
+/** `pipeline_writer_metrics_t.state`: looking for work. */
+#define PIPELINE_WRITER_SEARCHING 0
+
+/** `pipeline_writer_metrics_t.state`: asleep until there is work. */
+#define PIPELINE_WRITER_ASLEEP 1
+
+/** `pipeline_writer_metrics_t.state`: in a call of the storage. */
+#define PIPELINE_WRITER_IN_CALL 2
+
+/** `pipeline_writer_metrics_t.state`: opening, or waiting to try that again. */
+#define PIPELINE_WRITER_OPENING 3
+
 /** `pipeline_health_t.status`: everything works. */
 #define PIPELINE_HEALTHY 0
+
+/**
+ * `pipeline_health_t.status`: something needs attention, but events get stored, or would if the pipeline's
+ * owner let them.
+ */
+#define PIPELINE_DEGRADED 1
+
+/**
+ * `pipeline_health_t.status`: nothing gets stored at present: the circuit is open, every call that may run is
+ * stuck, or no writer can open.
+ */
+#define PIPELINE_FAILING 2
 
 /** `pipeline_health_t.reasons`: `membarrier(2)` is refused here, so each capture pays for a fence. */
 #define PIPELINE_HEALTH_NO_MEMBARRIER 1
@@ -133,23 +180,17 @@ extern "C" {
 /** `pipeline_health_t.reasons`: ring buffers are retired behind a batch that does not settle. */
 #define PIPELINE_HEALTH_RETIRED 128
 
-/** `pipeline_health_t.status`: events get stored, but something needs attention. */
-#define PIPELINE_DEGRADED 1
+/**
+ * `pipeline_health_t.reasons`: the storage has failed `breaker_failures` times in a row; it is given one
+ * batch now and then, until it keeps one.
+ */
+#define PIPELINE_HEALTH_CIRCUIT_OPEN 256
 
-/** `pipeline_health_t.status`: nothing gets stored at present. */
-#define PIPELINE_FAILING 2
-
-/** `pipeline_writer_metrics_t.state`: looking for work. */
-#define PIPELINE_WRITER_SEARCHING 0
-
-/** `pipeline_writer_metrics_t.state`: asleep until there is work. */
-#define PIPELINE_WRITER_ASLEEP 1
-
-/** `pipeline_writer_metrics_t.state`: in a call of the storage. */
-#define PIPELINE_WRITER_IN_CALL 2
-
-/** `pipeline_writer_metrics_t.state`: opening, or waiting to try that again. */
-#define PIPELINE_WRITER_OPENING 3
+/**
+ * `pipeline_health_t.reasons`: a call of the storage ended its writer's thread, panicked or answered what is
+ * no answer, and no batch has been answered as it should be since.
+ */
+#define PIPELINE_HEALTH_FAULT 512
 
 /** `pipeline_metrics_t.scale_reason`: the number of writers has never changed. */
 #define PIPELINE_SCALE_NONE 0
@@ -430,6 +471,16 @@ typedef struct pipeline_config_t {
     uint64_t exit_timeout_ms;
     /** Reserved for ring buffers in files; must be NULL. */
     const char *ring_dir;
+    /**
+     * Attempts in a row, over all batches, that open the circuit: failed ones, with nothing stored or
+     * rejected in between. From then on batches wait, without using up their `retry_limit`
+     * (`retry_max_age_ms` goes on), and the storage is given one of them at a time, after a pause that
+     * doubles up to `retry_max_us`. The first that is stored or rejected closes the circuit, and all go on.
+     * 0: never. Default 16.
+     */
+    uint32_t breaker_failures;
+    /** Must be 0. */
+    uint32_t reserved2;
 } pipeline_config_t;
 
 /** What a storage sees of an event. It points into the ring buffer: valid until its batch is settled. */
@@ -653,6 +704,17 @@ typedef struct pipeline_metrics_t {
     uint32_t scale_to;
     /** What `uptime_ns` was then; 0 if it has never changed. */
     uint64_t scale_at_ns;
+    /** `PIPELINE_CIRCUIT_...`; see `breaker_failures`. */
+    uint64_t circuit;
+    /** How often the circuit has opened. */
+    uint64_t circuit_openings;
+    /** Attempts made as probes while it was not closed. */
+    uint64_t circuit_probes;
+    /**
+     * Calls in which a storage that is written in Rust panicked; each counts as answered with
+     * `PIPELINE_STORE_RETRY`.
+     */
+    uint64_t panics;
 } pipeline_metrics_t;
 
 /** The figures of one writer. */
@@ -677,6 +739,15 @@ typedef struct pipeline_writer_metrics_t {
     uint64_t call_ns;
     /** Nanoseconds that the present call has taken; 0 outside one. */
     uint64_t in_call_ns;
+    /**
+     * Writers with this id that had to be replaced; the other figures began anew each time, those that follow
+     * did not.
+     */
+    uint64_t restarts;
+    /** Answers to writers with this id that are none. */
+    uint64_t bad_results;
+    /** Calls by writers with this id in which the storage panicked. */
+    uint64_t panics;
 } pipeline_writer_metrics_t;
 
 /** How a pipeline fares. */
@@ -693,8 +764,36 @@ typedef struct pipeline_health_t {
     uint32_t writers_stuck;
     /** Batches that wait for their next attempt. */
     uint32_t batches_retrying;
-    /** The reasons in words, NUL-terminated. */
+    /**
+     * The reasons in words, the gravest first: which writers, which batches, for how long. NUL-terminated;
+     * what does not fit ends in "...". For people: the wording may change.
+     */
     char message[256];
+    /** `PIPELINE_CIRCUIT_...`. */
+    uint32_t circuit;
+    /** What the last call did that it must not, `PIPELINE_FAULT_...`. */
+    uint32_t fault;
+    /** The writer that made it. */
+    uint32_t fault_writer;
+    /** With `PIPELINE_FAULT_ANSWER`: the answer. */
+    int32_t fault_answer;
+    /** The batch that it was made with; 0: none. */
+    uint64_t fault_batch;
+    /** Nanoseconds since. */
+    uint64_t fault_age_ns;
+    /** How many such calls there were: `writer_restarts`, `panics` and `bad_results` together. */
+    uint64_t faults;
+    /**
+     * Nanoseconds that the longest call or pending answer past `storage_deadline_ms` has taken; 0: there is
+     * none.
+     */
+    uint64_t stuck_ns;
+    /** The batch that it holds; 0: none. */
+    uint64_t stuck_batch;
+    /** The writer that is in the call, or that has handed over the batch. */
+    uint32_t stuck_writer;
+    /** 0. */
+    uint32_t reserved;
 } pipeline_health_t;
 
 /** How a SQLite storage is to work. `pipeline_sqlite_options_init` writes every default. */

@@ -42,6 +42,7 @@ pub struct Config {
     pub retry_max_age_ms: u64,
     pub storage_deadline_ms: u64,
     pub exit_timeout_ms: u64,
+    pub breaker_failures: u32,
 }
 
 impl Default for Config {
@@ -70,6 +71,7 @@ impl Default for Config {
             retry_max_age_ms: 60_000,
             storage_deadline_ms: 30_000,
             exit_timeout_ms: 1_000,
+            breaker_failures: 16,
         }
     }
 }

@@ -184,6 +184,18 @@ impl Batch {
         if self.meta { 0 } else { (self.events.len() + self.dead.len()) as u64 }
     }
 
+    /// The writer that made the last attempt.
+    pub fn writer(&self) -> u32 {
+        // SAFETY: the view is written under the pool's lock alone, which whoever has the batch holds.
+        unsafe { (*self.view.get()).writer_id }
+    }
+
+    /// What is left of it goes to the dead letter.
+    pub fn bury(&mut self, reason: i32) {
+        self.dead.extend(self.events.iter().map(|e| (reason, *e)));
+        self.events.clear();
+    }
+
     /// Opens an attempt: fills in the view that the storage is shown. No attempt may be open.
     pub fn present(
         &mut self,

@@ -50,6 +50,8 @@ fn to_c(c: &Config) -> pipeline_config_t {
         storage_deadline_ms: c.storage_deadline_ms,
         exit_timeout_ms: c.exit_timeout_ms,
         ring_dir: std::ptr::null(),
+        breaker_failures: c.breaker_failures,
+        reserved2: 0,
     }
 }
 
@@ -64,6 +66,9 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
     }
     if c.reserved != 0 {
         return Err(refuse("reserved", "0", c.reserved));
+    }
+    if c.reserved2 != 0 {
+        return Err(refuse("reserved2", "0", c.reserved2));
     }
     if !c.ring_dir.is_null() {
         return Err(Error::new(
@@ -109,6 +114,7 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
         retry_max_age_ms: c.retry_max_age_ms,
         storage_deadline_ms: c.storage_deadline_ms,
         exit_timeout_ms: c.exit_timeout_ms,
+        breaker_failures: c.breaker_failures,
     };
     config.validate()?;
     Ok(config)

@@ -177,6 +177,10 @@ fn metrics(p: &Pipeline) -> pipeline_metrics_t {
         scale_from: m.scaling.from,
         scale_to: m.scaling.to,
         scale_at_ns: m.scaling.at_ns,
+        circuit: m.circuit,
+        circuit_openings: m.circuit_openings,
+        circuit_probes: m.circuit_probes,
+        panics: m.panics,
     }
 }
 
@@ -209,6 +213,9 @@ pub unsafe extern "C" fn pipeline_writer_metrics(
                 retries: w.retries,
                 call_ns: w.call_ns,
                 in_call_ns: w.in_call_ns,
+                restarts: w.restarts,
+                bad_results: w.bad_results,
+                panics: w.panics,
             };
             sized::write_sized(out, &value, "out")
         })
@@ -229,10 +236,7 @@ pub unsafe extern "C" fn pipeline_health(p: *const Pipeline, out: *mut pipeline_
                 return Err(null("out"));
             }
             let h = p.health();
-            let mut message = [0 as c_char; 256];
-            for (to, from) in message[..255].iter_mut().zip(h.message.bytes()) {
-                *to = from as c_char;
-            }
+            let message = in_buffer(&h.message);
             let value = pipeline_health_t {
                 struct_size: 0,
                 status: h.status,
@@ -241,10 +245,31 @@ pub unsafe extern "C" fn pipeline_health(p: *const Pipeline, out: *mut pipeline_
                 writers_stuck: h.writers_stuck,
                 batches_retrying: h.batches_retrying,
                 message,
+                circuit: h.circuit,
+                fault: h.fault,
+                fault_writer: h.fault_writer,
+                fault_answer: h.fault_answer,
+                fault_batch: h.fault_batch,
+                fault_age_ns: h.fault_age_ns,
+                faults: h.faults,
+                stuck_ns: h.stuck_ns,
+                stuck_batch: h.stuck_batch,
+                stuck_writer: h.stuck_writer,
+                reserved: 0,
             };
             sized::write_sized(out, &value, "out")
         })
     }
+}
+
+/// As much of a text as fits, NUL-terminated; one that is cut ends in "...".
+fn in_buffer<const N: usize>(text: &str) -> [c_char; N] {
+    let mut buffer = [0 as c_char; N];
+    let (most, end) = if text.len() < N { (text.len(), "") } else { (N - 4, "...") };
+    for (to, from) in buffer.iter_mut().zip(text.bytes().take(most).chain(end.bytes())) {
+        *to = from as c_char;
+    }
+    buffer
 }
 
 /// Gives a kind a name, for storages that keep names (`PIPELINE_STORAGE_META`). `name` is copied; at most 255 bytes. Any

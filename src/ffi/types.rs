@@ -94,6 +94,13 @@ pub struct pipeline_config_t {
     pub exit_timeout_ms: u64,
     /// Reserved for ring buffers in files; must be NULL.
     pub ring_dir: *const c_char,
+    /// Attempts in a row, over all batches, that open the circuit: failed ones, with nothing stored or rejected in between.
+    /// From then on batches wait, without using up their `retry_limit` (`retry_max_age_ms` goes on), and the storage is given one of
+    /// them at a time, after a pause that doubles up to `retry_max_us`. The first that is stored or rejected closes
+    /// the circuit, and all go on. 0: never. Default 16.
+    pub breaker_failures: u32,
+    /// Must be 0.
+    pub reserved2: u32,
 }
 
 /// Where the events go: the caller's functions. Called on writer threads only, with no lock of the library held. They
@@ -248,6 +255,14 @@ pub struct pipeline_metrics_t {
     pub scale_to: u32,
     /// What `uptime_ns` was then; 0 if it has never changed.
     pub scale_at_ns: u64,
+    /// `PIPELINE_CIRCUIT_...`; see `breaker_failures`.
+    pub circuit: u64,
+    /// How often the circuit has opened.
+    pub circuit_openings: u64,
+    /// Attempts made as probes while it was not closed.
+    pub circuit_probes: u64,
+    /// Calls in which a storage that is written in Rust panicked; each counts as answered with `PIPELINE_STORE_RETRY`.
+    pub panics: u64,
 }
 
 /// The figures of one writer.
@@ -274,6 +289,12 @@ pub struct pipeline_writer_metrics_t {
     pub call_ns: u64,
     /// Nanoseconds that the present call has taken; 0 outside one.
     pub in_call_ns: u64,
+    /// Writers with this id that had to be replaced; the other figures began anew each time, those that follow did not.
+    pub restarts: u64,
+    /// Answers to writers with this id that are none.
+    pub bad_results: u64,
+    /// Calls by writers with this id in which the storage panicked.
+    pub panics: u64,
 }
 
 /// How a pipeline fares.
@@ -292,6 +313,29 @@ pub struct pipeline_health_t {
     pub writers_stuck: u32,
     /// Batches that wait for their next attempt.
     pub batches_retrying: u32,
-    /// The reasons in words, NUL-terminated.
+    /// The reasons in words, the gravest first: which writers, which batches, for how long. NUL-terminated; what does
+    /// not fit ends in "...". For people: the wording may change.
     pub message: [c_char; 256],
+    /// `PIPELINE_CIRCUIT_...`.
+    pub circuit: u32,
+    /// What the last call did that it must not, `PIPELINE_FAULT_...`.
+    pub fault: u32,
+    /// The writer that made it.
+    pub fault_writer: u32,
+    /// With `PIPELINE_FAULT_ANSWER`: the answer.
+    pub fault_answer: i32,
+    /// The batch that it was made with; 0: none.
+    pub fault_batch: u64,
+    /// Nanoseconds since.
+    pub fault_age_ns: u64,
+    /// How many such calls there were: `writer_restarts`, `panics` and `bad_results` together.
+    pub faults: u64,
+    /// Nanoseconds that the longest call or pending answer past `storage_deadline_ms` has taken; 0: there is none.
+    pub stuck_ns: u64,
+    /// The batch that it holds; 0: none.
+    pub stuck_batch: u64,
+    /// The writer that is in the call, or that has handed over the batch.
+    pub stuck_writer: u32,
+    /// 0.
+    pub reserved: u32,
 }

@@ -11,10 +11,10 @@ pub mod park;
 pub mod process;
 #[cfg(not(loom))]
 pub mod random;
-#[cfg(simulator)]
-pub mod simulator;
 #[cfg(not(loom))]
 pub mod replaceable;
+#[cfg(simulator)]
+pub mod simulator;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod thread;

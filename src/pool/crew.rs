@@ -1,6 +1,7 @@
 //! The writers' threads: hired, told to leave, replaced when one dies.
 
 use super::Pool;
+use super::faults::{Fault, What};
 use super::scaler::{Decision, PIPELINE_SCALE_CALLER, PIPELINE_SCALE_NONE};
 use super::state::{Doing, Life, State, Writer};
 use super::tasks;
@@ -47,7 +48,8 @@ impl Pool {
         self.set_crew(&mut st, writers, PIPELINE_SCALE_NONE)
     }
 
-    /// Brings the crew to this number: missing writers start, surplus ones are told to leave (`call_all` is to follow).
+    /// Brings the crew to this number: missing writers start, surplus ones are told to leave (`call_all` is to
+    /// follow). If it fails, those writers that could start go on.
     pub(super) fn set_crew(self: &Arc<Self>, st: &mut State, writers: u32, reason: u32) -> Result<()> {
         if reason != PIPELINE_SCALE_NONE {
             let from = st.target;
@@ -97,6 +99,7 @@ impl Pool {
             opened: false,
             data: WriterData::NONE,
             open_failures: 0,
+            open_status: 0,
             start,
             rests_until: 0,
             attempts: 0,
@@ -127,8 +130,12 @@ impl Pool {
         if in_call {
             st.calls = st.calls.saturating_sub(1);
         }
-        st.restarts += 1;
         let now = time::now_ns();
+        let (batch, attempt) =
+            dead.slot.and_then(|slot| st.batch(slot)).map_or((0, 0), |b| (b.id, b.attempt));
+        let fault = Fault { writer: id, batch, attempt, what: What::Ended, at_ns: now };
+        st.faults.note(fault);
+        let times = st.faults.record(id).restarts;
         // The first death costs no time; from the second in a row on, twice as much each time.
         let deaths = st.deaths_in_a_row;
         st.deaths_in_a_row += 1;
@@ -146,8 +153,13 @@ impl Pool {
         }
         let replaced = if st.staying() < st.wanted() { self.hire(&mut st, now + pause) } else { Ok(()) };
         self.notify(&st);
+        let news = std::mem::take(&mut st.news);
         drop(st);
-        log::error!("pipeline {}: writer {id} was ended by a callback; its batch goes to another", self.name);
+        log::error!(
+            "pipeline {}: {fault} ({times} times under this id); its batch goes to another",
+            self.name
+        );
+        self.tell(news);
         if let Err(error) = replaced {
             log::error!("pipeline {}: no writer in its place: {error}", self.name);
         }

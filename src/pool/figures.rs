@@ -1,6 +1,7 @@
-//! What can be read of a pool: metrics, health; and what is done for events that nobody will store.
+//! What can be read of a pool in numbers; and what is done for events that nobody will store.
 
 use super::Pool;
+use super::health::circuit_number;
 use super::scaler::Scaling;
 use super::state::{Doing, Life, State};
 use crate::batch::{Batch, Place};
@@ -35,6 +36,10 @@ pub struct Metrics {
     pub capture_rate: f64,
     pub store_rate: f64,
     pub scaling: Scaling,
+    pub circuit: u64,
+    pub circuit_openings: u64,
+    pub circuit_probes: u64,
+    pub panics: u64,
 }
 
 /// The figures of a writer; `pipeline_writer_metrics_t` documents each.
@@ -50,42 +55,11 @@ pub struct WriterMetrics {
     pub retries: u64,
     pub call_ns: u64,
     pub in_call_ns: u64,
+    pub restarts: u64,
+    pub bad_results: u64,
+    pub panics: u64,
 }
 
-/// How a pipeline fares; `pipeline_health_t` documents each.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)] // the names are those of the C structs, and documented there
-pub struct Health {
-    pub status: u32,
-    pub reasons: u32,
-    pub writers_live: u32,
-    pub writers_stuck: u32,
-    pub batches_retrying: u32,
-    pub message: String,
-}
-
-/// `pipeline_health_t.status`: everything works.
-pub const PIPELINE_HEALTHY: u32 = 0;
-/// `pipeline_health_t.reasons`: `membarrier(2)` is refused here, so each capture pays for a fence.
-pub const PIPELINE_HEALTH_NO_MEMBARRIER: u32 = 1;
-/// `pipeline_health_t.reasons`: batches wait for their next attempt.
-pub const PIPELINE_HEALTH_RETRYING: u32 = 2;
-/// `pipeline_health_t.reasons`: a storage call or a pending answer has outlived `storage_deadline_ms`.
-pub const PIPELINE_HEALTH_STUCK: u32 = 4;
-/// `pipeline_health_t.reasons`: there are no writers; events are only buffered.
-pub const PIPELINE_HEALTH_NO_WRITERS: u32 = 8;
-/// `pipeline_health_t.reasons`: the pipeline is paused.
-pub const PIPELINE_HEALTH_PAUSED: u32 = 16;
-/// `pipeline_health_t.reasons`: a writer cannot start (`open_writer` fails).
-pub const PIPELINE_HEALTH_WRITER_OPEN: u32 = 32;
-/// `pipeline_health_t.reasons`: the pipeline is closed.
-pub const PIPELINE_HEALTH_CLOSED: u32 = 64;
-/// `pipeline_health_t.reasons`: ring buffers are retired behind a batch that does not settle.
-pub const PIPELINE_HEALTH_RETIRED: u32 = 128;
-/// `pipeline_health_t.status`: events get stored, but something needs attention.
-pub const PIPELINE_DEGRADED: u32 = 1;
-/// `pipeline_health_t.status`: nothing gets stored at present.
-pub const PIPELINE_FAILING: u32 = 2;
 /// `pipeline_writer_metrics_t.state`: looking for work.
 pub const PIPELINE_WRITER_SEARCHING: u32 = 0;
 /// `pipeline_writer_metrics_t.state`: asleep until there is work.
@@ -94,12 +68,6 @@ pub const PIPELINE_WRITER_ASLEEP: u32 = 1;
 pub const PIPELINE_WRITER_IN_CALL: u32 = 2;
 /// `pipeline_writer_metrics_t.state`: opening, or waiting to try that again.
 pub const PIPELINE_WRITER_OPENING: u32 = 3;
-
-fn stuck(st: &State, now: u64) -> u64 {
-    let deadline = st.config.storage_deadline_ms.saturating_mul(1_000_000);
-    let late = |w: &&super::state::Writer| matches!(w.doing, Doing::Calling(at) if now.saturating_sub(at) >= deadline);
-    st.writers.iter().filter(late).count() as u64
-}
 
 impl Pool {
     /// The account as of now.
@@ -131,11 +99,11 @@ impl Pool {
         Metrics {
             batches: st.settled_batches,
             retries: st.retries,
-            bad_results: st.bad_results,
-            writer_restarts: st.restarts,
+            bad_results: st.faults.sum.bad_results,
+            writer_restarts: st.faults.sum.restarts,
             writers_target: st.target.into(),
             writers_live: st.live().into(),
-            writers_stuck: stuck(&st, now),
+            writers_stuck: st.stuck(now).count() as u64,
             // Not counted: the shared ring, and the one for the library's own events.
             rings: rings.saturating_sub(2) as u64,
             rings_retired: rings_retired as u64,
@@ -157,6 +125,10 @@ impl Pool {
                 at_ns: st.scaler.told.at_ns.saturating_sub(self.started_ns),
                 ..st.scaler.told
             },
+            circuit: circuit_number(&st.breaker).into(),
+            circuit_openings: st.breaker.openings(),
+            circuit_probes: st.breaker.probes(),
+            panics: st.faults.sum.panics,
             ledger,
         }
     }
@@ -189,6 +161,7 @@ impl Pool {
             Doing::Calling(since) => (PIPELINE_WRITER_IN_CALL, now.saturating_sub(since).max(1)),
             Doing::Opening(_) => (PIPELINE_WRITER_OPENING, 0),
         };
+        let record = st.faults.record(w.id);
         Ok(WriterMetrics {
             writer_id: w.id,
             state,
@@ -199,65 +172,10 @@ impl Pool {
             retries: w.retries,
             call_ns: w.call_ns,
             in_call_ns,
+            restarts: record.restarts,
+            bad_results: record.bad_results,
+            panics: record.panics,
         })
-    }
-
-    /// How it fares.
-    pub fn health(&self) -> Health {
-        let st = self.lock();
-        let now = time::now_ns();
-        let writers_stuck = stuck(&st, now) as u32;
-        let retrying = st.back_off.len() as u32;
-        let opening = st.writers.iter().filter(|w| w.open_failures > 0).count();
-        let retired = self.rings.in_use().1;
-        let mut reasons = 0;
-        let mut words = Vec::new();
-        let mut say = |on: bool, bit: u32, text: String| {
-            if on {
-                reasons |= bit;
-                words.push(text);
-            }
-        };
-        let closed = st.life != Life::Running;
-        say(closed, PIPELINE_HEALTH_CLOSED, "closed".to_owned());
-        say(!closed && st.paused, PIPELINE_HEALTH_PAUSED, "paused".to_owned());
-        let unmanned = st.target == 0 && !st.config.autoscales();
-        say(!closed && unmanned, PIPELINE_HEALTH_NO_WRITERS, "no writers".to_owned());
-        let in_doubt = st.doubtful;
-        say(
-            writers_stuck > 0 || in_doubt > 0,
-            PIPELINE_HEALTH_STUCK,
-            format!("{writers_stuck} writers stuck in the storage, {in_doubt} batches in doubt"),
-        );
-        say(opening > 0, PIPELINE_HEALTH_WRITER_OPEN, format!("{opening} writers cannot open"));
-        say(retrying > 0, PIPELINE_HEALTH_RETRYING, format!("{retrying} batches wait for another attempt"));
-        say(
-            retired > 0,
-            PIPELINE_HEALTH_RETIRED,
-            format!("{retired} rings retired behind unsettled batches"),
-        );
-        let slow = !self.front().asymmetric;
-        say(
-            slow,
-            PIPELINE_HEALTH_NO_MEMBARRIER,
-            "membarrier is refused: each capture pays for a fence".to_owned(),
-        );
-        let failing = !closed && st.live() > 0 && writers_stuck + opening as u32 >= st.live();
-        let status = if failing {
-            PIPELINE_FAILING
-        } else if reasons & !PIPELINE_HEALTH_NO_MEMBARRIER != 0 {
-            PIPELINE_DEGRADED
-        } else {
-            PIPELINE_HEALTHY
-        };
-        Health {
-            status,
-            reasons,
-            writers_live: st.live(),
-            writers_stuck,
-            batches_retrying: retrying,
-            message: if words.is_empty() { "healthy".to_owned() } else { words.join("; ") },
-        }
     }
 
     /// Before the storage goes: shows its `release` every event that is left.

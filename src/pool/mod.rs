@@ -2,13 +2,20 @@
 //! settled whatever becomes of the writer that carried it.
 //!
 //! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
-//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be, [`tasks`] decides what one does next, [`claims`] fills batches from the rings, [`settle`] what an answer means, [`sleep`] how writers
-//! sleep and wake, [`supervisor`] what happens when time passes and nothing else does, [`waits`] how callers wait
-//! (flush, drain), [`figures`] what can be read.
+//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there
+//! should be, [`tasks`] decides what one does next, [`due`] which batch
+//! goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`settle`] what an answer means,
+//! [`faults`] what is remembered of calls that gave none, [`sleep`] how writers sleep and wake, [`supervisor`] what happens
+//! when time passes and nothing else does, [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can
+//! be read.
 
+pub mod breaker;
 pub mod claims;
 pub mod crew;
+pub mod due;
+pub mod faults;
 pub mod figures;
+pub mod health;
 pub mod scaler;
 pub mod settle;
 pub mod sleep;
@@ -179,7 +186,7 @@ impl Pool {
     /// Changes the configuration: all of it or nothing.
     pub fn update(self: &Arc<Self>, next: Config) -> Result<()> {
         next.validate()?;
-        let (manned, decision) = {
+        let (news, decision) = {
             let mut st = self.lock();
             Self::running(&st, &self.name)?;
             st.config.check_update(&next)?;
@@ -194,33 +201,40 @@ impl Pool {
                      has a release",
                 ));
             }
+            // While the pipeline scales itself, it goes on from where it is.
+            let goes_on = st.config.autoscales() && next.autoscales();
+            let from = st.target;
+            let to = next.within_bounds(if goes_on { from } else { next.writers });
+            // Under one lock with the rest: nobody ever reads half of an update, nor does one of two at once leave its half.
+            if to != from {
+                if let Err(error) = self.set_crew(&mut st, to, scaler::PIPELINE_SCALE_NONE) {
+                    let _ = self.set_crew(&mut st, from, scaler::PIPELINE_SCALE_NONE);
+                    drop(st);
+                    self.call_all();
+                    return Err(error);
+                }
+                let reason =
+                    if goes_on { scaler::PIPELINE_SCALE_BOUNDS } else { scaler::PIPELINE_SCALE_CALLER };
+                st.scaler.note(scaler::Decision { from, to, reason }, time::now_ns());
+            }
+            let bounds = |c: &Config| (c.min_writers, c.max_writers);
+            if !goes_on || bounds(&next) != bounds(&st.config) {
+                st.scaler.restart();
+            }
             let front = self.front();
             front.overflow.store(next.overflow as u32, Ordering::Relaxed);
             front.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
-            // While the pipeline scales itself, it goes on from where it is.
-            let goes_on = st.config.autoscales() && next.autoscales();
-            if !goes_on
-                || (next.min_writers, next.max_writers) != (st.config.min_writers, st.config.max_writers)
-            {
-                st.scaler.restart();
-            }
-            let from = st.target;
-            let to = next.within_bounds(if goes_on { from } else { next.writers });
-            st.config = Config { writers: from, ..next };
-            if to == from {
-                (Ok(()), None)
-            } else {
-                let reason =
-                    if goes_on { scaler::PIPELINE_SCALE_BOUNDS } else { scaler::PIPELINE_SCALE_CALLER };
-                (self.set_crew(&mut st, to, reason), Some((from, to)))
-            }
+            st.config = Config { writers: to, ..next };
+            self.update_breaker(&mut st);
+            (std::mem::take(&mut st.news), (to != from).then_some((from, to)))
         };
+        self.tell(news);
         self.call_all();
         self.call_supervisor();
         if let Some((from, to)) = decision {
             log::info!("pipeline {}: updated from {from} to {to} writers", self.name);
         }
-        manned
+        Ok(())
     }
 
     /// Stops claiming, or goes on.

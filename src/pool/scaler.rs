@@ -363,7 +363,7 @@ impl Pool {
 
     /// When the oldest unclaimed event was captured, as far as that can be read.
     fn oldest_unclaimed(&self) -> Option<u64> {
-        self.oldest_of(Log::oldest_unclaimed)
+        self.oldest_of(crate::ring::log::Log::oldest_unclaimed)
     }
 
     /// A writer enters a call: whether the supervisor, which sleeps, shall look if more are needed.

@@ -2,6 +2,7 @@
 //! the claim that opens it.
 
 use super::Pool;
+use super::faults::{Fault, What};
 use super::state::State;
 use crate::batch::token::{self, Answered, unknown};
 use crate::batch::{Batch, Phase, Place};
@@ -40,7 +41,7 @@ impl Pool {
         let before = batch.unsettled();
         let prefix = prefix.max(batch.prefix).min(batch.events.len());
         if !matches!(result, PIPELINE_STORE_OK | PIPELINE_STORE_RETRY | PIPELINE_STORE_REJECT) {
-            st.bad_results += 1;
+            st.faults.note(Fault::with(&batch, What::Answered(result), now));
         }
         let stored_to = if result == PIPELINE_STORE_OK { batch.events.len() } else { prefix };
 
@@ -67,9 +68,18 @@ impl Pool {
                 index > stored_to && !is_rejected(index - 1)
             });
         }
+        // Whatever is decided of an event shows that the storage lives.
+        let failed = !matches!(result, PIPELINE_STORE_OK | PIPELINE_STORE_REJECT)
+            && stored == 0
+            && !rejected.iter().any(|&r| r);
         rejected.clear();
         batch.rejected = rejected;
         batch.prefix = 0;
+        if failed {
+            self.storage_failed(st, &batch, now);
+        } else {
+            self.storage_works(st, now);
+        }
 
         if !batch.events.is_empty() {
             let give_up = if result == PIPELINE_STORE_REJECT {
@@ -78,10 +88,7 @@ impl Pool {
                 spent(st, &batch, now)
             };
             if let Some(reason) = give_up {
-                let events = std::mem::take(&mut batch.events);
-                batch.dead.extend(events.iter().map(|e| (reason, *e)));
-                batch.events = events;
-                batch.events.clear();
+                batch.bury(reason);
             }
         }
         if let Some(w) = writer.and_then(|id| st.writer(id)) {
@@ -119,7 +126,7 @@ impl Pool {
     }
 
     /// Every event is stored or on its way to the dead letter.
-    fn after_store(&self, st: &mut State, slot: usize) {
+    pub(super) fn after_store(&self, st: &mut State, slot: usize) {
         loop {
             let Some(batch) = st.batches[slot].as_deref_mut() else { return };
             batch.attempt = 0;
@@ -158,7 +165,7 @@ impl Pool {
             PIPELINE_STORE_REJECT => st.settled.discarded += count,
             other => {
                 if other != PIPELINE_STORE_RETRY {
-                    st.bad_results += 1;
+                    st.faults.note(Fault::with(&batch, What::Answered(other), now));
                 }
                 if spent(st, &batch, now).is_none() {
                     self.take_off_account(st, &mut batch, before);
@@ -177,12 +184,10 @@ impl Pool {
 
     /// The batch waits for its next attempt: doubled each time, up to a limit, shortened by up to half at random.
     fn back_off(&self, st: &mut State, slot: usize, now: u64) {
-        let (initial, most) = (st.config.retry_initial_us * 1000, st.config.retry_max_us * 1000);
         st.jitter = random::mix(st.jitter);
         let jitter = st.jitter;
+        let wait = st.batches[slot].as_ref().map_or(0, |b| st.back_off_ns(b.attempt));
         if let Some(batch) = st.batch(slot) {
-            let doublings = batch.attempt.saturating_sub(1).min(40);
-            let wait = initial.saturating_mul(1u64 << doublings).min(most);
             batch.due_ns = now + wait - if wait > 1 { jitter % (wait / 2 + 1) } else { 0 };
             batch.place = Place::BackOff;
             st.back_off.push(slot);
@@ -270,7 +275,9 @@ impl Answered for Pool {
                 || !st.ready.is_empty()
                 || !st.back_off.is_empty()
                 || self.rings.any_claimable(self.ordered));
+        let news = std::mem::take(&mut st.news);
         drop(st);
+        self.tell(news);
         if wake {
             self.front().call(1);
         }

@@ -63,6 +63,7 @@ impl Pool {
             && st.life != Life::Stopped
             && self.may_call(st)
             && st.open + st.claiming < st.config.max_in_flight
+            && self.lets_through(st)
     }
 
     /// Sleeps until there may be something to do for writer `id`.
@@ -71,11 +72,12 @@ impl Pool {
         let seen = front.gate.load(Ordering::Acquire);
         st.set_doing(id, Doing::Asleep);
         let last = st.searching == 0;
-        let watch = last && self.may_claim(&st);
+        // Before anything is decided by a later time: a probe that becomes due in between is claimed, or has its time kept.
         let now = time::now_ns();
+        let watch = last && self.may_claim(&st);
         // (While no call may begin, whoever is in one looks at what is due when it is back.)
         let keeps_time = last && self.may_call(&st);
-        let mut until = if keeps_time { st.next_due().unwrap_or(u64::MAX) } else { u64::MAX };
+        let mut until = if keeps_time { st.next_due(now).unwrap_or(u64::MAX) } else { u64::MAX };
         let mut mode = gate::ASLEEP;
         let mut lingers = false;
         if watch {
@@ -161,6 +163,9 @@ impl Pool {
         }
         if !st.back_off.is_empty() {
             return true; // somebody must keep the time
+        }
+        if !st.breaker.is_closed() {
+            return false; // there is nothing to be claimed
         }
         if st.call_average_ns < WORTH_WAKING_NS {
             return false; // this writer is back before another is awake; the supervisor looks in besides

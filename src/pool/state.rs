@@ -1,5 +1,7 @@
 //! The pool's state: everything that changes under its lock.
 
+use super::breaker::Breaker;
+use super::faults::Faults;
 use super::scaler::Scaler;
 use crate::batch::{Batch, Phase, Place};
 use crate::config::Config;
@@ -45,6 +47,8 @@ pub struct Writer {
     pub data: WriterData,
     /// Failures of `open_writer` in a row.
     pub open_failures: u32,
+    /// What it answered last when it failed.
+    pub open_status: i32,
     /// What its thread was started with.
     pub start: *mut c_void,
     /// Its last claim was small: it lets more gather until this time.
@@ -139,10 +143,12 @@ pub struct State {
     pub settled_batches: u64,
     /// Attempts after the first.
     pub retries: u64,
-    /// Answers that are none.
-    pub bad_results: u64,
-    /// Writers replaced.
-    pub restarts: u64,
+    /// Calls that did what they must not.
+    pub faults: Faults,
+    /// Whether batches may be given to `store`.
+    pub breaker: Breaker,
+    /// What is to be logged once the lock is given back.
+    pub news: Vec<(log::Level, String)>,
     /// Writers that died since a call last came back.
     pub deaths_in_a_row: u32,
     /// From capture to acknowledgement.
@@ -208,8 +214,9 @@ impl State {
             settled: Settled::default(),
             settled_batches: 0,
             retries: 0,
-            bad_results: 0,
-            restarts: 0,
+            faults: Faults::default(),
+            breaker: Breaker::default(),
+            news: Vec::new(),
             deaths_in_a_row: 0,
             latency: Latency::default(),
             call_average_ns: 0,
@@ -312,9 +319,10 @@ impl State {
         }
     }
 
-    /// When the next batch in back-off is due.
-    pub fn next_due(&self) -> Option<u64> {
-        self.back_off.iter().filter_map(|&s| self.batches[s].as_ref()).map(|b| b.due_ns).min()
+    /// How long a batch waits at most after so many attempts: doubled each time, up to a limit.
+    pub fn back_off_ns(&self, attempts: u32) -> u64 {
+        let (initial, most) = (self.config.retry_initial_us * 1000, self.config.retry_max_us * 1000);
+        initial.saturating_mul(1u64 << attempts.saturating_sub(1).min(40)).min(most)
     }
 
     /// The ids of batches that are not settled and not awaiting a pending answer, the lowest of them.

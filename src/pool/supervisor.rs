@@ -58,6 +58,7 @@ impl Pool {
         let mut st = self.lock();
         let now = time::now_ns();
         let doubted = self.doubt_late_batches(&mut st, now);
+        let probe_is_late = self.give_up_late_probe(&mut st, now);
         let busy = st.open + st.doubtful > 0;
         let deadline_ms = st.config.storage_deadline_ms;
         let unseen = st.searching == 0
@@ -68,7 +69,9 @@ impl Pool {
         if busy || self.rings.keeps_overwritten() {
             pause = pause.min(st.config.poll_interval_ms);
         }
+        let news = std::mem::take(&mut st.news);
         drop(st);
+        self.tell(news);
         if let Err(error) = hired {
             log::error!("pipeline {}: no writer to stand in for a stuck one: {error}", self.name);
         }
@@ -82,7 +85,7 @@ impl Pool {
             );
         }
         // (A batch in doubt is none of those in flight: a writer that slept because there were too many may go on.)
-        if unseen || doubted_any {
+        if unseen || doubted_any || probe_is_late {
             self.front().call(1);
         }
         if !self.ordered {

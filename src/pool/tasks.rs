@@ -2,6 +2,7 @@
 
 use super::Pool;
 use super::claims::view;
+use super::faults::{Fault, What};
 use super::sleep::Work;
 use super::state::{Doing, Life, State};
 use crate::batch::{Phase, Place, token};
@@ -9,7 +10,10 @@ use crate::event::EventView;
 use crate::platform::sync::{AtomicU64, MutexGuard, Ordering};
 use crate::platform::time;
 use crate::ring::log::Limits;
-use crate::storage::{PIPELINE_STORE_PENDING, PIPELINE_STORE_RETRY, Storage, WriterData};
+use crate::storage::{
+    PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage,
+    WriterData, caught,
+};
 use crate::writer::{Desk, Task};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -69,8 +73,11 @@ impl Desk for Arc<Pool> {
                 let (back, task) = self.claim(st, id);
                 st = back;
                 match task {
-                    // Stopped meanwhile: the batch waits for whoever takes it up, or for the teardown.
-                    Some(Queued::Batch(slot)) if st.life == Life::Stopped => {
+                    // Stopped meanwhile, or no more batches are let through: it waits for whoever takes it up, or for the
+                    // teardown.
+                    Some(Queued::Batch(slot))
+                        if st.life == Life::Stopped || !st.breaker.allows(time::now_ns()) =>
+                    {
                         st.make_ready(slot, Phase::Store)
                     }
                     Some(task) => return self.enter(st, id, task),
@@ -88,6 +95,7 @@ impl Desk for Arc<Pool> {
     fn opened(&self, id: u32, result: Result<WriterData, i32>) {
         let mut st = self.lock();
         let now = time::now_ns();
+        self.note_panic(&mut st, id, now);
         let mut failed = None;
         if let Some(w) = st.writer(id) {
             match result {
@@ -96,6 +104,7 @@ impl Desk for Arc<Pool> {
                 }
                 Err(status) => {
                     w.open_failures += 1;
+                    w.open_status = status;
                     let wait = (1_000_000u64 << w.open_failures.min(10)).min(1_000_000_000);
                     w.doing = Doing::Opening(now + wait);
                     failed = Some((status, w.open_failures));
@@ -117,11 +126,15 @@ impl Desk for Arc<Pool> {
 
     fn stored(&self, id: u32, slot: usize, answer: i32) {
         let mut st = self.lock();
-        let now = self.back_from_call(&mut st, id);
+        let (now, panicked) = self.back_with(&mut st, id, slot);
+        if !panicked && (PIPELINE_STORE_OK..=PIPELINE_STORE_PENDING).contains(&answer) {
+            st.faults.answered_well();
+        }
         let Some(batch) = st.batch(slot) else { return };
         if let Some((prefix, result)) = batch.early.take() {
-            if answer != PIPELINE_STORE_PENDING {
-                st.bad_results += 1;
+            if answer != PIPELINE_STORE_PENDING && !panicked {
+                let fault = Fault::with(batch, What::Answered(answer), now);
+                st.faults.note(fault);
             }
             self.apply(&mut st, slot, result, prefix, now, Some(id));
         } else if answer == PIPELINE_STORE_PENDING {
@@ -131,11 +144,17 @@ impl Desk for Arc<Pool> {
             self.apply(&mut st, slot, answer, 0, now, Some(id));
         }
         self.notify(&st);
+        let news = std::mem::take(&mut st.news);
+        drop(st);
+        self.tell(news);
     }
 
     fn dead_lettered(&self, id: u32, slot: usize, answer: i32) {
         let mut st = self.lock();
-        let now = self.back_from_call(&mut st, id);
+        let (now, panicked) = self.back_with(&mut st, id, slot);
+        if !panicked && matches!(answer, PIPELINE_STORE_OK | PIPELINE_STORE_RETRY | PIPELINE_STORE_REJECT) {
+            st.faults.answered_well();
+        }
         self.apply_dead_letter(&mut st, slot, answer, now);
         self.notify(&st);
     }
@@ -165,7 +184,7 @@ impl Desk for Arc<Pool> {
 
     fn released(&self, id: u32, slot: usize) {
         let mut st = self.lock();
-        self.back_from_call(&mut st, id);
+        self.back_with(&mut st, id, slot);
         self.close_batch(&mut st, slot);
         self.notify(&st);
     }
@@ -187,13 +206,13 @@ impl Desk for Arc<Pool> {
 
     fn spilled(&self, id: u32) {
         let mut st = self.lock();
-        self.back_from_call(&mut st, id);
+        self.back_without(&mut st, id);
         self.notify(&st);
     }
 
     fn flushed(&self, id: u32, job: u64, answer: i32) {
         let mut st = self.lock();
-        self.back_from_call(&mut st, id);
+        self.back_without(&mut st, id);
         if let Some(job) = st.flushes.iter_mut().find(|j| j.id == job) {
             job.running = false;
             job.answer = Some(answer);
@@ -203,6 +222,7 @@ impl Desk for Arc<Pool> {
 
     fn exited(&self, id: u32) {
         let mut st = self.lock();
+        self.note_panic(&mut st, id, time::now_ns());
         st.set_doing(id, Doing::Opening(0));
         st.writers.retain(|w| w.id != id);
         self.notify(&st);
@@ -267,13 +287,7 @@ impl Pool {
             return None;
         }
         let now = time::now_ns();
-        if let Some(at) =
-            st.back_off.iter().position(|&s| st.batches[s].as_ref().is_none_or(|b| b.due_ns <= now))
-        {
-            let slot = st.back_off.swap_remove(at);
-            st.ready.push_back(slot);
-        }
-        if let Some(slot) = st.ready.pop_front() {
+        if let Some(slot) = self.take_due(st, now) {
             return Some(Queued::Batch(slot));
         }
         if let Some(job) = st.flushes.iter_mut().find(|j| !j.running && j.answer.is_none()) {
@@ -341,11 +355,36 @@ impl Pool {
             let batch_view = batch.present(id, data, now, time::realtime_offset_ns());
             return Task::DeadLetter { slot, batch: batch_view, reason: batch.reason };
         }
+        st.breaker.begin(batch.id, now);
         batch.prefix = 0;
         batch.rejected.clear();
         batch.early = None;
         batch.token = token::issue(Arc::clone(self) as Arc<dyn token::Answered>, slot);
         Task::Store { slot, batch: batch.present(id, data, now, time::realtime_offset_ns()) }
+    }
+
+    /// The writer is back from a call with a batch. Answers the time, and whether the storage panicked.
+    fn back_with(&self, st: &mut State, id: u32, slot: usize) -> (u64, bool) {
+        let now = self.back_from_call(st, id);
+        let panicked = caught::take_panicked();
+        if panicked && let Some(batch) = st.batch(slot) {
+            let fault = Fault::with(batch, What::Panicked, now);
+            st.faults.note(fault);
+        }
+        (now, panicked)
+    }
+
+    /// The same without a batch.
+    fn back_without(&self, st: &mut State, id: u32) {
+        let now = self.back_from_call(st, id);
+        self.note_panic(st, id, now);
+    }
+
+    /// A call without a batch may have panicked.
+    fn note_panic(&self, st: &mut State, writer: u32, now: u64) {
+        if caught::take_panicked() {
+            st.faults.note(Fault { writer, batch: 0, attempt: 0, what: What::Panicked, at_ns: now });
+        }
     }
 
     /// The writer is back from a call. Answers the time.

@@ -4,6 +4,7 @@ use super::{PIPELINE_STORE_RETRY, Storage, WriterData};
 use crate::batch::BatchView;
 use crate::event::EventView;
 use crate::status::PIPELINE_ERR_STORAGE;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A storage whose calls are caught: `store` and `dead_letter` count as answered with a retry, the others as failed or
@@ -17,8 +18,19 @@ impl<S: Storage> Caught<S> {
     }
 }
 
+thread_local! {
+    /// Whether a call has panicked on this thread since that was last asked.
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a caught call of the calling thread has panicked since it was last asked.
+pub fn take_panicked() -> bool {
+    PANICKED.replace(false)
+}
+
 fn caught<T>(what: &str, instead: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        PANICKED.set(true);
         log::error!("the storage panicked in {what}");
         instead
     })

@@ -51,6 +51,7 @@ static pipeline_t *open_database(const char *name, const pipeline_sqlite_options
     pipeline_config_t c = config_defaults();
     c.retry_limit = 4;
     c.retry_initial_us = 100;
+    c.retry_max_us = 1000; /* while the circuit is open, attempts are used up at this pace */
     memset(&s, 0, sizeof s);
     CHECK_STATUS(pipeline_storage_sqlite(name, options, sizeof s, &s), PIPELINE_OK);
     CHECK_OR_STOP(s.store != NULL);
