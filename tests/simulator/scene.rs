@@ -94,7 +94,7 @@ impl Shape {
             faults,
         };
         let calm = settings.calm;
-        let config = Config {
+        let mut config = Config {
             name: "simulated".to_owned(),
             writers: u32::from(calm) + dice.below(5) as u32,
             batch_size: 1 + dice.below(24) as u32,
@@ -114,8 +114,13 @@ impl Shape {
             retry_max_us: 1 + dice.below(50_000),
             retry_max_age_ms: if ages { 2 + dice.below(60) } else { 360_000_000 },
             storage_deadline_ms: deadline_ms,
+            breaker_failures: if dice.once_in(2) { 0 } else { 1 + dice.below(8) as u32 },
             ..Config::default()
         };
+        if dice.once_in(3) {
+            config.max_writers = 1 + dice.below(6) as u32;
+            config.min_writers = u32::from(calm) + dice.below(u64::from(config.max_writers)) as u32;
+        }
         Self {
             config,
             settings,
@@ -284,6 +289,10 @@ fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) 
                 next.poll_interval_ms = 1 + dice.below(50);
                 next.max_in_flight = 1 + dice.below(MOST_IN_FLIGHT.into()) as u32;
                 next.block_timeout_us = dice.below(5000);
+                next.breaker_failures = dice.below(6) as u32;
+                if dice.once_in(3) {
+                    (next.min_writers, next.max_writers) = (dice.below(3) as u32, 2 + dice.below(5) as u32);
+                }
                 pipeline.update(next)
             }
             8 => {

@@ -97,6 +97,11 @@ macro_rules! integer {
                 self.0.fetch_sub(value, Ordering::SeqCst)
             }
             /// See the standard library.
+            pub fn fetch_or(&self, value: $value, _: Ordering) -> $value {
+                point();
+                self.0.fetch_or(value, Ordering::SeqCst)
+            }
+            /// See the standard library.
             pub fn fetch_max(&self, value: $value, _: Ordering) -> $value {
                 point();
                 self.0.fetch_max(value, Ordering::SeqCst)
