@@ -30,7 +30,6 @@ PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
 .PHONY: all build install uninstall header examples demo test check-tools local clean FORCE
-.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
 
 all: build
 
@@ -102,6 +101,10 @@ demo: check-tools build local
 test: check-tools
 	tests/all.sh
 
+check-tools:
+	@packaging/check_tools.sh
+
+.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
 sanitize: sanitize-address sanitize-thread memcheck
 
@@ -116,9 +119,7 @@ SECONDS ?= 60
 fuzz:
 	SECONDS_EACH=$(SECONDS) fuzz/run.sh
 
-check-tools:
-	@packaging/check_tools.sh
-
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom target-address target-thread target-fuzz
+	rm -rf target-address target-thread target-fuzz
+	rm -rf $(BUILD) target-loom
