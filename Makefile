@@ -104,7 +104,7 @@ test: check-tools
 check-tools:
 	@packaging/check_tools.sh
 
-.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
+.PHONY: clean-instrumented sanitize sanitize-address sanitize-thread memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
 sanitize: sanitize-address sanitize-thread memcheck
 
@@ -119,7 +119,10 @@ SECONDS ?= 60
 fuzz:
 	SECONDS_EACH=$(SECONDS) fuzz/run.sh
 
+clean: clean-instrumented
+clean-instrumented:
+	rm -rf target-address target-thread target-fuzz
+
 clean:
 	$(CARGO) clean
-	rm -rf target-address target-thread target-fuzz
 	rm -rf $(BUILD) target-loom
