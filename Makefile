@@ -30,7 +30,6 @@ PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
 .PHONY: all build install uninstall header examples demo test simulate check-tools local clean FORCE
-.PHONY: sanitize sanitize-address sanitize-thread memcheck fuzz
 
 all: build
 
@@ -110,6 +109,10 @@ JOBS  ?= 2
 simulate:
 	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' SEEDS=$(SEEDS) FROM=$(FROM) JOBS=$(JOBS) tests/simulate.sh
 
+check-tools:
+	@packaging/check_tools.sh
+
+.PHONY: clean-instrumented sanitize sanitize-address sanitize-thread memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
 sanitize: sanitize-address sanitize-thread memcheck
 
@@ -124,9 +127,10 @@ SECONDS ?= 60
 fuzz:
 	SECONDS_EACH=$(SECONDS) fuzz/run.sh
 
-check-tools:
-	@packaging/check_tools.sh
+clean: clean-instrumented
+clean-instrumented:
+	rm -rf target-address target-thread target-fuzz
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom target-simulator target-address target-thread target-fuzz
+	rm -rf $(BUILD) target-loom target-simulator

@@ -315,7 +315,13 @@ static void fuzz_start(void)
         while ((status = known(pipeline_destroy(started))) == PIPELINE_ERR_BUSY && now_ms() < deadline)
             sched_yield();
         MUST(status == PIPELINE_OK && kept->destroyed == 1);
-        MUST(kept->released == (functions & 32 ? captured : 0));
+        if (kept->released != (functions & 32 ? captured : 0)) {
+            fprintf(stderr, "released %d of %d, functions %x, storage.flags %u, writers %u, overflow %u, linger %d\n",
+                    (int)kept->released, (int)captured, functions, storage->flags,
+                    functions & 64 ? 1 : config->writers, functions & 64 ? 0 : config->overflow,
+                    functions & 64 ? 0 : (int)config->linger_us);
+            abort();
+        }
     }
     free(config);
     free(storage);

@@ -1,7 +1,7 @@
 //! What the library says while it works, and who hears of its threads.
 
 use super::guard::guard;
-use crate::platform::replaceable::Replaceable;
+use crate::platform::global::Replaceable;
 use crate::platform::thread;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE};
 use std::ffi::{CString, c_char, c_void};

@@ -6,13 +6,13 @@
 
 pub mod barrier;
 #[cfg(not(loom))]
+pub mod global;
+#[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
 pub mod random;
-#[cfg(not(loom))]
-pub mod replaceable;
 #[cfg(simulator)]
 pub mod simulator;
 pub mod sync;

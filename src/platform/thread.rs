@@ -4,7 +4,7 @@
 //! What a thread keeps of its own are words without destructors, so that they can be used until the very end; a
 //! `pthread_key` destructor tells when that end begins.
 
-use super::replaceable::Replaceable;
+use super::global::Replaceable;
 use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
 use std::cell::Cell;

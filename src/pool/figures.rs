@@ -10,7 +10,7 @@ use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use crate::platform::sync::Ordering;
 use crate::platform::time;
-use crate::ring::log::{Limits, Log};
+use crate::ring::log::Log;
 use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
 
 /// The figures of a pipeline; `pipeline_metrics_t` documents each.
@@ -213,8 +213,7 @@ impl Pool {
 
 /// Claims and shows all that a log still holds.
 fn release_log(log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
-    let limits = Limits { events: u32::MAX, bytes: u64::MAX, exceed: true, alone: false, cover: u64::MAX };
-    while let Some(span) = log.claim(&limits) {
+    while let Some(span) = log.claim_rest() {
         log.read(&span, |tag, head, payload| show(&super::claims::view(ring_id, tag, &head, payload)));
         log.settle(span.start);
     }

@@ -14,7 +14,7 @@
 
 use super::memory::Memory;
 use super::record::{Head, Tag};
-use crate::platform::sync::{AtomicU64, Mutex, Ordering, Padded, fence};
+use crate::platform::sync::{AtomicU64, Mutex, MutexGuard, Ordering, Padded, fence};
 use std::collections::VecDeque;
 
 /// A range of a ring buffer that a writer has claimed.
@@ -253,12 +253,22 @@ impl Log {
 
     // ---- the writers' side ----
 
-    /// Claims the oldest unclaimed events, within `limits`. `None`: there are none, or another writer is at it.
+    /// Claims the oldest unclaimed events, within `limits`. `None`: there are none, or another thread is at the list.
     pub fn claim(&self, limits: &Limits) -> Option<Span> {
         if limits.events == 0 || !self.is_claimable(limits.cover) {
             return None;
         }
-        let mut spans = self.spans.try_lock()?;
+        self.claim_under(self.spans.try_lock()?, limits)
+    }
+
+    /// Claims all there is, also if another thread is looking at the list: no writer is left, and nobody would come back for what
+    /// this leaves. `None`: there is nothing.
+    pub fn claim_rest(&self) -> Option<Span> {
+        let all = Limits { events: u32::MAX, bytes: u64::MAX, exceed: true, alone: false, cover: u64::MAX };
+        self.claim_under(self.spans.lock(), &all)
+    }
+
+    fn claim_under(&self, mut spans: MutexGuard<'_, Spans>, limits: &Limits) -> Option<Span> {
         if limits.alone && !spans.0.is_empty() {
             return None;
         }

@@ -343,3 +343,32 @@ fn what_is_captured_while_a_pipeline_ends_is_released_too() {
         }
     }
 }
+
+/// Figures that are read, and the supervisor's own look, must not come between a pipeline's end and what is left in its rings.
+#[test]
+fn what_is_left_is_released_while_others_look_at_the_rings() {
+    for _ in 0..100 {
+        let hung = Hung::new(&[]);
+        let pipeline = start(&hung, false, Config { writers: 0, ..Config::default() });
+        let mut source = Source { id: 0, records: Vec::new() };
+        for _ in 0..60 {
+            let handle = pipeline.open_producer().expect("opens");
+            // SAFETY: open, and closed only afterwards; what it captured stays in its ring.
+            let status = unsafe { source.offer(&Door::Handle(&*handle), 32) };
+            assert_eq!(status, PIPELINE_OK);
+            // SAFETY: open, and not used again.
+            unsafe { Producer::close(handle) };
+        }
+        let over = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while over.load(Ordering::Relaxed) == 0 {
+                    assert_eq!(pipeline.metrics().ledger.captured, 60);
+                }
+            });
+            wait_for("destroy", || pipeline.destroy().is_ok());
+            over.store(1, Ordering::Relaxed);
+        });
+        hung.assert_released(60);
+    }
+}
