@@ -137,6 +137,16 @@ static int32_t larger_batches(pipeline_t *p)
     return pipeline_update(p, &config);
 }
 
+static int32_t scales_itself(pipeline_t *p)
+{
+    pipeline_config_t config = {0};
+    config.struct_size = sizeof config;
+    pipeline_config_read(p, &config);
+    config.min_writers = 1;
+    config.max_writers = 16;
+    return pipeline_update(p, &config);
+}
+
 /* ---- signals ---- */
 
 static pipeline_t *traced;
@@ -169,6 +179,8 @@ int main(void)
     CHECK_STATUS(capture_in_place(producer), PIPELINE_OK);
     CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
     CHECK_STATUS(larger_batches(traced), PIPELINE_OK);
+    CHECK_STATUS(scales_itself(traced), PIPELINE_OK);
+    CHECK_U64(metrics_of(traced).autoscaling, 1);
     install();
     raise(SIGUSR1);
     signal(SIGUSR1, SIG_DFL);
