@@ -179,8 +179,8 @@ impl State {
 
     fn retrying_words(&self) -> String {
         let oldest = self.back_off.iter().filter_map(|&s| self.batches[s].as_ref()).min_by_key(|b| b.id);
-        let oldest =
-            oldest.map_or(String::new(), |b| format!(", the oldest is batch {} after {}", b.id, b.attempt));
+        let oldest = oldest
+            .map_or(String::new(), |b| format!(", the oldest is batch {}, tried {} times", b.id, b.attempt));
         format!("{} batches wait for another attempt{oldest}", self.back_off.len())
     }
 }
