@@ -219,10 +219,13 @@ impl Pool {
         say(dark, PIPELINE_HEALTH_CIRCUIT_OPEN, &|| st.circuit_words(now));
         say(!stuck.is_empty() || st.doubtful > 0, PIPELINE_HEALTH_STUCK, &|| {
             let mut each: Vec<String> = stuck.iter().map(|s| s.words.clone()).collect();
-            if each.is_empty() {
+            if each.len() > NAMED {
+                each = vec![listed(each, "stuck")];
+            }
+            if st.doubtful > 0 {
                 each.push(format!("{} batches in doubt", st.doubtful));
             }
-            listed(each, "stuck")
+            each.join(", ")
         });
         say(cannot_open > 0, PIPELINE_HEALTH_WRITER_OPEN, &|| listed(not_opening.clone(), "that cannot"));
         say(in_a_row > 0, PIPELINE_HEALTH_FAULT, &|| {
