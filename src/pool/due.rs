@@ -205,3 +205,100 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const MS: u64 = 1_000_000;
+
+    /// A state with a circuit that was opened at time 0 by one failure; the first probe is due after a millisecond.
+    fn open() -> State {
+        let config = Config { breaker_failures: 1, retry_max_age_ms: 50, ..Config::default() };
+        let mut st = State::new(config, 0, 0);
+        let pace = st.pace();
+        assert!(st.breaker.failed(99, 0, 0, pace, 0));
+        st
+    }
+
+    fn add(st: &mut State, phase: Phase, attempt: u32, at_ns: u64) -> usize {
+        let mut batch = Box::new(Batch::new(1, 1));
+        batch.id = st.batches.len() as u64 + 1;
+        (batch.phase, batch.attempt) = (phase, attempt);
+        (batch.since_ns, batch.first_attempt_ns, batch.due_ns) = (at_ns, at_ns, at_ns + 500 * MS);
+        st.batches.push(Some(batch));
+        st.batches.len() - 1
+    }
+
+    fn waiting(st: &mut State, phase: Phase, at_ns: u64) -> usize {
+        let slot = add(st, phase, 1, at_ns);
+        st.back_off.push(slot);
+        slot
+    }
+
+    /// The probe is taken, and fails at once.
+    fn probe(st: &mut State, now: u64, fresh: bool) -> Option<usize> {
+        let slot = st.take_due(now, |_| fresh);
+        let id = slot.map_or(1000, |s| st.batches[s].as_ref().unwrap().id);
+        st.breaker.begin(id, now);
+        let pace = st.pace();
+        st.breaker.failed(id, 0, now, pace, 0);
+        slot
+    }
+
+    #[test]
+    fn while_the_circuit_is_open_only_what_is_not_for_store_goes_before_a_probe_is_due() {
+        let mut st = open();
+        waiting(&mut st, Phase::Store, 0);
+        let never_tried = add(&mut st, Phase::Store, 0, 0);
+        st.ready.push_back(never_tried);
+        let dead = waiting(&mut st, Phase::DeadLetter, 0);
+        let release = add(&mut st, Phase::Release, 0, 0);
+        st.ready.push_back(release);
+        assert_eq!(st.take_due(0, |_| true), Some(release));
+        assert_eq!(st.take_due(0, |_| true), None);
+        assert_eq!(st.next_due(0), Some(MS));
+        st.breaker.begin(7, MS);
+        // A probe is out, and no other follows; a dead letter that is due goes all the same.
+        assert_eq!(st.take_due(499 * MS, |_| true), None);
+        assert_eq!(st.take_due(500 * MS, |_| true), Some(dead));
+    }
+
+    #[test]
+    fn probes_take_turns_between_what_was_never_tried_and_what_has_waited_longest() {
+        let mut st = open();
+        let slots: Vec<usize> =
+            [30, 10, 20].into_iter().map(|at| waiting(&mut st, Phase::Store, at)).collect();
+        let never_tried = add(&mut st, Phase::Store, 0, 0);
+        st.ready.push_back(never_tried);
+        let now = u64::MAX / 2;
+        assert_eq!(probe(&mut st, now, true), Some(never_tried));
+        assert_eq!(probe(&mut st, now + 500 * MS, true), Some(slots[1]));
+        assert_eq!(probe(&mut st, now + 1500 * MS, true), None); // a new claim
+        assert_eq!(probe(&mut st, now + 2500 * MS, true), Some(slots[2]));
+        assert_eq!(probe(&mut st, now + 3500 * MS, false), Some(slots[0]));
+    }
+
+    #[test]
+    fn time_is_kept_for_probes_and_for_age_but_not_for_attempts_that_may_not_be_made() {
+        let mut st = open();
+        // No batch: what is needed is a capture, once the probe is due.
+        assert_eq!(st.next_due(0), Some(MS));
+        assert_eq!(st.next_due(MS), None);
+        waiting(&mut st, Phase::Store, 3 * MS);
+        assert_eq!(st.next_due(0), Some(MS));
+        assert_eq!(st.next_due(2 * MS), Some(MS));
+        st.breaker.begin(7, 2 * MS);
+        assert_eq!(st.next_due(2 * MS), Some(53 * MS)); // too old
+        waiting(&mut st, Phase::DeadLetter, 0);
+        assert_eq!(st.next_due(2 * MS), Some(53 * MS));
+        st.back_off.remove(0);
+        assert_eq!(st.next_due(2 * MS), Some(500 * MS));
+        // What was never tried does not grow old.
+        st.back_off.clear();
+        let never_tried = add(&mut st, Phase::Store, 0, 0);
+        st.ready.push_back(never_tried);
+        assert_eq!(st.next_due(2 * MS), None);
+    }
+}

@@ -179,8 +179,8 @@ impl State {
 
     fn retrying_words(&self) -> String {
         let oldest = self.back_off.iter().filter_map(|&s| self.batches[s].as_ref()).min_by_key(|b| b.id);
-        let oldest =
-            oldest.map_or(String::new(), |b| format!(", the oldest is batch {} after {}", b.id, b.attempt));
+        let oldest = oldest
+            .map_or(String::new(), |b| format!(", the oldest is batch {}, tried {} times", b.id, b.attempt));
         format!("{} batches wait for another attempt{oldest}", self.back_off.len())
     }
 }
@@ -220,10 +220,13 @@ impl Pool {
         say(dark, PIPELINE_HEALTH_CIRCUIT_OPEN, &|| st.circuit_words(now));
         say(!stuck.is_empty() || st.doubtful > 0, PIPELINE_HEALTH_STUCK, &|| {
             let mut each: Vec<String> = stuck.iter().map(|s| s.words.clone()).collect();
-            if each.is_empty() {
+            if each.len() > NAMED {
+                each = vec![listed(each, "stuck")];
+            }
+            if st.doubtful > 0 {
                 each.push(format!("{} batches in doubt", st.doubtful));
             }
-            listed(each, "stuck")
+            each.join(", ")
         });
         say(cannot_open > 0, PIPELINE_HEALTH_WRITER_OPEN, &|| listed(not_opening.clone(), "that cannot"));
         say(in_a_row > 0, PIPELINE_HEALTH_FAULT, &|| {

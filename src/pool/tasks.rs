@@ -366,12 +366,14 @@ impl Pool {
     /// The writer is back from a call with a batch. Answers the time, and whether the storage panicked.
     fn back_with(&self, st: &mut State, id: u32, slot: usize) -> (u64, bool) {
         let now = self.back_from_call(st, id);
-        let panicked = caught::take_panicked();
-        if panicked && let Some(batch) = st.batch(slot) {
-            let fault = Fault::with(batch, What::Panicked, now);
-            st.faults.note(fault);
+        let panics = caught::take_panics();
+        for _ in 0..panics {
+            if let Some(batch) = st.batch(slot) {
+                let fault = Fault::with(batch, What::Panicked, now);
+                st.faults.note(fault);
+            }
         }
-        (now, panicked)
+        (now, panics > 0)
     }
 
     /// The same without a batch.
@@ -382,7 +384,7 @@ impl Pool {
 
     /// A call without a batch may have panicked.
     fn note_panic(&self, st: &mut State, writer: u32, now: u64) {
-        if caught::take_panicked() {
+        for _ in 0..caught::take_panics() {
             st.faults.note(Fault { writer, batch: 0, attempt: 0, what: What::Panicked, at_ns: now });
         }
     }

@@ -19,18 +19,18 @@ impl<S: Storage> Caught<S> {
 }
 
 thread_local! {
-    /// Whether a call has panicked on this thread since that was last asked.
-    static PANICKED: Cell<bool> = const { Cell::new(false) };
+    /// Caught calls that have panicked on this thread since that was last asked.
+    static PANICS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether a caught call of the calling thread has panicked since it was last asked.
-pub fn take_panicked() -> bool {
-    PANICKED.replace(false)
+/// How many caught calls of the calling thread have panicked since that was last asked.
+pub fn take_panics() -> u32 {
+    PANICS.replace(0)
 }
 
 fn caught<T>(what: &str, instead: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        PANICKED.set(true);
+        PANICS.set(PANICS.get().saturating_add(1));
         log::error!("the storage panicked in {what}");
         instead
     })

@@ -63,6 +63,7 @@ static const struct {
     {FIELD(retry_max_age_ms), UINT64_MAX, "18446744073709"},
     {FIELD(exit_timeout_ms), UINT64_MAX, "86400000"},
     {FIELD(reserved), 1, "0"},
+    {FIELD(reserved2), 1, "0"},
     {FIELD(storage_deadline_ms), 0, "1"},
     {FIELD(storage_deadline_ms), 86400001, "86400000"},
     {FIELD(storage_deadline_ms), UINT64_MAX, "86400000"},
@@ -109,6 +110,8 @@ static const struct {
     {FIELD(storage_deadline_ms), 1},
     {FIELD(storage_deadline_ms), 86400000},
     {FIELD(exit_timeout_ms), 0},
+    {FIELD(breaker_failures), 0},
+    {FIELD(breaker_failures), UINT32_MAX},
     {FIELD(exit_timeout_ms), 86400000},
 };
 
@@ -144,6 +147,7 @@ static const struct {
     {FIELD(retry_max_age_ms), 13},
     {FIELD(storage_deadline_ms), 14000},
     {FIELD(exit_timeout_ms), 15},
+    {FIELD(breaker_failures), 16 + 1},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
