@@ -81,8 +81,9 @@ impl Pool {
         let mut ledger = Ledger::draw_up(&st.settled, self.rings.counted(), &self.front().refused, stopped);
         if stopped {
             // What waits for an attempt that nobody will make.
-            let waits = |b: &&Box<Batch>| matches!(b.place, Place::Ready | Place::BackOff);
-            let left: u64 = st.batches.iter().flatten().filter(waits).map(|b| b.unsettled()).sum();
+            let waits = |b: &&Batch| matches!(b.place, Place::Ready | Place::BackOff);
+            let batches = st.batches.iter().flatten().map(Box::as_ref);
+            let left: u64 = batches.filter(waits).map(Batch::unsettled).sum();
             ledger.in_flight -= left;
             ledger.left += left;
         }
