@@ -58,6 +58,7 @@ struct Scheduler {
     countdown: u64,
     since_switch: u64,
     stalled: u64,
+    longest_stall: u64,
     trace: u64,
     policy: Policy,
     /// Creations of threads fail now and then.
@@ -137,6 +138,7 @@ impl Scheduler {
                 let pause = self.below(most);
                 self.now += pause;
                 self.stalled += pause;
+                self.longest_stall = self.longest_stall.max(pause);
             }
         }
         self.ring_clocks();
@@ -331,6 +333,11 @@ pub fn stalled_ns() -> u64 {
     with(|s, _| s.stalled)
 }
 
+/// The longest time for which it did.
+pub fn longest_stall_ns() -> u64 {
+    with(|s, _| s.longest_stall)
+}
+
 /// Whether every thread that can run does so before long.
 pub fn is_fair() -> bool {
     with(|s, _| matches!(s.policy, Policy::Random { .. }))
@@ -421,6 +428,7 @@ pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'stati
         countdown: 0,
         since_switch: 0,
         stalled: 0,
+        longest_stall: 0,
         trace: 0,
         policy,
         thread_failures,
