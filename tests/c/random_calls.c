@@ -31,20 +31,30 @@ static uint64_t next_key(worker_t *me)
     return key_of(me->source, me->number++);
 }
 
+/* In a heap block that is not a byte too long. */
+static unsigned char *payload_of(uint64_t key, size_t from, size_t len)
+{
+    unsigned char *payload = (unsigned char *)malloc(len > 0 ? len : 1);
+    CHECK_OR_STOP(payload != NULL);
+    memcpy(payload, &key, from);
+    fill_payload(payload, key, from, len);
+    return payload;
+}
+
 /* An event in a heap block of exactly the size that its struct_size claims (or of the four bytes that may be read if that
  * is no size), right or wrong. Answers which statuses its offer may have. */
-static unsigned random_event(worker_t *me, uint64_t key, unsigned char *payload, pipeline_event_t **out)
+static unsigned random_event(worker_t *me, uint64_t key, unsigned char **payload, pipeline_event_t **out)
 {
     pipeline_event_t e;
     unsigned allowed = CAPTURED;
     uint32_t size = sizeof e, room = sizeof e;
     size_t len = below(&me->rng, 200);
     memset(&e, 0, sizeof e);
-    fill_payload(payload, key, 0, len);
+    *payload = payload_of(key, 0, len);
     e.kind = kind_of(key);
     e.correlation_id = key;
     e.node_id = node_of(key);
-    e.data = len == 0 && below(&me->rng, 2) ? NULL : payload;
+    e.data = len == 0 && below(&me->rng, 2) ? NULL : *payload;
     e.len = len;
     if (below(&me->rng, 4) == 0)
         e.flags = PIPELINE_EVENT_PRIORITY;
@@ -101,26 +111,26 @@ static unsigned random_event(worker_t *me, uint64_t key, unsigned char *payload,
 
 static void capture_something(worker_t *me, pipeline_producer_t *r)
 {
-    unsigned char payload[256];
+    unsigned char *payload;
     uint64_t key = next_key(me);
     int32_t status;
     unsigned allowed = CAPTURED;
     if (below(&me->rng, 2)) {
         pipeline_event_t *e;
-        allowed = random_event(me, key, payload, &e);
+        allowed = random_event(me, key, &payload, &e);
         status = r ? pipeline_producer_capture_event(r, e) : pipeline_capture_event(world.p, e);
         free(e);
     } else {
         size_t len = 8 + below(&me->rng, 200);
         uint32_t kind = kind_of(key);
-        memcpy(payload, &key, 8);
-        fill_payload(payload, key, 8, len);
+        payload = payload_of(key, 8, len);
         if (below(&me->rng, 30) == 0) {
             kind = PIPELINE_KIND_RESERVED;
             allowed = REFUSED_INVALID;
         }
         status = r ? pipeline_producer_capture(r, kind, payload, len) : pipeline_capture(world.p, kind, payload, len);
     }
+    free(payload);
     offered(key, status, allowed);
 }
 
