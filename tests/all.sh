@@ -46,6 +46,7 @@ step clippy-system-sqlite "$cargo" clippy "${flags[@]}" --no-default-features --
 step cargo "$cargo" test "${flags[@]}" --no-fail-fast
 if [ -e tests/loom.rs ]; then step loom loom; fi
 step simulator tests/simulate.sh
+step mutations python3 tests/mutations/run.py --check
 step build "${MAKE:-make}" --no-print-directory build local
 step header tests/header_compile.sh
 step exports tests/exports.sh build/prefix/lib
