@@ -162,6 +162,7 @@ impl Pool {
         self.tell(news);
         if let Err(error) = replaced {
             log::error!("pipeline {}: no writer in its place: {error}", self.name);
+            self.call_supervisor();
         }
         self.front().call(u32::MAX);
         // SAFETY: the writer's own reference, which its thread can no longer give back.

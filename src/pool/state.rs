@@ -149,6 +149,8 @@ pub struct State {
     pub breaker: Breaker,
     /// What is to be logged once the lock is given back.
     pub news: Vec<(log::Level, String)>,
+    /// Looks in a row at which the supervisor got no thread for a writer.
+    pub hire_failures: u32,
     /// Writers that died since a call last came back.
     pub deaths_in_a_row: u32,
     /// From capture to acknowledgement.
@@ -217,6 +219,7 @@ impl State {
             faults: Faults::default(),
             breaker: Breaker::default(),
             news: Vec::new(),
+            hire_failures: 0,
             deaths_in_a_row: 0,
             latency: Latency::default(),
             call_average_ns: 0,

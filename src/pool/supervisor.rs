@@ -10,6 +10,8 @@ use crate::platform::{park, thread, time};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// When the system has refused a thread that is needed: until the next try, doubled each time.
+const HIRE_AGAIN_MS: u64 = 4;
 /// Between ticks while nothing is in flight.
 const IDLE_MS: u64 = 1_000;
 /// The bit and the step of the word that it sleeps on.
@@ -66,13 +68,22 @@ impl Pool {
             && ((self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe) || self.rings.any_spilled());
         let hired = self.stand_in(&mut st);
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
+        if hired.is_err() {
+            pause = pause.min(HIRE_AGAIN_MS << st.hire_failures.min(7));
+            st.hire_failures = st.hire_failures.saturating_add(1);
+        } else {
+            st.hire_failures = 0;
+        }
+        let tell_failure = st.hire_failures.is_power_of_two();
         if busy || self.rings.keeps_overwritten() {
             pause = pause.min(st.config.poll_interval_ms);
         }
         let news = std::mem::take(&mut st.news);
         drop(st);
         self.tell(news);
-        if let Err(error) = hired {
+        if let Err(error) = hired
+            && tell_failure
+        {
             log::error!("pipeline {}: no writer to stand in for a stuck one: {error}", self.name);
         }
         let doubted_any = !doubted.is_empty();

@@ -536,9 +536,10 @@ fn finish_quietly(
     if l.buffered + l.in_flight + l.in_doubt + l.left != 0 {
         wrong.push(format!("close has left events behind: {l:?}"));
     }
-    // Where nothing is in its way an event is seen at once: a wake that was lost would show as a wait for the next look.
+    // Where nothing but a death in `release` is in its way an event is seen at once: a wake that was lost would show as a wait for the
+    // next look.
     let most = shape.config.poll_interval_ms * 750_000 + 2 * simulator::longest_stall_ns();
-    if shape.settings.calm && simulator::is_fair() && metrics.latency.max > most.max(4_000_000) {
+    if shape.settings.calm && simulator::is_fair() && metrics.latency.max > most.max(50_000_000) {
         wrong.push(format!("an event took {} ns to the storage, {most} allowed", metrics.latency.max));
     }
     if shared.dropped.load(Ordering::Acquire) != 0 {
@@ -598,6 +599,11 @@ fn run_one(seed: u64) -> (simulator::Report, Sums) {
     (report, sums)
 }
 
+unsafe extern "C" fn say(_: *mut c_void, _level: i32, text: *const std::ffi::c_char) {
+    // SAFETY: the library gives a string.
+    println!("{}: {:?}", world::now_ns(), unsafe { std::ffi::CStr::from_ptr(text) });
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(default)
 }
@@ -629,6 +635,9 @@ pub fn main() {
     let (count, from) = (number("SEEDS", 5_000), number("FROM", 1));
     // Whatever is made once in a process is made here.
     run_one(0);
+    if std::env::var_os("TRACE").is_some() {
+        capture_pipeline::ffi::log::pipeline_log_callback(Some(say), std::ptr::null_mut(), 4);
+    }
     if let Ok(seed) = std::env::var("SEED") {
         let seed = seed.parse().expect("SEED is a number");
         let (report, sums) = run_one(seed);
