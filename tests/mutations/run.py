@@ -80,7 +80,7 @@ def fails(test):
             return True, "no end"
         if result.returncode != 0:
             if "could not compile" in result.stdout or "error[E" in result.stdout:
-                raise SystemExit(f"the mutation does not compile:\n{result.stdout[-2000:]}")
+                return False, "does not compile: " + next(x for x in result.stdout.splitlines() if x.startswith("error"))
             told = [line.strip() for line in result.stdout.splitlines()
                     if "FAILED" in line or "panicked" in line or "failed at step" in line]
             return True, told[0][:140] if told else f"answered {result.returncode}"
