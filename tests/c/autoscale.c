@@ -63,11 +63,19 @@ static void listen(void *user_data, int32_t level, const char *message)
     pthread_mutex_unlock(&said_mutex);
 }
 
+static bool has_said(const char *part)
+{
+    bool has;
+    pthread_mutex_lock(&said_mutex);
+    has = strstr(said, part) != NULL;
+    pthread_mutex_unlock(&said_mutex);
+    return has;
+}
+
+/* A decision is told once it has taken effect: soon after the figures have it. */
 static void check_said(const char *part)
 {
-    pthread_mutex_lock(&said_mutex);
-    CHECK_HAS(said, part);
-    pthread_mutex_unlock(&said_mutex);
+    WAIT_FOR(has_said(part));
 }
 
 /* ---- producers that capture until they are told to stop ---- */
