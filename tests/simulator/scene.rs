@@ -436,7 +436,8 @@ fn play(seed: u64) -> Result<Sums, String> {
     // ---- the end ----
     let mut wrong = Vec::new();
     if shape.end != End::Quiet {
-        world::sleep(Duration::from_micros(dice.below(30_000)));
+        let most_us = [20, 300, 30_000][dice.below(3) as usize];
+        world::sleep(Duration::from_micros(dice.below(most_us)));
     } else {
         lives.into_iter().for_each(thread::Handle::join);
         meddler.into_iter().for_each(thread::Handle::join);
