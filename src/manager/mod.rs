@@ -39,8 +39,8 @@ impl Pipeline {
         let process = process::this()?;
         let alive = crate::platform::process::alive().ok_or_else(Pool::no_memory)?;
         thread::on_end(process::thread_ended)?;
-        let pool = Pool::start(config, storage, process::next_id(), alive, barrier::register())?;
-        process.add(&pool);
+        let (id, asymmetric) = (process::next_id(), barrier::register());
+        let pool = Pool::start(config, storage, id, alive, asymmetric, |pool| process.add(pool))?;
         log::debug!("pipeline {} started", pool.name);
         Ok(Self { pool: ManuallyDrop::new(pool) })
     }

@@ -77,13 +77,15 @@ unsafe impl Send for Pool {}
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// A pool that runs.
+    /// A pool that runs. `announce` is called before its first thread starts: whoever is to hear of threads that end must know of it
+    /// by then, since a callback may end the first writer at once.
     pub fn start(
         mut config: Config,
         storage: Box<dyn Storage>,
         id: u64,
         alive: &'static AtomicU32,
         asymmetric: bool,
+        announce: impl FnOnce(&Arc<Self>),
     ) -> Result<Arc<Self>> {
         config.validate()?;
         config.writers = config.within_bounds(config.writers);
@@ -134,6 +136,7 @@ impl Pool {
             supervisor: AtomicU32::new(0),
             openers: AtomicU32::new(0),
         });
+        announce(&pool);
         let started = pool.start_supervisor().and_then(|()| pool.man(writers));
         if let Err(error) = started {
             pool.abandon();

@@ -9,7 +9,7 @@
 /* A storage that does as it is told. */
 enum act { WORKS, RETRIES, HANGS, PENDS, DIES, TALKS_NONSENSE, REJECTS };
 static _Atomic int act;
-static atomic_int inside, open_answer, dead_hangs, flush_hangs, release_hangs;
+static atomic_int inside, open_answer, die_first, dead_hangs, flush_hangs, release_hangs;
 static _Atomic uint64_t tokens[64], pending;
 
 static void hang_while(atomic_int *word)
@@ -69,6 +69,8 @@ static int32_t open_writer(void *user_data, uint32_t writer_id, void **writer_da
     (void)writer_id;
     (void)writer_data;
     if (open_answer == 1)
+        pthread_exit(NULL);
+    if (atomic_fetch_sub(&die_first, 1) > 0)
         pthread_exit(NULL);
     return open_answer;
 }
@@ -314,6 +316,27 @@ static void writers_that_cannot_open(void)
     END(p);
 }
 
+/* The very first writers are ended at once, perhaps before pipeline_start has returned: they are replaced like any other. */
+static void writers_that_die_first(void)
+{
+    pipeline_config_t c = config_of_tests();
+    int i;
+    c.writers = 16;
+    for (i = 0; i < 100; i++) {
+        pipeline_storage_t s = storage_of_tests(0);
+        pipeline_t *p;
+        s.open_writer = open_writer;
+        die_first = 16;
+        p = start_pipeline(&c, &s);
+        CHECK_STATUS(capture_number(p, 1), PIPELINE_OK);
+        CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+        WAIT_FOR(metrics_of(p).writer_restarts == 16);
+        END(p);
+        if (checks_failed)
+            break;
+    }
+}
+
 static pipeline_writer_metrics_t writer_of(const pipeline_t *p, uint32_t index)
 {
     pipeline_writer_metrics_t w;
@@ -507,6 +530,7 @@ int main(void)
     stuck_elsewhere();
     pending_answers();
     writers_that_cannot_open();
+    writers_that_die_first();
     faults();
     faults_by_writer();
     retired_rings();
