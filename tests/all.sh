@@ -43,6 +43,8 @@ step clippy "$cargo" clippy "${flags[@]}" --all-targets -- -D warnings
 # The other two builds: without SQLite, and with the system's.
 step clippy-without-sqlite "$cargo" clippy "${flags[@]}" --no-default-features -- -D warnings
 step clippy-system-sqlite "$cargo" clippy "${flags[@]}" --no-default-features --features sqlite-system -- -D warnings
+simulator_clippy() { RUSTFLAGS="${RUSTFLAGS:-} --cfg simulator" CARGO_TARGET_DIR=target-simulator "$cargo" clippy "${flags[@]}" --profile simulator --no-default-features --test simulator -- -D warnings; }
+step clippy-simulator simulator_clippy
 step cargo "$cargo" test "${flags[@]}" --no-fail-fast
 if [ -e tests/loom.rs ]; then step loom loom; fi
 step simulator tests/simulate.sh

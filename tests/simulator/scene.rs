@@ -207,6 +207,8 @@ fn start(shape: &Shape, shared: &Arc<Shared>) -> Result<Pipeline, Error> {
 
 // ---- the threads ----
 
+type Body = Box<dyn FnMut() + Send>;
+
 /// A thread of the run; what it says went wrong, or its panic, ends the process.
 fn spawn(body: impl FnOnce() -> Result<(), String> + Send + 'static) -> thread::Handle {
     let mut body = Some(body);
@@ -218,9 +220,9 @@ fn spawn(body: impl FnOnce() -> Result<(), String> + Send + 'static) -> thread::
             Err(panic) => simulator::fail(&format!("a thread of the run panicked: {}", text_of(&*panic))),
         }
     };
-    let mut main: Box<dyn FnMut() + Send> = Box::new(main);
+    let mut main: Body = Box::new(main);
     // The simulator lets the creation of threads fail now and then.
-    let slot: Arc<std::sync::Mutex<Option<Box<dyn FnMut() + Send>>>> = Arc::default();
+    let slot: Arc<std::sync::Mutex<Option<Body>>> = Arc::default();
     loop {
         *slot.lock().unwrap() = Some(main);
         let taken = Arc::clone(&slot);
