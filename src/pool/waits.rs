@@ -193,6 +193,10 @@ impl Pool {
         }
         self.rings.shut(|| !deadline.passed());
         let result = self.drain(deadline, timeout);
+        if result.is_err() && self.lock().life == Life::Stopped {
+            // Another close has given up meanwhile and stopped the writers; perhaps a third one is about to go on.
+            return result;
+        }
         if result.as_ref().is_err_and(|e| e.status == PIPELINE_ERR_TIMEOUT) {
             let mut st = self.lock();
             st.exiting |= st.at_exit;
@@ -202,7 +206,8 @@ impl Pool {
             return result;
         }
         let (mut st, ended) = self.wait_until(self.lock(), deadline, |st| st.writers.is_empty());
-        st.closed |= ended;
+        // Not drained is not closed: if no writer could be started, say, a later close goes on.
+        st.closed |= ended && self.is_settled(&st);
         drop(st);
         if !ended {
             return Err(self.timed_out("pipeline_close", timeout));
@@ -228,9 +233,17 @@ impl Pool {
         if flushed.as_ref().is_err_and(|e| e.status == PIPELINE_ERR_TIMEOUT) {
             return flushed;
         }
-        let (st, settled) = self.wait_until(self.lock(), deadline, |st| self.is_settled(st));
+        let (st, _) =
+            self.wait_until(self.lock(), deadline, |st| self.is_settled(st) || st.life == Life::Stopped);
+        let (settled, stopped) = (self.is_settled(&st), st.life == Life::Stopped);
         drop(st);
-        if settled { flushed } else { Err(self.timed_out("pipeline_close", timeout)) }
+        if settled {
+            flushed
+        } else if stopped {
+            Err(Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {} was closed by another", self.name)))
+        } else {
+            Err(self.timed_out("pipeline_close", timeout))
+        }
     }
 
     /// Whether nothing is in the rings and nothing is out.

@@ -187,6 +187,30 @@ fn a_close_that_timed_out_is_finished_by_another() {
     assert_eq!(hung.dropped(), 1);
 }
 
+/// One close waits, another gives up at once and stops the writers: the first is told, and nobody is told that all is done.
+#[test]
+fn a_close_that_another_cut_short_is_finished_by_a_third() {
+    let hung = Hung::new(&[Order::Hang]);
+    let pipeline = start(&hung, true, Config { batch_size: 10, ..Config::default() });
+    let mut source = Source { id: 0, records: Vec::new() };
+    offer(&mut source, &pipeline, 100);
+    wait_for("the call that hangs", || hung.hanging() > 0);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| status(pipeline.close(Some(PATIENCE))));
+        wait_for("the first close", || source.offer(&Door::Thread(&pipeline), 32) == PIPELINE_ERR_CLOSED);
+        assert_eq!(status(pipeline.close(Some(Duration::ZERO))), PIPELINE_ERR_TIMEOUT);
+        hung.let_go();
+        assert_eq!(first.join().expect("does not panic"), PIPELINE_ERR_CLOSED);
+    });
+    assert_eq!(status(pipeline.close(Some(PATIENCE))), PIPELINE_OK);
+    let ledger = pipeline.metrics().ledger;
+    assert_eq!((ledger.left, ledger.buffered, ledger.in_flight), (0, 0, 0), "{ledger:?}");
+    assert_eq!(ledger.stored, ledger.captured);
+    assert_eq!(status(pipeline.close(Some(PATIENCE))), PIPELINE_ERR_CLOSED);
+    wait_for("destroy", || pipeline.destroy().is_ok());
+    hung.assert_released(ledger.captured);
+}
+
 #[test]
 fn doubts_and_pending_answers_are_counted_apart_when_close_times_out() {
     let hung = Hung::new(&[Order::Pend, Order::Hang, Order::Pend]);
@@ -228,7 +252,8 @@ fn doubts_and_pending_answers_are_counted_apart_when_close_times_out() {
     for (token, _) in &tokens {
         assert_eq!(status(token::complete(*token, 0, PIPELINE_STORE_OK)), PIPELINE_ERR_UNKNOWN_TOKEN);
     }
-    pipeline.destroy().expect("nothing is out");
+    // Nothing is out; the writer's thread may still be on its way out.
+    wait_for("destroy", || pipeline.destroy().is_ok());
     assert_eq!(hung.dropped(), 1);
     let l = pipeline.metrics().ledger;
     assert_eq!(l.stored, out - tokens[0].1, "{l:?}");
