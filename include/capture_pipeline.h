@@ -1061,7 +1061,8 @@ int32_t pipeline_kind_name(pipeline_t *p, uint32_t kind, const char *name);
  * `timeout_ms` (-1: for ever). The handle stays valid. A pause is lifted, and if there are no writers one is
  * started to drain. On `PIPELINE_ERR_TIMEOUT`, `pipeline_metrics` says what is `left`, in flight and in
  * doubt; a call of the storage that is running goes on to its end. Closing again goes on draining if
- * something was left, otherwise answers `PIPELINE_ERR_CLOSED`.
+ * something was left, otherwise answers `PIPELINE_ERR_CLOSED`; so does a close that is cut short because
+ * another thread's gave up meanwhile.
  *
  * Any thread but the library's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`,
  * `_CLOSED`, `_FORKED`, or what the storage's `flush` answered. Since 0.1.0.

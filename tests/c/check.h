@@ -29,10 +29,12 @@
 
 #ifdef __cplusplus
 #include <atomic>
-static std::atomic<int> checks_done{0}, checks_failed{0};
+static std::atomic<long long> checks_done{0};
+static std::atomic<int> checks_failed{0};
 #else
 #include <stdatomic.h>
-static atomic_int checks_done, checks_failed;
+static atomic_llong checks_done;
+static atomic_int checks_failed;
 #endif
 
 #define CHECK_UNUSED __attribute__((unused))
@@ -272,7 +274,7 @@ CHECK_UNUSED static pthread_t start_thread(void *(*body)(void *), void *argument
 }
 
 #define SUMMARY()                                                                                                      \
-    (printf("%s: %d checks, %d failed\n", __FILE__, (int)checks_done, (int)checks_failed), fflush(stdout),             \
+    (printf("%s: %lld checks, %d failed\n", __FILE__, (long long)checks_done, (int)checks_failed), fflush(stdout),             \
      checks_failed ? 1 : 0)
 
 #endif

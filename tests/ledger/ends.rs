@@ -372,7 +372,7 @@ fn what_is_captured_while_a_pipeline_ends_is_released_too() {
 /// Figures that are read, and the supervisor's own look, must not come between a pipeline's end and what is left in its rings.
 #[test]
 fn what_is_left_is_released_while_others_look_at_the_rings() {
-    for _ in 0..100 {
+    for _ in 0..20 {
         let hung = Hung::new(&[]);
         let pipeline = start(&hung, false, Config { writers: 0, ..Config::default() });
         let mut source = Source { id: 0, records: Vec::new() };
