@@ -65,35 +65,6 @@ pub fn calm(release: bool) -> Arc<Shared> {
     })
 }
 
-/// What a snapshot of a running pipeline must keep to, given the one before.
-fn check_snapshot(now: &Ledger, before: &Ledger) -> Result<(), String> {
-    let settled = |l: &Ledger| l.stored + l.dead_lettered + l.discarded + l.overwritten;
-    let counters = |l: &Ledger| {
-        [
-            l.captured,
-            l.dropped_full,
-            l.refused_too_large,
-            l.refused_invalid,
-            l.refused_busy,
-            l.stored,
-            l.dead_lettered,
-            l.discarded,
-            l.overwritten,
-            l.bytes_captured,
-        ]
-    };
-    if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {
-        return Err(format!("more settled than captured: {now:?}"));
-    }
-    if now.captured.abs_diff(now.accounted()) > THREADS {
-        return Err(format!("more than the events in motion are missing: {now:?}"));
-    }
-    if counters(now).iter().zip(counters(before)).any(|(n, b)| *n < b) {
-        return Err(format!("a counter went back: {before:?}, then {now:?}"));
-    }
-    Ok(())
-}
-
 /// Does everything to a pipeline that a program may, at random, while `live` threads are left.
 fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32) {
     let mut before = Ledger::default();
@@ -122,7 +93,7 @@ fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32
             },
             _ => {
                 let metrics = pipeline.metrics();
-                if let Err(what) = check_snapshot(&metrics.ledger, &before) {
+                if let Err(what) = check::check_snapshot(&metrics.ledger, &before, THREADS) {
                     shared.fail(what);
                 }
                 before = metrics.ledger;

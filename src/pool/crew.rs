@@ -148,8 +148,8 @@ impl Pool {
         if let Some(slot) = dead.slot {
             self.redeliver(&mut st, slot, now);
         }
-        for job in st.flushes.iter_mut().filter(|j| j.running) {
-            job.running = false;
+        for job in st.flushes.iter_mut().filter(|j| j.runner == Some(id)) {
+            job.runner = None;
         }
         let replaced = if st.staying() < st.wanted() { self.hire(&mut st, now + pause) } else { Ok(()) };
         self.notify(&st);

@@ -348,7 +348,7 @@ impl Pool {
             queued: events > 0
                 || !st.ready.is_empty()
                 || !st.back_off.is_empty()
-                || st.flushes.iter().any(|j| !j.running && j.answer.is_none())
+                || st.flushes.iter().any(|j| j.runner.is_none() && j.answer.is_none())
                 || self.rings.any_spilled(),
             open: st.open + st.doubtful,
             age_ns: waits.saturating_sub(config.linger_us * 1000),

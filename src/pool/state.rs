@@ -72,8 +72,8 @@ pub struct FlushJob {
     pub id: u64,
     /// Until when; `u64::MAX`: for ever.
     pub deadline_ns: u64,
-    /// A writer has taken it up.
-    pub running: bool,
+    /// The writer that has taken it up.
+    pub runner: Option<u32>,
     /// What the storage answered.
     pub answer: Option<i32>,
 }

@@ -61,7 +61,7 @@ impl Desk for Arc<Pool> {
                     }
                 }
             }
-            if let Some(task) = self.queued(&mut st) {
+            if let Some(task) = self.queued(&mut st, id) {
                 return self.enter(st, id, task);
             }
             let now = time::now_ns();
@@ -214,7 +214,7 @@ impl Desk for Arc<Pool> {
         let mut st = self.lock();
         self.back_without(&mut st, id);
         if let Some(job) = st.flushes.iter_mut().find(|j| j.id == job) {
-            job.running = false;
+            job.runner = None;
             job.answer = Some(answer);
         }
         self.notify(&st);
@@ -281,8 +281,8 @@ impl Pool {
         self.lock()
     }
 
-    /// What waits in the pool itself: batches to be taken up, flushes, overwritten events.
-    fn queued(&self, st: &mut State) -> Option<Queued> {
+    /// What waits in the pool itself for writer `id`: batches to be taken up, flushes, overwritten events.
+    fn queued(&self, st: &mut State, id: u32) -> Option<Queued> {
         if !self.may_call(st) {
             return None;
         }
@@ -290,8 +290,8 @@ impl Pool {
         if let Some(slot) = self.take_due(st, now) {
             return Some(Queued::Batch(slot));
         }
-        if let Some(job) = st.flushes.iter_mut().find(|j| !j.running && j.answer.is_none()) {
-            job.running = true;
+        if let Some(job) = st.flushes.iter_mut().find(|j| j.runner.is_none() && j.answer.is_none()) {
+            job.runner = Some(id);
             let timeout_ms = if job.deadline_ns == u64::MAX {
                 -1
             } else {

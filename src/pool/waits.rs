@@ -152,7 +152,7 @@ impl Pool {
         let mut st = self.lock();
         let id = st.next_flush;
         st.next_flush += 1;
-        st.flushes.push(FlushJob { id, deadline_ns: deadline.0, running: false, answer: None });
+        st.flushes.push(FlushJob { id, deadline_ns: deadline.0, runner: None, answer: None });
         drop(st);
         self.front().call(1);
         let (mut st, answered) = self.wait_until(self.lock(), deadline, |st| {

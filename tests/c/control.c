@@ -28,6 +28,62 @@ static void flush_waits_for_what_was_captured_before(void)
     END(p);
 }
 
+/* A writer that dies takes only what it carried: the flush in which another one is goes on, and is not called again. */
+static atomic_int flush_calls, flush_held, deadly;
+static int32_t held_flush(void *user_data, int64_t timeout_ms)
+{
+    (void)user_data;
+    (void)timeout_ms;
+    flush_calls++;
+    while (flush_held)
+        pause_a_little();
+    return 0;
+}
+
+static int32_t dies_if_told(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    (void)batch;
+    if (atomic_exchange(&deadly, 0))
+        pthread_exit(NULL);
+    return PIPELINE_STORE_OK;
+}
+
+static void *flushes(void *p)
+{
+    CHECK_STATUS(pipeline_flush((pipeline_t *)p, PATIENCE_MS), PIPELINE_OK);
+    return NULL;
+}
+
+static void a_death_beside_a_flush(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = config_defaults();
+    pipeline_t *p;
+    pthread_t thread;
+    uint64_t n;
+    c.writers = 2;
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    s.flush = held_flush;
+    rec.answer = dies_if_told;
+    flush_held = 1;
+    p = start_pipeline(&c, &s);
+    thread = start_thread(flushes, p);
+    WAIT_FOR(flush_calls == 1);
+    deadly = 1;
+    /* Each of these has a writer look for work once more. */
+    for (n = 0; n < 20; n++) {
+        capture_numbers(p, n, n + 1);
+        WAIT_FOR(metrics_of(p).stored == n + 1);
+    }
+    CHECK_U64(metrics_of(p).writer_restarts, 1);
+    CHECK_U64(flush_calls, 1);
+    flush_held = 0;
+    pthread_join(thread, NULL);
+    END(p);
+}
+
 /* Many threads capture and flush at once: whoever flushed sees its own events stored. */
 static recorder_t many_rec = RECORDER_INIT;
 static pipeline_t *many;
@@ -329,6 +385,7 @@ static void independent(void)
 int main(void)
 {
     flush_waits_for_what_was_captured_before();
+    a_death_beside_a_flush();
     flushes_from_many_threads();
     pause_and_scale();
     figures();

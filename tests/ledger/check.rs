@@ -3,6 +3,7 @@
 use crate::producers::Source;
 use crate::storage::{Entry, Fate, Shared};
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
+use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Metrics;
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
@@ -183,4 +184,33 @@ fn check_rings(
     if shared_rings > 1 && !facts.retires {
         wrong.push(format!("{shared_rings} rings had several threads"));
     }
+}
+
+/// What a snapshot of a running pipeline must keep to, given the one before, while `threads` capture.
+pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(), String> {
+    let settled = |l: &Ledger| l.stored + l.dead_lettered + l.discarded + l.overwritten;
+    let counters = |l: &Ledger| {
+        [
+            l.captured,
+            l.dropped_full,
+            l.refused_too_large,
+            l.refused_invalid,
+            l.refused_busy,
+            l.stored,
+            l.dead_lettered,
+            l.discarded,
+            l.overwritten,
+            l.bytes_captured,
+        ]
+    };
+    if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {
+        return Err(format!("more settled than captured: {now:?}"));
+    }
+    if now.captured.abs_diff(now.accounted()) > threads {
+        return Err(format!("more than the events in motion are missing: {now:?}"));
+    }
+    if counters(now).iter().zip(counters(before)).any(|(n, b)| *n < b) {
+        return Err(format!("a counter went back: {before:?}, then {now:?}"));
+    }
+    Ok(())
 }

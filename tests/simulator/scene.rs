@@ -257,24 +257,6 @@ fn check_time(what: &str, began: u64, stalled: u64, timeout: Duration) -> Result
     Ok(())
 }
 
-/// What a snapshot of a running pipeline must keep to, given the one before.
-fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(), String> {
-    let settled = |l: &Ledger| l.stored + l.dead_lettered + l.discarded + l.overwritten;
-    if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {
-        return Err(format!("more settled than captured: {now:?}"));
-    }
-    if now.captured.abs_diff(now.accounted()) > threads {
-        return Err(format!("more than the events in motion are missing: {now:?}"));
-    }
-    let counters = |l: &Ledger| {
-        [l.captured, l.dropped_full, l.refused_busy, l.stored, l.dead_lettered, l.discarded, l.overwritten]
-    };
-    if counters(now).iter().zip(counters(before)).any(|(n, b)| *n < b) {
-        return Err(format!("a counter went back: {before:?}, then {now:?}"));
-    }
-    Ok(())
-}
-
 /// Does everything to a pipeline that a program may, while `live` threads are left.
 fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) -> Result<(), String> {
     let mut before = Ledger::default();
@@ -309,7 +291,7 @@ fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) 
             }
             _ => {
                 let metrics = pipeline.metrics();
-                check_snapshot(&metrics.ledger, &before, shape.producers)?;
+                check::check_snapshot(&metrics.ledger, &before, shape.producers)?;
                 before = metrics.ledger;
                 if metrics.rings_retired > u64::from(shape.config.max_retired_rings) {
                     return Err(format!("{} rings are retired", metrics.rings_retired));
