@@ -29,7 +29,8 @@ SOURCES := $(shell find src -name '*.rs') build.rs Cargo.toml Cargo.lock
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
-.PHONY: all build install uninstall header examples demo test simulate check-tools local clean FORCE
+.PHONY: all build install uninstall header examples demo demo-elixir bench-elixir test simulate check-tools check-tools-beam local \
+    clean FORCE
 
 all: build
 
@@ -98,8 +99,19 @@ examples: build local
 demo: check-tools build local
 	c_examples/alloc_trace/demo.sh
 
-test: check-tools
+test: check-tools check-tools-beam
 	tests/all.sh
+
+# The same for Elixir: a real library's function calls, captured, stored and told.
+EVENTS ?= 300000
+demo-elixir: check-tools-beam build
+	cd bindings/elixir && mix run demo/demo.exs $(EVENTS)
+
+# What it costs on the BEAM, against what one would do without this library; QUICK=1 for a first look. PARTS: capture
+# throughput wake default idle.
+PARTS ?=
+bench-elixir: check-tools-beam build
+	cd bindings/elixir && MIX_ENV=bench mix run bench/run.exs $(PARTS)
 
 # The shipped pool, rings and writers under a scheduler that follows from a seed: SEEDS of them, from FROM on, in JOBS
 # processes. SEED=n replays one.
@@ -111,6 +123,9 @@ simulate:
 
 check-tools:
 	@packaging/check_tools.sh
+
+check-tools-beam:
+	@packaging/check_tools.sh beam
 
 .PHONY: clean-instrumented sanitize sanitize-address sanitize-thread memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
@@ -133,4 +148,4 @@ clean-instrumented:
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom target-simulator
+	rm -rf $(BUILD) target-loom target-simulator bindings/erlang/_build bindings/erlang/priv bindings/elixir/_build bindings/elixir/priv

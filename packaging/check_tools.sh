@@ -1,6 +1,8 @@
 #!/bin/sh
 # Sees to it that what the tests and the demonstration need is there: as root on Debian it installs what is missing,
 # otherwise it names exactly what is missing, and fails.
+#
+#   check_tools.sh [beam]    with `beam`: also what the Erlang and Elixir sides need
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -24,6 +26,20 @@ if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; 
 fi
 if ! have gcc || ! echo '#include <stdio.h>' | gcc -E -x c - >/dev/null 2>&1; then
     packages="$packages libc6-dev"
+fi
+if [ "${1:-}" = beam ]; then
+    want erl erlang-nox
+    want rebar3 rebar3
+    want elixir elixir
+    # The header of native functions, and the parts of OTP that only the tests need.
+    if ! have erl || ! erl -noshell -eval 'Root = code:root_dir() ++ "/erts-" ++ erlang:system_info(version),
+            halt(case filelib:is_regular(Root ++ "/include/erl_nif.h") of true -> 0; false -> 1 end).'; then
+        packages="$packages erlang-dev"
+    fi
+    if have erl && ! erl -noshell -eval 'Known = [code:lib_dir(A) || A <- [dialyzer, eunit, edoc]],
+            halt(length([E || {error, E} <- Known])).'; then
+        packages="$packages erlang-dialyzer erlang-eunit erlang-edoc"
+    fi
 fi
 packages=${packages# }
 

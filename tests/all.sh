@@ -33,6 +33,8 @@ step() {
     fi
     while IFS= read -r line; do closing+=("$name|$line"); done < <(
         grep -E '^test result: |: [0-9]+ passed, [0-9]+ failed$|^[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log"
+        # EUnit's and ExUnit's.
+        sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E '^ *All [0-9]+ tests passed|^ *Failed: [0-9]+\.|^([0-9]+ doctests?, )?[0-9]+ tests?, [0-9]+ failures?'
     )
 }
 
@@ -61,6 +63,8 @@ for directory in tests/c tests/cpp c_examples; do
 done
 if compgen -G "c_examples/*.c" >/dev/null; then step valgrind tests/programs.sh --valgrind c_examples; fi
 if [ -x tests/alloc_trace/run.sh ]; then step alloc_trace tests/alloc_trace/run.sh; fi
+step erlang tests/beam.sh erlang
+step elixir tests/beam.sh elixir
 
 echo
 echo "=== closing lines"

@@ -19,6 +19,7 @@ defmodule ElixirScopeCapturePipeline.MixProject do
   def application, do: [extra_applications: [:logger]]
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(:bench), do: ["lib", "test/support", "bench/support"]
   defp elixirc_paths(_), do: ["lib"]
 end
 

@@ -1,0 +1,156 @@
+defmodule CapturePipeline.Bench.Storage do
+  @moduledoc "The storage behind the pipelines of this library: it does what every contender's consumer does."
+
+  alias CapturePipeline.Bench.Keep
+
+  defstruct [:table, :counters]
+
+  @doc "Called by the AsyncWriters."
+  @spec store_events(struct(), [term()]) :: {:ok, non_neg_integer()}
+  def store_events(%__MODULE__{table: table, counters: counters}, events) do
+    Keep.events(events, table, counters)
+    {:ok, length(events)}
+  end
+
+  @spec open(:nothing | :ets) :: struct()
+  def open(storage), do: %__MODULE__{table: Keep.open(storage), counters: :counters.new(2, [:write_concurrency])}
+end
+
+defmodule CapturePipeline.Bench.Captured do
+  @moduledoc """
+  `ElixirScope.Capture.Capture`: events into environment blocks that are retained until their events are stored, a pool of AsyncWriters that
+  enrich them and hand them to the storage.
+  """
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.{Contender, Storage}
+  alias ElixirScope.Capture.{AsyncWriterPool, Capture}
+
+  @impl true
+  def name, do: "Capture, enriched by the pool"
+
+  @impl true
+  def start(storage) do
+    kept = Storage.open(storage)
+    {:ok, capture} = Capture.new(ring_bytes: 8 * 1024 * 1024, batch_size: 512)
+    {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: kept, pool_size: 1)
+    {capture, pool, kept}
+  end
+
+  @impl true
+  def burst({capture, _, _}, event, count), do: events(capture, event, count, 0)
+
+  defp events(_capture, _event, 0, taken), do: taken
+
+  defp events(capture, event, count, taken) when is_binary(event) do
+    case Capture.binary(capture, event) do
+      :ok -> events(capture, event, count - 1, taken + 1)
+      {:error, _} -> events(capture, event, count - 1, taken)
+    end
+  end
+
+  defp events(capture, event, count, taken) do
+    case Capture.event(capture, event) do
+      :ok -> events(capture, event, count - 1, taken + 1)
+      {:error, _} -> events(capture, event, count - 1, taken)
+    end
+  end
+
+  @impl true
+  def drain({_, _, kept}, count), do: Contender.await(kept.counters, 1, count)
+
+  @impl true
+  def stop({capture, pool, _}) do
+    AsyncWriterPool.stop(pool)
+    Capture.close(capture, 1_000)
+    :ok
+  end
+end
+
+defmodule CapturePipeline.Bench.Delivered do
+  @moduledoc """
+  The same capture, its batches delivered to a process of the caller's own that does what the other contenders' consumers do: nothing is
+  enriched, as they enrich nothing.
+  """
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.{Captured, Contender, Keep}
+  alias ElixirScope.Capture.Capture
+  alias :elixir_scope_capture_pipeline, as: Pipeline
+
+  @impl true
+  def name, do: "Capture, delivered to a process"
+
+  @impl true
+  def start(storage) do
+    counters = :counters.new(2, [:write_concurrency])
+    {:ok, capture} = Capture.new(ring_bytes: 8 * 1024 * 1024, batch_size: 512)
+    parent = self()
+
+    pid =
+      spawn_link(fn ->
+        :ok = Pipeline.attach(Capture.pipeline(capture))
+        send(parent, {:attached, self()})
+        loop(Keep.open(storage), counters)
+      end)
+
+    receive(do: ({:attached, ^pid} -> :ok))
+    {capture, pid, %{counters: counters}}
+  end
+
+  @impl true
+  def burst(context, event, count), do: Captured.burst(context, event, count)
+
+  @impl true
+  def drain({_, _, %{counters: counters}}, count), do: Contender.await(counters, 1, count)
+
+  @impl true
+  def stop({capture, pid, _}) do
+    Process.unlink(pid)
+    Process.exit(pid, :kill)
+    Capture.close(capture, 0)
+    :ok
+  end
+
+  defp loop(table, counters) do
+    receive do
+      {:capture_batch, pipeline, token, _id, _attempt, events, _origin} ->
+        events |> Enum.map(&elem(&1, 0)) |> Keep.events(table, counters)
+        :ok = Pipeline.complete(pipeline, token, :ok)
+        loop(table, counters)
+    end
+  end
+end
+
+defmodule CapturePipeline.Bench.Native do
+  @moduledoc "`NativeRingBuffer.write/2`: one totally ordered log, overwriting the oldest; nobody reads."
+  @behaviour CapturePipeline.Bench.Contender
+  alias ElixirScope.Capture.NativeRingBuffer
+
+  @impl true
+  def name, do: "NativeRingBuffer"
+
+  @impl true
+  def start(_storage) do
+    {:ok, ring} = NativeRingBuffer.new(size: 4096)
+    ring
+  end
+
+  @impl true
+  def burst(ring, event, count), do: burst(ring, event, count, count)
+  defp burst(_ring, _event, 0, all), do: all
+
+  defp burst(ring, event, count, all) do
+    :ok = NativeRingBuffer.write(ring, event)
+    burst(ring, event, count - 1, all)
+  end
+
+  @impl true
+  def drain(ring, count) do
+    case NativeRingBuffer.stats(ring) do
+      %{total_writes: ^count} -> :ok
+      stats -> {:error, stats}
+    end
+  end
+
+  @impl true
+  def stop(ring), do: NativeRingBuffer.destroy(ring)
+end

@@ -1,0 +1,221 @@
+# What `make demo-elixir` runs: the functions of a real library, Elixir's own code formatter, are captured while it formats this project's
+# sources, call by call and return by return; then the events that were stored tell what it did.
+#
+#   mix run demo/demo.exs [EVENTS]       at least so many events; 300,000 unless said
+
+defmodule CapturePipeline.Demo do
+  alias ElixirScope.Capture.{Capture, EtsStorage, PipelineManager}
+
+  @traced [Code.Formatter, Inspect.Algebra, Code.Normalizer, Code.Identifier]
+  @formatters 3
+
+  def run(wanted) do
+    {:ok, storage} = EtsStorage.start_link(max_events: 4 * wanted)
+    {:ok, capture} = Capture.new(ring_bytes: 4 * 1024 * 1024, batch_size: 512)
+    {:ok, manager} = PipelineManager.start_link(ring_buffer: capture, storage: storage, async_writer_pool_size: 2)
+
+    sources = for file <- Path.wildcard("{lib,test,bench}/**/*.{ex,exs}"), do: File.read!(file)
+    IO.puts("capturing #{length(@traced)} modules of Elixir while #{@formatters} processes format #{length(sources)} files, to at least #{wanted} events\n")
+
+    costs = :counters.new(2, [:write_concurrency])
+    began = System.monotonic_time(:millisecond)
+    tracers = for number <- 1..@formatters, do: start(number, capture, costs, sources)
+    watch(capture, manager, wanted, began)
+    for {formatter, _} <- tracers, do: stop(formatter)
+    for {_, tracer} <- tracers, do: ended(tracer)
+    took = System.monotonic_time(:millisecond) - began
+
+    :ok = Capture.flush(capture, 30_000)
+    {:ok, metrics} = Capture.metrics(capture)
+    report(metrics, storage, costs, took)
+    balanced = balanced?(metrics)
+    PipelineManager.shutdown(manager)
+    Capture.close(capture, 5_000)
+    unless balanced and metrics.stored >= wanted, do: System.halt(1)
+  end
+
+  # A process that formats, and one that captures what the VM tells of it.
+  defp start(number, capture, costs, sources) do
+    tracer = spawn_link(fn -> trace(capture, costs) end)
+
+    formatter =
+      spawn_link(fn ->
+        Process.register(self(), :"formatter_#{number}")
+        receive(do: (:go -> format(sources)))
+      end)
+
+    for module <- @traced do
+      Code.ensure_loaded(module)
+      :erlang.trace_pattern({module, :_, :_}, [{:_, [], [{:return_trace}]}], [:local])
+    end
+
+    :erlang.trace(formatter, true, [:call, :arity, :monotonic_timestamp, {:tracer, tracer}])
+    send(formatter, :go)
+    {formatter, tracer}
+  end
+
+  defp format(sources) do
+    for source <- sources do
+      # The tracer must keep up: a process that is traced runs ahead of the one that is told.
+      receive(do: (:end -> exit(:normal)), after: (0 -> :ok))
+      Code.format_string!(source)
+    end
+
+    format(sources)
+  end
+
+  defp stop(formatter) do
+    reference = Process.monitor(formatter)
+    send(formatter, :end)
+    receive(do: ({:DOWN, ^reference, _, _, _} -> :ok))
+  end
+
+  # What was told before the formatter ended is captured before this answers.
+  defp ended(tracer) do
+    reference = make_ref()
+    send(tracer, {:end, self(), reference})
+    receive(do: (^reference -> :ok))
+  end
+
+  defp trace(capture, costs) do
+    receive do
+      {:trace_ts, pid, :call, {module, function, arity}, at} ->
+        captured(capture, costs, {:call, pid, module, function, arity, at})
+        trace(capture, costs)
+
+      {:trace_ts, pid, :return_from, {module, function, arity}, _value, at} ->
+        captured(capture, costs, {:return, pid, module, function, arity, at})
+        trace(capture, costs)
+
+      {:end, from, reference} ->
+        send(from, reference)
+    end
+  end
+
+  defp captured(capture, costs, {what, pid, module, function, arity, at}) do
+    event = %{
+      event_type: what,
+      module: module,
+      function: function,
+      arity: arity,
+      pid: pid,
+      timestamp: :erlang.convert_time_unit(at, :native, :nanosecond)
+    }
+
+    began = System.monotonic_time(:nanosecond)
+    :ok = capture_or_wait(capture, event)
+    :counters.add(costs, 1, System.monotonic_time(:nanosecond) - began)
+    :counters.add(costs, 2, 1)
+  end
+
+  # Nothing of this demonstration is dropped: where the ring buffer is full, the tracer waits.
+  defp capture_or_wait(capture, event) do
+    case Capture.event(capture, event) do
+      {:error, :full} ->
+        :erlang.yield()
+        capture_or_wait(capture, event)
+
+      answer ->
+        answer
+    end
+  end
+
+  # The line that lives while it runs.
+  defp watch(capture, manager, wanted, began) do
+    {:ok, metrics} = Capture.metrics(capture)
+    health = PipelineManager.health_check(manager)
+    seconds = (System.monotonic_time(:millisecond) - began) / 1000
+    share = min(1.0, metrics.stored / wanted)
+
+    IO.write([
+      "\r",
+      String.pad_trailing(String.duplicate("█", round(24 * share)), 24, "░"),
+      "  #{thousands(metrics.captured)} captured, #{thousands(metrics.stored)} stored, #{thousands(waiting(metrics))} waiting, ",
+      "#{thousands(round(metrics.captured / max(seconds, 0.001)))}/s, #{health.status}   "
+    ])
+
+    if metrics.stored < wanted do
+      receive(do: (after: (200 -> watch(capture, manager, wanted, began))))
+    else
+      IO.puts("")
+    end
+  end
+
+  defp waiting(metrics), do: metrics.buffered + metrics.in_flight + metrics.in_doubt
+
+  defp balanced?(m) do
+    m.captured == m.stored + m.filtered + m.dead_lettered + m.discarded + m.overwritten + waiting(m) + m.left
+  end
+
+  defp report(metrics, storage, costs, took) do
+    events = EtsStorage.all(storage) |> Enum.sort_by(&{&1.pid, &1.timestamp, &1.processing_order})
+    calls = spans(events)
+
+    IO.puts("""
+
+    The ledger: #{thousands(metrics.captured)} captured = #{thousands(metrics.stored)} stored + #{metrics.dead_lettered} dead-lettered \
+    + #{waiting(metrics) + metrics.left} waiting: #{if balanced?(metrics), do: "it balances", else: "IT DOES NOT BALANCE"}; \
+    #{thousands(metrics.dropped_full)} times the ring buffer was full and the tracer waited
+    #{thousands(length(events))} events in the storage, #{Float.round(took / 1000, 1)} s, \
+    #{thousands(round(metrics.captured * 1000 / max(took, 1)))} events a second
+    """)
+
+    IO.puts("Where the time went (own and callees', as the VM's trace has it; recursion counts once per call)\n")
+    by_function = Enum.group_by(calls, &{&1.module, &1.function, &1.arity}, & &1.ns)
+
+    rows =
+      for {{module, function, arity}, spans} <- by_function, do: {Enum.sum(spans), length(spans), "#{inspect(module)}.#{function}/#{arity}"}
+
+    for {total, count, name} <- rows |> Enum.sort(:desc) |> Enum.take(10) do
+      IO.puts("  #{pad(Float.round(total / 1.0e6, 1), 10)} ms  #{pad(thousands(count), 9)} calls  #{pad(round(total / count), 9)} ns each  #{name}")
+    end
+
+    IO.puts("\nBusiest processes\n")
+
+    for {pid, count} <- events |> Enum.frequencies_by(& &1.pid) |> Enum.sort_by(&(-elem(&1, 1))) |> Enum.take(5) do
+      IO.puts("  #{inspect(pid)}  #{pad(thousands(count), 9)} events")
+    end
+
+    each = :counters.get(costs, 1) / max(:counters.get(costs, 2), 1)
+    IO.puts("\nA capture took #{round(each)} ns on average, two readings of the clock and all waiting included")
+  end
+
+  # Calls with their returns: within a process they are nested.
+  defp spans(events) do
+    {_, spans} =
+      Enum.reduce(events, {%{}, []}, fn event, {stacks, spans} ->
+        stack = Map.get(stacks, event.pid, [])
+        key = {event.module, event.function, event.arity}
+
+        case {event.event_type, stack} do
+          {:call, _} ->
+            {Map.put(stacks, event.pid, [{key, event.timestamp} | stack]), spans}
+
+          {:return, [{^key, began} | rest]} ->
+            {module, function, arity} = key
+            span = %{module: module, function: function, arity: arity, ns: event.timestamp - began}
+            {Map.put(stacks, event.pid, rest), [span | spans]}
+
+          # A function left by an exception has no return; what was above it is given up.
+          {:return, _} ->
+            rest = stack |> Enum.drop_while(fn {k, _} -> k != key end) |> Enum.drop(1)
+            {Map.put(stacks, event.pid, rest), spans}
+        end
+      end)
+
+    spans
+  end
+
+  defp pad(value, width), do: value |> to_string() |> String.pad_leading(width)
+
+  defp thousands(number) do
+    number |> Integer.to_string() |> String.reverse() |> String.replace(~r/(\d{3})(?=\d)/, "\\1,") |> String.reverse()
+  end
+end
+
+Logger.configure(level: :error)
+
+case System.argv() do
+  [] -> CapturePipeline.Demo.run(300_000)
+  [count] -> CapturePipeline.Demo.run(String.to_integer(count))
+end
