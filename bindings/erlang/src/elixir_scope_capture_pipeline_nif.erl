@@ -3,7 +3,28 @@
 -module(elixir_scope_capture_pipeline_nif).
 
 -on_load(load/0).
--nifs([]).
+%% cursors and rings
+-export([
+    cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
+    term_walk/2
+]).
+%% pipelines, captures, delivery
+-export([
+    pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
+    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
+    capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
+    pipeline_attach/1, pipeline_detach/1, delivery_complete/3
+]).
+-nifs([
+    %% cursors and rings
+    cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
+    term_walk/2,
+    %% pipelines, captures, delivery
+    pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
+    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
+    capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
+    pipeline_attach/1, pipeline_detach/1, delivery_complete/3
+]).
 
 -define(APPLICATION, elixir_scope_capture_pipeline).
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -38,6 +59,111 @@ candidates() ->
         end,
     Priv ++ Beside.
 
-%% ---- cursors and rings ----
+%% ---- cursors and rings (what they answer: c_src/cursor.h, c_src/ring.h, c_src/term.h) ----
+
+-spec cursor_new(reference() | none) -> {ok, reference()} | {error, atom()}.
+cursor_new(_Ring) -> ?NOT_LOADED.
+
+-spec cursor_begin(reference(), pos_integer()) ->
+    {again, pos_integer(), non_neg_integer(), non_neg_integer()} | {read, non_neg_integer()} | busy | {error, badarg}.
+cursor_begin(_Cursor, _Most) -> ?NOT_LOADED.
+
+-spec cursor_claim(reference(), non_neg_integer(), non_neg_integer()) -> {ok, pos_integer()} | empty | stale | {error, badarg}.
+cursor_claim(_Cursor, _From, _To) -> ?NOT_LOADED.
+
+-spec cursor_settle(reference(), pos_integer()) -> ok | unknown | {error, badarg}.
+cursor_settle(_Cursor, _Id) -> ?NOT_LOADED.
+
+-spec cursor_return(reference(), pos_integer()) -> ok | unknown | {error, badarg}.
+cursor_return(_Cursor, _Id) -> ?NOT_LOADED.
+
+-spec cursor_set(reference(), non_neg_integer()) -> ok | {error, badarg}.
+cursor_set(_Cursor, _Position) -> ?NOT_LOADED.
+
+-spec cursor_wait(reference()) -> ready | {ok, reference()} | unsupported | {error, atom()}.
+cursor_wait(_Cursor) -> ?NOT_LOADED.
+
+-spec cursor_info(reference()) -> map() | {error, badarg}.
+cursor_info(_Cursor) -> ?NOT_LOADED.
+
+-spec term_walk(term(), non_neg_integer()) ->
+    {non_neg_integer(), non_neg_integer(), [function()]} | too_large | {error, badarg}.
+term_walk(_Term, _Limit) -> ?NOT_LOADED.
 
 %% ---- pipelines, captures, delivery ----
+
+-type answer() :: ok | {error, badarg | {atom(), binary()}}.
+-type refusal() :: {error, atom()}.
+-type kind() :: 0..16#7FFFFFFF.
+-type id() :: 0..16#FFFFFFFFFFFFFFFF.
+-type milliseconds() :: non_neg_integer() | infinity.
+
+-spec pipeline_start(map(), delivery | {sqlite, binary(), map()}) -> {ok, reference()} | {error, {atom(), term()}}.
+pipeline_start(_Config, _Storage) -> ?NOT_LOADED.
+
+-spec version() -> {non_neg_integer(), binary()}.
+version() -> ?NOT_LOADED.
+
+-spec pipeline_scale(reference(), non_neg_integer()) -> answer().
+pipeline_scale(_Pipeline, _Writers) -> ?NOT_LOADED.
+
+-spec pipeline_flush(reference(), milliseconds()) -> answer().
+pipeline_flush(_Pipeline, _Timeout) -> ?NOT_LOADED.
+
+-spec pipeline_pause(reference()) -> answer().
+pipeline_pause(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_resume(reference()) -> answer().
+pipeline_resume(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_update(reference(), map()) -> ok | {error, badarg | {atom(), term()}}.
+pipeline_update(_Pipeline, _Config) -> ?NOT_LOADED.
+
+-spec pipeline_config(reference()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
+pipeline_config(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_metrics(reference()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
+pipeline_metrics(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_writer_metrics(reference(), non_neg_integer()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
+pipeline_writer_metrics(_Pipeline, _Index) -> ?NOT_LOADED.
+
+-spec pipeline_health(reference()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
+pipeline_health(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_kind_name(reference(), kind(), atom() | binary()) -> answer().
+pipeline_kind_name(_Pipeline, _Kind, _Name) -> ?NOT_LOADED.
+
+-spec pipeline_close(reference(), milliseconds()) -> answer().
+pipeline_close(_Pipeline, _Timeout) -> ?NOT_LOADED.
+
+-spec capture_binary(reference(), kind(), binary()) -> ok | refusal().
+capture_binary(_Pipeline, _Kind, _Binary) -> ?NOT_LOADED.
+
+-spec capture_binary(reference(), kind(), binary(), id(), id()) -> ok | refusal().
+capture_binary(_Pipeline, _Kind, _Binary, _Correlation, _Node) -> ?NOT_LOADED.
+
+-spec capture_term(reference(), kind(), term()) -> ok | {opaque, pos_integer()} | refusal().
+capture_term(_Pipeline, _Kind, _Term) -> ?NOT_LOADED.
+
+-spec capture_term(reference(), kind(), term(), id(), id()) -> ok | {opaque, pos_integer()} | refusal().
+capture_term(_Pipeline, _Kind, _Term, _Correlation, _Node) -> ?NOT_LOADED.
+
+-spec capture_event(reference(), term(), kind(), id(), id(), 0..3, non_neg_integer()) -> ok | {opaque, pos_integer()} | refusal().
+capture_event(_Pipeline, _Payload, _Kind, _Correlation, _Node, _Flags, _Time) -> ?NOT_LOADED.
+
+-spec capture_bound(reference(), term(), kind(), id(), id(), 0..3, non_neg_integer(), non_neg_integer(), non_neg_integer()) ->
+    ok | refusal().
+capture_bound(_Pipeline, _Payload, _Kind, _Correlation, _Node, _Flags, _Time, _Bytes, _Needs) -> ?NOT_LOADED.
+
+-spec capture_many(reference(), kind(), [term()]) -> {non_neg_integer(), term(), atom()} | refusal().
+capture_many(_Pipeline, _Kind, _Payloads) -> ?NOT_LOADED.
+
+-spec pipeline_attach(reference()) -> answer().
+pipeline_attach(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_detach(reference()) -> ok | {error, badarg}.
+pipeline_detach(_Pipeline) -> ?NOT_LOADED.
+
+-spec delivery_complete(reference(), non_neg_integer(), ok | retry | {ok, [non_neg_integer()]}) -> ok | refusal().
+delivery_complete(_Pipeline, _Token, _Result) -> ?NOT_LOADED.

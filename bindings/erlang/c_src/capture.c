@@ -1,0 +1,357 @@
+/* Captures. A thread has a lane of the pipeline, with a ring of its own: no lock and no atomic on the way.
+ *
+ * A binary is captured as bytes. A term, where batches go to processes, as a handle: the copy lies in the lane's block, the record
+ * has the length that this copy takes in memory, so that the ring is charged with it, and carries the handle alone. Where
+ * the storage is a native one a term is captured in the external term format. */
+#include "capture.h"
+#include "delivery.h"
+#include "term.h"
+
+#include <string.h>
+
+enum {
+    BLOCK_TERMS = 512,
+    BLOCK_BYTES = 256 * 1024,
+    SMALL_BINARY = 256,         /* up to here a binary is captured as bytes, whichever way it comes */
+    QUICK_BYTES = 64 * 1024,    /* larger terms are the business of a dirty scheduler */
+    MANY_BYTES = 64 * 1024,     /* of capture_many, per call */
+    MANY_EVENTS = 256,
+    IS_OPAQUE = 1000,              /* beside the statuses, see put_term */
+    IS_LARGE,
+};
+
+static ERL_NIF_TERM atom_opaque, atom_large;
+static bool small_known;        /* how this VM tags small integers is as expected */
+
+void capture_load(ErlNifEnv *env)
+{
+    atom_opaque = enif_make_atom(env, "opaque");
+    atom_large = enif_make_atom(env, "large");
+    small_known = enif_make_uint(env, 0) == 15 && enif_make_uint(env, 77) == (77 << 4 | 15);
+}
+
+static inline bool get_id(ErlNifEnv *env, ERL_NIF_TERM term, uint64_t *id)
+{
+    ErlNifUInt64 wide;
+    if (small_known && (term & 15) == 15 && !(term >> 63)) {
+        *id = term >> 4;
+        return true;
+    }
+    if (!enif_get_uint64(env, term, &wide))
+        return false;
+    *id = wide;
+    return true;
+}
+
+static inline bool get_kind(ErlNifEnv *env, ERL_NIF_TERM term, uint32_t *kind)
+{
+    uint64_t wide;
+    if (!get_id(env, term, &wide) || wide >= KIND_TERM)
+        return false;
+    *kind = (uint32_t)wide;
+    return true;
+}
+
+/* ---- lanes ---- */
+
+static inline struct lane *lane_of(struct pipeline *p)
+{
+    unsigned thread = block_thread();
+    return thread < p->lane_count ? &p->lanes[thread] : NULL;
+}
+
+static __attribute__((noinline, cold)) pipeline_producer_t *open_producer(struct pipeline *p, struct lane *lane)
+{
+    if (!lane || lane->shared)
+        return NULL;
+    int32_t status = pipeline_producer_open(p->native, &lane->producer);
+    lane->shared = status == PIPELINE_ERR_LIMIT || status == PIPELINE_ERR_NO_MEMORY;
+    return lane->producer;
+}
+
+/* The thread's producer. NULL: there is none to be had; the library finds the thread a ring, or says why not. */
+static inline pipeline_producer_t *producer_of(struct pipeline *p, struct lane *lane)
+{
+    return lane && lane->producer ? lane->producer : open_producer(p, lane);
+}
+
+/* ---- bytes ---- */
+
+static inline int32_t put_bytes(struct pipeline *p, pipeline_event_t *event)
+{
+    pipeline_producer_t *producer = producer_of(p, lane_of(p));
+    return producer ? pipeline_producer_capture_event(producer, event) : pipeline_capture_event(p->native, event);
+}
+
+static int32_t put_encoded(ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term)
+{
+    ErlNifBinary encoded;
+    if (!enif_term_to_binary(env, term, &encoded))
+        return PIPELINE_ERR_NO_MEMORY;
+    event->data = encoded.data;
+    event->len = encoded.size;
+    int32_t status = put_bytes(p, event);
+    enif_release_binary(&encoded);
+    return status;
+}
+
+/* ---- terms ---- */
+
+/* The block that takes the lane's next term. */
+static inline struct block *block_of(struct pipeline *p, struct lane *lane)
+{
+    if (lane->block && block_has_room(lane->block))
+        return lane->block;
+    block_close(lane->block);
+    /* The first event that it holds pins it: small, if events are large or the ring is. */
+    size_t bytes = p->max_event_bytes < BLOCK_BYTES ? p->max_event_bytes * 4 : BLOCK_BYTES;
+    lane->block = block_open(BLOCK_TERMS, bytes < BLOCK_BYTES ? bytes : BLOCK_BYTES);
+    return lane->block;
+}
+
+/* Without a lane of its own: a block for this term alone, and a record copied in from memory as long as it. */
+static __attribute__((noinline, cold)) int32_t put_handle_shared(
+    ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, size_t bytes, int needs)
+{
+    struct handle handle = { NULL, term };
+    char *record = enif_alloc(event->len);
+    if (!record)
+        return PIPELINE_ERR_NO_MEMORY;
+    if (bytes) {
+        handle.block = block_open(1, bytes);
+        handle.term = handle.block ? block_add(handle.block, env, term, bytes, needs) : 0;
+    }
+    int32_t status = PIPELINE_ERR_NO_MEMORY;
+    if (handle.term) {
+        memset(record, 0, event->len);
+        memcpy(record, &handle, sizeof handle);
+        event->data = record;
+        status = pipeline_capture_event(p->native, event);
+    }
+    if (status == PIPELINE_OK && handle.block)
+        block_hand_out(handle.block);
+    block_close(handle.block);
+    enif_free(record);
+    return status;
+}
+
+/* `bytes` 0: the term is an immediate, which is in no environment. */
+static inline int32_t put_handle(
+    ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, size_t bytes, int needs)
+{
+    struct handle handle = { NULL, term };
+    struct lane *lane = lane_of(p);
+    pipeline_producer_t *producer = producer_of(p, lane);
+    void *payload;
+    event->kind |= KIND_TERM;
+    event->len = bytes > sizeof handle ? bytes : sizeof handle;
+    if (!producer)
+        return put_handle_shared(env, p, event, term, bytes, needs);
+    /* First the room: what is dropped is not copied. */
+    int32_t status = pipeline_producer_reserve(producer, event, event->len, &payload);
+    if (status != PIPELINE_OK)
+        return status;
+    if (bytes) {
+        handle.block = block_of(p, lane);
+        handle.term = handle.block ? block_add(handle.block, env, term, bytes, needs) : 0;
+        if (!handle.term) {
+            pipeline_producer_abort(producer);
+            return PIPELINE_ERR_NO_MEMORY;
+        }
+    }
+    memcpy(payload, &handle, sizeof handle);
+    status = pipeline_producer_commit(producer, event->len);
+    if (status == PIPELINE_OK && handle.block)
+        block_hand_out(handle.block);
+    return status;
+}
+
+/* More than max_event_bytes: the library counts it. */
+static __attribute__((noinline, cold)) int32_t put_too_large(struct pipeline *p, pipeline_event_t *event)
+{
+    static const char nothing[1];
+    event->data = nothing;
+    event->len = p->max_event_bytes + 1;
+    return put_bytes(p, event);
+}
+
+static inline int32_t put_sized(
+    ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, size_t bytes, int needs)
+{
+    return p->delivery ? put_handle(env, p, event, term, bytes, needs) : put_encoded(env, p, event, term);
+}
+
+/* IS_OPAQUE: the caller must find its size; IS_LARGE: this is not the business of a normal scheduler. */
+static inline int32_t put_term(ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, bool quick)
+{
+    ErlNifBinary binary;
+    size_t bytes, limit = p->max_event_bytes;
+    int needs;
+    if (quick && limit > QUICK_BYTES)
+        limit = QUICK_BYTES;
+    if (p->delivery && enif_is_binary(env, term) && enif_inspect_binary(env, term, &binary) &&
+        binary.size <= SMALL_BINARY) {
+        event->data = binary.data;
+        event->len = binary.size;
+        return put_bytes(p, event);
+    }
+    if (!term_size(env, term, limit, &bytes, &needs))
+        return limit < p->max_event_bytes ? IS_LARGE : put_too_large(p, event);
+    if (needs & TERM_OPAQUE)
+        return IS_OPAQUE;
+    return put_sized(env, p, event, term, bytes, needs);
+}
+
+/* A binary as bytes, anything else as a term. */
+static inline int32_t put_either(ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, bool quick)
+{
+    ErlNifBinary binary;
+    if (!enif_inspect_binary(env, term, &binary))
+        return put_term(env, p, event, term, quick);
+    event->data = binary.data;
+    event->len = binary.size;
+    return put_bytes(p, event);
+}
+
+/* ---- the NIFs: ok | {error, Name} | {opaque, Limit}, the last where the caller must find the size and call capture_bound ---- */
+
+static inline pipeline_event_t event_of(uint32_t kind)
+{
+    return (pipeline_event_t) { .struct_size = sizeof(pipeline_event_t), .kind = kind };
+}
+
+static bool is_quick(void)
+{
+    return enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
+}
+
+static __attribute__((noinline, cold)) ERL_NIF_TERM answer_other(
+    ErlNifEnv *env, const struct pipeline *p, int32_t status, const char *name,
+    ERL_NIF_TERM (*nif)(ErlNifEnv *, int, const ERL_NIF_TERM[]), int argc, const ERL_NIF_TERM argv[])
+{
+    if (status == IS_OPAQUE)
+        return enif_make_tuple2(env, atom_opaque, enif_make_uint64(env, p->max_event_bytes));
+    if (status == IS_LARGE)
+        return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_CPU_BOUND, nif, argc, argv);
+    return answer_refused(env, status);
+}
+
+/* (Pipeline, Kind, Binary [, CorrelationId, NodeId]) */
+ERL_NIF_TERM capture_binary_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    ErlNifBinary binary;
+    uint32_t kind;
+    int32_t status;
+    if (!get_kind(env, argv[1], &kind) || !enif_inspect_binary(env, argv[2], &binary))
+        return answer_badarg(env);
+    if (argc == 3) {
+        pipeline_producer_t *producer = producer_of(p, lane_of(p));
+        status = producer ? pipeline_producer_capture(producer, kind, binary.data, binary.size)
+                          : pipeline_capture(p->native, kind, binary.data, binary.size);
+    } else {
+        pipeline_event_t event = event_of(kind);
+        if (!get_id(env, argv[3], &event.correlation_id) || !get_id(env, argv[4], &event.node_id))
+            return answer_badarg(env);
+        event.data = binary.data;
+        event.len = binary.size;
+        status = put_bytes(p, &event);
+    }
+    return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
+}
+
+static ERL_NIF_TERM capture_large(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+/* (Pipeline, Kind, Term [, CorrelationId, NodeId]) */
+ERL_NIF_TERM capture_term_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    pipeline_event_t event = event_of(0);
+    if (!get_kind(env, argv[1], &event.kind))
+        return answer_badarg(env);
+    if (argc == 5 && (!get_id(env, argv[3], &event.correlation_id) || !get_id(env, argv[4], &event.node_id)))
+        return answer_badarg(env);
+    int32_t status = put_term(env, p, &event, argv[2], true);
+    return status == PIPELINE_OK ? atom_ok : answer_other(env, p, status, "capture_term", capture_large, argc, argv);
+}
+
+/* capture_term on a dirty scheduler. The copy of the code that scheduled it is the one that made the pipeline. */
+static ERL_NIF_TERM capture_large(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct pipeline *p = resource_get(env, argv[0], RESOURCE_PIPELINE);
+    pipeline_event_t event = event_of(0);
+    if (!p || !get_kind(env, argv[1], &event.kind))
+        return answer_badarg(env);
+    if (argc == 5 && (!get_id(env, argv[3], &event.correlation_id) || !get_id(env, argv[4], &event.node_id)))
+        return answer_badarg(env);
+    int32_t status = put_term(env, p, &event, argv[2], false);
+    return status == PIPELINE_OK ? atom_ok : answer_other(env, p, status, "", NULL, argc, argv);
+}
+
+/* Kind, ids, flags and time, from argv[2] on. */
+static bool get_head(ErlNifEnv *env, const ERL_NIF_TERM argv[], pipeline_event_t *event)
+{
+    *event = event_of(0);
+    return get_kind(env, argv[2], &event->kind) && get_id(env, argv[3], &event->correlation_id) &&
+        get_id(env, argv[4], &event->node_id) && enif_get_uint(env, argv[5], &event->flags) &&
+        get_id(env, argv[6], &event->timestamp_ns);
+}
+
+/* (Pipeline, Payload, Kind, CorrelationId, NodeId, Flags, Timestamp) */
+ERL_NIF_TERM capture_event_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    pipeline_event_t event;
+    if (!get_head(env, argv, &event))
+        return answer_badarg(env);
+    int32_t status = put_either(env, p, &event, argv[1], is_quick());
+    return status == PIPELINE_OK ? atom_ok : answer_other(env, p, status, "capture_event", capture_event_nif, argc, argv);
+}
+
+/* (… as capture_event …, Bytes, Needs): for a term with funs or bitstrings in it, whose size the caller has found. */
+ERL_NIF_TERM capture_bound_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    pipeline_event_t event;
+    uint64_t bytes;
+    int needs;
+    if (!get_head(env, argv, &event) || !get_id(env, argv[7], &bytes) || !enif_get_int(env, argv[8], &needs))
+        return answer_badarg(env);
+    if (bytes > p->max_event_bytes)
+        return answer_refused(env, put_too_large(p, &event));
+    if (bytes > QUICK_BYTES && is_quick())
+        return enif_schedule_nif(env, "capture_bound", ERL_NIF_DIRTY_JOB_CPU_BOUND, capture_bound_nif, argc, argv);
+    /* Whatever the caller says: it is copied. */
+    int32_t status = put_sized(env, p, &event, argv[1], bytes ? bytes : sizeof(struct handle), needs);
+    return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
+}
+
+/* (Pipeline, Kind, Payloads) -> {Captured, Rest, ok | Reason}. Rest begins with the payload that Reason is about; with ok it is what this
+ * call had no time for. */
+ERL_NIF_TERM capture_many_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    ERL_NIF_TERM list = argv[2], head, tail, reason = atom_ok;
+    unsigned captured = 0;
+    size_t bytes = 0;
+    uint32_t kind;
+    (void)argc;
+    if (!get_kind(env, argv[1], &kind))
+        return answer_badarg(env);
+    while (captured < MANY_EVENTS && bytes < MANY_BYTES && reason == atom_ok &&
+           enif_get_list_cell(env, list, &head, &tail)) {
+        pipeline_event_t event = event_of(kind);
+        int32_t status = put_either(env, p, &event, head, true);
+        if (status == PIPELINE_OK) {
+            captured++;
+            bytes += event.len;
+            list = tail;
+        } else if (status == IS_OPAQUE) {
+            reason = atom_opaque;
+        } else if (status == IS_LARGE) {
+            reason = atom_large;
+        } else {
+            reason = status_atom(env, status);
+        }
+    }
+    if (reason == atom_ok && !enif_is_list(env, list))
+        reason = atom_badarg;
+    /* A quarter of a scheduler's turn at most. */
+    enif_consume_timeslice(env, captured / 10 + 1);
+    return enif_make_tuple3(env, enif_make_uint(env, captured), list, reason);
+}
