@@ -110,6 +110,7 @@ static ErlNifFunc functions[] = {
     DELIVERY_FUNCS(ROW)
     RING_FUNCS(ROW)
     CURSOR_FUNCS(ROW)
+    TERM_FUNCS(ROW)
 };
 
 ERL_NIF_INIT(elixir_scope_capture_pipeline_nif, functions, load, NULL, upgrade, unload)

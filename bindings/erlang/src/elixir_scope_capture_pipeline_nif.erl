@@ -6,6 +6,7 @@
 %% cursors and rings
 -export([
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
+    ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
     term_walk/2
 ]).
 %% pipelines, captures, delivery
@@ -18,6 +19,7 @@
 -nifs([
     %% cursors and rings
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
+    ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
     term_walk/2,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
@@ -85,6 +87,36 @@ cursor_wait(_Cursor) -> ?NOT_LOADED.
 
 -spec cursor_info(reference()) -> map() | {error, badarg}.
 cursor_info(_Cursor) -> ?NOT_LOADED.
+
+-spec ring_new(pos_integer(), drop_oldest | drop_newest | block, non_neg_integer()) ->
+    {ok, reference()} | {error, badarg | out_of_memory}.
+ring_new(_Size, _Overflow, _MaxEventBytes) -> ?NOT_LOADED.
+
+-spec ring_write(reference(), term()) -> ok | opaque | {error, atom()}.
+ring_write(_Ring, _Term) -> ?NOT_LOADED.
+
+-spec ring_write(reference(), term(), non_neg_integer(), non_neg_integer()) -> ok | {error, atom()}.
+ring_write(_Ring, _Term, _Bytes, _Needs) -> ?NOT_LOADED.
+
+-spec ring_read(reference(), non_neg_integer()) -> {ok, term(), pos_integer()} | empty | {error, destroyed | badarg}.
+ring_read(_Ring, _Position) -> ?NOT_LOADED.
+
+-spec ring_read_batch(reference(), non_neg_integer(), non_neg_integer()) ->
+    {[term()], non_neg_integer(), non_neg_integer()} | {error, destroyed | badarg}.
+ring_read_batch(_Ring, _Position, _Count) -> ?NOT_LOADED.
+
+-spec ring_stats(reference()) ->
+    {non_neg_integer(), non_neg_integer(), non_neg_integer(), non_neg_integer(), non_neg_integer()} | {error, destroyed | badarg}.
+ring_stats(_Ring) -> ?NOT_LOADED.
+
+-spec ring_clear(reference()) -> ok | {error, destroyed | badarg | out_of_memory}.
+ring_clear(_Ring) -> ?NOT_LOADED.
+
+-spec ring_destroy(reference()) -> ok | {error, badarg}.
+ring_destroy(_Ring) -> ?NOT_LOADED.
+
+-spec ring_wait(reference(), non_neg_integer()) -> ready | {ok, reference()} | {error, limit | badarg | out_of_memory}.
+ring_wait(_Ring, _Position) -> ?NOT_LOADED.
 
 -spec term_walk(term(), non_neg_integer()) ->
     {non_neg_integer(), non_neg_integer(), [function()]} | too_large | {error, badarg}.

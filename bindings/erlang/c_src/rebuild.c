@@ -1,0 +1,186 @@
+/* A copy of a term that pins nothing. A term whose binaries are all heap binaries is copied as it is by the VM. Any other binary may be a slice of a
+ * huge one, which a plain copy would keep alive: such a term is built anew, with new binaries of its own bytes.
+ *
+ * Building goes depth first with a stack of its own: containers that are being copied (frames), and the copies that wait for their
+ * container to be complete (values). Both grow with what the walk before has measured. */
+#include "term.h"
+
+#include <string.h>
+
+enum container { TUPLE, LIST, MAP };
+
+struct frame {
+    enum container container;
+    const ERL_NIF_TERM *at;   /* tuple, map: the next item */
+    ERL_NIF_TERM rest;        /* list: the cells still to be copied; at the end its end */
+    size_t left;              /* items still to be copied; list: 1 while `rest` is not copied */
+    size_t count;             /* copies on the stack of values */
+    ERL_NIF_TERM *items;      /* map: what `at` points into, to be freed */
+};
+
+struct rebuild {
+    ErlNifEnv *to, *from;
+    int needs;
+    struct frame *frames;
+    ERL_NIF_TERM *values;
+    size_t frames_count, frames_room, values_count, values_room;
+};
+
+static bool room(void **items, size_t *size, size_t count, size_t each)
+{
+    if (count < *size)
+        return true;
+    size_t more = *size ? *size * 2 : 64;
+    void *grown = enif_realloc(*items, more * each);
+    if (!grown)
+        return false;
+    *items = grown;
+    *size = more;
+    return true;
+}
+
+static bool push_value(struct rebuild *rebuild, ERL_NIF_TERM value)
+{
+    if (!room((void **)&rebuild->values, &rebuild->values_room, rebuild->values_count, sizeof value))
+        return false;
+    rebuild->values[rebuild->values_count++] = value;
+    return true;
+}
+
+static bool push_frame(struct rebuild *rebuild, struct frame frame)
+{
+    if (!room((void **)&rebuild->frames, &rebuild->frames_room, rebuild->frames_count, sizeof frame)) {
+        enif_free(frame.items);
+        return false;
+    }
+    rebuild->frames[rebuild->frames_count++] = frame;
+    return true;
+}
+
+/* By way of the external term format: bytes of its own, whatever it is. */
+static ERL_NIF_TERM recode(struct rebuild *rebuild, ERL_NIF_TERM term)
+{
+    ErlNifBinary encoded;
+    ERL_NIF_TERM copy = 0;
+    if (!enif_term_to_binary(rebuild->from, term, &encoded))
+        return 0;
+    if (!enif_binary_to_term(rebuild->to, encoded.data, encoded.size, &copy, 0))
+        copy = 0;
+    enif_release_binary(&encoded);
+    return copy;
+}
+
+static ERL_NIF_TERM copy_bits(struct rebuild *rebuild, ERL_NIF_TERM term)
+{
+    ErlNifBinary binary;
+    ERL_NIF_TERM copy;
+    if (!enif_inspect_binary(rebuild->from, term, &binary))
+        return recode(rebuild, term); /* no whole bytes */
+    if (term_is_heap_binary(term, &binary))
+        return enif_make_copy(rebuild->to, term);
+    unsigned char *bytes = enif_make_new_binary(rebuild->to, binary.size, &copy);
+    if (!bytes)
+        return 0;
+    memcpy(bytes, binary.data, binary.size);
+    return copy;
+}
+
+/* Copies a term that is no container and pushes the copy; or opens a frame for a container. */
+static bool start(struct rebuild *rebuild, ERL_NIF_TERM term)
+{
+    const ERL_NIF_TERM *elements;
+    ERL_NIF_TERM copy;
+    size_t pairs;
+    int arity;
+    if (term_is_immediate(rebuild->from, term))
+        return push_value(rebuild, term);
+    switch (enif_term_type(rebuild->from, term)) {
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        return enif_get_tuple(rebuild->from, term, &arity, &elements) &&
+               push_frame(rebuild, (struct frame){ .container = TUPLE, .at = elements, .left = (size_t)arity });
+    case ERL_NIF_TERM_TYPE_LIST:
+        return push_frame(rebuild, (struct frame){ .container = LIST, .rest = term, .left = 1 });
+    case ERL_NIF_TERM_TYPE_MAP: {
+        ERL_NIF_TERM *items = enif_get_map_size(rebuild->from, term, &pairs) ? term_map_items(rebuild->from, term, pairs) : NULL;
+        return items &&
+               push_frame(rebuild, (struct frame){ .container = MAP, .at = items, .left = 2 * pairs, .items = items });
+    }
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+        copy = copy_bits(rebuild, term);
+        break;
+    case ERL_NIF_TERM_TYPE_FUN:
+        copy = rebuild->needs & TERM_REBUILD_FUN ? recode(rebuild, term) : enif_make_copy(rebuild->to, term);
+        break;
+    default:
+        copy = enif_make_copy(rebuild->to, term);
+    }
+    return copy && push_value(rebuild, copy);
+}
+
+/* The container of the uppermost frame is complete: its copies become one. */
+static bool finish(struct rebuild *rebuild)
+{
+    struct frame frame = rebuild->frames[--rebuild->frames_count];
+    ERL_NIF_TERM *values = &rebuild->values[rebuild->values_count - frame.count], copy = 0;
+    switch (frame.container) {
+    case TUPLE:
+        copy = enif_make_tuple_from_array(rebuild->to, values, (unsigned)frame.count);
+        break;
+    case LIST: /* the last value is its end */
+        copy = values[frame.count - 1];
+        for (size_t i = frame.count - 1; i-- > 0;)
+            copy = enif_make_list_cell(rebuild->to, values[i], copy);
+        break;
+    case MAP:
+        if (!enif_make_map_from_arrays(rebuild->to, values, values + frame.count / 2, frame.count / 2, &copy))
+            copy = 0;
+        enif_free(frame.items);
+        break;
+    }
+    rebuild->values_count -= frame.count;
+    return copy && push_value(rebuild, copy);
+}
+
+static bool step(struct rebuild *rebuild)
+{
+    struct frame *top = &rebuild->frames[rebuild->frames_count - 1];
+    ERL_NIF_TERM item;
+    if (top->left == 0) {
+        if (!finish(rebuild))
+            return false;
+        if (rebuild->frames_count)
+            rebuild->frames[rebuild->frames_count - 1].count++;
+        return true;
+    }
+    if (top->container != LIST) {
+        item = *top->at++;
+        top->left--;
+    } else if (!enif_get_list_cell(rebuild->from, top->rest, &item, &top->rest)) {
+        item = top->rest;
+        top->left = 0;
+    }
+    size_t values = rebuild->values_count, at = rebuild->frames_count - 1;
+    if (!start(rebuild, item))
+        return false;
+    if (rebuild->values_count > values)
+        rebuild->frames[at].count++;
+    return true;
+}
+
+ERL_NIF_TERM term_copy(ErlNifEnv *to, ErlNifEnv *from, ERL_NIF_TERM term, int needs)
+{
+    if (!(needs & (TERM_REBUILD | TERM_OPAQUE)))
+        return enif_make_copy(to, term);
+    struct rebuild rebuild = { .to = to, .from = from, .needs = needs };
+    ERL_NIF_TERM copy = 0;
+    bool good = start(&rebuild, term);
+    while (good && rebuild.frames_count > 0)
+        good = step(&rebuild);
+    if (good)
+        copy = rebuild.values[0];
+    while (rebuild.frames_count > 0)
+        enif_free(rebuild.frames[--rebuild.frames_count].items);
+    enif_free(rebuild.frames);
+    enif_free(rebuild.values);
+    return copy;
+}

@@ -1,0 +1,319 @@
+/* The bounded walk through a term: see term.h. It uses what is known of the layout of terms (layout.h), and the public NIF API for all the rest. */
+#include "term.h"
+#include "layout.h"
+
+#include <string.h>
+
+/* Words on a heap; where the API does not tell, more rather than less. */
+enum { WORDS_CONS = 2, WORDS_FLOAT = 2, WORDS_INTEGER = 2, WORDS_REFERENCE = 6, WORDS_EXTERNAL = 6, WORDS_FUN = 8, WORDS_BINARY = 2,
+       WORDS_OFF_HEAP_BINARY = 14 /* the term and the header of its memory */ };
+
+void term_load(ErlNifEnv *env)
+{
+    layout_learn(env);
+}
+
+bool term_is_immediate(ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    if (layout.tags)
+        return layout_immediate(term);
+    return enif_is_atom(env, term) || enif_is_empty_list(env, term);
+}
+
+bool term_is_heap_binary(ERL_NIF_TERM term, const ErlNifBinary *binary)
+{
+    return layout.heap_binaries && layout_data_behind(term, binary->data);
+}
+
+ERL_NIF_TERM *term_map_items(ErlNifEnv *env, ERL_NIF_TERM map, size_t pairs)
+{
+    ERL_NIF_TERM *items = enif_alloc((pairs ? pairs : 1) * 2 * WORD);
+    ErlNifMapIterator at;
+    if (!items)
+        return NULL;
+    if (!enif_map_iterator_create(env, map, &at, ERL_NIF_MAP_ITERATOR_FIRST)) {
+        enif_free(items);
+        return NULL;
+    }
+    size_t i = 0;
+    while (i < pairs && enif_map_iterator_get_pair(env, &at, &items[i], &items[pairs + i])) {
+        i++;
+        enif_map_iterator_next(env, &at);
+    }
+    enif_map_iterator_destroy(env, &at);
+    if (i < pairs) {
+        enif_free(items);
+        return NULL;
+    }
+    return items;
+}
+
+/* ---- the walk ---- */
+
+/* Terms still to be walked: an array of them, or one. */
+struct frame {
+    const ERL_NIF_TERM *at;   /* NULL: `one` is the term */
+    size_t left;
+    ERL_NIF_TERM one;
+};
+
+enum { FRAMES = 32 };
+
+/* An array that the walk had to make, kept until its end. */
+struct items {
+    struct items *next;
+    ERL_NIF_TERM *terms;
+};
+
+struct walk {
+    ErlNifEnv *env;
+    size_t limit, bytes;     /* bytes <= limit, else the walk is over */
+    int needs;
+    ERL_NIF_TERM *opaque;    /* a list, or NULL: nobody asks */
+    struct frame *frames;    /* first on the C stack, then in memory that grows with the depth, so with the limit at most */
+    size_t depth, room;
+    struct items *items;
+    struct frame first[FRAMES];
+};
+
+static inline bool charge(struct walk *walk, size_t bytes)
+{
+    if (bytes > walk->limit - walk->bytes)
+        return false;
+    walk->bytes += bytes;
+    return true;
+}
+
+static bool grow(struct walk *walk)
+{
+    size_t room = walk->room * 2;
+    struct frame *frames = walk->frames == walk->first ? enif_alloc(room * sizeof *frames)
+                                                       : enif_realloc(walk->frames, room * sizeof *frames);
+    if (!frames)
+        return false;
+    if (walk->frames == walk->first)
+        memcpy(frames, walk->first, sizeof walk->first);
+    walk->frames = frames;
+    walk->room = room;
+    return true;
+}
+
+static inline bool push(struct walk *walk, const ERL_NIF_TERM *at, size_t left, ERL_NIF_TERM one)
+{
+    if (left == 0)
+        return true;
+    if (walk->depth == walk->room && !grow(walk))
+        return false;
+    walk->frames[walk->depth++] = (struct frame){ at, left, one };
+    return true;
+}
+
+/* Each of these answers false when the limit is passed. */
+
+static bool walk_map(struct walk *walk, ERL_NIF_TERM map)
+{
+    size_t pairs;
+    if (!enif_get_map_size(walk->env, map, &pairs) || pairs > walk->limit || !charge(walk, (4 + 4 * pairs) * WORD))
+        return false;
+    struct items *items = enif_alloc(sizeof *items);
+    if (!items)
+        return false;
+    items->next = walk->items;
+    walk->items = items;
+    items->terms = term_map_items(walk->env, map, pairs);
+    return items->terms && push(walk, items->terms, 2 * pairs, 0);
+}
+
+static bool met_opaque(struct walk *walk, ERL_NIF_TERM term)
+{
+    walk->needs |= TERM_OPAQUE;
+    if (walk->opaque)
+        *walk->opaque = enif_make_list_cell(walk->env, term, *walk->opaque);
+    return charge(walk, WORDS_FUN * WORD);
+}
+
+static bool walk_bits(struct walk *walk, ERL_NIF_TERM term)
+{
+    ErlNifBinary binary;
+    if (!enif_inspect_binary(walk->env, term, &binary))
+        return met_opaque(walk, term);
+    if (term_is_heap_binary(term, &binary))
+        return charge(walk, WORDS_BINARY * WORD + (binary.size + WORD - 1) / WORD * WORD);
+    walk->needs |= TERM_REBUILD;
+    return binary.size <= walk->limit && charge(walk, WORDS_OFF_HEAP_BINARY * WORD + binary.size);
+}
+
+static bool walk_integer(struct walk *walk, ERL_NIF_TERM term)
+{
+    ErlNifSInt64 small;
+    ErlNifUInt64 large;
+    if (enif_get_int64(walk->env, term, &small) || enif_get_uint64(walk->env, term, &large))
+        return charge(walk, WORDS_INTEGER * WORD);
+    /* Larger ones tell their size by being encoded; the VM itself bounds it to some megabytes. */
+    ErlNifBinary encoded;
+    if (!enif_term_to_binary(walk->env, term, &encoded))
+        return false;
+    size_t size = encoded.size;
+    enif_release_binary(&encoded);
+    return charge(walk, size + 2 * WORD);
+}
+
+static bool walk_list(struct walk *walk, ERL_NIF_TERM list)
+{
+    ERL_NIF_TERM head, tail;
+    while (enif_get_list_cell(walk->env, list, &head, &tail)) {
+        if (!charge(walk, WORDS_CONS * WORD))
+            return false;
+        if (!term_is_immediate(walk->env, head)) /* the head now, the tail after it */
+            return (term_is_immediate(walk->env, tail) || push(walk, NULL, 1, tail)) && push(walk, NULL, 1, head);
+        list = tail;
+    }
+    /* The end of the list; of an improper one it may be anything. */
+    return term_is_immediate(walk->env, list) || push(walk, NULL, 1, list);
+}
+
+/* By the API alone. */
+static bool walk_unknown(struct walk *walk, ERL_NIF_TERM term)
+{
+    const ERL_NIF_TERM *elements;
+    int arity;
+    switch (enif_term_type(walk->env, term)) {
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        return enif_get_tuple(walk->env, term, &arity, &elements) && charge(walk, (1 + (size_t)arity) * WORD) &&
+               push(walk, elements, (size_t)arity, 0);
+    case ERL_NIF_TERM_TYPE_MAP:
+        return walk_map(walk, term);
+    case ERL_NIF_TERM_TYPE_LIST:
+        return walk_list(walk, term);
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+        return walk_bits(walk, term);
+    case ERL_NIF_TERM_TYPE_INTEGER:
+        return walk_integer(walk, term);
+    case ERL_NIF_TERM_TYPE_FLOAT:
+        return charge(walk, WORDS_FLOAT * WORD);
+    case ERL_NIF_TERM_TYPE_REFERENCE:
+        return charge(walk, WORDS_REFERENCE * WORD);
+    case ERL_NIF_TERM_TYPE_PID:
+    case ERL_NIF_TERM_TYPE_PORT:
+        return charge(walk, WORDS_EXTERNAL * WORD);
+    case ERL_NIF_TERM_TYPE_ATOM:
+        return charge(walk, WORD);
+    case ERL_NIF_TERM_TYPE_FUN:
+    default: /* a type that this VM has and we do not know: the Erlang side measures it */
+        return met_opaque(walk, term);
+    }
+}
+
+/* What lies behind a term as an array of terms, if the layout tells: tuples, lists, small maps. False: it does not. */
+static inline bool inside(ERL_NIF_TERM term, const ERL_NIF_TERM **at, size_t *count, size_t *words_of_its_own)
+{
+    if ((term & TAG_BITS) == TAG_LIST && layout.cells) {
+        /* A cell is its head and its tail. */
+        *at = layout_words(term, TAG_LIST);
+        *count = *words_of_its_own = WORDS_CONS;
+        return true;
+    }
+    if ((term & TAG_BITS) != TAG_BOXED || !layout.heap_binaries)
+        return false;
+    const ERL_NIF_TERM *words = layout_words(term, TAG_BOXED);
+    switch (layout.kinds[*words & 63]) {
+    case KIND_SIZED:
+        *at = words;
+        *count = 0;
+        *words_of_its_own = 1 + layout_arity(*words);
+        return true;
+    case KIND_TUPLE:
+        *at = words + 1;
+        *count = layout_arity(*words);
+        *words_of_its_own = 1 + *count;
+        return true;
+    case KIND_MAP:
+        if (*words != layout.small_map)
+            return false;
+        *at = words + 2; /* the tuple of its keys is a term like its values */
+        *count = 1 + words[1];
+        *words_of_its_own = 2 + *count;
+        return true;
+    }
+    return false;
+}
+
+static bool walk_all(struct walk *walk, ERL_NIF_TERM term)
+{
+    const ERL_NIF_TERM *at = &term, *end = at + 1, *items;
+    size_t count, words;
+    bool by_tag = layout.tags;
+    for (;;) {
+        while (at < end) {
+            ERL_NIF_TERM next = *at++;
+            if (by_tag && layout_immediate(next))
+                continue;
+            if (inside(next, &items, &count, &words)) {
+                if (!charge(walk, words * WORD))
+                    return false;
+                if (count > 0) {
+                    if (!push(walk, at, (size_t)(end - at), 0))
+                        return false;
+                    at = items;
+                    end = at + count;
+                }
+            } else if (!term_is_immediate(walk->env, next)) {
+                if (!push(walk, at, (size_t)(end - at), 0) || !walk_unknown(walk, next))
+                    return false;
+                break;
+            }
+        }
+        /* What was left of the array, if anything, is on the stack. */
+        if (walk->depth == 0)
+            return true;
+        struct frame *top = &walk->frames[--walk->depth];
+        term = top->one;
+        at = top->at ? top->at : &term;
+        end = at + top->left;
+    }
+}
+
+int term_size_opaque(ErlNifEnv *env, ERL_NIF_TERM term, size_t limit, size_t *bytes, int *needs, ERL_NIF_TERM *opaque)
+{
+    struct walk walk; /* not cleared: it is big, and this is the hot path */
+    walk.env = env;
+    walk.limit = limit;
+    walk.bytes = 0;
+    walk.needs = 0;
+    walk.opaque = opaque;
+    walk.frames = walk.first;
+    walk.depth = 0;
+    walk.room = FRAMES;
+    walk.items = NULL;
+    int within = walk_all(&walk, term);
+    if (walk.frames != walk.first)
+        enif_free(walk.frames);
+    while (walk.items) {
+        struct items *items = walk.items;
+        walk.items = items->next;
+        enif_free(items->terms);
+        enif_free(items);
+    }
+    *bytes = walk.bytes;
+    *needs = walk.needs;
+    return within;
+}
+
+int term_size(ErlNifEnv *env, ERL_NIF_TERM term, size_t limit, size_t *bytes, int *needs)
+{
+    return term_size_opaque(env, term, limit, bytes, needs, NULL);
+}
+
+ERL_NIF_TERM term_walk(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    ErlNifUInt64 limit;
+    size_t bytes;
+    int needs;
+    ERL_NIF_TERM opaque = enif_make_list(env, 0);
+    (void)argc;
+    if (!enif_get_uint64(env, argv[1], &limit))
+        return answer_error(env, "badarg");
+    if (!term_size_opaque(env, argv[0], limit, &bytes, &needs, &opaque))
+        return enif_make_atom(env, "too_large");
+    return enif_make_tuple3(env, enif_make_uint64(env, bytes), enif_make_int(env, needs), opaque);
+}
