@@ -320,6 +320,14 @@ extern "C" {
  */
 #define PIPELINE_STORAGE_META 2
 
+/**
+ * `pipeline_storage_t.flags`: under `PIPELINE_OVERFLOW_DROP_OLDEST`, `release` is called for an overwritten
+ * event by the capture that overwrites it, on whatever thread that is; otherwise a writer does it later, and
+ * where writers are too slow for that new events are dropped instead. Such a `release` must be short and must
+ * not capture, and no capture may be under way when `pipeline_abandon` is called.
+ */
+#define PIPELINE_STORAGE_RELEASE_ANYWHERE 4
+
 /** `dead_letter`'s `reason`: the storage rejected the event. */
 #define PIPELINE_REASON_REJECTED 1
 
@@ -580,7 +588,8 @@ typedef struct pipeline_storage_t {
     int32_t (*dead_letter)(void *user_data, const pipeline_batch_t *batch, int32_t reason);
     /**
      * Called exactly once for every captured event when it leaves the pipeline, whichever way; for payloads
-     * that are handles. May be NULL.
+     * that are handles. On writer threads, on those that `destroy` may come on, and with
+     * `PIPELINE_STORAGE_RELEASE_ANYWHERE` on threads that capture. May be NULL.
      */
     void (*release)(void *user_data, const pipeline_event_view_t *event);
     /**
@@ -951,7 +960,7 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
  * `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on and
  * off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them is
  * brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has a
- * `release`.
+ * `release` without `PIPELINE_STORAGE_RELEASE_ANYWHERE`.
  *
  * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_FIXED`, `_CLOSED`,
  * `_FORKED`, `_SYSTEM` (a writer's thread could not be started). Since 0.1.0.

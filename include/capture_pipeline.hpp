@@ -328,7 +328,7 @@ class StorageBase {
     /// An exception left one of the functions above; called inside its handler.
     virtual void caught(std::exception_ptr /*exception*/) noexcept {}
 
-    /// Whether calls may overlap. Asked once, at the start; so are the three below.
+    /// Whether calls may overlap. Asked once, at the start; so are the four below.
     virtual bool concurrent() const noexcept { return false; }
     /// Whether the library's own events (names of kinds, threads behind rings) are wanted.
     virtual bool wants_meta() const noexcept { return false; }
@@ -336,6 +336,8 @@ class StorageBase {
     virtual bool has_dead_letter() const noexcept { return false; }
     /// Whether release is to be called.
     virtual bool has_release() const noexcept { return false; }
+    /// Whether release may be called by the capture that overwrites an event (PIPELINE_STORAGE_RELEASE_ANYWHERE).
+    virtual bool releases_anywhere() const noexcept { return false; }
 };
 
 /// Exceptions that left a storage's functions.
@@ -834,7 +836,8 @@ class Pipeline {
   private:
     static void describe(detail::Holder &holder, pipeline_storage_t &raw) noexcept {
         const StorageBase &s = *holder.storage;
-        raw.flags = (s.concurrent() ? PIPELINE_STORAGE_CONCURRENT : 0u) | (s.wants_meta() ? PIPELINE_STORAGE_META : 0u);
+        raw.flags = (s.concurrent() ? PIPELINE_STORAGE_CONCURRENT : 0u) | (s.wants_meta() ? PIPELINE_STORAGE_META : 0u) |
+                    (s.releases_anywhere() ? PIPELINE_STORAGE_RELEASE_ANYWHERE : 0u);
         raw.user_data = &holder;
         raw.store = &detail::Holder::store;
         raw.open_writer = &detail::Holder::open_writer;

@@ -153,7 +153,7 @@ pub unsafe extern "C" fn pipeline_config_init(config: *mut pipeline_config_t, st
 /// number from then on; while autoscaling is on and stays on it is not looked at, so that what `pipeline_config_read` gave can be
 /// written back. `min_writers` and `max_writers` turn autoscaling on and off (`pipeline_scale` has turned it off by setting both
 /// to 0); a number of writers outside of them is brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has
-/// a `release`.
+/// a `release` without `PIPELINE_STORAGE_RELEASE_ANYWHERE`.
 ///
 /// Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_FIXED`, `_CLOSED`, `_FORKED`,
 /// `_SYSTEM` (a writer's thread could not be started). Since 0.1.0.

@@ -140,7 +140,8 @@ pub struct pipeline_storage_t {
         unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView, reason: i32) -> i32,
     >,
     /// Called exactly once for every captured event when it leaves the pipeline, whichever way; for payloads that are
-    /// handles. May be NULL.
+    /// handles. On writer threads, on those that `destroy` may come on, and with `PIPELINE_STORAGE_RELEASE_ANYWHERE` on
+    /// threads that capture. May be NULL.
     pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,
     /// The pipeline needs the storage no longer: called exactly once after everything else, also when `pipeline_start`
     /// fails (once it has accepted the `struct_size`). On the thread of `pipeline_start`, of

@@ -27,7 +27,7 @@ pub mod waits;
 use crate::config::{Config, Ordering as EventOrdering};
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
-use crate::ring::front::{Front, Overflow};
+use crate::ring::front::{Evict, Front, Overflow};
 use crate::ring::rings::{Rings, Shape};
 use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, Result};
 use crate::storage::Storage;
@@ -67,6 +67,7 @@ struct Abilities {
     concurrent: bool,
     dead_letter: bool,
     release: bool,
+    release_anywhere: bool,
     flush: bool,
 }
 
@@ -75,6 +76,22 @@ struct Abilities {
 unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
+
+/// Shows an overwritten event to the storage's `release`.
+fn evict(storage: &(dyn Storage + 'static)) -> Evict {
+    struct Kept(*const (dyn Storage + 'static));
+    // SAFETY: a storage is Send and Sync.
+    unsafe impl Send for Kept {}
+    // SAFETY: as above.
+    unsafe impl Sync for Kept {}
+    let kept = Kept(storage);
+    Evict(Box::new(move |ring_id, tag, head, payload| {
+        let kept = &kept;
+        // SAFETY: a capture calls this. The storage is dropped by the teardown, which comes when captures are refused and none
+        // is under way: `destroy` makes sure of that, and `abandon`'s caller has promised it (`releases_anywhere`).
+        unsafe { &*kept.0 }.release(&claims::view(ring_id, tag, head, payload));
+    }))
+}
 
 impl Pool {
     /// A pool that runs. `announce` is called before its first thread starts: whoever is to hear of threads that end must know of it
@@ -93,6 +110,7 @@ impl Pool {
             concurrent: storage.concurrent(),
             dead_letter: storage.has_dead_letter(),
             release: storage.has_release(),
+            release_anywhere: storage.has_release() && storage.releases_anywhere(),
             flush: storage.has_flush(),
         };
         let front = Front {
@@ -106,6 +124,7 @@ impl Pool {
             block_timeout_us: AtomicU64::new(config.block_timeout_us),
             linger_events: AtomicU64::new(u64::MAX),
             linger_bytes: AtomicU64::new(config.ring_bytes / 4),
+            evict: can.release_anywhere.then(|| evict(&*storage)),
             refused: Default::default(),
         };
         let rings = Rings::new(
@@ -115,7 +134,7 @@ impl Pool {
                 max_rings: config.max_rings,
                 max_retired_rings: config.max_retired_rings,
                 max_claims: (config.max_in_flight + config.max_in_doubt) as usize,
-                spill: can.release && config.overflow == Overflow::DropOldest,
+                spill: can.release && !can.release_anywhere && config.overflow == Overflow::DropOldest,
                 meta: storage.wants_meta(),
             },
         )?;
@@ -196,6 +215,7 @@ impl Pool {
             if next.overflow == Overflow::DropOldest
                 && st.config.overflow != Overflow::DropOldest
                 && self.can.release
+                && !self.can.release_anywhere
                 && !self.rings.keeps_overwritten()
             {
                 return Err(Error::new(

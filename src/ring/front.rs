@@ -1,5 +1,6 @@
 //! What a producer sees of its pipeline: whether it lives, whether it is closed, and whether anybody is awake.
 
+use super::record::{Head, Tag};
 use crate::platform::barrier;
 use crate::platform::park;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering, Padded};
@@ -56,6 +57,15 @@ pub struct Refused {
     pub no_ring: AtomicU64,
 }
 
+/// What is called for an overwritten event by the capture that overwrites it: with the ring's id and the record.
+pub struct Evict(pub Box<dyn Fn(u64, Tag, &Head, *const u8) + Send + Sync>);
+
+impl std::fmt::Debug for Evict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Evict")
+    }
+}
+
 /// What a producer sees of its pipeline. Read by every capture, written rarely.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -80,6 +90,8 @@ pub struct Front {
     pub linger_events: AtomicU64,
     /// While writers linger: unclaimed bytes of one ring that are reason to wake one.
     pub linger_bytes: AtomicU64,
+    /// Who is told at once of events that are overwritten.
+    pub evict: Option<Evict>,
     /// What was refused.
     pub refused: Padded<Refused>,
 }

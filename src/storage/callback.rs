@@ -1,8 +1,8 @@
 //! A storage made of C functions.
 
 use super::{
-    PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage,
-    WriterData,
+    PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE, PIPELINE_STORE_REJECT,
+    PIPELINE_STORE_RETRY, Storage, WriterData,
 };
 use crate::batch::BatchView;
 use crate::event::EventView;
@@ -116,6 +116,10 @@ unsafe impl Storage for CallbackStorage {
 
     fn has_release(&self) -> bool {
         self.0.release.is_some()
+    }
+
+    fn releases_anywhere(&self) -> bool {
+        self.0.flags & PIPELINE_STORAGE_RELEASE_ANYWHERE != 0
     }
 
     fn release(&self, event: &EventView) {

@@ -68,6 +68,10 @@ unsafe impl<S: Storage> Storage for Caught<S> {
     fn has_release(&self) -> bool {
         self.0.has_release()
     }
+
+    fn releases_anywhere(&self) -> bool {
+        self.0.releases_anywhere()
+    }
     fn release(&self, event: &EventView) {
         caught("release", (), || self.0.release(event));
     }

@@ -30,6 +30,11 @@ pub const PIPELINE_STORAGE_CONCURRENT: u32 = 1;
 /// `PIPELINE_KIND_RESERVED`: names of kinds, threads behind rings). They come in batches of their own and
 /// are in no count of the ledger.
 pub const PIPELINE_STORAGE_META: u32 = 2;
+/// `pipeline_storage_t.flags`: under `PIPELINE_OVERFLOW_DROP_OLDEST`, `release` is called for an overwritten event
+/// by the capture that overwrites it, on whatever thread that is; otherwise a writer does it later, and where
+/// writers are too slow for that new events are dropped instead. Such a `release` must be short and must not
+/// capture, and no capture may be under way when `pipeline_abandon` is called.
+pub const PIPELINE_STORAGE_RELEASE_ANYWHERE: u32 = 4;
 
 /// `dead_letter`'s `reason`: the storage rejected the event.
 pub const PIPELINE_REASON_REJECTED: i32 = 1;
@@ -82,6 +87,11 @@ pub unsafe trait Storage: Send + Sync {
     }
     /// Whether `release` wants to be called.
     fn has_release(&self) -> bool {
+        false
+    }
+    /// Whether `release` may be called on threads that capture, for events that are overwritten; then no capture may be under way
+    /// when the pipeline is abandoned.
+    fn releases_anywhere(&self) -> bool {
         false
     }
     /// An event has left the pipeline, whichever way.

@@ -324,7 +324,7 @@ bool delivery_storage(pipeline_storage_t *storage, struct delivery **out)
     }
     atomic_init(&d->references, 2);
     pipeline_storage_init(storage, sizeof *storage);
-    storage->flags = PIPELINE_STORAGE_CONCURRENT;
+    storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE;
     storage->user_data = d;
     storage->store = store;
     storage->dead_letter = dead_letter;

@@ -77,7 +77,16 @@ impl Producer {
         let Some(log) = ring.log() else { return };
         let mut cursor = self.cursor.get();
         let gone = match ring.spill() {
-            None => log.overwrite(&mut cursor, missing, |_| true, |_, _, _| ()),
+            None => log.overwrite(
+                &mut cursor,
+                missing,
+                |_| true,
+                |tag, head, payload| {
+                    if let Some(evict) = &self.front().evict {
+                        (evict.0)(ring.id(), tag, &head, payload);
+                    }
+                },
+            ),
             Some(spill) => {
                 let at = Cell::new(self.spill.get());
                 let gone = log.overwrite(
