@@ -1,0 +1,304 @@
+defmodule ElixirScope.Capture.Capture do
+  @moduledoc """
+  The fast way in: any process captures terms and binaries at the price of a copy, without a message, without a lock, without waiting.
+
+      {:ok, capture} = ElixirScope.Capture.Capture.new()
+      {:ok, _} = ElixirScope.Capture.PipelineManager.start_link(ring_buffer: capture)
+      :ok = ElixirScope.Capture.Capture.event(capture, %{module: MyApp, function: :run})
+
+  Each scheduler has a native ring of its own. Batches go to the `ElixirScope.Capture.AsyncWriter` processes that have this capture as
+  their `ring_buffer`, or, with a native storage, straight from native threads into SQLite:
+
+      storage = ElixirScope.Capture.NativeStorage.sqlite("events.db")
+      {:ok, capture} = ElixirScope.Capture.Capture.new(storage: storage)
+
+  An event stays in its ring until the storage has acknowledged it. The struct may be kept anywhere: in application environment, an Agent,
+  `:persistent_term`, a process dictionary. The pipeline lives as long as somebody holds it; `close/2` it to be sure that
+  what it holds is stored.
+
+  ## Options of `new/1`
+
+    * `:storage`: an `ElixirScope.Capture.NativeStorage`; none by default: batches go to writers;
+    * `:overflow`: what gives way when a ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
+    * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default); it is the calling process that waits, no scheduler;
+    * `:ring_bytes` for each scheduler, charged with what an event takes in memory, `:max_event_bytes`, `:batch_size`, `:name`, and what else
+      `t:elixir_scope_capture_pipeline.config/0` has.
+
+  ## Refusals
+
+  `{:error, reason}` with `:full`, `:too_large`, `:closed`, `:badarg`, `:busy` or a rarer one; nothing here raises on what
+  it is given to capture. Each is counted in `metrics/1`.
+  """
+
+  alias ElixirScope.Capture.Capture.Event
+  alias ElixirScope.Capture.{NativeStorage, Options}
+  alias :elixir_scope_capture_pipeline, as: Pipeline
+  alias :elixir_scope_capture_pipeline_nif, as: Nif
+
+  @enforce_keys [:native, :block_ms, :storage]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          native: reference(),
+          block_ms: non_neg_integer() | :infinity,
+          storage: NativeStorage.t() | nil
+        }
+  @typedoc "In the caller's own numbering."
+  @type kind :: 0..0x7FFFFFFF
+  @typedoc "64 bits; 0 is none."
+  @type id :: 0..0xFFFFFFFFFFFFFFFF
+  @type answer :: :ok | {:error, atom()}
+
+  # ---- life ----
+
+  @doc "Starts a pipeline. `{:error, {:badarg, key}}` names an option that makes no sense."
+  @spec new(keyword() | map()) :: {:ok, t()} | {:error, term()}
+  def new(options \\ []) do
+    {own, config} = options |> Options.to_map() |> Map.split([:storage, :block_timeout_ms])
+    storage = Map.get(own, :storage)
+    block_ms = if config[:overflow] == :block, do: Map.get(own, :block_timeout_ms, 0), else: 0
+
+    with :ok <- check_block(block_ms),
+         {:ok, native_storage} <- native_storage(storage),
+         {:ok, native} <- Pipeline.start(Map.merge(held_back(config), config), native_storage) do
+      {:ok, %__MODULE__{native: native, block_ms: block_ms, storage: storage}}
+    end
+  end
+
+  defp check_block(:infinity), do: :ok
+  defp check_block(ms) when is_integer(ms) and ms >= 0, do: :ok
+  defp check_block(_), do: {:error, {:badarg, :block_timeout_ms}}
+
+  # Waiting is done here, never in the NIF.
+  defp held_back(%{overflow: :block}), do: %{block_timeout_us: 0}
+  defp held_back(_), do: %{}
+
+  defp native_storage(nil), do: {:ok, :delivery}
+  defp native_storage(%NativeStorage{} = storage), do: {:ok, NativeStorage.description(storage)}
+  defp native_storage(_), do: {:error, {:badarg, :storage}}
+
+  @doc """
+  Refuses new events, stores what there is, and ends; waits for at most so many milliseconds. After `{:error, {:timeout, _}}` the metrics
+  say what is left, and closing again goes on.
+  """
+  @spec close(t(), timeout()) :: :ok | {:error, term()}
+  def close(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.close(native, timeout)
+
+  @doc "Waits until every event captured before is stored, or dead. Not to be called by a storage."
+  @spec flush(t(), timeout()) :: :ok | {:error, term()}
+  def flush(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.flush(native, timeout)
+
+  @doc "The native pipeline, for `:elixir_scope_capture_pipeline`."
+  @spec pipeline(t()) :: reference()
+  def pipeline(%__MODULE__{native: native}), do: native
+
+  # ---- captures ----
+
+  @doc "Captures a term of kind 0. A binary is captured as its bytes, any other term is delivered as it was."
+  @spec event(t(), term()) :: answer()
+  def event(capture, term), do: event(capture, 0, term)
+
+  @doc "Captures a term."
+  @spec event(t(), kind(), term()) :: answer()
+  def event(%__MODULE__{} = capture, kind, term) when is_binary(term), do: binary(capture, kind, term)
+
+  def event(%__MODULE__{native: native} = capture, kind, term) do
+    case Nif.capture_term(native, kind, term) do
+      :ok -> :ok
+      answer -> again(answer, capture, kind, term, 0, 0)
+    end
+  end
+
+  @doc "Captures a term of a trace."
+  @spec event(t(), kind(), term(), id()) :: answer()
+  def event(capture, kind, term, correlation_id), do: event(capture, kind, term, correlation_id, 0)
+
+  @doc "Captures a term of a trace, from a place in the program (the `ast_node_id` as a number)."
+  @spec event(t(), kind(), term(), id(), id()) :: answer()
+  def event(%__MODULE__{} = capture, kind, term, correlation_id, node_id) when is_binary(term),
+    do: binary(capture, kind, term, correlation_id, node_id)
+
+  def event(%__MODULE__{native: native} = capture, kind, term, correlation_id, node_id) do
+    case Nif.capture_term(native, kind, term, correlation_id, node_id) do
+      :ok -> :ok
+      answer -> again(answer, capture, kind, term, correlation_id, node_id)
+    end
+  end
+
+  @doc "Captures the bytes of a binary, of kind 0."
+  @spec binary(t(), binary()) :: answer()
+  def binary(capture, binary), do: binary(capture, 0, binary)
+
+  @doc "Captures the bytes of a binary."
+  @spec binary(t(), kind(), binary()) :: answer()
+  def binary(%__MODULE__{native: native} = capture, kind, binary) do
+    case Nif.capture_binary(native, kind, binary) do
+      :ok -> :ok
+      answer -> again(answer, capture, kind, binary, 0, 0)
+    end
+  end
+
+  @doc "Captures the bytes of a binary, of a trace."
+  @spec binary(t(), kind(), binary(), id()) :: answer()
+  def binary(capture, kind, binary, correlation_id), do: binary(capture, kind, binary, correlation_id, 0)
+
+  @doc "Captures the bytes of a binary, of a trace, from a place in the program."
+  @spec binary(t(), kind(), binary(), id(), id()) :: answer()
+  def binary(%__MODULE__{native: native} = capture, kind, binary, correlation_id, node_id) do
+    case Nif.capture_binary(native, kind, binary, correlation_id, node_id) do
+      :ok -> :ok
+      answer -> again(answer, capture, kind, binary, correlation_id, node_id)
+    end
+  end
+
+  # What did not go at once: a term that native code cannot measure, or no room and a caller who would wait.
+  defp again({:opaque, _}, capture, kind, term, correlation_id, node_id) do
+    answer = Pipeline.capture(capture.native, kind, term, correlation_id, node_id)
+    if answer == :ok, do: :ok, else: again(answer, capture, kind, term, correlation_id, node_id)
+  end
+
+  defp again({:error, :full}, %{block_ms: ms} = capture, kind, term, correlation_id, node_id) when ms != 0 do
+    until = if ms == :infinity, do: :infinity, else: now() + ms
+    wait(until, capture, kind, term, correlation_id, node_id)
+  end
+
+  defp again({:error, _} = refusal, _capture, _kind, _term, _correlation_id, _node_id), do: refusal
+
+  defp wait(until, capture, kind, term, correlation_id, node_id) do
+    receive do
+    after
+      1 -> :ok
+    end
+
+    case Pipeline.capture(capture.native, kind, term, correlation_id, node_id) do
+      {:error, :full} when until == :infinity ->
+        wait(until, capture, kind, term, correlation_id, node_id)
+
+      {:error, :full} ->
+        if now() < until, do: wait(until, capture, kind, term, correlation_id, node_id), else: {:error, :full}
+
+      answer ->
+        answer
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+
+  # ---- helpers in the manner of the ingestor ----
+
+  @doc """
+  A function is called. What is captured is a small tuple; the map with `id`, `timestamp`, `wall_time` and the rest is built by the
+  writer. `correlation_id` may be any term; a number is captured as the event's own id too.
+  """
+  @spec ingest_function_call(t(), module(), atom(), [term()], pid(), term()) :: answer()
+  def ingest_function_call(capture, module, function, args, caller_pid, correlation_id) do
+    ingest(
+      capture,
+      :function_call,
+      {Event, :function_call, module, function, args, caller_pid, correlation_id},
+      correlation_id
+    )
+  end
+
+  @doc "A function has returned."
+  @spec ingest_function_return(t(), term(), non_neg_integer(), term()) :: answer()
+  def ingest_function_return(capture, return_value, duration_ns, correlation_id) do
+    ingest(
+      capture,
+      :function_return,
+      {Event, :function_return, return_value, duration_ns, self(), correlation_id},
+      correlation_id
+    )
+  end
+
+  @doc "A process has started another."
+  @spec ingest_process_spawn(t(), pid(), pid()) :: answer()
+  def ingest_process_spawn(capture, parent_pid, child_pid) do
+    ingest(capture, :process_spawn, {Event, :process_spawn, parent_pid, child_pid}, 0)
+  end
+
+  @doc "A message is sent."
+  @spec ingest_message_send(t(), pid(), pid(), term()) :: answer()
+  def ingest_message_send(capture, from_pid, to_pid, message) do
+    ingest(capture, :message_send, {Event, :message_send, from_pid, to_pid, message}, 0)
+  end
+
+  @doc "A message is received."
+  @spec ingest_message_receive(t(), pid(), term()) :: answer()
+  def ingest_message_receive(capture, pid, message) do
+    ingest(capture, :message_receive, {Event, :message_receive, pid, message}, 0)
+  end
+
+  @doc "The state of a server has changed."
+  @spec ingest_state_change(t(), pid(), term(), term()) :: answer()
+  def ingest_state_change(capture, server_pid, old_state, new_state) do
+    ingest(capture, :state_change, {Event, :state_change, server_pid, old_state, new_state}, 0)
+  end
+
+  @doc "Something was measured."
+  @spec ingest_performance_metric(t(), atom(), number(), map()) :: answer()
+  def ingest_performance_metric(capture, name, value, metadata \\ %{}) do
+    ingest(capture, :performance_metric, {Event, :performance_metric, name, value, metadata, self()}, 0)
+  end
+
+  @doc "Something went wrong."
+  @spec ingest_error(t(), term(), term(), list()) :: answer()
+  def ingest_error(capture, type, message, stacktrace) do
+    ingest(capture, :error, {Event, :error, type, message, stacktrace, self()}, 0)
+  end
+
+  @doc "Captures a list of events, in order, and answers how many; stops at the first that is refused."
+  @spec ingest_batch(t(), [term()]) :: {:ok, non_neg_integer()} | {:error, atom()}
+  def ingest_batch(%__MODULE__{native: native}, events) do
+    case Pipeline.capture_many(native, 0, events) do
+      {:ok, count} -> {:ok, count}
+      {:error, reason, 0, _rest} -> {:error, reason}
+      {:error, _reason, count, _rest} -> {:ok, count}
+    end
+  end
+
+  defp ingest(capture, sort, tuple, id) when is_integer(id) and id in 0..0xFFFFFFFFFFFFFFFF,
+    do: event(capture, Event.kind(sort), tuple, id, 0)
+
+  defp ingest(capture, sort, tuple, _), do: event(capture, Event.kind(sort), tuple, 0, 0)
+
+  # ---- figures ----
+
+  @doc """
+  All figures: those of `pipeline_metrics_t`, the ledger among them (`offered`, `captured`, `stored`, `dropped_full`, `buffered`,
+  `in_flight` …), and how many writers are attached (`faces`).
+  """
+  @spec metrics(t()) :: {:ok, map()} | {:error, term()}
+  def metrics(%__MODULE__{native: native}), do: Pipeline.metrics(native)
+
+  @doc "How it fares: `status` (`:healthy`, `:degraded`, `:failing`), `reasons`, `message`, and more."
+  @spec health(t()) :: {:ok, map()} | {:error, term()}
+  def health(%__MODULE__{native: native}), do: Pipeline.health(native)
+
+  @doc "How many events are captured and not yet stored."
+  @spec backlog(t()) :: non_neg_integer()
+  def backlog(%__MODULE__{} = capture) do
+    case metrics(capture) do
+      {:ok, %{buffered: buffered, in_flight: in_flight, in_doubt: in_doubt}} -> buffered + in_flight + in_doubt
+      _ -> 0
+    end
+  end
+
+  # ---- delivery: for the writers ----
+
+  @doc false
+  @spec native_storage?(t()) :: boolean()
+  def native_storage?(%__MODULE__{storage: storage}), do: storage != nil
+
+  @doc false
+  @spec attach(t()) :: :ok | {:error, term()}
+  def attach(%__MODULE__{native: native}), do: Pipeline.attach(native)
+
+  @doc false
+  @spec detach(reference()) :: :ok | {:error, term()}
+  def detach(native), do: Pipeline.detach(native)
+
+  @doc false
+  @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}
+  def complete(native, token, result), do: Pipeline.complete(native, token, result)
+end

@@ -1,0 +1,120 @@
+defmodule ElixirScope.Capture.Capture.Event do
+  @moduledoc false
+  # From what a capture delivers to the event that is stored: the helpers capture small tuples, and the maps are built here, on the
+  # writer's side, with the time, the ids and the identity that the NIF has stamped.
+
+  alias ElixirScope.Capture.Batch
+
+  # Kinds of the helpers' events, for native storages and rules.
+  @kinds %{
+    function_call: 0x7FFFFF01,
+    function_return: 0x7FFFFF02,
+    process_spawn: 0x7FFFFF03,
+    message_send: 0x7FFFFF04,
+    message_receive: 0x7FFFFF05,
+    state_change: 0x7FFFFF06,
+    performance_metric: 0x7FFFFF07,
+    error: 0x7FFFFF08
+  }
+
+  @doc "The kind under which a helper captures."
+  @spec kind(atom()) :: 0..0x7FFFFFFF
+  for {sort, number} <- @kinds do
+    def kind(unquote(sort)), do: unquote(number)
+  end
+
+  @doc "What to add to CLOCK_MONOTONIC for the VM's own monotonic time, which `timestamp` is in everywhere else."
+  @spec clock_shift() :: integer()
+  def clock_shift, do: System.monotonic_time(:nanosecond) - :os.perf_counter(:nanosecond)
+
+  @doc "What the capture recorded beside the event."
+  @spec stamp(:elixir_scope_capture_pipeline.captured(), integer(), integer()) :: Batch.stamp()
+  def stamp({_, _, _, _, kind, correlation_id, node_id}, timestamp, wall_time) do
+    %{timestamp: timestamp, wall_time: wall_time, kind: kind, correlation_id: correlation_id, node_id: node_id}
+  end
+
+  @doc """
+  The event: of a helper's tuple its map; a map or struct with the ids that it was captured with, where it has none; else the term.
+  """
+  @spec build(term(), Batch.stamp(), tuple()) :: term()
+  def build(tuple, stamp, identity) when is_tuple(tuple) and elem(tuple, 0) == __MODULE__ do
+    base = %{id: id(identity), timestamp: stamp.timestamp, wall_time: stamp.wall_time}
+    Map.merge(base, map(tuple, stamp))
+  end
+
+  def build(%{} = event, stamp, _identity) do
+    event |> put_id(:correlation_id, stamp.correlation_id) |> put_id(:ast_node_id, stamp.node_id)
+  end
+
+  def build(other, _stamp, _identity), do: other
+
+  defp put_id(event, _key, 0), do: event
+
+  defp put_id(event, key, id) do
+    case event do
+      %{^key => present} when present != nil -> event
+      _ -> Map.put(event, key, id)
+    end
+  end
+
+  defp map({_, :function_call, module, function, args, pid, correlation_id}, _) do
+    %{
+      event_type: :call,
+      module: module,
+      function: function,
+      arity: if(is_list(args), do: proper_length(args), else: 0),
+      args: args,
+      caller_pid: pid,
+      pid: pid,
+      correlation_id: correlation_id
+    }
+  end
+
+  defp map({_, :function_return, value, duration_ns, pid, correlation_id}, _) do
+    %{event_type: :return, return_value: value, duration_ns: duration_ns, pid: pid, correlation_id: correlation_id}
+  end
+
+  defp map({_, :process_spawn, parent, child}, stamp) do
+    with_correlation(%{event_type: :spawn, pid: child, parent_pid: parent}, stamp)
+  end
+
+  defp map({_, :message_send, from, to, message}, stamp) do
+    with_correlation(%{event_type: :send, pid: from, from_pid: from, to_pid: to, message: message}, stamp)
+  end
+
+  defp map({_, :message_receive, pid, message}, stamp) do
+    with_correlation(%{event_type: :receive, pid: pid, message: message}, stamp)
+  end
+
+  defp map({_, :state_change, server, old, new}, stamp) do
+    with_correlation(
+      %{event_type: :state_change, pid: server, server_pid: server, old_state: old, new_state: new},
+      stamp
+    )
+  end
+
+  defp map({_, :performance_metric, name, value, metadata, pid}, stamp) do
+    with_correlation(%{event_type: :metric, metric_name: name, value: value, metadata: metadata, pid: pid}, stamp)
+  end
+
+  defp map({_, :error, type, message, stacktrace, pid}, stamp) do
+    with_correlation(%{event_type: :error, error_type: type, message: message, stacktrace: stacktrace, pid: pid}, stamp)
+  end
+
+  # Somebody's own tuple that happens to begin like ours.
+  defp map(tuple, stamp), do: with_correlation(%{event_type: :captured, data: tuple}, stamp)
+
+  defp with_correlation(event, %{correlation_id: 0}), do: event
+  defp with_correlation(event, %{correlation_id: id}), do: Map.put(event, :correlation_id, id)
+
+  defp proper_length(list) do
+    length(list)
+  rescue
+    ArgumentError -> 0
+  end
+
+  # The same at each delivery, and no other event's.
+  defp id({generation, ring, sequence}) do
+    Integer.to_string(generation, 36) <> "-" <> Integer.to_string(ring, 36) <> "-" <> Integer.to_string(sequence, 36)
+  end
+end

@@ -1,0 +1,67 @@
+defmodule ElixirScope.Capture.DeadLetters do
+  @moduledoc """
+  Events that a storage would not take within the retry limit: the newest so many of them (option `:max_dead_letters`, 10,000
+  by default), each once, with the reason. What falls out at the other end is counted as discarded.
+
+  Read them with `ElixirScope.Capture.PipelineManager.dead_letters/1`, `ElixirScope.Capture.AsyncWriterPool.dead_letters/1` or
+  `ElixirScope.Capture.AsyncWriter.dead_letters/1`. They live as long as whoever made the consumer: the manager, or a pool or
+  a writer that was started alone.
+  """
+
+  @enforce_keys [:table, :last, :max]
+  defstruct [:table, :last, :max]
+
+  @opaque t :: %__MODULE__{table: :ets.tid(), last: :atomics.atomics_ref(), max: pos_integer()}
+
+  @typedoc "One event that was given up: as it was last offered to the storage, and why that failed."
+  @type letter :: %{event: term(), reason: term(), identity: term(), at: integer()}
+
+  @doc false
+  @spec new(pos_integer()) :: t()
+  def new(max) do
+    %__MODULE__{table: :ets.new(:capture_dead_letters, [:ordered_set, :public]), last: :atomics.new(1, []), max: max}
+  end
+
+  # Answers how many letters had to go for it. The letter is there before its identity is: a writer that is killed in
+  # between leaves a letter that is kept twice, never one that is lost.
+  @doc false
+  @spec put(t(), term(), term(), term()) :: non_neg_integer()
+  def put(%__MODULE__{table: table} = letters, event, identity, reason) do
+    if :ets.member(table, {:identity, identity}) do
+      0
+    else
+      number = :atomics.add_get(letters.last, 1, 1)
+      letter = %{event: event, reason: reason, identity: identity, at: System.monotonic_time(:nanosecond)}
+      :ets.insert(table, {{:letter, number}, letter})
+      :ets.insert(table, {{:identity, identity}, number})
+      discard(table, number - letters.max)
+    end
+  end
+
+  defp discard(_table, number) when number < 1, do: 0
+
+  defp discard(table, number) do
+    case :ets.take(table, {:letter, number}) do
+      [{_, letter}] ->
+        :ets.delete(table, {:identity, letter.identity})
+        1
+
+      [] ->
+        0
+    end
+  end
+
+  @doc false
+  @spec list(t(), pos_integer() | :infinity) :: [letter()]
+  def list(%__MODULE__{table: table}, limit) do
+    pattern = [{{{:letter, :_}, :"$1"}, [], [:"$1"]}]
+
+    case limit do
+      :infinity -> :ets.select(table, pattern)
+      _ -> with {letters, _} <- :ets.select(table, pattern, limit), do: letters, else: (_ -> [])
+    end
+  rescue
+    # Their owner has ended.
+    ArgumentError -> []
+  end
+end
