@@ -93,7 +93,7 @@ static ERL_NIF_TERM do_write(struct ring *ring, ErlNifEnv *env, int argc, const 
         return error_atom(env, atom_destroyed);
     if (argc == 4) {
         ErlNifUInt64 told;
-        if (!enif_get_uint64(env, argv[2], &told) || !enif_get_int(env, argv[3], &needs))
+        if (!enif_get_uint64(env, argv[2], &told) || !enif_get_int(env, argv[3], &needs) || (needs & ~TERM_NEEDS))
             return answer_error(env, "badarg");
         bytes = told;
         if (bytes > ring->most_bytes)

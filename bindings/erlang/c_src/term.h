@@ -9,7 +9,8 @@ enum {
     TERM_REBUILD = 1,      /* holds a binary that a plain copy would share, and with it the binary that it is a slice of */
     TERM_OPAQUE = 2,       /* holds a fun, whose environment no native function can see, or a bitstring of no whole bytes: these are
                               not in the size. The Erlang side (elixir_scope_capture_pipeline_term:bound/2) measures them and calls again */
-    TERM_REBUILD_FUN = 4   /* a binary as above is in the environment of a fun: set by the Erlang side only */
+    TERM_REBUILD_FUN = 4,  /* a binary as above is in the environment of a fun: set by the Erlang side only */
+    TERM_NEEDS = TERM_REBUILD | TERM_OPAQUE | TERM_REBUILD_FUN
 };
 
 /* Learns how this VM tags terms, and checks it; where a check fails the public functions are asked instead. */

@@ -5,7 +5,6 @@
 -export([bound/2]).
 
 -define(REBUILD, 1).
--define(OPAQUE, 2).
 -define(REBUILD_FUN, 4).
 
 %% What a bitstring or the head of a fun takes at most, beside its bytes or its environment.
@@ -24,13 +23,13 @@ bound(Term, Limit) ->
 measure([], Bytes, Needs, _Limit) ->
     {ok, Bytes, Needs};
 measure([Bits | Rest], Bytes, Needs, Limit) when is_bitstring(Bits) ->
-    add(Rest, Bytes, byte_size(Bits) + ?HEAD_BYTES, Needs bor ?REBUILD, Limit);
+    add(Rest, Bytes, byte_size(Bits) + ?HEAD_BYTES, Needs bor ?REBUILD bor ?REBUILD_FUN, Limit);
 measure([Fun | Rest], Bytes, Needs, Limit) when is_function(Fun) ->
     {env, Environment} = erlang:fun_info(Fun, env),
     case elixir_scope_capture_pipeline_nif:term_walk(Environment, Limit - Bytes) of
         {More, Inner, Opaque} ->
             Fresh =
-                case Inner band (?REBUILD bor ?OPAQUE) of
+                case Inner band ?REBUILD of
                     0 -> Needs;
                     _ -> Needs bor ?REBUILD_FUN
                 end,
