@@ -1,0 +1,227 @@
+%% What only a VM of its own can show: upgrades, purges, and the end of the VM. Each test's name is a promise.
+-module(vm_tests).
+-include_lib("eunit/include/eunit.hrl").
+-export([
+    count/2, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0
+]).
+-define(C, elixir_scope_capture_pipeline).
+-define(NIF, elixir_scope_capture_pipeline_nif).
+
+%% Runs a function of this module in a VM of its own: what it printed last, and how the VM ended.
+vm(Function) -> vm(Function, []).
+vm(Function, Arguments) ->
+    Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [?MODULE, ?C]]),
+    Call = lists:flatten(io_lib:format("apply(~p, ~p, ~p), io:put_chars(\"returned\"), halt().", [?MODULE, Function, Arguments])),
+    %% The port's own words come last in what it says.
+    Port = open_port(
+        {spawn_executable, os:find_executable("erl")},
+        [{args, ["-noshell", "-noinput" | Paths] ++ ["-eval", Call]}, exit_status, stderr_to_stdout, binary, {env, env()}]
+    ),
+    collect(Port, <<>>).
+
+env() -> [{"ERL_CRASH_DUMP_SECONDS", "0"}].
+
+collect(Port, Said) ->
+    receive
+        {Port, {data, More}} -> collect(Port, <<Said/binary, More/binary>>);
+        {Port, {exit_status, Status}} -> {Status, Said}
+    after 60000 -> {hangs, Said}
+    end.
+
+%% ---- in the VM ----
+
+%% A pipeline under load: producers that go on until they are told to stop, a consumer that counts.
+begin_load() ->
+    {ok, P} = ?C:start(#{batch_size => 50}),
+    Counter = counters:new(2, []),
+    Consumer = spawn(fun() -> ok = ?C:attach(P), count(P, Counter) end),
+    Producers = [spawn(fun() -> produce(P, Counter, 0) end) || _ <- [1, 2]],
+    wait_for(fun() -> counters:get(Counter, 1) > 1000 end),
+    {P, Counter, Consumer, Producers}.
+
+count(P, Counter) ->
+    receive
+        {capture_batch, P, Token, _, _, Events, _} ->
+            ok = complete(P, Token),
+            counters:add(Counter, 1, length(Events))
+    end,
+    ?MODULE:count(P, Counter).
+
+complete(P, Token) ->
+    case ?C:complete(P, Token, ok) of
+        ok -> ok;
+        {error, badarg} -> exit(purged)
+    end.
+
+produce(P, Counter, N) ->
+    receive
+        {stop, From} -> From ! {self(), stopped}
+    after 0 ->
+        case ?C:capture_wait(P, 1, {event, N, [a, "list", <<N:64>>], fun() -> N end}, infinity) of
+            ok -> counters:add(Counter, 2, 1);
+            {error, badarg} -> exit(purged)
+        end,
+        produce(P, Counter, N + 1)
+    end.
+
+end_load({P, Counter, _, Producers}) ->
+    [begin Pid ! {stop, self()}, receive {Pid, stopped} -> ok end end || Pid <- Producers],
+    ok = ?C:flush(P, 20000),
+    Captured = counters:get(Counter, 2),
+    wait_for(fun() -> counters:get(Counter, 1) =:= Captured end),
+    {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
+    ok = ?C:close(P, 5000).
+
+wait_for(Fun) -> wait_for(Fun, 2000).
+wait_for(Fun, 0) -> error({never, Fun()});
+wait_for(Fun, N) ->
+    case Fun() of
+        true -> ok;
+        false -> receive after 5 -> wait_for(Fun, N - 1) end
+    end.
+
+more(Counter) ->
+    Seen = counters:get(Counter, 1),
+    wait_for(fun() -> counters:get(Counter, 1) > Seen + 1000 end).
+
+reload() ->
+    {module, ?NIF} = code:load_file(?NIF),
+    code:purge(?NIF).
+
+reloaded() ->
+    {_, Counter, _, _} = Load = begin_load(),
+    [begin reload(), more(Counter) end || _ <- lists:seq(1, 10)],
+    {ok, New} = ?C:start(#{}),
+    ok = ?C:capture(New, x),
+    ok = end_load(Load),
+    {error, {timeout, _}} = ?C:close(element(1, begin_load()), 0).
+
+%% The module from a copy at another place: another shared object, with another copy of the library in it.
+from_a_copy() ->
+    {Old, Counter, _, _} = Load = begin_load(),
+    {ok, Closed} = ?C:start(#{}),
+    [Copies | _] = [begin
+        Root = reload_from(copy(N)),
+        more(Counter),
+        Root
+    end || N <- [1, 2, 3]],
+    ok = file:del_dir_r(Copies),
+    %% Made by a copy of its own each; they live side by side.
+    {ok, New} = ?C:start(#{}),
+    {ok, #{faces := 1}} = ?C:metrics(Old),
+    ok = ?C:attach(New),
+    ok = ?C:capture(New, {new, fun() -> new end}),
+    receive {capture_batch, New, Token, _, _, [_], _} -> ok = ?C:complete(New, Token, ok) end,
+    ok = ?C:capture_wait(Old, 1, lists:seq(1, 3000), infinity),
+    counters:add(Counter, 2, 1),
+    %% Everything that can be asked of a resource of the old copy.
+    ok = ?C:update(Old, #{batch_size => 10}),
+    {ok, _} = ?C:config(Old),
+    {ok, _} = ?C:health(Old),
+    ok = ?C:pause(Old),
+    ok = ?C:resume(Old),
+    ok = ?C:attach(Old),
+    ok = ?C:detach(Old),
+    ok = ?C:close(Closed),
+    ok = end_load(Load).
+
+%% Of the modules and the shared object, as in a release of another version.
+copy(N) ->
+    Version = atom_to_list(?C) ++ "-9." ++ integer_to_list(N),
+    Root = filename:join([os:getenv("TMPDIR", "/tmp"), "capture_copies_" ++ os:getpid(), Version]),
+    [ok = filelib:ensure_dir(filename:join([Root, D, "x"])) || D <- ["ebin", "priv"]],
+    Beam = filename:join(filename:dirname(code:which(?C)), atom_to_list(?NIF) ++ ".beam"),
+    So = filename:join([filename:dirname(filename:dirname(Beam)), "priv", atom_to_list(?NIF) ++ ".so"]),
+    {ok, _} = file:copy(Beam, filename:join([Root, "ebin", filename:basename(Beam)])),
+    {ok, _} = file:copy(So, filename:join([Root, "priv", filename:basename(So)])),
+    Root.
+
+reload_from(Root) ->
+    true = code:add_patha(filename:join(Root, "ebin")),
+    reload(),
+    {ok, Maps} = file:read_file("/proc/self/maps"),
+    true = binary:match(Maps, list_to_binary(Root)) =/= nomatch,
+    filename:dirname(Root).
+
+%% Deleted and purged under load: whoever captures is told, or dies; the VM lives, and loads it again.
+purged() ->
+    [begin
+        {_, _, Consumer, Producers} = begin_load(),
+        code:purge(?NIF),
+        true = code:delete(?NIF),
+        code:purge(?NIF),
+        %% Who calls it now loads it anew: the new one does not know the old one's pipelines.
+        receive after 20 -> ok end,
+        [exit(Pid, kill) || Pid <- [Consumer | Producers]],
+        garbage_collect()
+    end || _ <- lists:seq(1, 5)],
+    ok = end_load(begin_load()).
+
+%% With the native writers in the thick of it, and a backlog.
+halted() ->
+    {P, _, Consumer, _} = begin_load(),
+    exit(Consumer, kill),
+    [?C:capture(P, N) || N <- lists:seq(1, 1000)],
+    halt(7).
+
+halted_at_once() ->
+    begin_load(),
+    erlang:halt(8, [{flush, false}]).
+
+stopped() ->
+    {P, _, _, _} = begin_load(),
+    ok = ?C:attach(P),
+    init:stop(9),
+    receive after infinity -> ok end.
+
+halted_sqlite(Path) ->
+    {ok, P} = ?C:start(#{}, {sqlite, Path, #{}}),
+    [ok = ?C:capture(P, 1, <<N:32>>) || N <- lists:seq(1, 1000)],
+    halt(6).
+
+killed_writers() ->
+    Load = begin_load(),
+    exit(element(3, Load), kill),
+    P = element(1, Load),
+    Counter = element(2, Load),
+    Consumer = spawn(fun() -> ok = ?C:attach(P), count(P, Counter) end),
+    _ = Consumer,
+    ok = end_load_at_least(Load).
+
+%% A batch that the killed one had answered, but not counted, is not counted.
+end_load_at_least({P, Counter, _, Producers}) ->
+    [begin Pid ! {stop, self()}, receive {Pid, stopped} -> ok end end || Pid <- Producers],
+    ok = ?C:flush(P, 20000),
+    Captured = counters:get(Counter, 2),
+    {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
+    ok.
+
+started_again() ->
+    [begin
+        Load = begin_load(),
+        ok = end_load(Load)
+    end || _ <- lists:seq(1, 20)].
+
+%% ---- the tests ----
+
+returns(Function) -> {timeout, 90, fun() -> ?assertEqual({Function, {0, <<"returned">>}}, {Function, vm(Function)}) end}.
+
+loading_the_module_again_goes_on_with_the_same_pipelines_test_() -> returns(reloaded).
+a_copy_at_another_place_works_on_pipelines_of_the_old_one_test_() -> returns(from_a_copy).
+a_consumer_that_is_killed_costs_nothing_test_() -> returns(killed_writers).
+pipelines_come_and_go_test_() -> returns(started_again).
+
+purging_the_module_under_load_keeps_the_vm_up_test_() -> returns(purged).
+
+halt_under_load_with_a_backlog_test_() -> {timeout, 90, fun() -> ?assertMatch({7, <<>>}, vm(halted)) end}.
+halt_without_flush_test_() -> {timeout, 90, fun() -> ?assertMatch({8, <<>>}, vm(halted_at_once)) end}.
+init_stop_under_load_test_() -> {timeout, 90, fun() -> ?assertMatch({9, <<>>}, vm(stopped)) end}.
+
+halt_drains_into_sqlite_test_() ->
+    {timeout, 90, fun() ->
+        Path = "/tmp/capture_halt_" ++ os:getpid() ++ ".db",
+        ?assertEqual({6, <<>>}, vm(halted_sqlite, [Path])),
+        Counted = string:trim(os:cmd("sqlite3 " ++ Path ++ " 'select count(*) from events'")),
+        [file:delete(Path ++ End) || End <- ["", "-wal", "-shm"]],
+        ?assertEqual("1000", Counted)
+    end}.
