@@ -3,6 +3,7 @@
  *
  * Building goes depth first with a stack of its own: containers that are being copied (frames), and the copies that wait for their
  * container to be complete (values). Both grow with what the walk before has measured. */
+#include "layout.h"
 #include "term.h"
 
 #include <string.h>
@@ -15,8 +16,11 @@ struct frame {
     ERL_NIF_TERM rest;        /* list: the cells still to be copied; at the end its end */
     size_t left;              /* items still to be copied; list: 1 while `rest` is not copied */
     size_t count;             /* copies on the stack of values */
-    ERL_NIF_TERM *items;      /* map: what `at` points into, to be freed */
+    ERL_NIF_TERM *items;      /* map: what `at` points into, to be freed; NULL: only its values are copied, and */
+    const ERL_NIF_TERM *keys; /* these are its keys, words of their own all of them */
 };
+
+enum { FRAMES = 16, VALUES = 128 };
 
 struct rebuild {
     ErlNifEnv *to, *from;
@@ -24,24 +28,27 @@ struct rebuild {
     struct frame *frames;
     ERL_NIF_TERM *values;
     size_t frames_count, frames_room, values_count, values_room;
+    struct frame first_frames[FRAMES];   /* most terms need no more */
+    ERL_NIF_TERM first_values[VALUES];
 };
 
-static bool room(void **items, size_t *size, size_t count, size_t each)
+/* Twice the room for a stack that was full; it leaves the C stack for memory. */
+static bool grow(void **items, const void *first, size_t *size, size_t each)
 {
-    if (count < *size)
-        return true;
-    size_t more = *size ? *size * 2 : 64;
-    void *grown = enif_realloc(*items, more * each);
+    void *grown = *items == first ? enif_alloc(*size * 2 * each) : enif_realloc(*items, *size * 2 * each);
     if (!grown)
         return false;
+    if (*items == first)
+        memcpy(grown, first, *size * each);
     *items = grown;
-    *size = more;
+    *size *= 2;
     return true;
 }
 
-static bool push_value(struct rebuild *rebuild, ERL_NIF_TERM value)
+static inline bool push_value(struct rebuild *rebuild, ERL_NIF_TERM value)
 {
-    if (!room((void **)&rebuild->values, &rebuild->values_room, rebuild->values_count, sizeof value))
+    if (rebuild->values_count == rebuild->values_room &&
+        !grow((void **)&rebuild->values, rebuild->first_values, &rebuild->values_room, sizeof value))
         return false;
     rebuild->values[rebuild->values_count++] = value;
     return true;
@@ -49,7 +56,8 @@ static bool push_value(struct rebuild *rebuild, ERL_NIF_TERM value)
 
 static bool push_frame(struct rebuild *rebuild, struct frame frame)
 {
-    if (!room((void **)&rebuild->frames, &rebuild->frames_room, rebuild->frames_count, sizeof frame)) {
+    if (rebuild->frames_count == rebuild->frames_room &&
+        !grow((void **)&rebuild->frames, rebuild->first_frames, &rebuild->frames_room, sizeof frame)) {
         enif_free(frame.items);
         return false;
     }
@@ -85,12 +93,36 @@ static ERL_NIF_TERM copy_bits(struct rebuild *rebuild, ERL_NIF_TERM term)
     return copy;
 }
 
+/* A small map whose keys are all immediates, atoms for instance, as most maps and all structs are: only its values need work. */
+static bool keys_are_immediate(ERL_NIF_TERM map, const ERL_NIF_TERM **keys, const ERL_NIF_TERM **values, size_t *pairs)
+{
+    const ERL_NIF_TERM *words = layout_words(map, TAG_BOXED);
+    if (!layout.small_map || *words != layout.small_map)
+        return false;
+    *pairs = words[1];
+    *keys = layout_words(words[2], TAG_BOXED) + 1;
+    *values = words + 3;
+    for (size_t i = 0; i < *pairs; i++)
+        if (!layout_immediate((*keys)[i]))
+            return false;
+    return *pairs > 0;
+}
+
+static bool start_map(struct rebuild *rebuild, ERL_NIF_TERM map)
+{
+    const ERL_NIF_TERM *keys, *values;
+    size_t pairs;
+    if (keys_are_immediate(map, &keys, &values, &pairs))
+        return push_frame(rebuild, (struct frame){ .container = MAP, .at = values, .left = pairs, .keys = keys });
+    ERL_NIF_TERM *items = enif_get_map_size(rebuild->from, map, &pairs) ? term_map_items(rebuild->from, map, pairs) : NULL;
+    return items && push_frame(rebuild, (struct frame){ .container = MAP, .at = items, .left = 2 * pairs, .items = items });
+}
+
 /* Copies a term that is no container and pushes the copy; or opens a frame for a container. */
 static bool start(struct rebuild *rebuild, ERL_NIF_TERM term)
 {
     const ERL_NIF_TERM *elements;
     ERL_NIF_TERM copy;
-    size_t pairs;
     int arity;
     if (term_is_immediate(rebuild->from, term))
         return push_value(rebuild, term);
@@ -100,11 +132,8 @@ static bool start(struct rebuild *rebuild, ERL_NIF_TERM term)
                push_frame(rebuild, (struct frame){ .container = TUPLE, .at = elements, .left = (size_t)arity });
     case ERL_NIF_TERM_TYPE_LIST:
         return push_frame(rebuild, (struct frame){ .container = LIST, .rest = term, .left = 1 });
-    case ERL_NIF_TERM_TYPE_MAP: {
-        ERL_NIF_TERM *items = enif_get_map_size(rebuild->from, term, &pairs) ? term_map_items(rebuild->from, term, pairs) : NULL;
-        return items &&
-               push_frame(rebuild, (struct frame){ .container = MAP, .at = items, .left = 2 * pairs, .items = items });
-    }
+    case ERL_NIF_TERM_TYPE_MAP:
+        return start_map(rebuild, term);
     case ERL_NIF_TERM_TYPE_BITSTRING:
         copy = copy_bits(rebuild, term);
         break;
@@ -131,11 +160,14 @@ static bool finish(struct rebuild *rebuild)
         for (size_t i = frame.count - 1; i-- > 0;)
             copy = enif_make_list_cell(rebuild->to, values[i], copy);
         break;
-    case MAP:
-        if (!enif_make_map_from_arrays(rebuild->to, values, values + frame.count / 2, frame.count / 2, &copy))
+    case MAP: {
+        size_t pairs = frame.items ? frame.count / 2 : frame.count;
+        ERL_NIF_TERM *keys = frame.items ? values : (ERL_NIF_TERM *)frame.keys; /* only read */
+        if (!enif_make_map_from_arrays(rebuild->to, keys, values + frame.count - pairs, pairs, &copy))
             copy = 0;
         enif_free(frame.items);
         break;
+    }
     }
     rebuild->values_count -= frame.count;
     return copy && push_value(rebuild, copy);
@@ -145,6 +177,10 @@ static bool step(struct rebuild *rebuild)
 {
     struct frame *top = &rebuild->frames[rebuild->frames_count - 1];
     ERL_NIF_TERM item;
+    if (top->container != LIST && layout.tags)
+        for (; top->left > 0 && layout_immediate(*top->at); top->at++, top->left--, top->count++)
+            if (!push_value(rebuild, *top->at))
+                return false;
     if (top->left == 0) {
         if (!finish(rebuild))
             return false;
@@ -171,7 +207,15 @@ ERL_NIF_TERM term_copy(ErlNifEnv *to, ErlNifEnv *from, ERL_NIF_TERM term, int ne
 {
     if (!(needs & (TERM_REBUILD | TERM_OPAQUE)))
         return enif_make_copy(to, term);
-    struct rebuild rebuild = { .to = to, .from = from, .needs = needs };
+    struct rebuild rebuild; /* not cleared: it is big */
+    rebuild.to = to;
+    rebuild.from = from;
+    rebuild.needs = needs;
+    rebuild.frames = rebuild.first_frames;
+    rebuild.values = rebuild.first_values;
+    rebuild.frames_count = rebuild.values_count = 0;
+    rebuild.frames_room = FRAMES;
+    rebuild.values_room = VALUES;
     ERL_NIF_TERM copy = 0;
     bool good = start(&rebuild, term);
     while (good && rebuild.frames_count > 0)
@@ -180,7 +224,9 @@ ERL_NIF_TERM term_copy(ErlNifEnv *to, ErlNifEnv *from, ERL_NIF_TERM term, int ne
         copy = rebuild.values[0];
     while (rebuild.frames_count > 0)
         enif_free(rebuild.frames[--rebuild.frames_count].items);
-    enif_free(rebuild.frames);
-    enif_free(rebuild.values);
+    if (rebuild.frames != rebuild.first_frames)
+        enif_free(rebuild.frames);
+    if (rebuild.values != rebuild.first_values)
+        enif_free(rebuild.values);
     return copy;
 }

@@ -18,6 +18,15 @@ static bool on_normal_scheduler(void)
     return enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
 }
 
+/* Tells the VM what a longer call has cost, about a microsecond for a KiB: else a process that does nothing but such calls would hold its scheduler for
+ * thousands of them. */
+static void spend(ErlNifEnv *env, size_t bytes)
+{
+    size_t percent = bytes >> 13;
+    if (percent > 0 && on_normal_scheduler())
+        enif_consume_timeslice(env, percent < 100 ? (int)percent : 100);
+}
+
 /* ---- blocks ---- */
 
 static struct block *take_opened(struct ring *ring, struct opened *opened, size_t bytes)
@@ -82,6 +91,7 @@ static ERL_NIF_TERM append(struct ring *ring, ErlNifEnv *env, ERL_NIF_TERM term,
             block_unref(gone[i]);
     if (woken)
         waiters_wake(env, taken, woken);
+    spend(env, bytes);
     return done ? atom_ok : destroyed ? error_atom(env, atom_destroyed) : error_atom(env, atom_buffer_full);
 }
 
@@ -144,6 +154,7 @@ static ERL_NIF_TERM do_read(struct ring *ring, ErlNifEnv *env, int argc, const E
     }
     ERL_NIF_TERM term = enif_make_copy(env, event.term);
     block_unref(event.block);
+    spend(env, event.bytes);
     atomic_fetch_add_explicit(&ring->total_reads, 1, memory_order_relaxed);
     return enif_make_tuple3(env, atom_ok, term, enif_make_uint64(env, position + 1));
 }
@@ -176,6 +187,12 @@ static void copy_chunk(ErlNifEnv *env, const struct slot *chunk, size_t count, E
         if (i + 1 == count || chunk[i + 1].block != chunk[i].block)
             block_unref(chunk[i].block);
     }
+}
+
+/* What a batch has cost, in bytes of copies; its least events have a price too. */
+static size_t bytes_of(const struct budget *budget, size_t count)
+{
+    return (budget->bytes < BATCH_BYTES ? BATCH_BYTES - budget->bytes : 0) + count * 64;
 }
 
 /* Looks at the log for the next chunk, under the lock. What keeps it from being taken: */
@@ -219,6 +236,7 @@ static ERL_NIF_TERM do_read_batch(struct ring *ring, ErlNifEnv *env, int argc, c
         copy_chunk(env, chunk, taken, terms + count);
         count += taken;
     } while (taken == CHUNK);
+    spend(env, bytes_of(&budget, count));
     atomic_fetch_add_explicit(&ring->total_reads, count, memory_order_relaxed);
     return enif_make_tuple3(env, enif_make_list_from_array(env, terms, (unsigned)count), enif_make_uint64(env, first),
                             enif_make_uint64(env, first + count));

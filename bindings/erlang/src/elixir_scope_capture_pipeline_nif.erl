@@ -126,7 +126,7 @@ term_walk(_Term, _Limit) -> ?NOT_LOADED.
 
 -type answer() :: ok | {error, badarg | {atom(), binary()}}.
 -type refusal() :: {error, atom()}.
--type kind() :: 0..16#7FFFFFFF.
+-type kind() :: 0..16#7FFEFFFF.
 -type id() :: 0..16#FFFFFFFFFFFFFFFF.
 -type milliseconds() :: non_neg_integer() | infinity.
 
