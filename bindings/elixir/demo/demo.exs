@@ -10,19 +10,24 @@ defmodule CapturePipeline.Demo do
   @formatters 3
 
   def run(wanted) do
-    {:ok, storage} = EtsStorage.start_link(max_events: 4 * wanted)
-    {:ok, capture} = Capture.new(ring_bytes: 4 * 1024 * 1024, batch_size: 512)
+    storage = EtsStorage.new(max_events: 4 * wanted)
+    # Nothing of this demonstration is dropped: where the ring buffer is full, the tracer waits.
+    {:ok, capture} = Capture.new(overflow: :block, block_timeout_ms: :infinity, batch_size: 512)
     {:ok, manager} = PipelineManager.start_link(ring_buffer: capture, storage: storage, async_writer_pool_size: 2)
 
     sources = for file <- Path.wildcard("{lib,test,bench}/**/*.{ex,exs}"), do: File.read!(file)
-    IO.puts("capturing #{length(@traced)} modules of Elixir while #{@formatters} processes format #{length(sources)} files, to at least #{wanted} events\n")
 
-    costs = :counters.new(2, [:write_concurrency])
+    IO.puts(
+      "capturing #{length(@traced)} modules of Elixir while #{@formatters} processes format #{length(sources)} files, to at least #{wanted} events\n"
+    )
+
+    # How many captures took up to 2^(n/4) ns, at n.
+    costs = :counters.new(160, [:write_concurrency])
     began = System.monotonic_time(:millisecond)
     tracers = for number <- 1..@formatters, do: start(number, capture, costs, sources)
     watch(capture, manager, wanted, began)
     for {formatter, _} <- tracers, do: stop(formatter)
-    for {_, tracer} <- tracers, do: ended(tracer)
+    for {_, tracer} <- tracers, do: told(tracer)
     took = System.monotonic_time(:millisecond) - began
 
     :ok = Capture.flush(capture, 30_000)
@@ -36,12 +41,12 @@ defmodule CapturePipeline.Demo do
 
   # A process that formats, and one that captures what the VM tells of it.
   defp start(number, capture, costs, sources) do
-    tracer = spawn_link(fn -> trace(capture, costs) end)
+    tracer = :erlang.spawn_opt(fn -> trace(capture, costs) end, [:link, message_queue_data: :off_heap])
 
     formatter =
       spawn_link(fn ->
         Process.register(self(), :"formatter_#{number}")
-        receive(do: (:go -> format(sources)))
+        receive(do: (:go -> format(sources, tracer)))
       end)
 
     for module <- @traced do
@@ -54,14 +59,20 @@ defmodule CapturePipeline.Demo do
     {formatter, tracer}
   end
 
-  defp format(sources) do
+  defp format(sources, tracer) do
     for source <- sources do
-      # The tracer must keep up: a process that is traced runs ahead of the one that is told.
-      receive(do: (:end -> exit(:normal)), after: (0 -> :ok))
+      receive do
+        :end -> exit(:normal)
+      after
+        0 -> :ok
+      end
+
       Code.format_string!(source)
+      # A process that is traced runs ahead of the one that is told: the next file when all of this one is captured.
+      told(tracer)
     end
 
-    format(sources)
+    format(sources, tracer)
   end
 
   defp stop(formatter) do
@@ -70,10 +81,10 @@ defmodule CapturePipeline.Demo do
     receive(do: ({:DOWN, ^reference, _, _, _} -> :ok))
   end
 
-  # What was told before the formatter ended is captured before this answers.
-  defp ended(tracer) do
+  # What the tracer was told before is captured when this answers.
+  defp told(tracer) do
     reference = make_ref()
-    send(tracer, {:end, self(), reference})
+    send(tracer, {:told?, self(), reference})
     receive(do: (^reference -> :ok))
   end
 
@@ -87,8 +98,9 @@ defmodule CapturePipeline.Demo do
         captured(capture, costs, {:return, pid, module, function, arity, at})
         trace(capture, costs)
 
-      {:end, from, reference} ->
+      {:told?, from, reference} ->
         send(from, reference)
+        trace(capture, costs)
     end
   end
 
@@ -103,21 +115,9 @@ defmodule CapturePipeline.Demo do
     }
 
     began = System.monotonic_time(:nanosecond)
-    :ok = capture_or_wait(capture, event)
-    :counters.add(costs, 1, System.monotonic_time(:nanosecond) - began)
-    :counters.add(costs, 2, 1)
-  end
-
-  # Nothing of this demonstration is dropped: where the ring buffer is full, the tracer waits.
-  defp capture_or_wait(capture, event) do
-    case Capture.event(capture, event) do
-      {:error, :full} ->
-        :erlang.yield()
-        capture_or_wait(capture, event)
-
-      answer ->
-        answer
-    end
+    :ok = Capture.event(capture, event)
+    took = max(System.monotonic_time(:nanosecond) - began, 1)
+    :counters.add(costs, min(160, 1 + ceil(4 * :math.log2(took))), 1)
   end
 
   # The line that lives while it runs.
@@ -135,7 +135,10 @@ defmodule CapturePipeline.Demo do
     ])
 
     if metrics.stored < wanted do
-      receive(do: (after: (200 -> watch(capture, manager, wanted, began))))
+      receive do
+      after
+        200 -> watch(capture, manager, wanted, began)
+      end
     else
       IO.puts("")
     end
@@ -148,7 +151,7 @@ defmodule CapturePipeline.Demo do
   end
 
   defp report(metrics, storage, costs, took) do
-    events = EtsStorage.all(storage) |> Enum.sort_by(&{&1.pid, &1.timestamp, &1.processing_order})
+    events = EtsStorage.query(storage) |> Enum.sort_by(&{&1.pid, &1.timestamp, &1.processing_order})
     calls = spans(events)
 
     IO.puts("""
@@ -160,14 +163,19 @@ defmodule CapturePipeline.Demo do
     #{thousands(round(metrics.captured * 1000 / max(took, 1)))} events a second
     """)
 
-    IO.puts("Where the time went (own and callees', as the VM's trace has it; recursion counts once per call)\n")
-    by_function = Enum.group_by(calls, &{&1.module, &1.function, &1.arity}, & &1.ns)
+    IO.puts("Where the time went (a function's own, without what it calls; tracing takes its share of each)\n")
+    by_function = Enum.group_by(calls, &elem(&1, 0), &elem(&1, 1))
 
     rows =
-      for {{module, function, arity}, spans} <- by_function, do: {Enum.sum(spans), length(spans), "#{inspect(module)}.#{function}/#{arity}"}
+      for {{module, function, arity}, spans} <- by_function,
+          do: {Enum.sum(spans), length(spans), "#{inspect(module)}.#{function}/#{arity}"}
 
     for {total, count, name} <- rows |> Enum.sort(:desc) |> Enum.take(10) do
-      IO.puts("  #{pad(Float.round(total / 1.0e6, 1), 10)} ms  #{pad(thousands(count), 9)} calls  #{pad(round(total / count), 9)} ns each  #{name}")
+      time = pad(Float.round(total / 1.0e6, 1), 9)
+
+      IO.puts(
+        "  #{time} ms #{pad(thousands(count), 9)} calls #{pad(thousands(round(total / count)), 9)} ns each  #{name}"
+      )
     end
 
     IO.puts("\nBusiest processes\n")
@@ -176,35 +184,54 @@ defmodule CapturePipeline.Demo do
       IO.puts("  #{inspect(pid)}  #{pad(thousands(count), 9)} events")
     end
 
-    each = :counters.get(costs, 1) / max(:counters.get(costs, 2), 1)
-    IO.puts("\nA capture took #{round(each)} ns on average, two readings of the clock and all waiting included")
+    IO.puts(
+      "\nA capture took #{at_most(costs, 0.5)} ns or less in the median, #{thousands(at_most(costs, 0.99))} ns at the 99th percentile " <>
+        "(two readings of the clock included, and the waits for room)"
+    )
   end
 
-  # Calls with their returns: within a process they are nested.
+  # The bound below which that share of the captures lie.
+  defp at_most(costs, share) do
+    counts = for n <- 1..160, do: :counters.get(costs, n)
+    wanted = share * Enum.sum(counts)
+
+    {_, n} =
+      Enum.reduce_while(Enum.with_index(counts), {0, 0}, fn {count, n}, {sum, _} ->
+        if sum + count >= wanted, do: {:halt, {sum, n}}, else: {:cont, {sum + count, n}}
+      end)
+
+    round(:math.pow(2, n / 4))
+  end
+
+  # {function, ns of its own} for each call that has returned: within a process calls are nested.
   defp spans(events) do
     {_, spans} =
       Enum.reduce(events, {%{}, []}, fn event, {stacks, spans} ->
         stack = Map.get(stacks, event.pid, [])
         key = {event.module, event.function, event.arity}
 
-        case {event.event_type, stack} do
-          {:call, _} ->
-            {Map.put(stacks, event.pid, [{key, event.timestamp} | stack]), spans}
+        case event.event_type do
+          :call ->
+            {Map.put(stacks, event.pid, [{key, event.timestamp, 0} | stack]), spans}
 
-          {:return, [{^key, began} | rest]} ->
-            {module, function, arity} = key
-            span = %{module: module, function: function, arity: arity, ns: event.timestamp - began}
-            {Map.put(stacks, event.pid, rest), [span | spans]}
+          :return ->
+            # A function that was left by an exception has no return: what lies above this one's call is given up.
+            case Enum.drop_while(stack, &(elem(&1, 0) != key)) do
+              [{_, began, within} | rest] ->
+                took = event.timestamp - began
+                {Map.put(stacks, event.pid, charge(rest, took)), [{key, took - within} | spans]}
 
-          # A function left by an exception has no return; what was above it is given up.
-          {:return, _} ->
-            rest = stack |> Enum.drop_while(fn {k, _} -> k != key end) |> Enum.drop(1)
-            {Map.put(stacks, event.pid, rest), spans}
+              [] ->
+                {stacks, spans}
+            end
         end
       end)
 
     spans
   end
+
+  defp charge([{key, began, within} | rest], took), do: [{key, began, within + took} | rest]
+  defp charge([], _took), do: []
 
   defp pad(value, width), do: value |> to_string() |> String.pad_leading(width)
 

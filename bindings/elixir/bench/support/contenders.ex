@@ -17,9 +17,24 @@ defmodule CapturePipeline.Bench.Contender do
   @spec await(:counters.counters_ref(), pos_integer(), non_neg_integer(), non_neg_integer()) :: :ok | {:error, term()}
   def await(counters, index, count, patience \\ 60_000) do
     cond do
-      :counters.get(counters, index) >= count -> :ok
-      patience == 0 -> {:error, {:stored, :counters.get(counters, index), :of, count}}
-      true -> receive(do: (after: (1 -> await(counters, index, count, patience - 1))))
+      :counters.get(counters, index) >= count ->
+        :ok
+
+      patience == 0 ->
+        {:error, {:stored, :counters.get(counters, index), :of, count}}
+
+      true ->
+        pause(1)
+        await(counters, index, count, patience - 1)
+    end
+  end
+
+  @doc "Leaves the processor for so many milliseconds."
+  @spec pause(non_neg_integer()) :: :ok
+  def pause(milliseconds) do
+    receive do
+    after
+      milliseconds -> :ok
     end
   end
 end
@@ -77,7 +92,7 @@ defmodule CapturePipeline.Bench.Send do
   def start(storage) do
     counters = :counters.new(2, [:write_concurrency])
     kept = fn -> loop(Keep.open(storage), counters) end
-    {spawn_opt(kept, message_queue_data: :off_heap), counters}
+    {:erlang.spawn_opt(kept, message_queue_data: :off_heap), counters}
   end
 
   @impl true
@@ -121,7 +136,7 @@ defmodule CapturePipeline.Bench.Dictionary do
   def start(storage) do
     counters = :counters.new(2, [:write_concurrency])
     kept = fn -> loop(Keep.open(storage), counters) end
-    {spawn_opt(kept, message_queue_data: :off_heap), counters}
+    {:erlang.spawn_opt(kept, message_queue_data: :off_heap), counters}
   end
 
   @impl true

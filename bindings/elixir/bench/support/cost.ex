@@ -25,7 +25,12 @@ defmodule CapturePipeline.Bench.Cost do
       end
 
     tell(measured)
-    %{costs: figures(measured), ratios: ratios(measured), checks: for({cell, _, checked} <- measured, do: {inspect(cell), checked})}
+
+    %{
+      costs: figures(measured),
+      ratios: ratios(measured),
+      checks: for({cell, _, checked} <- measured, do: {inspect(cell), checked})
+    }
   end
 
   # {[{contender, [ns an event]}], whether every event that was taken was stored}
@@ -77,7 +82,9 @@ defmodule CapturePipeline.Bench.Cost do
   end
 
   defp tell(measured) do
-    IO.puts("\nCost of a capture to its caller, ns an event (median; 90th percentile), and against the pure-Elixir ring")
+    IO.puts(
+      "\nCost of a capture to its caller, ns an event (median; 90th percentile), and against the pure-Elixir ring"
+    )
 
     for {{kind, processes}, costs, _} <- measured do
       IO.puts("\n  #{kind}, #{processes} process(es)")
@@ -89,8 +96,13 @@ defmodule CapturePipeline.Bench.Cost do
           {ratio, _, _} = Figures.ratio(values, base)
           median = Figures.median(values)
 
-          [contender.name(), Figures.show(median), Figures.show(Figures.percentile(values, 0.9)), "#{Figures.show(ratio)} x",
-           String.pad_trailing(Figures.bar(median, most), 40)]
+          [
+            contender.name(),
+            Figures.show(median),
+            Figures.show(Figures.percentile(values, 0.9)),
+            "#{Figures.show(ratio)} x",
+            String.pad_trailing(Figures.bar(median, most), 40)
+          ]
         end
 
       Figures.table(["", "median", "p90", "ratio", ""], rows)
@@ -98,7 +110,11 @@ defmodule CapturePipeline.Bench.Cost do
 
     for kind <- [:event, :binary] do
       [{_, one, _}, {_, two, _}] = for {{^kind, _}, _, _} = cell <- measured, do: cell
-      rows = for {{contender, a}, {_, b}} <- Enum.zip(one, two), do: {contender.name(), [Figures.median(a), Figures.median(b)]}
+
+      rows =
+        for {{contender, a}, {_, b}} <- Enum.zip(one, two),
+            do: {contender.name(), [Figures.median(a), Figures.median(b)]}
+
       path = Path.join(Machine.directory(), "elixir_cost_#{kind}.svg")
       Plot.bars(path, "Cost of a capture, #{kind}", "ns", ["one process", "two processes"], rows)
     end
@@ -106,7 +122,8 @@ defmodule CapturePipeline.Bench.Cost do
 
   defp figures(measured) do
     Map.new(measured, fn {{kind, processes}, costs, _} ->
-      {"#{kind}_#{processes}", Map.new(costs, fn {contender, values} -> {contender.name(), Figures.median(values) * 1.0} end)}
+      {"#{kind}_#{processes}",
+       Map.new(costs, fn {contender, values} -> {contender.name(), Figures.median(values) * 1.0} end)}
     end)
   end
 

@@ -30,7 +30,10 @@ defmodule CapturePipeline.Bench.Default do
     AsyncWriterPool.stop(pool)
     once = :ets.info(seen, :size) == count and :counters.get(stored, 1) == count
 
-    IO.puts("\nThe app's default configuration over its own ring buffer: #{Figures.show(rate)} distinct events a second, each #{if once, do: "exactly once", else: "NOT once"}")
+    IO.puts(
+      "\nThe app's default configuration over its own ring buffer: #{Figures.show(rate)} distinct events a second, each #{if once, do: "exactly once", else: "NOT once"}"
+    )
+
     %{events_per_second: rate, against_500: rate / 500, checks: [{"each event once", waited == :ok and once}]}
   end
 end

@@ -30,11 +30,16 @@ defmodule CapturePipeline.Bench.Figures do
   @doc "A table, its columns as wide as need be; the first is left-aligned."
   @spec table([String.t()], [[String.t()]]) :: :ok
   def table(head, rows) do
-    widths = for column <- Enum.zip([head | rows]), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
+    widths =
+      for column <- Enum.zip([head | rows]), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
 
     for row <- [head, Enum.map(widths, &String.duplicate("-", &1)) | rows] do
       [{first, width} | rest] = Enum.zip(row, widths)
-      IO.puts(["  ", String.pad_trailing(first, width) | Enum.map(rest, fn {cell, w} -> ["  ", String.pad_leading(cell, w)] end)])
+
+      IO.puts([
+        "  ",
+        String.pad_trailing(first, width) | Enum.map(rest, fn {cell, w} -> ["  ", String.pad_leading(cell, w)] end)
+      ])
     end
 
     :ok

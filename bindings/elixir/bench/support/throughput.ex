@@ -71,8 +71,12 @@ defmodule CapturePipeline.Bench.Throughput do
           {ratio, least, largest} = Figures.ratio(values, base)
           median = Figures.median(values)
 
-          [contender.name(), Figures.show(median), "#{Figures.show(ratio)} x (#{Figures.show(least)}-#{Figures.show(largest)})",
-           String.pad_trailing(Figures.bar(median, most), 40)]
+          [
+            contender.name(),
+            Figures.show(median),
+            "#{Figures.show(ratio)} x (#{Figures.show(least)}-#{Figures.show(largest)})",
+            String.pad_trailing(Figures.bar(median, most), 40)
+          ]
         end
 
       Figures.table(["", "M/s", "ratio", ""], rows)
@@ -80,7 +84,11 @@ defmodule CapturePipeline.Bench.Throughput do
 
     for storage <- [:nothing, :ets] do
       [{_, one, _}, {_, two, _}] = for {{^storage, _}, _, _} = cell <- measured, do: cell
-      rows = for {{contender, a}, {_, b}} <- Enum.zip(one, two), do: {contender.name(), [Figures.median(a), Figures.median(b)]}
+
+      rows =
+        for {{contender, a}, {_, b}} <- Enum.zip(one, two),
+            do: {contender.name(), [Figures.median(a), Figures.median(b)]}
+
       path = Path.join(Machine.directory(), "elixir_throughput_#{storage}.svg")
       Plot.bars(path, "End to end, storage: #{storage}", "M/s", ["one producer", "two producers"], rows)
     end
@@ -88,13 +96,15 @@ defmodule CapturePipeline.Bench.Throughput do
 
   defp figures(measured) do
     Map.new(measured, fn {{storage, producers}, rates, _} ->
-      {"#{storage}_#{producers}", Map.new(rates, fn {contender, values} -> {contender.name(), Figures.median(values) * 1.0} end)}
+      {"#{storage}_#{producers}",
+       Map.new(rates, fn {contender, values} -> {contender.name(), Figures.median(values) * 1.0} end)}
     end)
   end
 
   defp ratios(measured) do
     Map.new(measured, fn {{storage, producers}, [{_, base} | rates], _} ->
-      {"#{storage}_#{producers}", Map.new(rates, fn {c, values} -> {c.name(), elem(Figures.ratio(values, base), 0)} end)}
+      {"#{storage}_#{producers}",
+       Map.new(rates, fn {c, values} -> {c.name(), elem(Figures.ratio(values, base), 0)} end)}
     end)
   end
 end

@@ -4,7 +4,7 @@ defmodule CapturePipeline.Bench.Wake do
   at the 99.9th percentile and at most (a NIF must not hold up its scheduler).
   """
 
-  alias CapturePipeline.Bench.{Event, Figures}
+  alias CapturePipeline.Bench.{Contender, Event, Figures}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture}
 
   @spec run() :: map()
@@ -17,7 +17,7 @@ defmodule CapturePipeline.Bench.Wake do
 
     latencies =
       for number <- 1..rounds do
-        receive(do: (after: (2 -> :ok)))
+        Contender.pause(2)
         event = Event.new(number)
         began = System.monotonic_time(:nanosecond)
         :ok = Capture.event(capture, event)
