@@ -182,7 +182,8 @@ static ERL_NIF_TERM do_claim(struct cursor *cursor, ErlNifEnv *env, const ERL_NI
                 bool jumped = from > cursor->next; /* what lay between was overwritten */
                 cursor->next = to;
                 answer = id ? answer_ok(env, number(env, id)) : atom_empty;
-                if (jumped)
+                /* When idle too: a ring lets go of what was settled in bounded steps. */
+                if (jumped || !id)
                     tell_ring(cursor);
             }
         }

@@ -150,10 +150,10 @@ void ring_follow(struct ring *ring, struct ring_follower *follower, uint64_t *po
 static void sweep(struct ring *ring)
 {
     struct block *gone[CHUNK];
-    size_t count = CHUNK;
+    size_t count = CHUNK, bytes = SETTLE_BYTES;
     for (int step = 0; step < SETTLE_CHUNKS && count == CHUNK; step++) {
         enif_mutex_lock(ring->lock);
-        count = ring_is_destroyed(ring) ? 0 : log_sweep(&ring->log, gone, CHUNK);
+        count = ring_is_destroyed(ring) ? 0 : log_sweep(&ring->log, gone, CHUNK, &bytes);
         enif_mutex_unlock(ring->lock);
         for (size_t i = 0; i < count; i++)
             block_unref(gone[i]);

@@ -48,6 +48,7 @@ static inline void set(_Atomic uint64_t *position, uint64_t value)
 bool log_append(struct log *log, struct slot event, bool overwrite, struct block *gone[2])
 {
     uint64_t write = log_write(log);
+    size_t any = SIZE_MAX;
     gone[0] = gone[1] = NULL;
     if (write - log_read(log) >= log->slots.size)
         log_advance(log);
@@ -59,7 +60,7 @@ bool log_append(struct log *log, struct slot event, bool overwrite, struct block
     }
     if (log->swept < log_read(log))
         /* One that must go if the slots are full; and one more, so that what was acknowledged all at once goes in the end. */
-        log_sweep(log, gone, 2);
+        log_sweep(log, gone, 2, &any);
     *slot_of(log, write) = event;
     set(&log->write, write + 1);
     log->total_writes++;
@@ -85,12 +86,13 @@ void log_advance(struct log *log)
         set(&log->read, lowest);
 }
 
-size_t log_sweep(struct log *log, struct block **gone, size_t most)
+size_t log_sweep(struct log *log, struct block **gone, size_t most, size_t *bytes)
 {
     size_t count = 0;
-    while (count < most && log->swept < log_read(log)) {
+    while (count < most && *bytes > 0 && log->swept < log_read(log)) {
         struct slot *slot = slot_of(log, log->swept++);
         gone[count++] = slot->block;
+        *bytes -= slot->bytes < *bytes ? slot->bytes : *bytes;
         slot->block = NULL;
     }
     return count;

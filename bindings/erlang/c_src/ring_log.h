@@ -61,8 +61,8 @@ struct slot *log_at(struct log *log, uint64_t position);
 /* The followers have moved: so may the oldest event held. */
 void log_advance(struct log *log);
 
-/* Takes up to `most` blocks of acknowledged events out of the slots; how many. */
-size_t log_sweep(struct log *log, struct block **gone, size_t most);
+/* Takes up to `most` blocks of acknowledged events out of the slots, until `bytes` of them are used up; how many. */
+size_t log_sweep(struct log *log, struct block **gone, size_t most, size_t *bytes);
 
 /* Empty, from position 0, in new slots. The old ones, and what is in them, pass to the caller: positions from .. to-1. */
 struct slots log_restart(struct log *log, struct slots fresh, uint64_t *from, uint64_t *to);

@@ -15,7 +15,8 @@ enum {
     BATCH_TERMS = 512,          /* of one call of ring_read_batch */
     BATCH_BYTES = 256 << 10,
     CHUNK = 64,                 /* references taken or let go between two looks at the lock */
-    SETTLE_CHUNKS = 16,         /* let go by one settle; the rest goes with later calls */
+    SETTLE_CHUNKS = 16,         /* let go by one settle, and */
+    SETTLE_BYTES = 4 << 20,     /* so many bytes; the rest goes with later calls */
     REAP_HERE = 4096            /* a destructor with more events than this leaves them to a thread */
 };
 

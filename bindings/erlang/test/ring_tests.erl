@@ -345,6 +345,26 @@ a_ring_is_let_go_with_all_its_events_test_() ->
         until(fun() -> erlang:memory(binary) - Before < 1000000 end, 500)
     end}.
 
+%% One settle frees a bounded part; the polls of an idle pool free the rest.
+what_was_settled_all_at_once_is_let_go_by_an_idle_pool_test_() ->
+    {timeout, 60, fun() ->
+        {ok, Ring} = ring_new(1024, drop_newest, ?MEGABYTE),
+        {ok, Cursor} = cursor_new(Ring),
+        Before = erlang:memory(binary),
+        [ok = ring_write(Ring, binary:copy(<<1>>, 60000)) || _ <- lists:seq(1, 1024)],
+        {read, 0} = cursor_begin(Cursor, 1024),
+        {ok, Id} = cursor_claim(Cursor, 0, 1024),
+        ok = cursor_settle(Cursor, Id),
+        until(
+            fun() ->
+                {read, 1024} = cursor_begin(Cursor, 10),
+                empty = cursor_claim(Cursor, 1024, 1024),
+                erlang:memory(binary) - Before < 1000000
+            end,
+            100
+        )
+    end}.
+
 until(Fun, N) ->
     case Fun() of
         true -> ok;
