@@ -170,6 +170,29 @@ static ERL_NIF_TERM learn_small_map(ErlNifEnv *env, const struct layout *found)
     return first;
 }
 
+/* Slices by their size in bytes, or by their first and last bit. */
+static void learn_slices(ErlNifEnv *env, struct layout *found)
+{
+    static const struct { size_t at, size; } parts[] = { { 0, 1999 }, { 3, 500 }, { 70, 65 }, { 1, 1234 } };
+    ERL_NIF_TERM bytes, first = 0;
+    bool in_bytes = true, in_bits = true;
+    memset(enif_make_new_binary(env, 2000, &bytes), 'x', 2000);
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        const ERL_NIF_TERM *words = layout_words(enif_make_sub_binary(env, bytes, parts[i].at, parts[i].size), TAG_BOXED);
+        if (first && *words != first)
+            return;
+        first = *words;
+        if (layout_arity(first) < 3 || found->kinds[first & 63] != KIND_UNKNOWN)
+            return;
+        in_bytes = in_bytes && words[1] == parts[i].size;
+        in_bits = in_bits && words[3] - words[2] == 8 * parts[i].size;
+    }
+    if (in_bytes == in_bits)
+        return;
+    found->slice = first;
+    found->slice_in_bits = in_bits;
+}
+
 void layout_learn(ErlNifEnv *env)
 {
     struct layout found = { 0 };
@@ -179,10 +202,12 @@ void layout_learn(ErlNifEnv *env)
         found.cells = found.heap_binaries && learn_cells(env);
     }
     /* Once the data of a binary has shown where its term points, the first word there may be read. */
-    if (found.heap_binaries && learn_kinds(env, &found))
+    if (found.heap_binaries && learn_kinds(env, &found)) {
         found.small_map = learn_small_map(env, &found);
-    else
+        learn_slices(env, &found);
+    } else {
         memset(found.kinds, KIND_UNKNOWN, sizeof found.kinds);
+    }
 #ifdef LAYOUT_UNKNOWN /* to test the ways through the API */
     memset(&found, 0, sizeof found);
 #endif

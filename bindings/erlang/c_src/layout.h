@@ -24,6 +24,8 @@ struct layout {
     bool heap_binaries;     /* the data of a heap binary lies two words behind the address in its term; of others, elsewhere */
     bool cells;             /* the address in a list's term is that of its head and tail */
     ERL_NIF_TERM small_map; /* the first word of maps up to SMALL_MAP; 0: unknown */
+    ERL_NIF_TERM slice;     /* the first word of a binary that is a slice of another one; 0: unknown */
+    bool slice_in_bits;     /* such a term has its first and its end bit in the words 2 and 3; else its size in bytes in word 1 */
     unsigned char kinds[64];/* enum kind, by the six lowest bits of the first word; all unknown unless `tags` and `heap_binaries` */
 };
 
@@ -46,6 +48,19 @@ static inline const ERL_NIF_TERM *layout_words(ERL_NIF_TERM term, unsigned tag)
 static inline size_t layout_arity(ERL_NIF_TERM first)
 {
     return first >> 6;
+}
+
+/* Whether a term is a slice of a binary, and of how many bytes. To ask before its bytes are: the VM copies a slice that does not start at
+ * a whole byte when it is asked for them. */
+static inline bool layout_slice(ERL_NIF_TERM term, size_t *bytes)
+{
+    if (!layout.slice || (term & TAG_BITS) != TAG_BOXED)
+        return false;
+    const ERL_NIF_TERM *words = layout_words(term, TAG_BOXED);
+    if (*words != layout.slice)
+        return false;
+    *bytes = layout.slice_in_bits ? (words[3] - words[2]) / 8 : words[1];
+    return true;
 }
 
 /* Whether the bytes lie in the term itself, by arithmetic on the addresses: nothing is read. */

@@ -135,6 +135,9 @@ static bool met_opaque(struct walk *walk, ERL_NIF_TERM term)
 static bool walk_bits(struct walk *walk, ERL_NIF_TERM term)
 {
     ErlNifBinary binary;
+    size_t slice;
+    if (layout_slice(term, &slice) && slice > walk->limit - walk->bytes)
+        return false;
     if (!enif_inspect_binary(walk->env, term, &binary))
         return met_opaque(walk, term);
     if (term_is_heap_binary(term, &binary))

@@ -92,7 +92,6 @@ stops_at_the_limit_exactly_test() ->
     ?assertEqual({error, badarg}, term_walk(a, -1)),
     ?assertEqual({error, badarg}, term_walk(a, b)).
 
-%% What a small limit costs does not depend on the term: counted as reductions of the whole, with a generous bound.
 huge_terms_are_left_at_the_limit_test_() ->
     {timeout, 120, fun() ->
         Deep = lists:foldl(fun(_, T) -> [T] end, [], lists:seq(1, 10000000)),
@@ -103,6 +102,8 @@ huge_terms_are_left_at_the_limit_test_() ->
         ?assertEqual(too_large, term_walk(lists:seq(1, 6000000), ?MEGABYTE)),
         ?assertEqual(too_large, term_walk(binary:copy(<<1>>, 100000000), ?MEGABYTE)),
         ?assertEqual(too_large, term_walk(binary:part(binary:copy(<<1>>, 100000000), 3, 90000000), ?MEGABYTE)),
+        <<_:3, Unaligned:90000000/binary, _/bitstring>> = binary:copy(<<1>>, 100000000),
+        ?assertEqual(too_large, term_walk({Unaligned}, ?MEGABYTE)),
         ?assertEqual(too_large, term_walk(1 bsl 20000000, ?MEGABYTE)),
         ?assertEqual(too_large, term_walk(maps:from_list([{I, I} || I <- lists:seq(1, 300000)]), ?MEGABYTE)),
         ?assertEqual(too_large, term_walk(erlang:make_tuple(10000000, a), ?MEGABYTE)),

@@ -699,14 +699,26 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
 
   describe "the app's own name for a ring" do
     setup do
-      [{module, _}] = Code.compile_file("compat/ring_buffer.ex", Path.expand("../../..", __DIR__))
+      [{module, binary}] = Code.compile_file("compat/ring_buffer.ex", Path.expand("../../..", __DIR__))
 
       on_exit(fn ->
         :code.purge(module)
         :code.delete(module)
       end)
 
-      %{buffer: module}
+      %{buffer: module, binary: binary}
+    end
+
+    test "is outside the default compile path" do
+      refute ElixirScope.Capture.RingBuffer in (Application.spec(:elixir_scope_capture_pipeline, :modules) || [])
+    end
+
+    test "both have the types t, buffer_id, position, overflow_strategy", %{binary: binary} do
+      for of <- [Ring, binary] do
+        {:ok, types} = Code.Typespec.fetch_types(of)
+        names = for {:type, {name, _, []}} <- types, do: name
+        assert [:t, :buffer_id, :position, :overflow_strategy] -- names == []
+      end
     end
 
     test "delegates all of it, with the same types", %{buffer: buffer} do
