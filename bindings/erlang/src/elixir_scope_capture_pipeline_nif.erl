@@ -119,7 +119,7 @@ ring_destroy(_Ring) -> ?NOT_LOADED.
 ring_wait(_Ring, _Position) -> ?NOT_LOADED.
 
 -spec term_walk(term(), non_neg_integer()) ->
-    {non_neg_integer(), non_neg_integer(), [function()]} | too_large | {error, badarg}.
+    {non_neg_integer(), non_neg_integer(), [term()]} | too_large | {error, badarg}.
 term_walk(_Term, _Limit) -> ?NOT_LOADED.
 
 %% ---- pipelines, captures, delivery ----
