@@ -43,8 +43,8 @@ defmodule ElixirScope.Capture.Capture do
           block_ms: non_neg_integer() | :infinity,
           storage: NativeStorage.t() | nil
         }
-  @typedoc "In the caller's own numbering."
-  @type kind :: 0..0x7FFFFFFF
+  @typedoc "In the caller's own numbering, below 0x7FFE0000."
+  @type kind :: 0..0x7FFEFFFF
   @typedoc "64 bits; 0 is none."
   @type id :: 0..0xFFFFFFFFFFFFFFFF
   @type answer :: :ok | {:error, atom()}

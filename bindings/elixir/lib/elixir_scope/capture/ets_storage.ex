@@ -81,6 +81,8 @@ defmodule ElixirScope.Capture.EtsStorage do
     case :ets.lookup(storage.events, identity) do
       [{_, number, stored, stamp_stored}] ->
         list(storage, identity, number, stored, stamp_stored)
+        # It may have been evicted meanwhile.
+        unless :ets.member(storage.events, identity), do: unindex(storage, number, stored, stamp_stored)
 
         if same?(stored, event) do
           :atomics.add(storage.numbers, @duplicates, 1)
@@ -105,9 +107,14 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
+  # The place in the order comes last: an event that has one is complete, and may be evicted.
   defp list(storage, identity, number, event, stamp) do
-    :ets.insert(storage.order, {number, identity})
     :ets.insert(storage.index, for({key, value} <- keys(event, stamp), do: {{key, value, number}, identity}))
+    :ets.insert(storage.order, {number, identity})
+  end
+
+  defp unindex(storage, number, event, stamp) do
+    for {key, value} <- keys(event, stamp), do: :ets.delete(storage.index, {key, value, number})
   end
 
   # ---- eviction ----
@@ -126,13 +133,9 @@ defmodule ElixirScope.Capture.EtsStorage do
   # on the way leaves it to the next.
   defp remove(storage, number) do
     with [{_, identity}] <- :ets.lookup(storage.order, number) do
-      case :ets.lookup(storage.events, identity) do
-        [{_, ^number, event, stamp}] ->
-          for {key, value} <- keys(event, stamp), do: :ets.delete(storage.index, {key, value, number})
-          :ets.match_delete(storage.events, {identity, number, :_, :_})
-
-        _ ->
-          :ok
+      with [{_, ^number, event, stamp}] <- :ets.lookup(storage.events, identity) do
+        unindex(storage, number, event, stamp)
+        :ets.match_delete(storage.events, {identity, number, :_, :_})
       end
 
       if :ets.take(storage.order, number) != [], do: :atomics.add(storage.numbers, @evicted, 1)
@@ -248,7 +251,10 @@ defmodule ElixirScope.Capture.EtsStorage do
 
       :function ->
         function = filters.function
-        walk(storage, :function, {:function, least(function), -1}, &same_function?(&1, function))
+        # Of a function of several arities one comes after the other.
+        storage
+        |> walk(:function, {:function, least(function), -1}, &same_function?(&1, function))
+        |> Enum.sort_by(&elem(&1, 1))
 
       key ->
         value = Map.fetch!(filters, key)

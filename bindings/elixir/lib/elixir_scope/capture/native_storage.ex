@@ -42,7 +42,7 @@ defmodule ElixirScope.Capture.NativeStorage do
   @spec start(Path.t(), keyword() | map()) :: {:ok, t()} | {:error, term()}
   def start(path, options \\ []) do
     storage = sqlite(path, options)
-    config = %{overflow: :drop_newest, ring_bytes: 4 * 1024 * 1024, max_event_bytes: 1024 * 1024}
+    config = %{overflow: :drop_newest, ring_bytes: 8 * 1024 * 1024, max_event_bytes: 1024 * 1024}
     with {:ok, native} <- Pipeline.start(config, description(storage)), do: {:ok, %{storage | native: native}}
   end
 

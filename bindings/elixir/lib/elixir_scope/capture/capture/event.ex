@@ -3,22 +3,22 @@ defmodule ElixirScope.Capture.Capture.Event do
   # From what a capture delivers to the event that is stored: the helpers capture small tuples, and the maps are built here, on the
   # writer's side, with the time, the ids and the identity that the NIF has stamped.
 
-  alias ElixirScope.Capture.Batch
+  alias ElixirScope.Capture.{Batch, Capture}
 
   # Kinds of the helpers' events, for native storages and rules.
   @kinds %{
-    function_call: 0x7FFFFF01,
-    function_return: 0x7FFFFF02,
-    process_spawn: 0x7FFFFF03,
-    message_send: 0x7FFFFF04,
-    message_receive: 0x7FFFFF05,
-    state_change: 0x7FFFFF06,
-    performance_metric: 0x7FFFFF07,
-    error: 0x7FFFFF08
+    function_call: 0x7FFE0001,
+    function_return: 0x7FFE0002,
+    process_spawn: 0x7FFE0003,
+    message_send: 0x7FFE0004,
+    message_receive: 0x7FFE0005,
+    state_change: 0x7FFE0006,
+    performance_metric: 0x7FFE0007,
+    error: 0x7FFE0008
   }
 
   @doc "The kind under which a helper captures."
-  @spec kind(atom()) :: 0..0x7FFFFFFF
+  @spec kind(atom()) :: Capture.kind()
   for {sort, number} <- @kinds do
     def kind(unquote(sort)), do: unquote(number)
   end

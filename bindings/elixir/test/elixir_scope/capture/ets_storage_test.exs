@@ -1,0 +1,140 @@
+defmodule ElixirScope.Capture.EtsStorageTest do
+  use ExUnit.Case, async: true
+
+  import CapturePipeline.Test.Wait
+  alias ElixirScope.Capture.{Batch, EtsStorage}
+
+  defp batch(events, from \\ 0) do
+    %Batch{entries: for({event, n} <- Enum.with_index(events, from), do: {event, {:test, n}, nil})}
+  end
+
+  defp event(n, more \\ %{}), do: Map.merge(%{n: n, timestamp: n * 10, pid: self()}, more)
+  defp numbers(events), do: Enum.map(events, & &1.n)
+
+  test "instances are apart" do
+    one = EtsStorage.new()
+    two = EtsStorage.new()
+    :ok = EtsStorage.store_events(one, [event(1)])
+    assert {EtsStorage.count(one), EtsStorage.count(two)} == {1, 0}
+  end
+
+  test "is keyed by identity: what is delivered twice is stored once, what only looks the same is not" do
+    storage = EtsStorage.new()
+    :ok = EtsStorage.store_batch(storage, batch([event(1), event(1)]))
+
+    :ok =
+      EtsStorage.store_batch(
+        storage,
+        batch([event(1, %{enriched_at: 99, processing_order: 4, correlation_id: "corr_9"}), event(1)])
+      )
+
+    assert %{events: 2, duplicates: 2, conflicts: 0} = EtsStorage.stats(storage)
+    :ok = EtsStorage.store_batch(storage, batch([event(2)]))
+    assert %{events: 3, conflicts: 1} = EtsStorage.stats(storage)
+  end
+
+  test "holds the newest, and nothing of the others" do
+    storage = EtsStorage.new(max_events: 10)
+
+    for n <- 1..95//5,
+        do:
+          EtsStorage.store_batch(
+            storage,
+            batch(Enum.map(n..(n + 4), &event(&1, %{module: M, function: :f, args: []})), n)
+          )
+
+    assert storage |> EtsStorage.query() |> numbers() == Enum.to_list(86..95)
+    assert %{events: 10, evicted: 85} = EtsStorage.stats(storage)
+    assert :ets.info(storage.index, :size) == 30
+    assert :ets.info(storage.order, :size) == 10
+  end
+
+  test "events are found by time, process, function, correlation id and node id" do
+    storage = EtsStorage.new()
+    other = spawn(fn -> :ok end)
+
+    events = [
+      event(1, %{module: M, function: :f, args: [1, 2], correlation_id: "a"}),
+      event(2, %{module: M, function: :f, arity: 1, ast_node_id: "node_1"}),
+      event(3, %{module: M, function: :g, pid: other, correlation_id: "a"}),
+      Map.delete(event(4, %{caller_pid: other}), :pid),
+      {:no, :map}
+    ]
+
+    :ok = EtsStorage.store_batch(storage, batch(events))
+    query = fn filters -> storage |> EtsStorage.query(filters) |> numbers() end
+    assert query.(since: 20) == [2, 3, 4]
+    assert query.(until: 20) == [1, 2]
+    assert query.(since: 20, until: 30) == [2, 3]
+    assert query.(pid: self()) == [1, 2]
+    assert query.(pid: other) == [3, 4]
+    assert query.(function: {M, :f}) == [1, 2]
+    assert query.(function: {M, :f, 1}) == [2]
+    assert query.(correlation_id: "a") == [1, 3]
+    assert query.(correlation_id: "a", pid: other) == [3]
+    assert query.(node_id: "node_1") == [2]
+    assert query.(correlation_id: "b") == []
+    assert query.(pid: self(), limit: 1) == [1]
+    assert storage |> EtsStorage.query() |> List.last() == {:no, :map}
+    assert EtsStorage.clear(storage) == :ok
+    assert EtsStorage.query(storage, since: 0) == []
+  end
+
+  test "what a capture recorded beside an event is what it is found by" do
+    storage = EtsStorage.new()
+    stamp = %{timestamp: 77, wall_time: 1, kind: 3, correlation_id: 12, node_id: 13}
+    :ok = EtsStorage.store_batch(storage, %Batch{entries: [{:term, {1, 1, 1}, stamp}]})
+
+    for filter <- [[since: 77, until: 77], [correlation_id: 12], [node_id: 13]],
+        do: assert(EtsStorage.query(storage, filter) == [:term])
+  end
+
+  test "is not quadratic in anything: twice as many events that share all values take no more than a few times as long" do
+    time = fn count ->
+      storage = EtsStorage.new(max_events: div(count, 2))
+
+      events =
+        for n <- 1..count, do: event(0, %{module: M, function: :f, arity: 0, correlation_id: 1, ast_node_id: 1, n: n})
+
+      batches = events |> Enum.with_index() |> Enum.chunk_every(50)
+
+      {work, _} =
+        :timer.tc(fn ->
+          for [{_, from} | _] = chunk <- batches,
+              do: EtsStorage.store_batch(storage, batch(Enum.map(chunk, &elem(&1, 0)), from))
+        end)
+
+      work
+    end
+
+    time.(10_000)
+    small = Enum.min(for _ <- 1..3, do: time.(10_000))
+    large = Enum.min(for _ <- 1..3, do: time.(40_000))
+    # Linear would be 4, quadratic 16.
+    assert large / small < 10
+  end
+
+  test "says that it is unavailable when its owner has ended" do
+    test = self()
+    owner = spawn(fn -> send(test, EtsStorage.new()) end)
+    assert_receive storage
+    ended(owner)
+    assert EtsStorage.store_events(storage, [event(1)]) == {:error, :unavailable}
+    assert EtsStorage.count(storage) == 0
+  end
+
+  test "is exact when several writers insert and evict at once" do
+    storage = EtsStorage.new(max_events: 500)
+
+    1..8
+    |> Task.async_stream(fn w ->
+      for n <- 1..100,
+          do: EtsStorage.store_batch(storage, %Batch{entries: for(k <- 1..10, do: {event(n), {w, n, k}, nil})})
+    end)
+    |> Stream.run()
+
+    assert %{events: 500, evicted: 7_500, duplicates: 0} = EtsStorage.stats(storage)
+    assert :ets.info(storage.order, :size) == 500
+    assert :ets.info(storage.index, :size) == 1_000
+  end
+end
