@@ -46,7 +46,7 @@ static inline bool get_id(ErlNifEnv *env, ERL_NIF_TERM term, uint64_t *id)
 static inline bool get_kind(ErlNifEnv *env, ERL_NIF_TERM term, uint32_t *kind)
 {
     uint64_t wide;
-    if (!get_id(env, term, &wide) || wide >= KIND_TERM)
+    if (!get_id(env, term, &wide) || wide >= KIND_MOST)
         return false;
     *kind = (uint32_t)wide;
     return true;

@@ -1,12 +1,13 @@
-/* The storage whose batches go to processes. A process that has attached (a *face*) gets each batch as one message and answers it with
+/* The storage whose batches go to processes (delivery.c; the table of what is out is in handed.c, the processes are in faces.c). A process that has attached (a *face*) gets each batch as one message and answers it with
  * delivery_complete; until then the batch is pending. */
 #ifndef CAPTURE_NIF_DELIVERY_H
 #define CAPTURE_NIF_DELIVERY_H
 
 #include "pipeline.h"
 
-/* The bit of an event's kind that says that its payload is a handle; a caller's kind is below it. */
+/* The bit of an event's kind that says that its payload is a handle. A caller's kind stays below what is reserved with that bit. */
 #define KIND_TERM UINT32_C(0x80000000)
+#define KIND_MOST (PIPELINE_KIND_RESERVED - KIND_TERM)
 
 /* The payload of such an event: a term, and the block that it is in (NULL: the term is an immediate, and is in none). The
  * event's length is what the term takes in memory, so that a ring is charged with it; only this much of it is ever written or

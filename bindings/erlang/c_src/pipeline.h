@@ -1,6 +1,6 @@
 /* A capture pipeline as a resource: start, control, figures, and the table through which the copy that made it is called.
  *
- * capture.c is the way in, delivery.c the storage whose batches go to processes, config.c the maps. */
+ * capture.c is the way in, delivery.c the storage whose batches go to processes, config.c the maps, answers.c the statuses. */
 #ifndef CAPTURE_NIF_PIPELINE_H
 #define CAPTURE_NIF_PIPELINE_H
 
@@ -68,6 +68,7 @@ struct pipeline {
     _Atomic bool closed;            /* nothing is left in it */
 };
 
+void answers_load(ErlNifEnv *env);
 /* A status by its name; {error, {Name, Detail}} with the library's words, and {error, Name} alone for captures. */
 ERL_NIF_TERM status_atom(ErlNifEnv *env, int32_t status);
 ERL_NIF_TERM answer_status(ErlNifEnv *env, int32_t status);

@@ -95,7 +95,7 @@
     cache_kib => pos_integer(),
     no_indexes => boolean()
 }.
--type kind() :: 0..16#7FFFFFFF.
+-type kind() :: 0..16#7FFEFFFF.
 %% What sort of event, in the caller's own numbering.
 -type id() :: 0..16#FFFFFFFFFFFFFFFF.
 %% 0: none.

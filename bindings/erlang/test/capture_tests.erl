@@ -106,9 +106,16 @@ a_large_term_is_captured_where_it_is_allowed_test() ->
     ?assert(Fun() =:= Term),
     ?assertEqual({ok, 3}, ?C:capture_many(P, 1, [a, Term, b])).
 
+the_highest_kind_is_as_good_as_any_test() ->
+    P = started(),
+    ok = ?C:capture(P, 16#7FFEFFFF, {a}),
+    ok = ?C:capture(P, 16#7FFEFFFF, <<"b">>),
+    ok = ?C:attach(P),
+    ?assertEqual([{a}, <<"b">>], lists:sort(taken(P, 2, []))).
+
 wrong_arguments_are_refused_and_not_offered_test() ->
     P = started(),
-    Kinds = [-1, 16#80000000, 1 bsl 32, 1 bsl 64, 1 bsl 70, x, 1.0, <<>>, [], {}, self()],
+    Kinds = [-1, 16#7FFF0000, 16#80000000, 1 bsl 32, 1 bsl 64, 1 bsl 70, x, 1.0, <<>>, [], {}, self()],
     Ids = [-1, 1 bsl 64, 1 bsl 70, x, 1.0, <<>>, [], {}, self()],
     [begin
         ?assertEqual({error, badarg}, ?C:capture(P, K, Payload)),

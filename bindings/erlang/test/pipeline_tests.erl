@@ -45,7 +45,7 @@ what_is_out_of_range_is_told_in_words_test() ->
     ?assertMatch({error, {invalid, <<"pipeline_config_t.batch_size", _/binary>>}}, ?C:start(#{batch_size => 0})),
     ?assertMatch({error, {invalid, _}}, ?C:start(#{ring_bytes => 5000})),
     ?assertMatch({error, {_, _}}, ?C:start(#{ring_dir => <<"/nowhere">>})),
-    ?assertMatch({error, {invalid, _}}, ?C:start(#{writers => 257}, {sqlite, ":memory:", #{}})).
+    sqlite_tests:with_file(fun(Path) -> ?assertMatch({error, {invalid, _}}, ?C:start(#{writers => 257}, {sqlite, Path, #{}})) end).
 
 what_is_no_storage_is_refused_test() ->
     Bad = [nothing, {sqlite, "x"}, {sqlite, "x", #{}, 1}, {other, "x", #{}}, self(), fun() -> ok end, <<>>, 1],

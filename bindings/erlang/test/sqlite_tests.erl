@@ -1,6 +1,7 @@
 %% SQLite as the storage, end to end: what was captured is read back by the sqlite3 command.
 -module(sqlite_tests).
 -include_lib("eunit/include/eunit.hrl").
+-export([with_file/1]).
 -define(C, elixir_scope_capture_pipeline).
 
 with_file(Test) ->

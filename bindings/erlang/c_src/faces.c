@@ -1,0 +1,183 @@
+/* Faces: processes that attach, answer, detach and die. */
+#include "delivery.h"
+#include "handed.h"
+
+enum {
+    MOST_FACES = 4096,
+    LARGE = 8192,           /* events of a batch from which on its answer is not handled on a normal scheduler */
+};
+
+static ERL_NIF_TERM atom_retry;
+
+void delivery_load(ErlNifEnv *env)
+{
+    atom_retry = enif_make_atom(env, "retry");
+    handed_load(env);
+}
+
+ERL_NIF_TERM pipeline_attach_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    struct delivery *d = pipeline->delivery;
+    struct sending sending[CREDIT];
+    const char *refused = NULL;
+    ErlNifPid pid;
+    (void)argc;
+    (void)argv;
+    if (!d)
+        return answer_detail(env, "unsupported", "the pipeline's storage is a native one");
+    if (!enif_self(env, &pid))
+        return answer_badarg(env);
+    struct face *face = enif_alloc(sizeof *face);
+    if (!face)
+        return answer_detail(env, "no_memory", "");
+    *face = (struct face) { .pid = pid };
+    enif_mutex_lock(d->lock);
+    struct face **at = handed_face(d, &pid);
+    bool attached = *at != NULL;
+    if (d->stopped || pipeline->closed)
+        refused = "closed";
+    else if (!attached && d->face_count >= MOST_FACES)
+        refused = "limit";
+    else if (!attached && enif_monitor_process(env, pipeline, &pid, &face->monitor) != 0)
+        refused = "state"; /* it is being killed */
+    if (!refused && !attached) {
+        *at = face;
+        d->face_count++;
+        enif_keep_resource(pipeline);
+    }
+    for (int i = 0; i < CREDIT; i++)
+        handed_unpark(d, &sending[i]);
+    enif_mutex_unlock(d->lock);
+    if (refused || attached)
+        enif_free(face);
+    for (int i = 0; i < CREDIT; i++)
+        handed_send(env, &sending[i]);
+    if (refused)
+        return answer_detail(env, refused, "");
+    delivery_adjust(pipeline, false);
+    return atom_ok;
+}
+
+/* Takes a face away; what it had goes to others, or to whoever attaches next. NULL: it was none. */
+static struct face *remove_face(struct delivery *d, const ErlNifPid *pid, struct handed **list)
+{
+    *list = NULL;
+    enif_mutex_lock(d->lock);
+    struct face **at = handed_face(d, pid);
+    struct face *face = *at;
+    if (face) {
+        struct handed *h;
+        while ((h = face->handed.last)) {
+            handed_take(d, h);
+            h->next = *list;
+            *list = h;
+        }
+        *at = face->next;
+        d->face_count--;
+    }
+    enif_mutex_unlock(d->lock);
+    return face;
+}
+
+void delivery_down(struct pipeline *pipeline, ErlNifEnv *env, ErlNifPid *pid)
+{
+    struct handed *list;
+    (void)env;
+    struct face *face = remove_face(pipeline->delivery, pid, &list);
+    if (!face)
+        return;
+    enif_free(face);
+    handed_give_back(list);
+    delivery_adjust(pipeline, false);
+    enif_release_resource(pipeline);
+}
+
+ERL_NIF_TERM pipeline_detach_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    struct handed *list;
+    ErlNifPid pid;
+    (void)argc;
+    (void)argv;
+    struct face *face = pipeline->delivery && enif_self(env, &pid) ? remove_face(pipeline->delivery, &pid, &list) : NULL;
+    if (!face)
+        return atom_ok;
+    enif_demonitor_process(env, pipeline, &face->monitor);
+    enif_free(face);
+    handed_give_back(list);
+    delivery_adjust(pipeline, false);
+    enif_release_resource(pipeline);
+    return atom_ok;
+}
+
+/* ---- answers ---- */
+
+/* Reads a list of indexes into memory of its own; NULL with *count 0 for an empty one. False: it is none. */
+static bool read_indexes(ErlNifEnv *env, ERL_NIF_TERM list, unsigned **indexes, unsigned *count, unsigned *most)
+{
+    ERL_NIF_TERM head;
+    *indexes = NULL;
+    *most = 0;
+    if (!enif_get_list_length(env, list, count) || *count > 65536)
+        return false;
+    if (*count && !(*indexes = enif_alloc(*count * sizeof **indexes)))
+        return false;
+    for (unsigned i = 0; enif_get_list_cell(env, list, &head, &list); i++) {
+        if (!enif_get_uint(env, head, &(*indexes)[i])) {
+            enif_free(*indexes);
+            return false;
+        }
+        if ((*indexes)[i] > *most)
+            *most = (*indexes)[i];
+    }
+    return true;
+}
+
+/* ok | retry | {ok, Indexes}. */
+static bool read_result(ErlNifEnv *env, ERL_NIF_TERM term, int32_t *result, unsigned **rejected, unsigned *count, unsigned *most)
+{
+    int arity;
+    const ERL_NIF_TERM *parts;
+    *rejected = NULL;
+    *count = *most = 0;
+    *result = term == atom_retry ? PIPELINE_STORE_RETRY : PIPELINE_STORE_OK;
+    if (term == atom_ok || term == atom_retry)
+        return true;
+    return enif_get_tuple(env, term, &arity, &parts) && arity == 2 && parts[0] == atom_ok &&
+        read_indexes(env, parts[1], rejected, count, most);
+}
+
+ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    struct delivery *d = pipeline->delivery;
+    struct sending sending = { .pipeline = NULL };
+    ErlNifUInt64 token;
+    unsigned *rejected, count, most;
+    int32_t result, status;
+    if (!d || !enif_get_uint64(env, argv[1], &token) ||
+        !read_result(env, argv[2], &result, &rejected, &count, &most))
+        return answer_badarg(env);
+    enif_mutex_lock(d->lock);
+    struct handed *h = handed_find(d, token);
+    bool known = h != NULL, fits = known && (count == 0 || most < h->count);
+    bool large = fits && h->count > LARGE && enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
+    if (fits && !large) {
+        handed_take(d, h);
+        handed_unpark(d, &sending);
+    }
+    enif_mutex_unlock(d->lock);
+    if (fits && !large) {
+        for (unsigned i = 0; i < count; i++)
+            pipeline_batch_set_rejected(h->batch, rejected[i]);
+        status = handed_finish(h, result);
+        handed_send(env, &sending);
+    } else {
+        status = known ? PIPELINE_ERR_INVALID : PIPELINE_ERR_UNKNOWN_TOKEN;
+    }
+    if (rejected)
+        enif_free(rejected);
+    if (large)
+        return enif_schedule_nif(env, "delivery_complete", ERL_NIF_DIRTY_JOB_CPU_BOUND, delivery_complete_nif, argc, argv);
+    if (known && !fits)
+        return answer_badarg(env);
+    return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
+}

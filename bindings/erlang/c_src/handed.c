@@ -1,0 +1,156 @@
+/* The table of what is out. */
+#include "handed.h"
+
+static ERL_NIF_TERM atom_capture_batch;
+
+void handed_load(ErlNifEnv *env)
+{
+    atom_capture_batch = enif_make_atom(env, "capture_batch");
+}
+
+static void queue_add(struct queue *queue, struct handed *h)
+{
+    h->next = NULL;
+    h->before = queue->last;
+    *(queue->last ? &queue->last->next : &queue->first) = h;
+    queue->last = h;
+}
+
+static void queue_remove(struct queue *queue, struct handed *h)
+{
+    *(h->before ? &h->before->next : &queue->first) = h->next;
+    *(h->next ? &h->next->before : &queue->last) = h->before;
+}
+
+static struct handed **chain_of(struct delivery *d, uint64_t token)
+{
+    struct handed **at = &d->chains[token % CHAINS];
+    while (*at && (*at)->token != token)
+        at = &(*at)->chain;
+    return at;
+}
+
+void handed_take(struct delivery *d, struct handed *h)
+{
+    *chain_of(d, h->token) = h->chain;
+    if (h->face) {
+        queue_remove(&h->face->handed, h);
+        h->face->out--;
+        d->handed_count--;
+    } else {
+        queue_remove(&d->parked, h);
+        d->parked_count--;
+    }
+}
+
+/* The face with the most credit left, the one that has waited longest first; NULL: none has any. */
+static struct face *face_with_credit(struct delivery *d)
+{
+    struct face *best = NULL;
+    for (struct face *f = d->faces; f && (!best || best->out); f = f->next) {
+        if (f->out < CREDIT && (!best || f->out < best->out))
+            best = f;
+    }
+    return best;
+}
+
+struct face **handed_face(struct delivery *d, const ErlNifPid *pid)
+{
+    struct face **at = &d->faces;
+    while (*at && enif_compare_pids(&(*at)->pid, pid) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static void to_the_end(struct delivery *d, struct face *face)
+{
+    struct face **at = &d->faces;
+    while (*at != face)
+        at = &(*at)->next;
+    *at = face->next;
+    while (*at)
+        at = &(*at)->next;
+    face->next = NULL;
+    *at = face;
+}
+
+static void hand_to(struct delivery *d, struct face *face, struct handed *h, struct sending *sending)
+{
+    h->face = face;
+    face->out++;
+    d->handed_count++;
+    queue_add(&face->handed, h);
+    if (face->next)
+        to_the_end(d, face);
+    sending->letter = h->letter;
+    h->letter.env = NULL;
+    sending->pid = face->pid;
+    sending->pipeline = d->pipeline;
+    /* The face holds one, so that there is one to add to. */
+    enif_keep_resource(d->pipeline);
+}
+
+void handed_unpark(struct delivery *d, struct sending *sending)
+{
+    struct handed *h = d->parked.first;
+    struct face *face = h ? face_with_credit(d) : NULL;
+    sending->pipeline = NULL;
+    if (!face)
+        return;
+    queue_remove(&d->parked, h);
+    d->parked_count--;
+    hand_to(d, face, h, sending);
+}
+
+void handed_add(struct delivery *d, struct handed *h, struct sending *sending)
+{
+    struct handed **chain = &d->chains[h->token % CHAINS];
+    struct face *face = face_with_credit(d);
+    h->chain = *chain;
+    *chain = h;
+    sending->pipeline = NULL;
+    if (face) {
+        hand_to(d, face, h, sending);
+    } else {
+        queue_add(&d->parked, h);
+        d->parked_count++;
+    }
+}
+
+struct handed *handed_find(struct delivery *d, uint64_t token)
+{
+    struct handed *h = *chain_of(d, token);
+    return h && h->face ? h : NULL;
+}
+
+/* A process that is gone does not matter: its monitor sees to what it had. */
+void handed_send(ErlNifEnv *caller, struct sending *sending)
+{
+    struct letter *letter = &sending->letter;
+    if (!sending->pipeline)
+        return;
+    ERL_NIF_TERM pipeline = enif_make_resource(letter->env, sending->pipeline);
+    ERL_NIF_TERM message = enif_make_tuple(letter->env, 7, atom_capture_batch, pipeline, letter->part[0],
+        letter->part[1], letter->part[2], letter->part[3], letter->part[4]);
+    enif_send(caller, &sending->pid, letter->env, message);
+    enif_free_env(letter->env);
+    enif_release_resource(sending->pipeline);
+}
+
+int32_t handed_finish(struct handed *h, int32_t result)
+{
+    int32_t status = pipeline_batch_complete(h->token, result);
+    if (h->letter.env)
+        enif_free_env(h->letter.env);
+    enif_free(h);
+    return status;
+}
+
+void handed_give_back(struct handed *list)
+{
+    while (list) {
+        struct handed *next = list->next;
+        handed_finish(list, PIPELINE_STORE_RETRY);
+        list = next;
+    }
+}

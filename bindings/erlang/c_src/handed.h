@@ -1,0 +1,98 @@
+/* The table of what is out: batches that processes have, batches that wait for one, and the processes. Everything here but sending and
+ * finishing is called under the delivery's lock, which is held for no call of the library and no message. */
+#ifndef CAPTURE_NIF_HANDED_H
+#define CAPTURE_NIF_HANDED_H
+
+#include "delivery.h"
+
+enum {
+    CREDIT = 2,             /* batches that a face may have unanswered: one in its hands, one in its mailbox */
+    CHAINS = 64,
+    LETTER_PARTS = 5,
+};
+
+/* A message that is built but for its pipeline. */
+struct letter {
+    ErlNifEnv *env;
+    ERL_NIF_TERM part[LETTER_PARTS];
+};
+
+/* A batch whose answer is awaited, by its token; on the list of its face, or parked. Whoever takes it out of the table, under the lock,
+ * completes its token, without the lock. */
+struct handed {
+    struct handed *chain;
+    struct handed *next, *before;
+    struct face *face;                  /* NULL: parked, and `letter` is there to be sent */
+    uint64_t token;
+    const pipeline_batch_t *batch;      /* valid until the token is completed */
+    size_t count;
+    struct letter letter;
+};
+
+/* A list with a head of its own kind. */
+struct queue {
+    struct handed *first, *last;
+};
+
+/* A process that has attached. While there is one, it holds a reference to the resource. */
+struct face {
+    struct face *next;
+    ErlNifPid pid;
+    ErlNifMonitor monitor;
+    unsigned out;
+    struct queue handed;
+};
+
+/* Everything under `lock`, which is held for no call of the library and no message. `pipeline` is only good while there is a
+ * face. Two references: the storage's and the resource's. */
+struct delivery {
+    ErlNifMutex *lock;
+    _Atomic unsigned references;
+    _Atomic bool in_flight_given;
+    struct pipeline *pipeline;
+    struct face *faces;                 /* the one that was given a batch last is the last */
+    unsigned face_count, handed_count, parked_count;
+    struct queue parked;
+    struct handed *chains[CHAINS];
+    bool stopped;
+};
+
+/* A letter on its way. */
+struct sending {
+    struct letter letter;
+    ErlNifPid pid;
+    struct pipeline *pipeline;  /* with a reference; NULL: nothing to send */
+};
+
+/* Called when the NIF is loaded or upgraded. */
+void handed_load(ErlNifEnv *env);
+
+/* ---- under the lock ---- */
+
+/* Puts a new batch into the table: to a face that has room, or parked. */
+void handed_add(struct delivery *d, struct handed *h, struct sending *sending);
+
+/* Takes a batch out of the table: from here on it is the caller's. */
+void handed_take(struct delivery *d, struct handed *h);
+
+/* The batch with that token; NULL: there is none, or it is parked, and nobody knows its token. */
+struct handed *handed_find(struct delivery *d, uint64_t token);
+
+/* The oldest parked batch goes to a face that has room, if there are both. */
+void handed_unpark(struct delivery *d, struct sending *sending);
+
+/* Where the process is on the list of faces, or would be. */
+struct face **handed_face(struct delivery *d, const ErlNifPid *pid);
+
+/* ---- without the lock ---- */
+
+/* Sends what one of the above has made ready; nothing, where it has made nothing ready. `caller`: NULL on the library's threads. */
+void handed_send(ErlNifEnv *caller, struct sending *sending);
+
+/* Answers for a batch that was taken out of the table. */
+int32_t handed_finish(struct handed *h, int32_t result);
+
+/* The same with a retry for each of a list. */
+void handed_give_back(struct handed *list);
+
+#endif
