@@ -112,6 +112,12 @@ static bool learn_kinds(ErlNifEnv *env, struct layout *found)
             return false;
     }
 
+    /* Of a reference the API does not tell the size: like that of all such terms it is in the first word, if that is plausible. */
+    some[0] = enif_make_ref(env);
+    words[0] = layout_arity(*layout_words(some[0], TAG_BOXED));
+    if (words[0] < 2 || words[0] > 8 || !learn_kind(found, KIND_SIZED, some, words, 1))
+        return false;
+
     for (size_t i = 0; i < COUNT(terms); i++)
         terms[i] = enif_make_int(env, (int)i);
     static const size_t sizes[] = { 0, 1, SMALL_MAP, 1000 };
@@ -121,10 +127,10 @@ static bool learn_kinds(ErlNifEnv *env, struct layout *found)
     if (!learn_kind(found, KIND_MAP, some, NULL, COUNT(sizes)))
         return false;
 
-    /* None of these may look like one of those. */
+    /* Neither of these may look like any of those. */
     ERL_NIF_TERM bytes;
     memset(enif_make_new_binary(env, 1000, &bytes), 'x', 1000);
-    ERL_NIF_TERM others[] = { enif_make_ref(env), bytes, enif_make_sub_binary(env, bytes, 3, 500) };
+    ERL_NIF_TERM others[] = { bytes, enif_make_sub_binary(env, bytes, 3, 500) };
     for (size_t i = 0; i < COUNT(others); i++)
         if (found->kinds[*layout_words(others[i], TAG_BOXED) & 63] != KIND_UNKNOWN)
             return false;

@@ -14,7 +14,7 @@ enum { SMALL_MAP = 32 };
 /* What the first word of a boxed term tells. */
 enum kind {
     KIND_UNKNOWN,   /* ask the API */
-    KIND_SIZED,     /* no terms inside; the word tells its size: floats, large integers, heap binaries */
+    KIND_SIZED,     /* no terms inside; the word tells its size: floats, large integers, references, heap binaries */
     KIND_TUPLE,     /* the word tells the arity; the elements follow */
     KIND_MAP        /* if it is exactly `small_map`: the size, the tuple of its keys, its values; else ask the API */
 };

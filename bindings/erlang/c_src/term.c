@@ -207,73 +207,92 @@ static bool walk_unknown(struct walk *walk, ERL_NIF_TERM term)
     }
 }
 
-/* What lies behind a term as an array of terms, if the layout tells: tuples, lists, small maps. False: it does not. */
-static inline bool inside(ERL_NIF_TERM term, const ERL_NIF_TERM **at, size_t *count, size_t *words_of_its_own)
+/* The whole walk where all of the layout is known. The terms of a container are an array: the elements of a tuple, the head and tail of a list's
+ * cell, the tuple of a map's keys and its values. What else there is goes through the API. */
+static bool walk_known(struct walk *walk, ERL_NIF_TERM term)
 {
-    if ((term & TAG_BITS) == TAG_LIST && layout.cells) {
-        /* A cell is its head and its tail. */
-        *at = layout_words(term, TAG_LIST);
-        *count = *words_of_its_own = WORDS_CONS;
-        return true;
-    }
-    if ((term & TAG_BITS) != TAG_BOXED || !layout.heap_binaries)
-        return false;
-    const ERL_NIF_TERM *words = layout_words(term, TAG_BOXED);
-    switch (layout.kinds[*words & 63]) {
-    case KIND_SIZED:
-        *at = words;
-        *count = 0;
-        *words_of_its_own = 1 + layout_arity(*words);
-        return true;
-    case KIND_TUPLE:
-        *at = words + 1;
-        *count = layout_arity(*words);
-        *words_of_its_own = 1 + *count;
-        return true;
-    case KIND_MAP:
-        if (*words != layout.small_map)
-            return false;
-        *at = words + 2; /* the tuple of its keys is a term like its values */
-        *count = 1 + words[1];
-        *words_of_its_own = 2 + *count;
-        return true;
-    }
-    return false;
-}
-
-static bool walk_all(struct walk *walk, ERL_NIF_TERM term)
-{
-    const ERL_NIF_TERM *at = &term, *end = at + 1, *items;
-    size_t count, words;
-    bool by_tag = layout.tags;
+    const ERL_NIF_TERM *at = &term, *end = at + 1, *words, *items;
+    size_t count, bytes = 0, limit = walk->limit;
     for (;;) {
         while (at < end) {
             ERL_NIF_TERM next = *at++;
-            if (by_tag && layout_immediate(next))
+            if (layout_immediate(next))
                 continue;
-            if (inside(next, &items, &count, &words)) {
-                if (!charge(walk, words * WORD))
-                    return false;
-                if (count > 0) {
-                    if (!push(walk, at, (size_t)(end - at), 0))
-                        return false;
-                    at = items;
-                    end = at + count;
+            enum kind kind = KIND_UNKNOWN;
+            if ((next & TAG_BITS) == TAG_LIST) {
+                items = layout_words(next, TAG_LIST);
+                count = WORDS_CONS;
+                bytes += WORDS_CONS * WORD;
+                kind = KIND_TUPLE;
+                while (layout_immediate(items[0]) && (items[1] & TAG_BITS) == TAG_LIST && bytes <= limit) {
+                    items = layout_words(items[1], TAG_LIST);
+                    bytes += WORDS_CONS * WORD;
                 }
-            } else if (!term_is_immediate(walk->env, next)) {
-                if (!push(walk, at, (size_t)(end - at), 0) || !walk_unknown(walk, next))
+            } else {
+                words = layout_words(next, TAG_BOXED);
+                kind = layout.kinds[*words & 63];
+                items = words + 1;
+                count = layout_arity(*words);
+                if (kind == KIND_MAP) {
+                    items = words + 2;
+                    count = *words == layout.small_map ? 1 + words[1] : 0;
+                    kind = count ? KIND_TUPLE : KIND_UNKNOWN;
+                    bytes += 2 * WORD + count * WORD;
+                } else if (kind != KIND_UNKNOWN) {
+                    bytes += WORD + count * WORD;
+                }
+            }
+            if (bytes > limit)
+                return false;
+            if (kind == KIND_SIZED)
+                continue;
+            if (kind == KIND_TUPLE) {
+                for (; count > 0 && layout_immediate(*items); count--)
+                    items++;
+                if (count == 0)
+                    continue;
+            }
+            while (at < end && layout_immediate(*at))
+                at++;
+            if (!push(walk, at, (size_t)(end - at), 0))
+                return false;
+            if (kind == KIND_TUPLE) {
+                at = items;
+                end = at + count;
+            } else {
+                walk->bytes = bytes;
+                if (!walk_unknown(walk, next))
                     return false;
+                bytes = walk->bytes;
                 break;
             }
         }
         /* What was left of the array, if anything, is on the stack. */
         if (walk->depth == 0)
-            return true;
+            break;
         struct frame *top = &walk->frames[--walk->depth];
         term = top->one;
         at = top->at ? top->at : &term;
         end = at + top->left;
     }
+    walk->bytes = bytes;
+    return true;
+}
+
+/* The whole walk by the API. */
+static bool walk_by_api(struct walk *walk, ERL_NIF_TERM term)
+{
+    if (!push(walk, NULL, 1, term))
+        return false;
+    while (walk->depth > 0) {
+        struct frame *top = &walk->frames[walk->depth - 1];
+        ERL_NIF_TERM next = top->at ? *top->at++ : top->one;
+        if (--top->left == 0)
+            walk->depth--;
+        if (!term_is_immediate(walk->env, next) && !walk_unknown(walk, next))
+            return false;
+    }
+    return true;
 }
 
 int term_size_opaque(ErlNifEnv *env, ERL_NIF_TERM term, size_t limit, size_t *bytes, int *needs, ERL_NIF_TERM *opaque)
@@ -288,7 +307,7 @@ int term_size_opaque(ErlNifEnv *env, ERL_NIF_TERM term, size_t limit, size_t *by
     walk.depth = 0;
     walk.room = FRAMES;
     walk.items = NULL;
-    int within = walk_all(&walk, term);
+    int within = layout.small_map && layout.cells ? walk_known(&walk, term) : walk_by_api(&walk, term);
     if (walk.frames != walk.first)
         enif_free(walk.frames);
     while (walk.items) {
