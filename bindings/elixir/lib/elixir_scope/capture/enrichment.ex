@@ -2,31 +2,39 @@ defmodule ElixirScope.Capture.Enrichment do
   @moduledoc false
   # What a writer adds to an event before it is stored.
 
+  @typedoc "What the events of one batch have in common."
+  @type common :: {at :: integer(), node(), correlate? :: boolean()}
+
+  @doc "For a batch that is enriched now. Events without a correlation id get one if `correlate?`."
+  @spec common(boolean()) :: common()
+  def common(correlate?), do: {System.monotonic_time(:nanosecond), node(), correlate?}
+
   @doc """
   The same map or struct with `:enriched_at`, `:processed_by`, `:processing_order`, and a `:correlation_id` if it had none;
   what is no map as it is.
   """
-  @spec enrich(term(), boolean()) :: term()
-  def enrich(event, correlate? \\ true)
-
-  def enrich(%{} = event, correlate?) do
-    added = %{
-      enriched_at: System.monotonic_time(:nanosecond),
-      processed_by: node(),
-      processing_order: :erlang.unique_integer([:positive])
-    }
-
-    added =
-      case event do
-        %{correlation_id: id} when id != nil -> added
-        _ when correlate? -> Map.put(added, :correlation_id, correlation_id(added.processing_order))
-        _ -> added
-      end
-
-    :maps.merge(event, added)
+  @spec enrich(term(), common()) :: term()
+  def enrich(%{correlation_id: id} = event, {at, node, _}) when id != nil do
+    :maps.merge(event, %{enriched_at: at, processed_by: node, processing_order: order()})
   end
 
-  def enrich(event, _correlate?), do: event
+  def enrich(%{} = event, {at, node, true}) do
+    order = order()
+    correlation_id = "corr_" <> Integer.to_string(order)
 
-  defp correlation_id(number), do: "corr_" <> Integer.to_string(number)
+    :maps.merge(event, %{
+      correlation_id: correlation_id,
+      enriched_at: at,
+      processed_by: node,
+      processing_order: order
+    })
+  end
+
+  def enrich(%{} = event, {at, node, false}) do
+    :maps.merge(event, %{enriched_at: at, processed_by: node, processing_order: order()})
+  end
+
+  def enrich(event, _common), do: event
+
+  defp order, do: :erlang.unique_integer([:positive])
 end

@@ -29,7 +29,7 @@ defmodule ElixirScope.Capture.Storage do
   Delivery is at least once. A storage that must not store anything twice keys by the identity in the batch.
   """
 
-  alias ElixirScope.Capture.Batch
+  alias ElixirScope.Capture.{Batch, Enrichment}
 
   @type ref :: term()
   @type result :: :ok | {:ok, non_neg_integer()} | {:error, term()}
@@ -157,7 +157,7 @@ defmodule ElixirScope.Capture.Storage do
   end
 
   def for_server(other, stamp) do
-    %{event_type: :captured, data: other} |> ElixirScope.Capture.Enrichment.enrich() |> for_server(stamp)
+    %{event_type: :captured, data: other} |> Enrichment.enrich(Enrichment.common(true)) |> for_server(stamp)
   end
 
   defp put_missing(event, key, value) do

@@ -107,10 +107,11 @@ defmodule ElixirScope.Capture.WriterLoop do
   defp store_taken(loop, taken) do
     %{consumer: consumer} = loop
 
-    entries =
-      for {event, position} <- taken.events do
-        {enrich(loop, event), {consumer.id, taken.epoch, position}, nil}
-      end
+    common = common(loop)
+    %{id: id} = consumer
+    %{epoch: epoch} = taken
+
+    entries = for {event, position} <- taken.events, do: {Enrichment.enrich(event, common), {id, epoch, position}, nil}
 
     case deliver(loop, %Batch{entries: entries, attempt: taken.attempt}) do
       :leave ->
@@ -149,12 +150,13 @@ defmodule ElixirScope.Capture.WriterLoop do
       Tally.add(loop.tally, :position, count)
       Consumer.count(loop.consumer, loop.tally, :events_read, count)
       shift = Capture.Event.clock_shift()
+      common = common(loop)
 
       entries =
         for {term, ring, sequence, timestamp, _, _, _} = captured <- events do
           stamp = Capture.Event.stamp(captured, timestamp + shift, timestamp + offset)
           identity = {generation, ring, sequence}
-          {enrich(loop, Capture.Event.build(term, stamp, identity)), identity, stamp}
+          {term |> Capture.Event.build(stamp, identity) |> Enrichment.enrich(common), identity, stamp}
         end
 
       case deliver(loop, %Batch{entries: entries, attempt: attempt}) do
@@ -173,12 +175,13 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   # ---- storing ----
 
-  defp deliver(%{config: config, consumer: consumer} = loop, batch) do
+  defp deliver(%{config: config, consumer: consumer, tally: tally}, batch) do
     Process.put(:capture_batch_start, System.monotonic_time())
+    note_order(tally, batch.entries)
 
     way = %Delivery{
       consumer: consumer,
-      tally: loop.tally,
+      tally: tally,
       storage: Consumer.storage(consumer, config),
       pause: &pause/1,
       retry_limit: Options.integer(config, :retry_limit, 5),
@@ -200,13 +203,10 @@ defmodule ElixirScope.Capture.WriterLoop do
     Telemetry.execute([:batch, :stored], measurements, %{worker: Delivery.worker(), dead_lettered: length(dead)})
   end
 
-  defp enrich(loop, event) do
-    enriched = Enrichment.enrich(event, Map.get(loop.config, :correlation_enabled, true) != false)
+  defp common(loop), do: Enrichment.common(Map.get(loop.config, :correlation_enabled, true) != false)
 
-    with %{processing_order: order} when is_integer(order) <- enriched,
-         do: Tally.put(loop.tally, :processing_order, order)
-
-    enriched
+  defp note_order(tally, entries) do
+    with {%{processing_order: order}, _, _} <- List.last(entries), do: Tally.put(tally, :processing_order, order)
   end
 
   # ---- trouble ----
