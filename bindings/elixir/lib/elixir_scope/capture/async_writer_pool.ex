@@ -188,15 +188,18 @@ defmodule ElixirScope.Capture.AsyncWriterPool do
   def handle_info(_, pool), do: {:noreply, pool}
 
   @impl true
-  def terminate(_reason, pool) do
-    deadline = now() + @drain_ms
-    for {_, %{pid: pid}} <- pool.workers, do: AsyncWriter.leave(pid, {:drain, deadline})
+  def terminate(reason, pool) do
+    # Only who is asked to stop has time to store what there is.
+    deadline = now() + if(orderly?(reason), do: @drain_ms, else: 0)
+    if orderly?(reason), do: for({_, %{pid: pid}} <- pool.workers, do: AsyncWriter.leave(pid, {:drain, deadline}))
     monitors = Map.merge(pool.leaving, Map.new(pool.workers, fn {_, worker} -> {worker.pid, worker.monitor} end))
-    left = await(monitors, deadline + 200)
+    left = await(monitors, deadline + if(orderly?(reason), do: 200, else: 0))
     for {pid, _} <- left, do: Process.exit(pid, :kill)
     await(left, :infinity)
     :ok
   end
+
+  defp orderly?(reason), do: reason in [:normal, :shutdown] or match?({:shutdown, _}, reason)
 
   defp await(monitors, _deadline) when map_size(monitors) == 0, do: monitors
 

@@ -16,7 +16,8 @@ defmodule ElixirScope.Capture.WriterLoop do
   @doc "Starts the loop of the calling AsyncWriter; the first look is after so many milliseconds."
   @spec start_link(Consumer.t(), Tally.t(), map(), non_neg_integer()) :: pid()
   def start_link(consumer, tally, config, first_ms) do
-    :proc_lib.spawn_link(__MODULE__, :init, [self(), consumer, tally, config, first_ms])
+    # Binaries of the events that it has handled are not to stay with it.
+    :proc_lib.spawn_opt(__MODULE__, :init, [self(), consumer, tally, config, first_ms], [:link, fullsweep_after: 16])
   end
 
   @doc "Tells it to end. It exits `:normal` when it has."
