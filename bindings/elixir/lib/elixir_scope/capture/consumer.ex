@@ -81,10 +81,10 @@ defmodule ElixirScope.Capture.Consumer do
     end
   end
 
+  @spec count(t(), atom(), integer()) :: :ok
+  @spec total(t(), atom()) :: non_neg_integer()
   for {counter, index} <- Enum.with_index(@counters, 1) do
-    @spec count(t(), atom(), integer()) :: :ok
     def count(consumer, unquote(counter), n), do: :counters.add(consumer.counters, unquote(index), n)
-    @spec total(t(), atom()) :: non_neg_integer()
     def total(consumer, unquote(counter)), do: :counters.get(consumer.counters, unquote(index))
   end
 
@@ -95,10 +95,10 @@ defmodule ElixirScope.Capture.Consumer do
     count(consumer, counter, n)
   end
 
+  @spec mark(t(), atom()) :: integer()
+  @spec set_mark(t(), atom(), integer()) :: :ok
   for {mark, index} <- Enum.with_index(@marks, 1) do
-    @spec mark(t(), atom()) :: integer()
     def mark(consumer, unquote(mark)), do: :atomics.get(consumer.marks, unquote(index))
-    @spec set_mark(t(), atom(), integer()) :: :ok
     def set_mark(consumer, unquote(mark), value), do: :atomics.put(consumer.marks, unquote(index), value)
   end
 
@@ -115,11 +115,19 @@ defmodule ElixirScope.Capture.Consumer do
   @spec backlogged?(t(), non_neg_integer(), pos_integer()) :: boolean()
   def backlogged?(consumer, backlog, max) do
     now = System.monotonic_time(:millisecond)
+    since = mark(consumer, :over_since)
 
-    case {backlog > max, mark(consumer, :over_since)} do
-      {false, _} -> set_mark(consumer, :over_since, 0) && false
-      {true, 0} -> set_mark(consumer, :over_since, now) && false
-      {true, since} -> now - since >= 1_000
+    cond do
+      backlog <= max ->
+        set_mark(consumer, :over_since, 0)
+        false
+
+      since == 0 ->
+        set_mark(consumer, :over_since, now)
+        false
+
+      true ->
+        now - since >= 1_000
     end
   end
 

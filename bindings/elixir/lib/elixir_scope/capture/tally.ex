@@ -42,12 +42,12 @@ defmodule ElixirScope.Capture.Tally do
     tally
   end
 
+  @spec get(t(), atom()) :: integer()
+  @spec put(t(), atom(), integer()) :: :ok
+  @spec add(t(), atom(), integer()) :: :ok
   for {field, index} <- Enum.with_index(@fields, 1) do
-    @spec get(t(), atom()) :: integer()
     def get(%__MODULE__{figures: figures}, unquote(field)), do: :atomics.get(figures, unquote(index))
-    @spec put(t(), atom(), integer()) :: :ok
     def put(%__MODULE__{figures: figures}, unquote(field), value), do: :atomics.put(figures, unquote(index), value)
-    @spec add(t(), atom(), integer()) :: :ok
     def add(%__MODULE__{figures: figures}, unquote(field), value), do: :atomics.add(figures, unquote(index), value)
   end
 
