@@ -71,6 +71,13 @@ defmodule CapturePipeline.Test.Chaos do
     end
   end
 
+  @doc "What the storage is to keep of an event: its number, if all of it is as it was captured."
+  def keep(%{n: {producer, n}, timestamp: n, filling: [n, producer, "text"], processing_order: order})
+      when is_integer(order),
+      do: %{n: {producer, n}}
+
+  def keep(event), do: %{n: {:damaged, event}}
+
   defp capture(source, producer, n) do
     case Sources.write(source, %{n: {producer, n}, timestamp: n, filling: [n, producer, "text"]}) do
       :ok -> true

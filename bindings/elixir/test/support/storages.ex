@@ -4,9 +4,10 @@ defmodule CapturePipeline.Test.KeyedStorage do
   # each event was offered.
   @behaviour ElixirScope.Capture.Storage
 
-  defstruct [:table]
+  defstruct [:table, :keep]
 
-  def new, do: %__MODULE__{table: :ets.new(:keyed, [:public, :set, write_concurrency: true])}
+  # `keep`: what of an event is kept; its number `n` must be in it.
+  def new(keep \\ & &1), do: %__MODULE__{table: :ets.new(:keyed, [:public, :set, write_concurrency: true]), keep: keep}
 
   @impl true
   def store_events(storage, events) do
@@ -17,6 +18,8 @@ defmodule CapturePipeline.Test.KeyedStorage do
   @impl true
   def store_batch(storage, batch) do
     for {event, identity, _} <- batch.entries do
+      event = storage.keep.(event)
+
       unless :ets.insert_new(storage.table, {identity, event, 1}),
         do: :ets.update_counter(storage.table, identity, {3, 1})
     end

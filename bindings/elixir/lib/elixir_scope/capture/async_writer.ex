@@ -10,6 +10,11 @@ defmodule ElixirScope.Capture.AsyncWriter do
   A ring is looked at every `:poll_interval_ms`; a full batch is followed by the next one at once, and a native ring
   wakes its writer. A capture sends its batches by itself, of the size that it was made with.
 
+  Of a ring that is somebody else's, positions that its writers have gone round are counted as overwritten and jumped over, and
+  positions that are handed out but not yet written are read again, as far as its `stats/1` tells. Reading frees no place in it:
+  a ring of the existing design with `:drop_newest` or `:block` takes `size` events in all and then refuses for good. Take
+  `:drop_oldest` there, or an `ElixirScope.Capture.NativeRingBuffer`, in which acknowledged events make room.
+
   Started alone it is a complete consumer with a cursor of its own, from the oldest event held on. In a pool the writers share a
   cursor, so that each event is taken once.
 

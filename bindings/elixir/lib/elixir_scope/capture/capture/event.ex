@@ -115,6 +115,19 @@ defmodule ElixirScope.Capture.Capture.Event do
 
   # The same at each delivery, and no other event's.
   defp id({generation, ring, sequence}) do
-    Integer.to_string(generation, 36) <> "-" <> Integer.to_string(ring, 36) <> "-" <> Integer.to_string(sequence, 36)
+    text(generation) <> "-" <> Integer.to_string(ring, 36) <> "-" <> Integer.to_string(sequence, 36)
+  end
+
+  # A process has one or two of them, and each is the same for all of its events.
+  defp text(generation) do
+    case Process.get(:capture_generation) do
+      {^generation, text} ->
+        text
+
+      _ ->
+        text = Integer.to_string(generation, 36)
+        Process.put(:capture_generation, {generation, text})
+        text
+    end
   end
 end
