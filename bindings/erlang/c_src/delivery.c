@@ -81,17 +81,20 @@ static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32
 
 static void release(void *user_data, const pipeline_event_view_t *event)
 {
-    (void)user_data;
+    struct delivery *d = user_data;
     if (event->kind & KIND_TERM) {
         const struct handle *handle = event->data;
         if (handle->block)
             block_unref(handle->block);
     }
+    /* A little early, as the ring has the room when the whole batch is released: but it takes as long until a process runs. */
+    room_tell(&d->room);
 }
 
 static void let_go(struct delivery *d)
 {
     if (atomic_fetch_sub(&d->references, 1) == 1) {
+        room_end(&d->room);
         enif_mutex_destroy(d->lock);
         enif_free(d);
     }
@@ -109,7 +112,9 @@ bool delivery_storage(pipeline_storage_t *storage, struct delivery **out)
         return false;
     memset(d, 0, sizeof *d);
     d->lock = enif_mutex_create("capture_pipeline_delivery");
-    if (!d->lock) {
+    if (!d->lock || !room_begin(&d->room)) {
+        if (d->lock)
+            enif_mutex_destroy(d->lock);
         enif_free(d);
         return false;
     }

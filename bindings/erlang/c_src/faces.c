@@ -13,6 +13,7 @@ void delivery_load(ErlNifEnv *env)
 {
     atom_retry = enif_make_atom(env, "retry");
     handed_load(env);
+    room_load(env);
 }
 
 ERL_NIF_TERM pipeline_attach_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
@@ -180,4 +181,21 @@ ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, i
     if (known && !fits)
         return answer_badarg(env);
     return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
+}
+
+/* (Pipeline) -> {ok, Ref} | {error, unsupported | limit}: {capture_room, Ref} comes when events have left. */
+ERL_NIF_TERM delivery_wait_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    (void)argv;
+    return pipeline->delivery ? room_add(env, &pipeline->delivery->room) : answer_error(env, "unsupported");
+}
+
+/* (Pipeline, Ref) -> ok | sent. */
+ERL_NIF_TERM delivery_cancel_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    if (!pipeline->delivery || !enif_is_ref(env, argv[1]))
+        return answer_badarg(env);
+    return room_cancel(env, &pipeline->delivery->room, argv[1]);
 }

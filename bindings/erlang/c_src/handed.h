@@ -4,6 +4,7 @@
 #define CAPTURE_NIF_HANDED_H
 
 #include "delivery.h"
+#include "room.h"
 
 enum {
     CREDIT = 2,             /* batches that a face may have unanswered: one in its hands, one in its mailbox */
@@ -54,6 +55,7 @@ struct delivery {
     unsigned face_count, handed_count, parked_count;
     struct queue parked;
     struct handed *chains[CHAINS];
+    struct room room;
     bool stopped;
 };
 

@@ -36,7 +36,9 @@ typedef ERL_NIF_TERM pipeline_call(ErlNifEnv *, struct pipeline *, int argc, con
     X(capture_many) \
     X(pipeline_attach) \
     X(pipeline_detach) \
-    X(delivery_complete)
+    X(delivery_complete) \
+    X(delivery_wait) \
+    X(delivery_cancel)
 
 struct pipeline_ops {
     struct ops base;

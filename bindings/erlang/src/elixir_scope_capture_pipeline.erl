@@ -49,7 +49,8 @@
 
 -define(NIF, elixir_scope_capture_pipeline_nif).
 -define(CLOSE_TIMEOUT, 5000).
--define(WAIT_STEP, 1).
+%% Milliseconds after which a process that waits for room looks again, told or not.
+-define(WAIT_STEP, 10).
 
 -type pipeline() :: reference().
 -type storage() :: delivery | {sqlite, file:name_all(), sqlite_options()}.
@@ -241,36 +242,56 @@ capture_many(Pipeline, Kind, Payloads, Before) ->
             {error, Reason, Before, Payloads}
     end.
 
-%% @doc As {@link capture/3}, but where there is no room it tries again, every millisecond, for at most `Timeout'; the waiting is the process's, no
+%% @doc As {@link capture/3}, but where there is no room it waits for some, for at most `Timeout'; the waiting is the process's, no
 %% scheduler's. Each try is an offer, and each that fails is in the figures.
 -spec capture_wait(pipeline(), kind(), term(), milliseconds()) -> ok | {error, refusal()}.
 capture_wait(Pipeline, Kind, Payload, Timeout) ->
     case capture(Pipeline, Kind, Payload) of
         {error, full} when Timeout =:= infinity ->
-            wait(?WAIT_STEP),
-            capture_wait(Pipeline, Kind, Payload, Timeout);
+            wait_until(Pipeline, Kind, Payload, infinity);
         {error, full} when is_integer(Timeout), Timeout > 0 ->
-            Until = erlang:monotonic_time(millisecond) + Timeout,
-            wait_until(Pipeline, Kind, Payload, Until);
+            wait_until(Pipeline, Kind, Payload, erlang:monotonic_time(millisecond) + Timeout);
         Answer ->
             Answer
     end.
 
 wait_until(Pipeline, Kind, Payload, Until) ->
-    wait(?WAIT_STEP),
+    %% First the place in the queue, then another try: what leaves in between is not missed.
+    Place = ?NIF:delivery_wait(Pipeline),
     case capture(Pipeline, Kind, Payload) of
         {error, full} = Full ->
-            case erlang:monotonic_time(millisecond) < Until of
-                true -> wait_until(Pipeline, Kind, Payload, Until);
-                false -> Full
+            Left = left(Until),
+            wait_in(Pipeline, Place, Left),
+            case Left of
+                0 -> Full;
+                _ -> wait_until(Pipeline, Kind, Payload, Until)
             end;
         Answer ->
+            wait_in(Pipeline, Place, 0),
             Answer
     end.
 
-wait(Milliseconds) ->
+left(infinity) -> ?WAIT_STEP;
+left(Until) -> max(0, min(?WAIT_STEP, Until - erlang:monotonic_time(millisecond))).
+
+%% Until there is room, or for so long; and no message is left behind.
+wait_in(Pipeline, {ok, Ref}, Left) ->
     receive
-    after Milliseconds -> ok
+        {capture_room, Ref} -> ok
+    after Left ->
+        case ?NIF:delivery_cancel(Pipeline, Ref) of
+            sent ->
+                receive
+                    {capture_room, Ref} -> ok
+                end;
+            _ ->
+                ok
+        end
+    end;
+wait_in(_Pipeline, {error, _}, Left) ->
+    %% A native storage tells nobody.
+    receive
+    after min(Left, 1) -> ok
     end.
 
 %% ---- delivery ----
