@@ -25,13 +25,16 @@ defmodule CapturePipeline.Bench.Captured do
   alias CapturePipeline.Bench.{Contender, Storage}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture}
 
+  # Where there is no room the producer waits, as whoever may lose nothing would have it.
+  @options [ring_bytes: 8 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+
   @impl true
   def name, do: "Capture, enriched by the pool"
 
   @impl true
   def start(storage) do
     kept = Storage.open(storage)
-    {:ok, capture} = Capture.new(ring_bytes: 8 * 1024 * 1024, batch_size: 512)
+    {:ok, capture} = Capture.new(@options)
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: kept, pool_size: 1)
     {capture, pool, kept}
   end
@@ -76,13 +79,16 @@ defmodule CapturePipeline.Bench.Delivered do
   alias ElixirScope.Capture.Capture
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
+  # Where there is no room the producer waits, as whoever may lose nothing would have it.
+  @options [ring_bytes: 8 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+
   @impl true
   def name, do: "Capture, delivered to a process"
 
   @impl true
   def start(storage) do
     counters = :counters.new(2, [:write_concurrency])
-    {:ok, capture} = Capture.new(ring_bytes: 8 * 1024 * 1024, batch_size: 512)
+    {:ok, capture} = Capture.new(@options)
     parent = self()
 
     pid =
