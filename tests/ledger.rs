@@ -11,7 +11,7 @@ mod ends;
 mod producers;
 #[path = "ledger/rings.rs"]
 mod rings;
-#[path = "ledger/storage.rs"]
+#[path = "ledger/storage/mod.rs"]
 mod storage;
 #[path = "ledger/world.rs"]
 mod world;

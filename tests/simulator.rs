@@ -13,7 +13,7 @@ mod producers;
 #[path = "simulator/scene.rs"]
 mod scene;
 #[cfg(simulator)]
-#[path = "ledger/storage.rs"]
+#[path = "ledger/storage/mod.rs"]
 mod storage;
 #[cfg(simulator)]
 #[path = "ledger/world.rs"]
