@@ -116,7 +116,8 @@ CHECK_UNUSED static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Lets other threads run for a moment; only ever used in a loop on a condition. */
+/* Lets other threads run for a moment: in a loop on a condition, or as the pace of a thread that goes on until it is told to
+ * stop. Never to let something happen: that is waited for. */
 CHECK_UNUSED static void pause_a_little(void)
 {
     struct timespec t = {0, 500000};
