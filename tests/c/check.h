@@ -39,8 +39,8 @@ static atomic_int checks_failed, checks_in_vain;
 
 #define CHECK_UNUSED __attribute__((unused))
 
-/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long, and only once. What
- * else is wrong with it then shows within seconds, before a runner's patience ends. */
+/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long, and only
+ * once. What else is wrong with it shows within seconds then, before a runner's patience ends. */
 #define PATIENCE_MS (checks_in_vain ? 1000 : 20000)
 
 CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
