@@ -1,5 +1,5 @@
-/* How a pipeline of random_calls.c begins, the ways in which it ends, and what must hold then: the figures are what the calls
- * answered and the storage acknowledged; no event came twice. */
+/* How a pipeline of random_calls.c begins, the ways in which it ends, and what must hold then: the figures are what the
+ * calls answered and the storage acknowledged; no event came twice. */
 #ifndef CAPTURE_PIPELINE_RANDOM_ENDS_H
 #define CAPTURE_PIPELINE_RANDOM_ENDS_H
 

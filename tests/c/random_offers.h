@@ -1,5 +1,5 @@
-/* The offers of random_calls.c: events, right ones and wrong ones, captured by a thread, through a producer's handle, or written
- * in place. */
+/* The offers of random_calls.c: events, right ones and wrong ones, captured by a thread, through a producer's handle, or
+ * written in place. */
 #ifndef CAPTURE_PIPELINE_RANDOM_OFFERS_H
 #define CAPTURE_PIPELINE_RANDOM_OFFERS_H
 

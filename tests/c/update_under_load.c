@@ -65,8 +65,8 @@ static void *updates(void *number)
     return NULL;
 }
 
-/* Whether what was read is one update as a whole. Of its fields `writers` alone may be another, and only where the bounds say so:
- * within them it is the pipeline's own affair. pipeline_scale sets it, and both bounds to 0. */
+/* Whether what was read is one update as a whole. Of its fields `writers` alone may be another, and only where there are
+ * bounds: within them it is the pipeline's own affair. pipeline_scale sets it, and both bounds to 0. */
 static bool is_whole(const pipeline_config_t *read)
 {
     pipeline_config_t whole = update_number((uint32_t)(read->batch_bytes - 1000));
@@ -190,8 +190,8 @@ static void under_load(recorder_t *rec, uint32_t flags, uint32_t ordering, bool 
     CHECK(reads > 0 && distinct_reads > 10);
     CHECK(reads_autoscaling > 0 && reads_bound > 0 && reads_free > 0);
 
-    /* Two more, alone: first the pipeline scales itself, between 2 and 4, then that is off again. The last is what runs from then
-     * on. */
+    /* Two more, alone: first the pipeline scales itself, between 2 and 4, then that is off again. The last is what runs
+     * from then on. */
     last = update_number(7);
     last.writers = 1;
     last.min_writers = 2;
