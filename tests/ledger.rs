@@ -11,7 +11,7 @@ mod ends;
 mod producers;
 #[path = "ledger/rings.rs"]
 mod rings;
-#[path = "ledger/storage.rs"]
+#[path = "ledger/storage/mod.rs"]
 mod storage;
 #[path = "ledger/world.rs"]
 mod world;
@@ -113,6 +113,7 @@ fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32
         if let Err(error) = result {
             shared.fail(format!("control: {error}"));
         }
+        // Its pace; nothing is waited for.
         std::thread::sleep(Duration::from_micros(dice.below(4000)));
     }
     println!("{flushed} flushes succeeded; {doubts} snapshots with doubts; up to {retired} rings retired");

@@ -10,11 +10,23 @@ mod check;
 #[path = "ledger/producers.rs"]
 mod producers;
 #[cfg(simulator)]
+#[path = "simulator/runs.rs"]
+mod runs;
+#[cfg(simulator)]
 #[path = "simulator/scene.rs"]
 mod scene;
 #[cfg(simulator)]
-#[path = "ledger/storage.rs"]
+#[path = "simulator/shape.rs"]
+mod shape;
+#[cfg(simulator)]
+#[path = "simulator/start.rs"]
+mod start;
+#[cfg(simulator)]
+#[path = "ledger/storage/mod.rs"]
 mod storage;
+#[cfg(simulator)]
+#[path = "simulator/threads.rs"]
+mod threads;
 #[cfg(simulator)]
 #[path = "ledger/world.rs"]
 mod world;
@@ -26,5 +38,5 @@ fn main() {
 
 #[cfg(simulator)]
 fn main() {
-    scene::main();
+    runs::main();
 }

@@ -116,18 +116,4 @@ impl Pool {
         }
         self.lock()
     }
-
-    /// Shows the events of a claimed span.
-    pub(super) fn show_span(
-        &self,
-        ring: usize,
-        span: &crate::ring::log::Span,
-        show: &mut dyn FnMut(&EventView),
-    ) {
-        let ring = &self.rings.all()[ring];
-        let id = ring.id();
-        if let Some(log) = ring.log() {
-            log.read(span, |tag, head, payload| show(&view(id, tag, &head, payload)));
-        }
-    }
 }

@@ -2,9 +2,9 @@
 
 use super::Pool;
 use super::faults::{Fault, What};
+use super::release;
 use super::scaler::{Decision, PIPELINE_SCALE_CALLER, PIPELINE_SCALE_NONE};
 use super::state::{Doing, Life, State, Writer};
-use super::tasks;
 use crate::config::PIPELINE_MAX_WRITERS;
 use crate::platform::sync::Ordering;
 use crate::platform::{park, thread, time};
@@ -141,7 +141,7 @@ impl Pool {
         st.deaths_in_a_row += 1;
         let pause = if deaths == 0 { 0 } else { (1_000_000u64 << deaths.min(10)).min(1_000_000_000) };
         // (This runs on the thread that ends.)
-        let (ring, start) = tasks::take_spilling();
+        let (ring, start) = release::take_spilling();
         if let Some(log) = self.rings.all().get(ring).and_then(|r| r.spill()) {
             log.settle(start);
         }

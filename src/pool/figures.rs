@@ -1,14 +1,13 @@
-//! What can be read of a pool in numbers; and what is done for events that nobody will store.
+//! What can be read of a pool in numbers.
 
 use super::Pool;
 use super::health::circuit_number;
 use super::scaler::Scaling;
 use super::state::{Doing, Life, State};
 use crate::batch::{Batch, Place};
-use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
+use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::latency::Percentiles;
 use crate::ledger::Ledger;
-use crate::platform::sync::Ordering;
 use crate::platform::time;
 use crate::ring::log::Log;
 use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
@@ -177,46 +176,6 @@ impl Pool {
             bad_results: record.bad_results,
             panics: record.panics,
         })
-    }
-
-    /// Before the storage goes: shows its `release` every event that is left.
-    pub(super) fn release_what_is_left(&self, slots: &[usize]) {
-        if !self.can.release {
-            return;
-        }
-        let Some(storage) = self.storage_ref() else { return };
-        let mut show = |event: &EventView| storage.release(event);
-        for &slot in slots {
-            let (spans, skip) = match self.lock().batch(slot) {
-                Some(b) if b.place != Place::Idle && !b.meta => {
-                    (b.spans.clone(), b.released.load(Ordering::Relaxed))
-                }
-                _ => continue,
-            };
-            let mut seen = 0;
-            for (ring, span) in &spans {
-                self.show_span(*ring, span, &mut |event| {
-                    seen += 1;
-                    if seen > skip {
-                        show(event);
-                    }
-                });
-            }
-        }
-        for ring in self.rings.iter().filter(|r| !r.is_meta()) {
-            let id = ring.id();
-            for log in [ring.log(), ring.spill()].into_iter().flatten() {
-                release_log(log, id, &mut show);
-            }
-        }
-    }
-}
-
-/// Claims and shows all that a log still holds.
-fn release_log(log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
-    while let Some(span) = log.claim_rest() {
-        log.read(&span, |tag, head, payload| show(&super::claims::view(ring_id, tag, &head, payload)));
-        log.settle(span.start);
     }
 }
 

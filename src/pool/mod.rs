@@ -2,20 +2,22 @@
 //! settled whatever becomes of the writer that carried it.
 //!
 //! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
-//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there
-//! should be, [`tasks`] decides what one does next, [`due`] which batch
-//! goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`settle`] what an answer means,
-//! [`faults`] what is remembered of calls that gave none, [`sleep`] how writers sleep and wake, [`supervisor`] what happens
-//! when time passes and nothing else does, [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can
-//! be read.
+//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be. At the
+//! [`desk`] a writer asks for work and brings back what the storage answered: [`tasks`] decides what one does next, [`due`]
+//! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`settle`] what an
+//! answer means, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
+//! gave no answer, [`sleep`] how writers sleep and wake, [`supervisor`] what happens when time passes and nothing else does,
+//! [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can be read.
 
 pub mod breaker;
 pub mod claims;
 pub mod crew;
+pub mod desk;
 pub mod due;
 pub mod faults;
 pub mod figures;
 pub mod health;
+pub mod release;
 pub mod scaler;
 pub mod settle;
 pub mod sleep;

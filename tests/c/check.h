@@ -30,17 +30,18 @@
 #ifdef __cplusplus
 #include <atomic>
 static std::atomic<long long> checks_done{0};
-static std::atomic<int> checks_failed{0};
+static std::atomic<int> checks_failed{0}, checks_in_vain{0};
 #else
 #include <stdatomic.h>
 static atomic_llong checks_done;
-static atomic_int checks_failed;
+static atomic_int checks_failed, checks_in_vain;
 #endif
 
 #define CHECK_UNUSED __attribute__((unused))
 
-/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long. */
-#define PATIENCE_MS 20000
+/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long, and only
+ * once. What else is wrong with it shows within seconds then, before a runner's patience ends. */
+#define PATIENCE_MS (checks_in_vain ? 1000 : 20000)
 
 CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
 {
@@ -76,6 +77,7 @@ CHECK_UNUSED static bool check_status(const char *file, int line, const char *wh
     check_fail(file, line, what);
     fprintf(stderr, ": got %d (%s; last error \"%s\"), expected %d (%s)\n", got, pipeline_status_message(got),
             pipeline_last_error(), want, pipeline_status_message(want));
+    checks_in_vain += got == PIPELINE_ERR_TIMEOUT;
     return false;
 }
 
@@ -114,7 +116,8 @@ CHECK_UNUSED static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Lets other threads run for a moment; only ever used in a loop on a condition. */
+/* Lets other threads run for a moment: in a loop on a condition, or as the pace of a thread that goes on until it is told to
+ * stop. Never to let something happen: that is waited for. */
 CHECK_UNUSED static void pause_a_little(void)
 {
     struct timespec t = {0, 500000};
@@ -127,7 +130,8 @@ CHECK_UNUSED static void pause_a_little(void)
         uint64_t deadline_ = now_ms() + PATIENCE_MS;                                                                   \
         while (!(condition) && now_ms() < deadline_)                                                                   \
             pause_a_little();                                                                                          \
-        CHECK(condition);                                                                                              \
+        if (!CHECK(condition))                                                                                         \
+            checks_in_vain++;                                                                                          \
     } while (0)
 
 CHECK_UNUSED static pipeline_metrics_t metrics_of(const pipeline_t *p)

@@ -438,6 +438,7 @@ static int32_t world_store(void *user_data, const pipeline_batch_t *batch)
     check_batch(batch, true);
     reenter(&rng);
     if (!world.calm && below(&rng, 16) == 0) {
+        /* A storage that is slow at times. */
         struct timespec t = {0, (long)below(&rng, (uint32_t)world.slow_us + 1) * 1000};
         nanosleep(&t, NULL);
     }

@@ -1,6 +1,7 @@
 /* Every field that can change is changed at random by several threads while events are captured, stored, retried and given
- * up, while others scale and pause: each update takes effect as a whole, whoever reads the configuration never sees a mixture
- * of two, and the ledger is exact at the end. */
+ * up, while others scale and pause, and while the pipeline scales itself or does not: each update takes effect as a whole,
+ * whoever reads the configuration never sees a mixture of two, the writers are within the bounds that stand beside them, and
+ * the ledger is exact at the end. */
 #include "recorder.h"
 
 enum { UPDATERS = 3, UPDATES = 300, CAPTURERS = 2, READERS = 2 };
@@ -10,7 +11,9 @@ static pipeline_config_t fixed; /* what does not change */
 static atomic_bool capturing, meddling;
 static atomic_uint updating;
 static _Atomic uint64_t reads, distinct_reads;
-static bool scaling; /* then `writers` is not the updates' alone */
+static _Atomic uint64_t reads_autoscaling, reads_bound, reads_free; /* min below max; both the same; both 0 */
+static bool scaling; /* then pipeline_scale has a say too */
+enum { MOST_SCALED = 6 };
 
 static uint64_t mix(uint64_t x)
 {
@@ -27,6 +30,11 @@ static pipeline_config_t update_number(uint32_t n)
     uint64_t bits = n;
     c.batch_bytes = 1000 + (uint64_t)n;
     c.writers = (uint32_t)((bits = mix(bits)) % 5);
+    /* Both 0 (no autoscaling) half of the time; else any bounds, the same ones and a lowest of 0 included. */
+    if ((bits = mix(bits)) % 2 == 0) {
+        c.max_writers = 1 + (uint32_t)((bits >> 8) % 5);
+        c.min_writers = (uint32_t)((bits >> 16) % (c.max_writers + 1));
+    }
     c.batch_size = 1 + (uint32_t)((bits = mix(bits)) % 300);
     c.linger_us = (bits = mix(bits)) % 3 ? 0 : bits % 2000;
     c.poll_interval_ms = 1 + (bits = mix(bits)) % 200;
@@ -57,21 +65,39 @@ static void *updates(void *number)
     return NULL;
 }
 
+/* Whether what was read is one update as a whole. Of its fields `writers` alone may be another, and only where there are
+ * bounds: within them it is the pipeline's own affair. pipeline_scale sets it, and both bounds to 0. */
+static bool is_whole(const pipeline_config_t *read)
+{
+    pipeline_config_t whole = update_number((uint32_t)(read->batch_bytes - 1000));
+    if (scaling && read->min_writers == 0 && read->max_writers == 0) {
+        whole.min_writers = whole.max_writers = 0;
+        if (!CHECK(read->writers < MOST_SCALED))
+            return false;
+        whole.writers = read->writers;
+    } else if (whole.max_writers > 0) {
+        if (!CHECK(read->writers >= read->min_writers && read->writers <= read->max_writers))
+            return false;
+        whole.writers = read->writers;
+    }
+    return memcmp(read, &whole, sizeof whole) == 0;
+}
+
 static void *reads_config(void *unused)
 {
     uint64_t last = 0;
     while (updating > 0) {
-        pipeline_config_t c, whole;
+        pipeline_config_t c;
         memset(&c, 0xA5, sizeof c);
         c.struct_size = sizeof c;
         CHECK_STATUS(pipeline_config_read(p, &c), PIPELINE_OK);
         if (c.batch_bytes == fixed.batch_bytes)
             continue; /* no update yet */
-        whole = update_number((uint32_t)(c.batch_bytes - 1000));
-        if (scaling)
-            whole.writers = c.writers;
-        CHECK(memcmp(&c, &whole, sizeof c) == 0);
+        CHECK(is_whole(&c));
         reads++;
+        reads_autoscaling += c.min_writers < c.max_writers;
+        reads_bound += c.min_writers == c.max_writers && c.max_writers > 0;
+        reads_free += c.max_writers == 0;
         distinct_reads += c.batch_bytes != last;
         last = c.batch_bytes;
     }
@@ -88,7 +114,7 @@ static void *meddles(void *unused)
         case 1: CHECK_STATUS(pipeline_resume(p), PIPELINE_OK); break;
         case 2:
             if (scaling)
-                CHECK_STATUS(pipeline_scale(p, (uint32_t)(bits >> 32) % 6), PIPELINE_OK);
+                CHECK_STATUS(pipeline_scale(p, (uint32_t)(bits >> 32) % MOST_SCALED), PIPELINE_OK);
             break;
         case 3: pipeline_flush(p, 1); break;
         }
@@ -137,7 +163,7 @@ static void under_load(recorder_t *rec, uint32_t flags, uint32_t ordering, bool 
     s.dead_letter = recorder_dead_letter;
     rec->answer = moody;
     scaling = scale;
-    next_number = taken = reads = distinct_reads = 0;
+    next_number = taken = reads = distinct_reads = reads_autoscaling = reads_bound = reads_free = 0;
     fixed = config_defaults();
     fixed.ordering = ordering;
     fixed.ring_bytes = 16384;
@@ -162,13 +188,24 @@ static void under_load(recorder_t *rec, uint32_t flags, uint32_t ordering, bool 
     for (i = 0; i < CAPTURERS; i++)
         pthread_join(capturers[i], NULL);
     CHECK(reads > 0 && distinct_reads > 10);
+    CHECK(reads_autoscaling > 0 && reads_bound > 0 && reads_free > 0);
 
-    /* One more, alone: that is what runs from then on. */
+    /* Two more, alone: first the pipeline scales itself, between 2 and 4, then that is off again. The last is what runs
+     * from then on. */
     last = update_number(7);
+    last.writers = 1;
+    last.min_writers = 2;
+    last.max_writers = 4;
+    CHECK_STATUS(pipeline_update(p, &last), PIPELINE_OK);
+    m = metrics_of(p);
+    CHECK_U64(m.autoscaling, 1);
+    CHECK(m.writers_target >= 2 && m.writers_target <= 4);
     last.writers = 2;
+    last.min_writers = last.max_writers = 0;
     last.poll_interval_ms = 60000;
     CHECK_STATUS(pipeline_update(p, &last), PIPELINE_OK);
     CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).autoscaling, 0);
     CHECK_U64(metrics_of(p).writers_target, 2);
     WAIT_FOR(metrics_of(p).writers_live == 2);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);

@@ -17,6 +17,21 @@ static int32_t store_later(void *user_data, const pipeline_batch_t *batch)
     return PIPELINE_STORE_PENDING;
 }
 
+/* Whether all of the writers have gone to sleep. */
+static bool asleep(const pipeline_t *p, uint32_t writers)
+{
+    uint32_t i;
+    for (i = 0; i < writers; i++) {
+        pipeline_writer_metrics_t w;
+        memset(&w, 0, sizeof w);
+        w.struct_size = sizeof w;
+        CHECK_STATUS(pipeline_writer_metrics(p, i, &w), PIPELINE_OK);
+        if (w.state != PIPELINE_WRITER_ASLEEP)
+            return false;
+    }
+    return true;
+}
+
 static void one_batch_in_flight(uint32_t ordering, uint32_t writers)
 {
     pipeline_config_t c;
@@ -39,8 +54,9 @@ static void one_batch_in_flight(uint32_t ordering, uint32_t writers)
         CHECK_STATUS(pipeline_capture(p, 1, &round, sizeof round), PIPELINE_OK);
         while ((mine = token) == 0 && now_ms() < deadline)
             pause_a_little();
-        /* Now the writer sleeps: one batch is in flight, and the ring is empty. Give it the time to. */
-        pause_a_little();
+        /* Nobody has anything to do: one batch is in flight, and the ring is empty. */
+        while (!asleep(p, writers) && now_ms() < deadline)
+            pause_a_little();
         token = 0;
         if (mine != 0)
             CHECK_STATUS(pipeline_batch_complete(mine, PIPELINE_STORE_OK), PIPELINE_OK);

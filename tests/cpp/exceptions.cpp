@@ -10,7 +10,7 @@
 #include <vector>
 
 namespace cp = capture_pipeline;
-constexpr auto patience = std::chrono::milliseconds(PATIENCE_MS);
+const auto patience = std::chrono::milliseconds(PATIENCE_MS);
 
 struct Odd {}; // no std::exception
 

@@ -17,7 +17,7 @@ static_assert(!std::is_copy_constructible_v<cp::Completion> && std::is_nothrow_m
 static_assert(!std::is_copy_constructible_v<cp::Batch>);
 static_assert(std::is_nothrow_move_assignable_v<cp::Pipeline> && std::is_nothrow_move_assignable_v<cp::Producer>);
 
-constexpr auto patience = std::chrono::milliseconds(PATIENCE_MS);
+const auto patience = std::chrono::milliseconds(PATIENCE_MS);
 
 // Lives in the storage's lambda; tells when that is destroyed.
 struct Witness {

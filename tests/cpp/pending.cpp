@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace cp = capture_pipeline;
-constexpr auto patience = std::chrono::milliseconds(PATIENCE_MS);
+const auto patience = std::chrono::milliseconds(PATIENCE_MS);
 
 class Queue {
   public:

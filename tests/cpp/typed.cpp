@@ -8,7 +8,7 @@
 #include <vector>
 
 namespace cp = capture_pipeline;
-constexpr auto patience = std::chrono::milliseconds(PATIENCE_MS);
+const auto patience = std::chrono::milliseconds(PATIENCE_MS);
 
 struct Point {
     double x, y;

@@ -130,6 +130,7 @@ fn every_overwritten_event_is_released_once() {
                     let mut source = sources.new_source();
                     for n in 0..3000 {
                         source.offer(&Door::Thread(&pipeline), (n * 31) % 1500);
+                        // Not all in one burst: some are to be stored before they are overwritten.
                         if n % 64 == 0 {
                             std::thread::sleep(Duration::from_micros(300));
                         }

@@ -229,7 +229,7 @@ fn process_that_captures_until_it_is_killed() {
         scope.spawn(|| {
             loop {
                 println!("acknowledged {}", pipeline.metrics().ledger.stored);
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(std::time::Duration::from_millis(5)); // from one report to the next
             }
         });
         for i in 0u64.. {

@@ -11,6 +11,7 @@
 //! Guarantees of Finding Bugs, ASPLOS 2010).
 
 mod atomics;
+mod choice;
 mod locks;
 mod scheduler;
 mod threads;

@@ -1,19 +1,11 @@
-//! Who runs: the baton, the virtual clock, the dice.
+//! Who runs: the baton, which is passed on at points, and a run from its first thread to its last.
 
+use super::choice::{BEGAN_NS, Policy, Scheduler, State, Thread};
 use crate::platform::random::mix;
 use std::cell::{Cell, UnsafeCell};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Virtual time that an access takes.
-const TICK_NS: u64 = 25;
-/// Points after which a thread must let others run, whatever its priority.
-const FAIR: u64 = 20_000;
-/// More points than any run that ends.
-const MOST_STEPS: u64 = 30_000_000;
-/// Longer than any run that ends: ten hours.
-const MOST_NS: u64 = 36_000_000_000_000;
 /// What a thread is blocked on when it only waits for time.
 const TIME: usize = 0;
 /// What a thread is blocked on when it waits for all others to end.
@@ -21,50 +13,6 @@ const THE_END: usize = 1;
 
 thread_local! {
     static ME: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Runnable,
-    /// Until the time, or until somebody wakes who sleeps on the address.
-    Blocked {
-        on: usize,
-        until: u64,
-    },
-    Gone,
-}
-
-struct Thread {
-    baton: Arc<AtomicU32>,
-    state: State,
-    priority: u64,
-}
-
-/// How the next thread is chosen.
-#[derive(Clone, Copy, Debug)]
-enum Policy {
-    /// Any that can run, after so many points on average.
-    Random { every: u64 },
-    /// The one with the highest priority; priorities change after so many points on average.
-    Priority { every: u64 },
-}
-
-struct Scheduler {
-    seed: u64,
-    dice: u64,
-    now: u64,
-    steps: u64,
-    switches: u64,
-    countdown: u64,
-    since_switch: u64,
-    stalled: u64,
-    longest_stall: u64,
-    trace: u64,
-    policy: Policy,
-    /// Creations of threads fail now and then.
-    thread_failures: bool,
-    threads: Vec<Thread>,
-    alive: usize,
 }
 
 struct Cage(UnsafeCell<Option<Scheduler>>);
@@ -100,108 +48,6 @@ fn with<T>(f: impl FnOnce(&mut Scheduler, usize) -> T) -> T {
     match unsafe { (*CAGE.0.get()).as_mut() } {
         Some(scheduler) if me != usize::MAX => f(scheduler, me),
         _ => unreachable!("not a thread of the simulator"),
-    }
-}
-
-impl Scheduler {
-    fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(1);
-        mix(self.dice)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.roll() % n.max(1)
-    }
-
-    /// Makes all runnable whose time has come.
-    fn ring_clocks(&mut self) {
-        let now = self.now;
-        for thread in &mut self.threads {
-            if matches!(thread.state, State::Blocked { until, .. } if until <= now) {
-                thread.state = State::Runnable;
-            }
-        }
-    }
-
-    fn set_countdown(&mut self) {
-        let (Policy::Random { every } | Policy::Priority { every }) = self.policy;
-        self.countdown = self.below(2 * every);
-        self.since_switch = 0;
-    }
-
-    /// Chooses who runs next; `aside`: not this one, if there is another.
-    fn choose(&mut self, aside: Option<usize>) -> usize {
-        // Now and then the machine stands still for a while.
-        if self.below(64) == 0 {
-            let most = [10_000, 200_000, 3_000_000, 60_000_000][self.below(4) as usize];
-            if most < 60_000_000 || self.below(40) == 0 {
-                let pause = self.below(most);
-                self.now += pause;
-                self.stalled += pause;
-                self.longest_stall = self.longest_stall.max(pause);
-            }
-        }
-        self.ring_clocks();
-        let mut able: Vec<usize> = self.able();
-        if able.is_empty() {
-            // Everybody waits: time passes.
-            let next = self.threads.iter().filter_map(|t| match t.state {
-                State::Blocked { until, .. } => Some(until),
-                _ => None,
-            });
-            match next.min() {
-                Some(until) if until != u64::MAX => self.now = self.now.max(until),
-                _ => self.fail("everybody waits, and nothing will ever happen"),
-            }
-            if self.now > MOST_NS {
-                self.fail("no end after ten hours of virtual time");
-            }
-            self.ring_clocks();
-            able = self.able();
-        }
-        if able.len() > 1
-            && let Some(aside) = aside
-        {
-            able.retain(|&t| t != aside);
-        }
-        let chosen = match self.policy {
-            Policy::Random { .. } => {
-                let at = self.below(able.len() as u64);
-                able[at as usize]
-            }
-            Policy::Priority { .. } => {
-                able.iter().copied().max_by_key(|&t| self.threads[t].priority).unwrap_or(able[0])
-            }
-        };
-        self.set_countdown();
-        chosen
-    }
-
-    fn able(&self) -> Vec<usize> {
-        (0..self.threads.len()).filter(|&t| self.threads[t].state == State::Runnable).collect()
-    }
-
-    fn lower(&mut self, thread: usize) {
-        let lowest = self.threads.iter().map(|t| t.priority).min().unwrap_or(1);
-        self.threads[thread].priority = lowest.saturating_sub(1);
-    }
-
-    fn fail(&self, what: &str) -> ! {
-        let mut text = format!(
-            "\nsimulator: SEED={} failed at step {}, {} us: {what}\n",
-            self.seed,
-            self.steps,
-            self.now / 1000
-        );
-        for (i, thread) in self.threads.iter().enumerate() {
-            if thread.state != State::Gone {
-                let _ = writeln!(text, "    thread {i}: {:?}", thread.state);
-            }
-        }
-        eprint!("{text}");
-        // Not by `exit`: its handlers would run on a machine that stands still.
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(1) }
     }
 }
 
@@ -249,27 +95,8 @@ pub fn point() {
     if !is_simulated() {
         return;
     }
-    let change = with(|s, _| {
-        s.steps += 1;
-        s.since_switch += 1;
-        s.now += TICK_NS;
-        if s.steps > MOST_STEPS {
-            s.fail("no end after 30,000,000 points");
-        }
-        if s.countdown > 0 && s.since_switch < FAIR {
-            s.countdown -= 1;
-            return false;
-        }
-        true
-    });
-    if change {
-        let to = with(|s, me| {
-            let tired = s.since_switch >= FAIR;
-            if matches!(s.policy, Policy::Priority { .. }) {
-                s.lower(me);
-            }
-            s.choose(tired.then_some(me))
-        });
+    if with(|s, _| s.pass_point()) {
+        let to = with(|s, me| s.relieve(me));
         pass(ME.get(), to, true);
     }
 }
@@ -410,31 +237,7 @@ pub(super) fn wait_for(place: usize) {
 pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'static) -> Report {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut dice = mix(seed);
-    let mut next = || {
-        dice = mix(dice);
-        dice
-    };
-    let every = [3, 10, 40, 200, 2_000][(next() % 5) as usize];
-    let policy =
-        if next() % 3 == 0 { Policy::Priority { every: every * 8 } } else { Policy::Random { every } };
-    let first = Thread { baton: Arc::default(), state: State::Runnable, priority: next() >> 16 };
-    let scheduler = Scheduler {
-        seed,
-        dice: next(),
-        now: 1_000_000_000,
-        steps: 0,
-        switches: 0,
-        countdown: 0,
-        since_switch: 0,
-        stalled: 0,
-        longest_stall: 0,
-        trace: 0,
-        policy,
-        thread_failures,
-        threads: vec![first],
-        alive: 1,
-    };
+    let scheduler = Scheduler::new(seed, thread_failures);
     // SAFETY: no run is under way, so nobody looks inside.
     unsafe { *CAGE.0.get() = Some(scheduler) };
     // On a thread of its own, so that nothing in thread-local words is left of an earlier run.
@@ -447,7 +250,7 @@ pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'stati
         let report = with(|s, _| Report {
             steps: s.steps,
             switches: s.switches,
-            virtual_ns: s.now - 1_000_000_000,
+            virtual_ns: s.now - BEGAN_NS,
             threads: s.threads.len() as u64,
             trace: s.trace,
         });

@@ -30,7 +30,7 @@ static void *go_on(void *unused) {
     (void)unused;
     for (;;) {
         free(malloc(30));
-        usleep(100);
+        usleep(100); /* its pace: it goes on for as long as the process does */
     }
     return NULL;
 }

@@ -1,12 +1,17 @@
 //! The committing thread: takes what waits, stores it in one transaction, commits, answers the batches.
+//! [`answers`] is what those are answered, [`expiry`] the age of the events, [`complaints`] what the log is told.
 //!
 //! How large a transaction gets is decided by what waits. A batch that finds the thread idle is committed at once; under
 //! load a transaction takes in what arrives until it has `commit_events` events; small groups in quick succession share
 //! one, so that there is at most one commit per `commit_interval_us`.
 
+mod answers;
+mod complaints;
+mod expiry;
+
 use super::bounds::{self, Bounds, Room};
 use super::db::{Db, Refused};
-use super::failure::{Class, Failure};
+use super::failure::Failure;
 use super::options::{Options, Synchronous};
 use super::queue::{Entry, Queue};
 use super::{feed, index};
@@ -15,7 +20,8 @@ use crate::event::PIPELINE_KIND_RESERVED;
 use crate::platform::sync::{AtomicBool, AtomicU64};
 use crate::platform::time;
 use crate::status::PIPELINE_ERR_STORAGE;
-use crate::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY};
+use crate::storage::{PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY};
+use expiry::Expiry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +31,6 @@ use std::time::Duration;
 const WORTH_A_COMMIT: usize = 256;
 /// Bytes of rows at which a transaction is committed, or fewer where the write-ahead log must stay small.
 const COMMIT_BYTES: u64 = 4 << 20;
-/// The same failure is logged again after this long.
-const LOG_AGAIN_NS: u64 = 10_000_000_000;
 
 /// What the writers' side and the committing thread share.
 pub(super) struct Shared {
@@ -77,19 +81,11 @@ pub(super) struct Committer {
     bytes: u64,
     commit_bytes: u64,
     last_commit_ns: u64,
-    /// When to look at the age of the events, as far as that is known.
     expiry: Expiry,
     /// The code of the failure logged last, and when.
     logged: Option<(i32, u64)>,
     /// When it was last logged that there is no room.
     logged_full: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expiry {
-    Unknown,
-    Never,
-    At(u64),
 }
 
 impl Committer {
@@ -284,91 +280,6 @@ impl Committer {
         }
     }
 
-    /// Answers the batches of the transaction that was just committed, in their order. Each is off the list before its
-    /// token is completed: should that panic, the others are still known.
-    fn answer_committed(&mut self) {
-        let mut from = 0;
-        self.held.reverse();
-        while let Some(held) = self.held.pop() {
-            let refused = &self.refused[from..held.refused_end];
-            from = held.refused_end;
-            if !refused.is_empty() {
-                // SAFETY: not answered yet.
-                self.log_refused(unsafe { &*held.entry.batch }, refused);
-                for one in refused {
-                    let _ = token::set_rejected(held.entry.token, one.index);
-                }
-            }
-            let _ = token::complete(held.entry.token, 0, PIPELINE_STORE_OK);
-        }
-        self.refused.clear();
-    }
-
-    fn log_refused(&self, batch: &BatchView, refused: &[Refused]) {
-        let Some(first) = refused.first() else { return };
-        // SAFETY: an index that the insertion found in this very batch.
-        let event = unsafe { feed::event(batch, first.index) };
-        log::error!(
-            "sqlite storage {}: {} events of a batch refused; the first (generation {:016x}, ring {}, sequence {}): {}",
-            self.shared.path.display(),
-            refused.len(),
-            batch.generation,
-            event.ring_id,
-            event.sequence,
-            first.words
-        );
-    }
-
-    /// Undoes the transaction and answers everything at hand.
-    fn fail(&mut self, failure: &Failure) {
-        self.log(failure, "nothing is stored at present");
-        if let Some(open) = &mut self.open {
-            open.db.rollback();
-            open.bounds.forget_arrival();
-        }
-        if failure.class == Class::Broken {
-            self.open = None;
-            self.answer_broken();
-        } else {
-            self.answer_all(PIPELINE_STORE_RETRY);
-        }
-    }
-
-    /// What is at hand gets a second attempt on a connection opened anew, and no third.
-    fn answer_broken(&mut self) {
-        self.hold_taken();
-        while let Some(held) = self.held.pop() {
-            let result = if held.attempt > 1 { PIPELINE_STORE_REJECT } else { PIPELINE_STORE_RETRY };
-            let _ = token::complete(held.entry.token, 0, result);
-        }
-        self.reset();
-    }
-
-    fn answer_all(&mut self, result: i32) {
-        self.hold_taken();
-        while let Some(held) = self.held.pop() {
-            let _ = token::complete(held.entry.token, 0, result);
-        }
-        self.reset();
-    }
-
-    /// What was taken from the queue shares the fate of what is held; a failure would only meet it again.
-    fn hold_taken(&mut self) {
-        while let Some(entry) = self.taken.pop() {
-            // SAFETY: not answered yet.
-            let attempt = unsafe { (*entry.batch).attempt };
-            self.held.push(Held { entry, attempt, refused_end: 0 });
-        }
-        self.held.reverse();
-    }
-
-    fn reset(&mut self) {
-        self.refused.clear();
-        self.events = 0;
-        self.bytes = 0;
-        self.expiry = Expiry::Unknown;
-    }
-
     /// Has everything that is committed reach the disk, as far as the options want that.
     fn sync(&mut self) -> i32 {
         let Some(open) = &mut self.open else { return PIPELINE_ERR_STORAGE };
@@ -380,48 +291,6 @@ impl Committer {
             Err(failure) => {
                 self.log(&failure, "flush failed");
                 PIPELINE_ERR_STORAGE
-            }
-        }
-    }
-
-    fn next_expiry(&mut self) -> Expiry {
-        let Some(open) = &mut self.open else { return Expiry::Never };
-        match open.bounds.next_expiry(open.db.conn()) {
-            Ok(Some(wait)) => Expiry::At(time::now_ns() + wait.as_nanos() as u64),
-            Ok(None) => Expiry::Never,
-            Err(failure) => {
-                self.log(&failure, "the age of the events is not known");
-                Expiry::At(time::now_ns() + LOG_AGAIN_NS)
-            }
-        }
-    }
-
-    fn expiry_due(&self) -> bool {
-        matches!(self.expiry, Expiry::At(at) if at <= time::now_ns())
-    }
-
-    /// Deletes a chunk of what is too old, or as many as make `rows`, in transactions of their own.
-    fn expire(&mut self, rows: u64) {
-        let Some(open) = &mut self.open else { return };
-        let mut step = || {
-            open.db.begin()?;
-            let run = open.db.newest_run()?;
-            let mut more = open.bounds.expire(&mut open.db, run)?;
-            while more && open.db.deleted() < rows {
-                more = open.bounds.expire(&mut open.db, run)?;
-            }
-            open.db.commit()?;
-            open.bounds.report(&mut open.db);
-            open.db.checkpoint_if_due()?;
-            Ok(more)
-        };
-        match step() {
-            Ok(true) => {} // still due
-            Ok(false) => self.expiry = Expiry::Unknown,
-            Err(failure) => {
-                let failure: Failure = failure;
-                self.fail(&failure);
-                self.expiry = Expiry::At(time::now_ns() + LOG_AGAIN_NS);
             }
         }
     }
@@ -441,31 +310,5 @@ impl Committer {
             }
         }
         drop(open);
-    }
-
-    fn log_full(&mut self, room: Room) {
-        let now = time::now_ns();
-        if self.logged_full != 0 && now - self.logged_full < LOG_AGAIN_NS {
-            return;
-        }
-        self.logged_full = now;
-        let words = match room {
-            Room::Later => "no room at present: the disk is low, or a reader holds the write-ahead log",
-            _ => "no room within max_bytes or min_free_disk",
-        };
-        log::error!("sqlite storage {}: events are not stored: {words}", self.shared.path.display());
-    }
-
-    /// Logs a failure, the same one only now and then.
-    fn log(&mut self, failure: &Failure, what: &str) {
-        let now = time::now_ns();
-        if let Some((code, at)) = self.logged
-            && code == failure.code
-            && now - at < LOG_AGAIN_NS
-        {
-            return;
-        }
-        self.logged = Some((failure.code, now));
-        log::error!("sqlite storage {}: {what}: {failure}", self.shared.path.display());
     }
 }

@@ -1,0 +1,113 @@
+//! What the storage's `release` is shown: every captured event once, whichever way it leaves, also if the callback ends its
+//! thread in between.
+
+use super::Pool;
+use super::claims::view;
+use crate::batch::Place;
+use crate::event::EventView;
+use crate::platform::sync::{AtomicU64, Ordering};
+use crate::ring::log::{Limits, Log, Span};
+use std::cell::Cell;
+
+/// Overwritten events that a writer releases before it looks for other work.
+const SPILLED_AT_ONCE: u32 = 1024;
+
+thread_local! {
+    /// The overwritten event that this writer is showing to `release`: index of its ring, and where its span starts.
+    static SPILLING: Cell<(usize, u64)> = const { Cell::new((usize::MAX, 0)) };
+}
+
+/// What the calling thread was showing to `release` when it ended.
+pub(super) fn take_spilling() -> (usize, u64) {
+    SPILLING.replace((usize::MAX, 0))
+}
+
+impl Pool {
+    /// Shows the events of a batch to `release`, each once whatever becomes of the writer that does.
+    pub(super) fn show_batch(&self, slot: usize, show: &mut dyn FnMut(&EventView)) {
+        let (spans, released): (*const [(usize, Span)], *const AtomicU64) = match self.lock().batch(slot) {
+            Some(batch) => (batch.spans.as_slice(), &raw const batch.released),
+            None => return,
+        };
+        // SAFETY: the batch is in this writer's hands (Phase::Release, InCall): nobody changes its spans meanwhile, and the
+        // count is an atomic.
+        let (spans, released) = unsafe { (&*spans, &*released) };
+        // If a callback ends its thread, the next writer goes on behind that event: noted before it is shown.
+        let skip = released.load(Ordering::Relaxed);
+        let mut seen = 0;
+        for (ring, span) in spans {
+            self.show_span(*ring, span, &mut |event| {
+                seen += 1;
+                if seen > skip {
+                    released.store(seen, Ordering::Relaxed);
+                    show(event);
+                }
+            });
+        }
+    }
+
+    /// Shows the overwritten events of a ring to `release`, some at a time.
+    pub(super) fn show_spilled(&self, index: usize, show: &mut dyn FnMut(&EventView)) {
+        let ring = &self.rings.all()[index];
+        let Some(log) = ring.spill() else { return };
+        // One at a time, and noted before it is shown: if the callback ends its thread, that event is released, and no other.
+        let one = Limits { events: 1, bytes: u64::MAX, exceed: true, alone: false, cover: log.capacity() };
+        let id = ring.id();
+        for _ in 0..SPILLED_AT_ONCE {
+            let Some(span) = log.claim(&one) else { break };
+            SPILLING.set((index, span.start));
+            log.read(&span, |tag, head, payload| show(&view(id, tag, &head, payload)));
+            SPILLING.set((usize::MAX, 0));
+            log.settle(span.start);
+        }
+    }
+
+    /// Shows the events of a claimed span.
+    fn show_span(&self, ring: usize, span: &Span, show: &mut dyn FnMut(&EventView)) {
+        let ring = &self.rings.all()[ring];
+        let id = ring.id();
+        if let Some(log) = ring.log() {
+            log.read(span, |tag, head, payload| show(&view(id, tag, &head, payload)));
+        }
+    }
+
+    /// Before the storage goes: shows its `release` every event that is left.
+    pub(super) fn release_what_is_left(&self, slots: &[usize]) {
+        if !self.can.release {
+            return;
+        }
+        let Some(storage) = self.storage_ref() else { return };
+        let mut show = |event: &EventView| storage.release(event);
+        for &slot in slots {
+            let (spans, skip) = match self.lock().batch(slot) {
+                Some(b) if b.place != Place::Idle && !b.meta => {
+                    (b.spans.clone(), b.released.load(Ordering::Relaxed))
+                }
+                _ => continue,
+            };
+            let mut seen = 0;
+            for (ring, span) in &spans {
+                self.show_span(*ring, span, &mut |event| {
+                    seen += 1;
+                    if seen > skip {
+                        show(event);
+                    }
+                });
+            }
+        }
+        for ring in self.rings.iter().filter(|r| !r.is_meta()) {
+            let id = ring.id();
+            for log in [ring.log(), ring.spill()].into_iter().flatten() {
+                release_log(log, id, &mut show);
+            }
+        }
+    }
+}
+
+/// Claims and shows all that a log still holds.
+fn release_log(log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
+    while let Some(span) = log.claim_rest() {
+        log.read(&span, |tag, head, payload| show(&view(ring_id, tag, &head, payload)));
+        log.settle(span.start);
+    }
+}

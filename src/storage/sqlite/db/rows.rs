@@ -1,0 +1,211 @@
+//! The rows: the runs and their counters, the events of a batch, the library's own events.
+
+use super::Db;
+use crate::batch::BatchView;
+use crate::event::{EventView, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD};
+use crate::platform::time;
+use crate::storage::sqlite::failure::{Class, Failure};
+use crate::storage::sqlite::feed;
+use rusqlite::{OptionalExtension, params};
+
+/// An event whose key was there with another content.
+pub struct Refused {
+    /// Which event of the batch.
+    pub index: usize,
+    /// Why.
+    pub words: String,
+    /// Whether its key was there with another content.
+    pub conflict: bool,
+}
+
+/// What became of a batch's events.
+#[derive(Default)]
+pub struct Inserted {
+    /// The id of the first of the new rows; `None`: none is new.
+    pub first_id: Option<i64>,
+    /// New rows.
+    pub rows: u64,
+}
+
+impl Db {
+    /// The number in `runs` of a generation; made at its first event. In a transaction.
+    pub fn run(&mut self, generation: u64) -> Result<i64, Failure> {
+        if let Some((known, id)) = self.run
+            && known == generation
+        {
+            return Ok(id);
+        }
+        let found = self
+            .conn
+            .prepare_cached("SELECT id FROM runs WHERE generation = ?1")?
+            .query_row([generation as i64], |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                let now = time::now_ns() as i64;
+                self.conn.execute(
+                    "INSERT INTO runs(generation, pid, program, boot_id, first_wall_ns, first_time_ns) \
+                     VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        generation as i64,
+                        std::process::id(),
+                        program(),
+                        boot_id(),
+                        now.wrapping_add(time::realtime_offset_ns()),
+                        now,
+                    ],
+                )?;
+                self.conn.last_insert_rowid()
+            }
+        };
+        self.run = Some((generation, id));
+        Ok(id)
+    }
+
+    /// The number of the run stored last, for what is counted while none is being stored. In a transaction.
+    pub fn newest_run(&mut self) -> Result<i64, Failure> {
+        if let Some((_, id)) = self.run {
+            return Ok(id);
+        }
+        let newest: Option<i64> =
+            self.conn.prepare_cached("SELECT max(id) FROM runs")?.query_row([], |row| row.get(0))?;
+        Ok(newest.unwrap_or(0))
+    }
+
+    /// Stores a batch, in a transaction. Events that cannot be stored for their own fault are added to `refused`.
+    pub fn insert(&mut self, batch: &BatchView, refused: &mut Vec<Refused>) -> Result<Inserted, Failure> {
+        let run = self.run(batch.generation)?;
+        match self.insert_range(run, batch, 0, batch.count) {
+            Ok(inserted) if inserted.rows == batch.count as u64 => Ok(inserted),
+            // Some are there already: a batch that is delivered again, or a key that is used twice.
+            Ok(inserted) => {
+                for index in 0..batch.count {
+                    self.compare(run, batch, index, refused)?;
+                }
+                Ok(inserted)
+            }
+            // One event's fault: those before it may be in already, which the second look takes for stored.
+            Err(failure) if failure.class == Class::Event => self.insert_singly(run, batch, refused),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn insert_range(
+        &mut self,
+        run: i64,
+        batch: &BatchView,
+        from: usize,
+        to: usize,
+    ) -> Result<Inserted, Failure> {
+        let behind = self.behind.0;
+        let mut statement = self.conn.prepare_cached(feed::INSERT)?;
+        // SAFETY: no statement runs that reads the feed, before and after; the batch outlives this call.
+        unsafe { (*behind).feed.show(run, batch, from, to) };
+        let done = statement.execute([]);
+        // SAFETY: as above.
+        unsafe { (*behind).feed.clear() };
+        let rows = done? as u64;
+        let first_id = (rows > 0).then(|| self.conn.last_insert_rowid() - rows as i64 + 1);
+        Ok(Inserted { first_id, rows })
+    }
+
+    fn insert_singly(
+        &mut self,
+        run: i64,
+        batch: &BatchView,
+        refused: &mut Vec<Refused>,
+    ) -> Result<Inserted, Failure> {
+        let mut all = Inserted::default();
+        for index in 0..batch.count {
+            match self.insert_range(run, batch, index, index + 1) {
+                Ok(one) if one.rows == 1 => {
+                    all.first_id = all.first_id.or(one.first_id);
+                    all.rows += 1;
+                }
+                Ok(_) => self.compare(run, batch, index, refused)?,
+                Err(failure) if failure.class == Class::Event => {
+                    refused.push(Refused { index, words: failure.to_string(), conflict: false });
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Compares the event at `index` with what is stored under its key.
+    fn compare(
+        &mut self,
+        run: i64,
+        batch: &BatchView,
+        index: usize,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), Failure> {
+        // SAFETY: the caller's index is below the count.
+        let event = unsafe { feed::event(batch, index) };
+        let same = self
+            .conn
+            .prepare_cached(
+                "SELECT time_ns, kind, correlation_id, node_id, weight, flags, payload FROM events \
+                 WHERE run = ?1 AND ring_id = ?2 AND sequence = ?3",
+            )?
+            .query_row(params![run, event.ring_id as i64, event.sequence as i64], |row| {
+                Ok(row.get::<_, i64>(0)? == event.timestamp_ns as i64
+                    && row.get::<_, i64>(1)? == i64::from(event.kind)
+                    && row.get::<_, i64>(2)? == event.correlation_id as i64
+                    && row.get::<_, i64>(3)? == event.node_id as i64
+                    && row.get::<_, Option<f64>>(4)?.unwrap_or(f64::NAN).total_cmp(&event.weight).is_eq()
+                    && row.get::<_, i64>(5)? == i64::from(event.flags)
+                    && row.get_ref(6)?.as_blob()? == event.payload())
+            })
+            .optional()?;
+        let words = match same {
+            Some(true) => return Ok(()),
+            Some(false) => "its key is there with another content",
+            None => "it is not there after it was stored",
+        };
+        refused.push(Refused { index, words: words.to_owned(), conflict: true });
+        Ok(())
+    }
+
+    /// Adds to a counter of a run, in the transaction whose doing is counted.
+    pub fn count(&mut self, run: i64, counter: &'static str, by: u64) -> Result<(), Failure> {
+        self.conn
+            .prepare_cached(&format!("UPDATE runs SET {counter} = {counter} + ?1 WHERE id = ?2"))?
+            .execute(params![by as i64, run])?;
+        Ok(())
+    }
+
+    /// Stores one of the library's own events, in a transaction.
+    pub fn insert_meta(&mut self, generation: u64, event: &EventView) -> Result<(), Failure> {
+        let text = String::from_utf8_lossy(event.payload());
+        match event.kind {
+            PIPELINE_KIND_KIND_NAME => {
+                self.conn
+                    .prepare_cached("INSERT OR REPLACE INTO kinds(kind, name) VALUES(?1, ?2)")?
+                    .execute(params![event.node_id as i64, text])?;
+            }
+            PIPELINE_KIND_THREAD => {
+                let run = self.run(generation)?;
+                self.conn
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO threads(run, ring_id, tid, name) VALUES(?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![run, event.node_id as i64, event.correlation_id as i64, text])?;
+            }
+            _ => {} // of a newer library: nothing that this schema has a place for
+        }
+        Ok(())
+    }
+}
+
+/// The program's name as the system has it.
+fn program() -> String {
+    std::fs::read_to_string("/proc/self/comm").map(|s| s.trim_end().to_owned()).unwrap_or_default()
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|s| s.trim_end().to_owned())
+        .unwrap_or_default()
+}

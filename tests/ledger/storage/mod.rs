@@ -1,0 +1,305 @@
+//! The storage that fails: every answer there is, at random ([`answers`]); answers that come late, early, twice, in part. It keeps a
+//! [`book`] of its own on what became of each event, by what it answered, and checks every batch that it is shown against it.
+
+mod answers;
+mod book;
+
+pub use book::{Book, Entry, Fate, Key};
+
+use crate::producers::Dice;
+use crate::world;
+use answers::{Job, Plan};
+use book::views;
+use capture_pipeline::batch::BatchView;
+use capture_pipeline::event::EventView;
+use capture_pipeline::platform::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
+use capture_pipeline::status::PIPELINE_ERR_STORAGE;
+use capture_pipeline::storage::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the storage is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    pub concurrent: bool,
+    pub dead_letter: bool,
+    pub release: bool,
+    pub ordered: bool,
+    /// As configured.
+    pub retry_limit: u32,
+    /// Whether batches may grow too old for another attempt.
+    pub ages: bool,
+    /// As configured; some answers take longer.
+    pub deadline: Duration,
+    /// Answers OK and nothing else.
+    pub calm: bool,
+    /// Batches that may be out at once; 0: not looked at.
+    pub most_batches: usize,
+    /// One call in so many hangs, one in so many ends badly, one pending batch in so many is not answered while the faults
+    /// last; 0: none.
+    pub faults: u64,
+}
+
+/// What a call answers that shall not return: it panics, or ends its thread.
+pub const DIES: i32 = i32::MAX - 13;
+
+/// How often each thing happened.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub early: AtomicU64,
+    pub pending: AtomicU64,
+    pub twice: AtomicU64,
+    pub late: AtomicU64,
+    pub hung: AtomicU64,
+    pub deaths: AtomicU64,
+    pub partial: AtomicU64,
+    pub rejected: AtomicU64,
+    pub flushes: AtomicU64,
+    pub released: AtomicU64,
+}
+
+/// What outlives the storage.
+#[derive(Debug)]
+pub struct Shared {
+    pub settings: Settings,
+    pub book: Mutex<Book>,
+    pub tally: Tally,
+    jobs: Mutex<Vec<Arc<Job>>>,
+    more: Condvar,
+    stop: AtomicBool,
+    /// The faults are over: from now on all is answered, and OK.
+    well: AtomicBool,
+    in_call: AtomicU32,
+    failures: Mutex<Vec<String>>,
+    pub dropped: AtomicU32,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            book: Mutex::default(),
+            tally: Tally::default(),
+            jobs: Mutex::default(),
+            more: Condvar::default(),
+            stop: AtomicBool::new(false),
+            well: AtomicBool::new(false),
+            in_call: AtomicU32::new(0),
+            failures: Mutex::default(),
+            dropped: AtomicU32::new(0),
+        })
+    }
+
+    /// Notes what must not be. Not by panic: this runs on writer threads.
+    pub fn fail(&self, what: String) {
+        let mut failures = self.failures.lock();
+        if failures.len() < 20 {
+            failures.push(what);
+        }
+    }
+
+    fn must(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(what());
+        }
+    }
+
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.lock().clone()
+    }
+
+    /// A serial storage's calls never overlap.
+    fn enter(&self) {
+        let others = self.in_call.fetch_add(1, Ordering::AcqRel);
+        self.must(self.settings.concurrent || others == 0, || "calls of a serial storage overlap".to_owned());
+    }
+
+    fn leave(&self) {
+        self.in_call.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The faults are over.
+    pub fn get_well(&self) {
+        self.well.store(true, Ordering::Release);
+        self.more.notify_all();
+    }
+
+    fn is_well(&self) -> bool {
+        self.well.load(Ordering::Acquire)
+    }
+
+    /// Whether one of the rarer faults is due.
+    fn fault(&self, dice: &mut Dice) -> bool {
+        self.settings.faults > 0 && !self.is_well() && dice.once_in(self.settings.faults)
+    }
+
+    /// Does not come back for long, or until the faults are over.
+    fn hang(&self, dice: &mut Dice) {
+        add(&self.tally.hung);
+        let until = world::now_ns() + self.settings.deadline.as_nanos() as u64 * (1 + dice.below(40));
+        while !self.is_well() && world::now_ns() < until {
+            world::sleep(self.settings.deadline / 4);
+        }
+    }
+
+    /// No further job will come.
+    pub fn no_more(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.more.notify_all();
+    }
+}
+
+/// The storage itself.
+pub struct Chaos(pub Arc<Shared>);
+
+impl Drop for Chaos {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A call that answers [`DIES`] panics.
+fn survive(answer: i32) -> i32 {
+    assert!(answer != DIES, "the storage's own fault");
+    answer
+}
+
+// SAFETY: a batch is used during calls only; tokens are completed as they were given.
+unsafe impl Storage for Chaos {
+    fn concurrent(&self) -> bool {
+        self.0.settings.concurrent
+    }
+
+    fn has_dead_letter(&self) -> bool {
+        self.0.settings.dead_letter
+    }
+
+    fn has_release(&self) -> bool {
+        self.0.settings.release
+    }
+
+    fn store(&self, batch: &BatchView) -> i32 {
+        survive(self.answer_store(batch))
+    }
+
+    fn flush(&self, _timeout_ms: i64) -> i32 {
+        survive(self.answer_flush())
+    }
+
+    fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
+        survive(self.answer_dead_letter(batch, reason))
+    }
+
+    fn release(&self, event: &EventView) {
+        survive(self.see_released(event));
+    }
+}
+
+/// The calls. What they answer is the storage's answer, or [`DIES`].
+impl Chaos {
+    pub fn answer_store(&self, batch: &BatchView) -> i32 {
+        let shared = &*self.0;
+        shared.enter();
+        shared.receive(batch);
+        let mut dice = Dice(shared.settings.seed ^ batch.batch_id << 20 ^ u64::from(batch.attempt));
+        let plan = shared.plan(&mut dice, batch);
+        if !shared.settings.calm {
+            shared.mark(batch.batch_id, batch.token, batch.count, &plan);
+            match dice.below(64) {
+                0 => {
+                    add(&shared.tally.late);
+                    world::sleep(shared.settings.deadline * 2);
+                }
+                1..16 => world::sleep(Duration::from_micros(dice.below(1000))),
+                _ => {}
+            }
+            if shared.fault(&mut dice) {
+                shared.hang(&mut dice);
+            }
+            if shared.fault(&mut dice) {
+                // What the storage was told to note so far counts; the rest is as if it had asked for a retry.
+                add(&shared.tally.deaths);
+                shared.note(batch.batch_id, &Plan { prefix: 0, result: PIPELINE_STORE_RETRY, ..plan });
+                shared.leave();
+                return DIES;
+            }
+        }
+        let pends = !shared.is_well() && dice.once_in(2) || matches!(batch.batch_id % 16, 3 | 5);
+        let answer = if !shared.settings.calm && pends {
+            let prefix = if dice.once_in(2) { dice.below(batch.count as u64 + 1) as usize } else { 0 };
+            let nonsense = !shared.is_well() && dice.once_in(40);
+            let result = if nonsense { PIPELINE_STORE_PENDING } else { plan.result };
+            shared.pend(&mut dice, batch, Plan { prefix, result, ..plan })
+        } else {
+            shared.note(batch.batch_id, &plan);
+            plan.result
+        };
+        shared.leave();
+        answer
+    }
+
+    pub fn answer_flush(&self) -> i32 {
+        let shared = &*self.0;
+        shared.enter();
+        let times = shared.tally.flushes.fetch_add(1, Ordering::Relaxed);
+        let mut dice = Dice(shared.settings.seed ^ times << 30 ^ 0xF1);
+        if shared.fault(&mut dice) {
+            shared.hang(&mut dice);
+        }
+        let dies = shared.fault(&mut dice);
+        shared.leave();
+        if dies {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        let fails = !shared.settings.calm && !shared.is_well() && times % 5 == 4;
+        if fails { PIPELINE_ERR_STORAGE } else { 0 }
+    }
+
+    pub fn answer_dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
+        let shared = &*self.0;
+        shared.enter();
+        let keys: Vec<Key> = views(batch)
+            .map(|e| {
+                shared.inspect(e);
+                (e.ring_id, e.sequence)
+            })
+            .collect();
+        let mut dice =
+            Dice(shared.settings.seed ^ batch.batch_id << 20 ^ 0xDEAD_0000 ^ u64::from(batch.attempt));
+        let answer = match dice.below(8) {
+            _ if shared.is_well() => 0,
+            _ if shared.fault(&mut dice) => DIES,
+            0..4 => 0,
+            4 => PIPELINE_STORE_REJECT,
+            5 | 6 => PIPELINE_STORE_RETRY,
+            _ => 77,
+        };
+        let book = &mut *shared.book.lock();
+        if !shared.note_dead(book, batch, &keys, reason, answer) {
+            return 0;
+        }
+        shared.leave();
+        answer
+    }
+
+    pub fn see_released(&self, event: &EventView) -> i32 {
+        let shared = &*self.0;
+        add(&shared.tally.released);
+        let entry = shared.inspect(event);
+        let key = (event.ring_id, event.sequence);
+        let book = &mut *shared.book.lock();
+        shared.note_released(book, key, &entry);
+        let mut dice = Dice(shared.settings.seed ^ entry.number << 8 ^ 0x5E);
+        if shared.settings.faults > 0 && !shared.is_well() && dice.once_in(shared.settings.faults * 16) {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        0
+    }
+}

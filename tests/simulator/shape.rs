@@ -1,0 +1,113 @@
+//! A run's shape: the pipeline's configuration, the storage's settings, who takes part, how it ends. All of it follows from the
+//! seed.
+
+use crate::producers::Dice;
+use crate::storage::Settings;
+use capture_pipeline::config::{Config, Ordering as EventOrdering, Overflow};
+use capture_pipeline::platform::random::mix;
+use std::time::Duration;
+
+/// Limits of the shapes.
+pub const MOST_IN_FLIGHT: u32 = 6;
+pub const MOST_IN_DOUBT: u32 = 3;
+
+/// A run's shape.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub config: Config,
+    pub settings: Settings,
+    /// Through C functions, which may end their threads; else a Rust storage, which may panic.
+    pub by_c: bool,
+    pub producers: u64,
+    pub events: usize,
+    pub meddling: bool,
+    pub end: End,
+}
+
+/// How the pipeline ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    /// Everybody is done, the faults are over, close drains.
+    Quiet,
+    /// Close with a short timeout, in the middle of it all.
+    Close,
+    /// Destroy without a close, until it succeeds.
+    Destroy,
+    /// Abandon in the middle of it all.
+    Abandon,
+}
+
+impl Shape {
+    pub fn random(seed: u64) -> Self {
+        let mut dice = Dice(mix(seed ^ 0x5CE7E));
+        let ordering = if dice.once_in(3) { EventOrdering::PerProducer } else { EventOrdering::None };
+        let overflow = match dice.below(4) {
+            0 => Overflow::DropOldest,
+            1 => Overflow::Block,
+            _ => Overflow::DropNewest,
+        };
+        let faults = [0, 60, 20, 6][dice.below(4) as usize];
+        let deadline_ms = 1 + dice.below(40);
+        let retry_limit = if dice.once_in(3) { 1_000_000 } else { 1 + dice.below(6) as u32 };
+        let release = !dice.once_in(3);
+        let end = match dice.below(8) {
+            0 => End::Close,
+            1 => End::Destroy,
+            2 => End::Abandon,
+            _ => End::Quiet,
+        };
+        // (What grew too old is only told from what is left by what a writer releases.)
+        let ages = release && end == End::Quiet && dice.once_in(3);
+        let settings = Settings {
+            seed: dice.roll(),
+            concurrent: !dice.once_in(3),
+            dead_letter: !dice.once_in(3),
+            release,
+            ordered: ordering == EventOrdering::PerProducer,
+            retry_limit,
+            ages,
+            deadline: Duration::from_millis(deadline_ms),
+            calm: dice.once_in(8),
+            most_batches: if ages { 0 } else { (MOST_IN_FLIGHT + MOST_IN_DOUBT) as usize },
+            faults,
+        };
+        let calm = settings.calm;
+        let mut config = Config {
+            name: "simulated".to_owned(),
+            writers: u32::from(calm) + dice.below(5) as u32,
+            batch_size: 1 + dice.below(24) as u32,
+            batch_bytes: 1 + dice.below(3_000),
+            linger_us: if calm || dice.once_in(2) { 0 } else { dice.below(3_000) },
+            poll_interval_ms: 1 + dice.below(100),
+            max_in_flight: 1 + dice.below(MOST_IN_FLIGHT.into()) as u32,
+            max_in_doubt: dice.below(u64::from(MOST_IN_DOUBT) + 1) as u32,
+            ring_bytes: 4096 << dice.below(2),
+            max_rings: 1 + dice.below(4) as u32,
+            max_retired_rings: dice.below(4) as u32,
+            overflow,
+            ordering,
+            block_timeout_us: dice.below(20_000),
+            retry_limit,
+            retry_initial_us: dice.below(1_000),
+            retry_max_us: 1 + dice.below(50_000),
+            retry_max_age_ms: if ages { 2 + dice.below(60) } else { 360_000_000 },
+            // (The supervisor looks in four times in that long.)
+            storage_deadline_ms: if calm { 30_000 } else { deadline_ms },
+            breaker_failures: if dice.once_in(2) { 0 } else { 1 + dice.below(8) as u32 },
+            ..Config::default()
+        };
+        if dice.once_in(3) {
+            config.max_writers = 1 + dice.below(6) as u32;
+            config.min_writers = u32::from(calm) + dice.below(u64::from(config.max_writers)) as u32;
+        }
+        Self {
+            config,
+            settings,
+            by_c: dice.once_in(2),
+            producers: 1 + dice.below(4),
+            events: 1 + dice.below(60) as usize,
+            meddling: !calm && !dice.once_in(4),
+            end,
+        }
+    }
+}
