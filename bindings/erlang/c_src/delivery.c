@@ -1,42 +1,21 @@
 /* The storage whose batches go to processes: its functions, its beginning and its end. */
 #include "delivery.h"
+#include "events.h"
 #include "handed.h"
 
 #include <string.h>
 
 /* ---- letters ---- */
 
-static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *event)
-{
-    ERL_NIF_TERM term;
-    if (event->kind & KIND_TERM) {
-        const struct handle *handle = event->data;
-        return handle->block ? enif_make_copy(env, handle->term) : handle->term;
-    }
-    unsigned char *to = enif_make_new_binary(env, event->len, &term);
-    if (to)
-        memcpy(to, event->data, event->len);
-    return term;
-}
-
-static bool write_letter(struct letter *letter, const pipeline_batch_t *batch)
+static bool write_letter(struct letter *letter, const pipeline_batch_t *batch, bool notice)
 {
     ErlNifEnv *env = letter->env = enif_alloc_env();
     if (!env)
         return false;
-    ERL_NIF_TERM events = enif_make_list(env, 0);
-    for (size_t i = batch->count; i-- > 0;) {
-        const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, i);
-        ERL_NIF_TERM event = enif_make_tuple7(env, event_term(env, e), enif_make_uint64(env, e->ring_id),
-            enif_make_uint64(env, e->sequence), enif_make_uint64(env, e->timestamp_ns),
-            enif_make_uint(env, e->kind & ~KIND_TERM), enif_make_uint64(env, e->correlation_id),
-            enif_make_uint64(env, e->node_id));
-        events = enif_make_list_cell(env, event, events);
-    }
     letter->part[0] = enif_make_uint64(env, batch->token);
     letter->part[1] = enif_make_uint64(env, batch->batch_id);
     letter->part[2] = enif_make_uint(env, batch->attempt);
-    letter->part[3] = events;
+    letter->part[3] = notice ? enif_make_uint64(env, batch->count) : events_list(env, batch, 0, batch->count);
     letter->part[4] = enif_make_tuple2(env, enif_make_uint64(env, batch->generation),
         enif_make_int64(env, batch->realtime_offset_ns));
     return true;
@@ -52,7 +31,7 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     if (!h)
         return PIPELINE_STORE_RETRY;
     *h = (struct handed) { .token = batch->token, .batch = batch, .count = batch->count };
-    if (!write_letter(&h->letter, batch)) {
+    if (!write_letter(&h->letter, batch, d->notices)) {
         enif_free(h);
         return PIPELINE_STORE_RETRY;
     }
@@ -105,7 +84,7 @@ static void destroy(void *user_data)
     let_go(user_data);
 }
 
-bool delivery_storage(pipeline_storage_t *storage, struct delivery **out)
+bool delivery_storage(bool notices, pipeline_storage_t *storage, struct delivery **out)
 {
     struct delivery *d = enif_alloc(sizeof *d);
     if (!d)
@@ -119,6 +98,7 @@ bool delivery_storage(pipeline_storage_t *storage, struct delivery **out)
         return false;
     }
     atomic_init(&d->references, 2);
+    d->notices = notices;
     pipeline_storage_init(storage, sizeof *storage);
     storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE;
     storage->user_data = d;

@@ -1,5 +1,9 @@
-/* The storage whose batches go to processes (delivery.c; the table of what is out is in handed.c, the processes are in faces.c). A process that has attached (a *face*) gets each batch as one message and answers it with
- * delivery_complete; until then the batch is pending. */
+/* The storage whose batches go to processes (delivery.c; the table of what is out is in handed.c, the processes are in faces.c, what they see of
+ * events in events.c). A process that has attached (a *face*) gets a message for each batch, with its events or, as a notice, with their number, and
+ * answers it with delivery_complete; until then the batch is pending.
+ *
+ * A notice costs less: the face copies the events from where they were captured into its own heap (delivery_events), where a message is
+ * copied by the library's thread into an environment and by the collector into the heap. */
 #ifndef CAPTURE_NIF_DELIVERY_H
 #define CAPTURE_NIF_DELIVERY_H
 
@@ -18,7 +22,7 @@ struct handle {
 };
 
 /* The storage of a pipeline that is about to start. Its destroy frees the delivery. False: no memory. */
-bool delivery_storage(pipeline_storage_t *storage, struct delivery **out);
+bool delivery_storage(bool notices, pipeline_storage_t *storage, struct delivery **out);
 
 /* The pipeline runs: from here on processes may attach. `in_flight_given`: max_in_flight is the caller's. */
 void delivery_begin(struct pipeline *pipeline, bool in_flight_given);
@@ -50,6 +54,7 @@ void delivery_load(ErlNifEnv *env);
     ROW("pipeline_attach", 1, pipeline_attach_nif, ERL_NIF_DIRTY_JOB_IO_BOUND) \
     ROW("pipeline_detach", 1, pipeline_detach_nif, ERL_NIF_DIRTY_JOB_IO_BOUND) \
     ROW("delivery_complete", 3, delivery_complete_nif, 0) \
+    ROW("delivery_events", 3, delivery_events_nif, 0) \
     ROW("delivery_wait", 1, delivery_wait_nif, 0) \
     ROW("delivery_cancel", 2, delivery_cancel_nif, 0)
 

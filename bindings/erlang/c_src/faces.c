@@ -1,5 +1,6 @@
 /* Faces: processes that attach, answer, detach and die. */
 #include "delivery.h"
+#include "events.h"
 #include "handed.h"
 
 enum {
@@ -13,6 +14,7 @@ void delivery_load(ErlNifEnv *env)
 {
     atom_retry = enif_make_atom(env, "retry");
     handed_load(env);
+    events_load(env);
     room_load(env);
 }
 
@@ -70,6 +72,10 @@ static struct face *remove_face(struct delivery *d, const ErlNifPid *pid, struct
         struct handed *h;
         while ((h = face->handed.last)) {
             handed_take(d, h);
+            /* The process copies from it on a dirty scheduler, dead as it is: it gives it back when it is done. */
+            h->orphan = h->taking;
+            if (h->orphan)
+                continue;
             h->next = *list;
             *list = h;
         }
@@ -159,7 +165,8 @@ ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, i
         return answer_badarg(env);
     enif_mutex_lock(d->lock);
     struct handed *h = handed_find(d, token);
-    bool known = h != NULL, fits = known && (count == 0 || most < h->count);
+    /* A batch that its face is just copying is nobody else's to answer. */
+    bool known = h && !h->taking, fits = known && (count == 0 || most < h->count);
     bool large = fits && h->count > LARGE && enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
     if (fits && !large) {
         handed_take(d, h);

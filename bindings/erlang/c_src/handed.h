@@ -27,6 +27,8 @@ struct handed {
     uint64_t token;
     const pipeline_batch_t *batch;      /* valid until the token is completed */
     size_t count;
+    bool taking;                        /* its face is copying events out of it: nobody else finishes it meanwhile */
+    bool orphan;                        /* its face has died over that, and it is out of the table: the copier gives it back */
     struct letter letter;
 };
 
@@ -56,6 +58,7 @@ struct delivery {
     struct queue parked;
     struct handed *chains[CHAINS];
     struct room room;
+    bool notices;                       /* a message has the number of events, which the face then takes by itself */
     bool stopped;
 };
 

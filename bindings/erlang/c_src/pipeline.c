@@ -12,7 +12,7 @@
 #include <sched.h>
 #include <string.h>
 
-static ERL_NIF_TERM atom_delivery, atom_infinity;
+static ERL_NIF_TERM atom_delivery, atom_notices, atom_infinity;
 
 /* ---- the resource ---- */
 
@@ -154,7 +154,7 @@ static ERL_NIF_TERM start(ErlNifEnv *env, struct pipeline *p, struct config *con
 
 ERL_NIF_TERM pipeline_start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    bool delivery = argv[1] == atom_delivery;
+    bool notices = argv[1] == atom_notices, delivery = notices || argv[1] == atom_delivery;
     unsigned lanes = 2 * schedulers();
     struct config config = { .waits = false };
     pipeline_storage_t storage;
@@ -170,7 +170,7 @@ ERL_NIF_TERM pipeline_start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
         config_free(&config);
         return answer_detail(env, "no_memory", "");
     }
-    if (delivery ? delivery_storage(&storage, &p->delivery) : config_sqlite(env, argv[1], &storage, &answer)) {
+    if (delivery ? delivery_storage(notices, &storage, &p->delivery) : config_sqlite(env, argv[1], &storage, &answer)) {
         p->lane_count = lanes;
         answer = start(env, p, &config, &storage);
     } else if (delivery) {
@@ -368,5 +368,6 @@ void pipeline_load(ErlNifEnv *env)
     pipeline_thread_hooks(begin_thread, NULL, NULL);
     answers_load(env);
     atom_delivery = enif_make_atom(env, "delivery");
+    atom_notices = enif_make_atom(env, "notices");
     atom_infinity = enif_make_atom(env, "infinity");
 }

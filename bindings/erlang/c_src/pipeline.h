@@ -38,7 +38,8 @@ typedef ERL_NIF_TERM pipeline_call(ErlNifEnv *, struct pipeline *, int argc, con
     X(pipeline_detach) \
     X(delivery_complete) \
     X(delivery_wait) \
-    X(delivery_cancel)
+    X(delivery_cancel) \
+    X(delivery_events)
 
 struct pipeline_ops {
     struct ops base;

@@ -38,7 +38,7 @@
 
 -export([start/1, start/2, close/1, close/2, version/0]).
 -export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4]).
--export([attach/1, detach/1, complete/3]).
+-export([attach/1, detach/1, events/2, complete/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3]).
 -export([config/1, metrics/1, writer_metrics/2, health/1]).
 
@@ -117,9 +117,9 @@
     {Payload :: term(), RingId :: pos_integer(), Sequence :: non_neg_integer(), TimestampNs :: non_neg_integer(), kind(),
         CorrelationId :: id(), NodeId :: id()}.
 -type batch() ::
-    {capture_batch, pipeline(), token(), BatchId :: pos_integer(), Attempt :: pos_integer(), [captured()],
+    {capture_batch, pipeline(), token(), BatchId :: pos_integer(), Attempt :: pos_integer(), [captured()] | Count :: pos_integer(),
         {Generation :: id(), RealtimeOffsetNs :: integer()}}.
-%% `TimestampNs' is CLOCK_MONOTONIC of the system; with `RealtimeOffsetNs' added, wall time.
+%% With the storage `notices' a batch has the number of its events, which {@link events/2} gets. `TimestampNs' is CLOCK_MONOTONIC of the system; with `RealtimeOffsetNs' added, wall time.
 -type result() :: ok | retry | {ok, Rejected :: [non_neg_integer()]}.
 
 %% ---- life ----
@@ -306,6 +306,23 @@ attach(Pipeline) ->
 -spec detach(pipeline()) -> ok | {error, badarg}.
 detach(Pipeline) ->
     ?NIF:pipeline_detach(Pipeline).
+
+%% @doc The events of a batch that came as a notice, copied into the heap of the calling process, which must be the one that it came to. As often as
+%% wanted, until the batch is answered.
+-spec events(pipeline(), token()) -> [captured()] | {error, badarg | unknown_token}.
+events(Pipeline, Token) ->
+    case ?NIF:delivery_events(Pipeline, Token, 0) of
+        {Events, done} when is_list(Events) -> Events;
+        {Events, Next} when is_list(Events) -> events(Pipeline, Token, Next, [Events]);
+        {error, _} = Error -> Error
+    end.
+
+events(Pipeline, Token, From, Before) ->
+    case ?NIF:delivery_events(Pipeline, Token, From) of
+        {Events, done} when is_list(Events) -> lists:append(lists:reverse(Before, [Events]));
+        {Events, Next} when is_list(Events) -> events(Pipeline, Token, Next, [Events | Before]);
+        {error, _} = Error -> Error
+    end.
 
 %% @doc Answers a batch: `ok', it is stored; `retry', the same batch again after a while, to any of the processes; `{ok, Rejected}', it is stored
 %% but for the events at these positions (the first is 0), which the caller has kept elsewhere: they count as `dead_lettered'.

@@ -15,7 +15,7 @@
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3,
-    delivery_wait/1, delivery_cancel/2
+    delivery_wait/1, delivery_cancel/2, delivery_events/3
 ]).
 -nifs([
     %% cursors and rings
@@ -27,7 +27,7 @@
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3,
-    delivery_wait/1, delivery_cancel/2
+    delivery_wait/1, delivery_cancel/2, delivery_events/3
 ]).
 
 -define(APPLICATION, elixir_scope_capture_pipeline).
@@ -207,3 +207,7 @@ delivery_wait(_Pipeline) -> ?NOT_LOADED.
 
 -spec delivery_cancel(reference(), reference()) -> ok | sent | refusal().
 delivery_cancel(_Pipeline, _Ref) -> ?NOT_LOADED.
+
+%% Some of the events of a batch that the calling process has, from that index on.
+-spec delivery_events(reference(), non_neg_integer(), non_neg_integer()) -> {[tuple()], pos_integer() | done} | refusal().
+delivery_events(_Pipeline, _Token, _From) -> ?NOT_LOADED.

@@ -92,11 +92,14 @@ defmodule CapturePipeline.Bench.Delivered do
     parent = self()
 
     pid =
-      spawn_link(fn ->
-        :ok = Pipeline.attach(Capture.pipeline(capture))
-        send(parent, {:attached, self()})
-        loop(Keep.open(storage), counters)
-      end)
+      :erlang.spawn_opt(
+        fn ->
+          :ok = Pipeline.attach(Capture.pipeline(capture))
+          send(parent, {:attached, self()})
+          loop(Keep.open(storage), counters)
+        end,
+        [:link, min_heap_size: 131_072]
+      )
 
     receive(do: ({:attached, ^pid} -> :ok))
     {capture, pid, %{counters: counters}}
@@ -118,8 +121,8 @@ defmodule CapturePipeline.Bench.Delivered do
 
   defp loop(table, counters) do
     receive do
-      {:capture_batch, pipeline, token, _id, _attempt, events, _origin} ->
-        events |> Enum.map(&elem(&1, 0)) |> Keep.events(table, counters)
+      {:capture_batch, pipeline, token, _id, _attempt, _count, _origin} ->
+        pipeline |> Pipeline.events(token) |> Enum.map(&elem(&1, 0)) |> Keep.events(table, counters)
         :ok = Pipeline.complete(pipeline, token, :ok)
         loop(table, counters)
     end

@@ -73,7 +73,7 @@ defmodule ElixirScope.Capture.Capture do
   defp held_back(%{overflow: :block}), do: %{block_timeout_us: 0}
   defp held_back(_), do: %{}
 
-  defp native_storage(nil), do: {:ok, :delivery}
+  defp native_storage(nil), do: {:ok, :notices}
   defp native_storage(%NativeStorage{} = storage), do: {:ok, NativeStorage.description(storage)}
   defp native_storage(_), do: {:error, {:badarg, :storage}}
 
@@ -297,6 +297,10 @@ defmodule ElixirScope.Capture.Capture do
   @doc false
   @spec detach(reference()) :: :ok | {:error, term()}
   def detach(native), do: Pipeline.detach(native)
+
+  @doc false
+  @spec events(reference(), pos_integer()) :: [tuple()] | {:error, atom()}
+  def events(native, token), do: Pipeline.events(native, token)
 
   @doc false
   @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}

@@ -8,6 +8,8 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   alias ElixirScope.Capture.{Batch, Capture, Consumer, Delivery, Enrichment, Options, Rate, Source, Tally, Telemetry}
 
+  @capture_heap_words 131_072
+
   defstruct [:consumer, :tally, :config, :source, :view, :next_poll, attached: nil]
 
   @typedoc "How to end: `:finish` the batch in hand, or `:drain` what there is; by that time (monotonic milliseconds) at the latest."
@@ -138,39 +140,52 @@ defmodule ElixirScope.Capture.WriterLoop do
 
       true ->
         case Capture.attach(capture) do
-          :ok -> rest(fine(%{loop | attached: capture.native}), :infinity)
-          {:error, reason} -> trouble(loop, :ring_buffer_failing, reason)
+          :ok ->
+            # Room for the events of a batch: what does not fit goes by way of a fragment, and is copied twice.
+            Process.flag(:min_heap_size, @capture_heap_words)
+            rest(fine(%{loop | attached: capture.native}), :infinity)
+
+          {:error, reason} ->
+            trouble(loop, :ring_buffer_failing, reason)
         end
     end
   end
 
-  defp batch(loop, {:capture_batch, native, token, _batch_id, attempt, events, {generation, offset}}) do
+  # A notice: the events are copied here, into this heap. Those of a batch that is this loop's no more are somebody else's.
+  defp batch(loop, {:capture_batch, native, token, _batch_id, attempt, _count, origin}) do
     if native == loop.attached do
-      count = length(events)
-      Tally.put(loop.tally, :last_poll_time, System.monotonic_time(:nanosecond))
-      Tally.add(loop.tally, :position, count)
-      Consumer.count(loop.consumer, loop.tally, :events_read, count)
-      shift = Capture.Event.clock_shift()
-      common = common(loop)
-
-      entries =
-        for {term, ring, sequence, timestamp, _, _, _} = captured <- events do
-          stamp = Capture.Event.stamp(captured, timestamp + shift, timestamp + offset)
-          identity = {generation, ring, sequence}
-          {term |> Capture.Event.build(stamp, identity) |> Enrichment.enrich(common), identity, stamp}
-        end
-
-      case deliver(loop, %Batch{entries: entries, attempt: attempt}) do
-        :leave ->
-          Capture.complete(native, token, :retry)
-          :leave
-
-        {:done, stored, dead} ->
-          Capture.complete(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
-          settled(loop, stored, dead)
+      case Capture.events(native, token) do
+        events when is_list(events) -> batch(loop, native, token, attempt, events, origin)
+        {:error, _} -> :ok
       end
     else
       Capture.complete(native, token, :retry)
+    end
+  end
+
+  defp batch(loop, native, token, attempt, events, {generation, offset}) do
+    count = length(events)
+    Tally.put(loop.tally, :last_poll_time, System.monotonic_time(:nanosecond))
+    Tally.add(loop.tally, :position, count)
+    Consumer.count(loop.consumer, loop.tally, :events_read, count)
+    shift = Capture.Event.clock_shift()
+    common = common(loop)
+
+    entries =
+      for {term, ring, sequence, timestamp, _, _, _} = captured <- events do
+        stamp = Capture.Event.stamp(captured, timestamp + shift, timestamp + offset)
+        identity = {generation, ring, sequence}
+        {term |> Capture.Event.build(stamp, identity) |> Enrichment.enrich(common), identity, stamp}
+      end
+
+    case deliver(loop, %Batch{entries: entries, attempt: attempt}) do
+      :leave ->
+        Capture.complete(native, token, :retry)
+        :leave
+
+      {:done, stored, dead} ->
+        Capture.complete(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
+        settled(loop, stored, dead)
     end
   end
 

@@ -1,0 +1,102 @@
+/* What processes see of a batch's events: as a part of a message, or taken by a face into its own heap. */
+#include "events.h"
+#include "handed.h"
+
+#include <string.h>
+
+enum {
+    EVENTS_AT_ONCE = 256,       /* per call on a normal scheduler, some 50 us */
+    BYTES_AT_ONCE = 128 * 1024,
+};
+
+static ERL_NIF_TERM atom_done;
+
+void events_load(ErlNifEnv *env)
+{
+    atom_done = enif_make_atom(env, "done");
+}
+
+static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *event)
+{
+    ERL_NIF_TERM term;
+    if (event->kind & KIND_TERM) {
+        const struct handle *handle = event->data;
+        return handle->block ? enif_make_copy(env, handle->term) : handle->term;
+    }
+    unsigned char *to = enif_make_new_binary(env, event->len, &term);
+    if (to)
+        memcpy(to, event->data, event->len);
+    return term;
+}
+
+ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to)
+{
+    ERL_NIF_TERM events = enif_make_list(env, 0);
+    for (size_t i = to; i-- > from;) {
+        const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, i);
+        ERL_NIF_TERM event = enif_make_tuple7(env, event_term(env, e), enif_make_uint64(env, e->ring_id),
+            enif_make_uint64(env, e->sequence), enif_make_uint64(env, e->timestamp_ns),
+            enif_make_uint(env, e->kind & ~KIND_TERM), enif_make_uint64(env, e->correlation_id),
+            enif_make_uint64(env, e->node_id));
+        events = enif_make_list_cell(env, event, events);
+    }
+    return events;
+}
+
+/* The caller's own batch, from here on not to be finished by others; NULL: the token is not of one that it has. */
+static struct handed *begin(struct delivery *d, uint64_t token, const ErlNifPid *self)
+{
+    enif_mutex_lock(d->lock);
+    struct handed *h = handed_find(d, token);
+    if (h && (h->taking || enif_compare_pids(&h->face->pid, self) != 0))
+        h = NULL;
+    if (h)
+        h->taking = true;
+    enif_mutex_unlock(d->lock);
+    return h;
+}
+
+/* A process that runs on a dirty scheduler may be dead by now, and its face gone. */
+static void end(struct delivery *d, struct handed *h)
+{
+    enif_mutex_lock(d->lock);
+    h->taking = false;
+    bool orphan = h->orphan;
+    enif_mutex_unlock(d->lock);
+    if (orphan)
+        handed_finish(h, PIPELINE_STORE_RETRY);
+}
+
+/* (Pipeline, Token, From) -> {Events, Next | done}: some of the batch's events, from index From on. Only for the face that has it. */
+ERL_NIF_TERM delivery_events_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    struct delivery *d = pipeline->delivery;
+    ErlNifUInt64 token, from;
+    ErlNifPid self;
+    if (!d || !enif_get_uint64(env, argv[1], &token) || !enif_get_uint64(env, argv[2], &from) || !enif_self(env, &self))
+        return answer_badarg(env);
+    struct handed *h = begin(d, token, &self);
+    if (!h)
+        return answer_refused(env, PIPELINE_ERR_UNKNOWN_TOKEN);
+    bool quick = enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER, later = false;
+    size_t to = from, bytes = 0;
+    while (to < h->count && to - from < EVENTS_AT_ONCE) {
+        const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(h->batch, to);
+        bytes += e->len;
+        if (bytes > BYTES_AT_ONCE && (to > from || quick))
+            break;
+        to++;
+    }
+    ERL_NIF_TERM answer = 0;
+    if (to == from && from < h->count)
+        later = true; /* a single large one */
+    else
+        answer = enif_make_tuple2(env, events_list(env, h->batch, from < to ? from : to, to),
+            to < h->count ? enif_make_uint64(env, to) : atom_done);
+    end(d, h);
+    if (later)
+        return enif_schedule_nif(env, "delivery_events", ERL_NIF_DIRTY_JOB_CPU_BOUND, delivery_events_nif, argc, argv);
+    if (quick)
+        enif_consume_timeslice(env, (int)(to - from) / 25 + 1);
+    return answer;
+}

@@ -1,0 +1,14 @@
+/* What processes see of a batch's events. */
+#ifndef CAPTURE_NIF_EVENTS_H
+#define CAPTURE_NIF_EVENTS_H
+
+#include "delivery.h"
+
+/* The events from `from` up to, not including, `to`, copied into the environment: a list of {Term, RingId, Sequence, TimestampNs, Kind,
+ * CorrelationId, NodeId}. */
+ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to);
+
+/* Called when the NIF is loaded or upgraded. */
+void events_load(ErlNifEnv *env);
+
+#endif
