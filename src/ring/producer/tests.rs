@@ -6,7 +6,8 @@ use crate::ring::rings::tests::{
     BYTES, RECORD, capture, claim, drain, fill_anew, offer, ring_of, rings, shape, until,
 };
 use crate::status::{
-    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_STATE, PIPELINE_OK,
+    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
+    PIPELINE_ERR_STATE, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
 };
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -78,6 +79,24 @@ fn a_capture_that_waits_is_refused_when_the_pipeline_is_shut_which_waits_for_tha
     rings.shut(|| true);
     assert!(!rings.any_capturing());
     assert_eq!(answer(waiter), PIPELINE_ERR_CLOSED);
+}
+
+#[test]
+fn shut_waits_for_a_capture_under_way_as_long_as_patience_lasts() {
+    for (ends_after, patience) in [(3, 1000), (1000, 5)] {
+        let rings = rings(Overflow::DropNewest, shape(1, 0));
+        let producer = rings.attach_handle().unwrap();
+        producer.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        let mut asked = 0;
+        rings.shut(|| {
+            asked += 1;
+            if asked == ends_after {
+                producer.busy.store(busy::NO, Ordering::Relaxed);
+            }
+            asked < patience
+        });
+        assert_eq!((asked, rings.any_capturing()), (ends_after.min(patience), ends_after > patience));
+    }
 }
 
 #[test]
@@ -181,4 +200,37 @@ fn what_was_written_in_place_is_captured_as_far_as_committed_and_wakes_a_writer(
         (producer.commit(5), rings.front.refused.closed.load(Ordering::Relaxed)),
         (PIPELINE_ERR_CLOSED, 1)
     );
+}
+
+#[test]
+fn in_a_forked_child_every_way_in_is_shut_and_nothing_is_counted() {
+    let rings = rings(Overflow::DropNewest, shape(1, 0));
+    let producer = rings.attach_handle().unwrap();
+    producer.reserve(&offer(1)).expect("there is room");
+    assert!(!producer.forked());
+    rings.front.alive.store(0, Ordering::Relaxed);
+    assert!(producer.forked());
+    let answers =
+        [producer.commit(5), producer.abort(), capture(producer), producer.reserve(&offer(1)).unwrap_err()];
+    assert_eq!((answers, capture_shared(&rings)), ([PIPELINE_ERR_FORKED; 4], PIPELINE_ERR_FORKED));
+    let refused = &rings.front.refused;
+    let counts = [&refused.too_large, &refused.closed, &refused.invalid, &refused.busy, &refused.no_ring];
+    assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 0));
+    assert!(rings.counted().iter().all(|p| p.counts().captured + p.counts().dropped_full == 0));
+}
+
+#[test]
+fn what_is_offered_and_cannot_be_taken_is_counted_by_its_reason() {
+    let rings = rings(Overflow::DropNewest, shape(1, 0));
+    let producer = rings.attach_handle().unwrap();
+    let large = Offer { len: rings.front.max_event_bytes + 1, ..offer(1) };
+    let reserved_kind = Offer { kind: u32::MAX, ..offer(1) };
+    let nowhere = Offer { data: std::ptr::null(), ..offer(1) };
+    // SAFETY: what has a payload has one of that length.
+    let answers = [large, reserved_kind, nowhere].map(|offer| unsafe { producer.capture(&offer) });
+    assert_eq!(answers, [PIPELINE_ERR_TOO_LARGE, PIPELINE_ERR_INVALID, PIPELINE_ERR_INVALID]);
+    // What could not even be read.
+    producer.count_invalid();
+    let refused = &rings.front.refused;
+    assert_eq!((refused.too_large.load(Ordering::Relaxed), refused.invalid.load(Ordering::Relaxed)), (1, 3));
 }
