@@ -157,6 +157,22 @@ fn the_producer_of_a_pinned_ring_goes_on_in_a_fresh_one_without_a_drop() {
 }
 
 #[test]
+fn only_a_ring_that_is_a_producers_and_has_no_successor_gets_one() {
+    let rings = rings(Overflow::DropNewest, shape(4, 3));
+    let producer = rings.attach_handle().unwrap();
+    let pinned = ring_of(producer);
+    assert!(rings.offer_successor(pinned));
+    assert!(!rings.offer_successor(pinned), "it has one");
+    fill(producer);
+    assert_eq!(pinned.state(), State::Retired);
+    assert!(!rings.offer_successor(pinned), "its producer has left it");
+    let fresh = ring_of(producer);
+    rings.detach(producer);
+    assert!(!rings.offer_successor(fresh), "its producer has ended");
+    assert_eq!(rings.in_use(), (3, 1), "both hold events");
+}
+
+#[test]
 fn a_producer_on_its_move_counts_among_the_retired() {
     // With rings to spare.
     let rings = rings(Overflow::DropNewest, shape(4, 1));
