@@ -413,5 +413,5 @@ impl Log {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

@@ -240,12 +240,12 @@ impl Memory {
     }
 }
 
-#[cfg(all(test, not(loom), target_os = "linux"))]
-mod tests {
+#[cfg(all(test, target_os = "linux"))]
+pub(super) mod tests {
     use super::*;
 
     /// Bytes of address space that this process has.
-    fn mapped() -> u64 {
+    pub(in crate::ring) fn mapped() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|l| l.starts_with("VmSize:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10

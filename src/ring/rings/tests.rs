@@ -352,3 +352,19 @@ fn shut_does_not_wait_where_no_capture_is_under_way() {
     assert_eq!((waited, capture(producer)), (0, PIPELINE_ERR_CLOSED));
     assert!(rings.attach_handle().is_err_and(|e| e.status == PIPELINE_ERR_CLOSED));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_forked_child_gives_the_memory_of_every_ring_back() {
+    const EACH: u64 = 64 << 20;
+    let rings = rings(Overflow::DropOldest, Shape { ring_bytes: EACH, spill: true, ..shape(3, 0) });
+    let handles: Vec<_> = (0..3).map(|_| rings.attach_handle().unwrap()).collect();
+    assert_eq!(handles.len(), 3);
+    let before = crate::ring::memory::tests::mapped();
+    // They are never dropped here.
+    std::mem::forget(Arc::clone(&rings));
+    // SAFETY: nobody uses the rings again.
+    unsafe { rings.unmap() };
+    // Four rings, each with half of one beside it. (Other tests map as much as one meanwhile.)
+    assert!(crate::ring::memory::tests::mapped() + 4 * EACH < before);
+}
