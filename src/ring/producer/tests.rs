@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ring::front::{Overflow, gate};
+use crate::ring::rings::Shape;
 use crate::ring::rings::tests::{
     BYTES, RECORD, capture, claim, drain, fill_anew, offer, ring_of, rings, shape, until,
 };
@@ -107,6 +108,7 @@ fn nobody_waits_longer_than_allowed_nor_on_a_writers_thread_nor_under_another_po
         (Overflow::Block, 3_600_000_000, 1, false),
         (Overflow::DropNewest, 3_600_000_000, 0, false),
         (Overflow::Block, 0, 0, true),
+        (Overflow::Block, 1000, 0, true),
         (Overflow::Block, 3_600_000_000, 1, true),
         (Overflow::DropNewest, 3_600_000_000, 0, true),
     ] {
@@ -121,6 +123,23 @@ fn nobody_waits_longer_than_allowed_nor_on_a_writers_thread_nor_under_another_po
         });
         assert_eq!(answer(capturer), PIPELINE_ERR_FULL, "{policy:?} {timeout_us} {works_for} {shared}");
     }
+}
+
+#[test]
+fn an_event_wakes_a_writer_whichever_way_it_came() {
+    let rings = rings(Overflow::DropNewest, Shape { meta: true, ..shape(1, 0) });
+    let producer = rings.attach_handle().unwrap();
+    let woken = |captured: &dyn Fn() -> i32| {
+        rings.front.gate.store(gate::ASLEEP, Ordering::Relaxed);
+        assert_eq!(captured(), PIPELINE_OK);
+        rings.front.gate.load(Ordering::Relaxed) == gate::STEP + gate::OPEN
+    };
+    assert!(woken(&|| capture(producer)), "a thread's own ring");
+    assert!(woken(&|| capture_shared(&rings)), "the shared one");
+    assert!(
+        woken(&|| rings.tell_kind(1, b"kind").map_or_else(|e| e.status, |()| PIPELINE_OK)),
+        "the library's own"
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn the_producer_of_a_pinned_ring_goes_on_in_a_fresh_one_without_a_drop() {
     let rings = rings(Overflow::DropNewest, shape(2, 1));
     let producer = rings.attach_handle().unwrap();
     let (pinned, id) = (ring_of(producer), ring_of(producer).id());
-    while capture(producer) == PIPELINE_OK {}
+    fill(producer);
     let full = producer.counts();
     assert_eq!((full.captured, full.dropped_full), (BYTES / RECORD, 1));
     claim(pinned, 1);
