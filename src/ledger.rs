@@ -117,3 +117,66 @@ impl Ledger {
         self.captured + self.recovered == self.accounted()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each count a bit of its own, so that no two sums are the same.
+    fn counted() -> Ledger {
+        Ledger {
+            captured: 1 << 18,
+            recovered: 1,
+            dropped_full: 1 << 1,
+            dropped_sampled: 1 << 2,
+            dropped_rule: 1 << 3,
+            refused_too_large: 1 << 4,
+            refused_closed: 1 << 5,
+            refused_invalid: 1 << 6,
+            refused_busy: 1 << 7,
+            refused_no_ring: 1 << 8,
+            stored: 1 << 9,
+            filtered: 1 << 10,
+            dead_lettered: 1 << 11,
+            discarded: 1 << 12,
+            overwritten: 1 << 13,
+            buffered: 1 << 14,
+            in_flight: 1 << 15,
+            in_doubt: 1 << 16,
+            left: 1 << 17,
+            torn: 1 << 20,
+            bytes_captured: 1 << 21,
+        }
+    }
+
+    #[test]
+    fn what_was_offered_is_what_was_captured_dropped_or_refused() {
+        assert_eq!(counted().offered(), (1 << 18) + (1 << 9) - 2);
+    }
+
+    #[test]
+    fn it_balances_when_every_captured_or_recovered_event_is_in_exactly_one_place() {
+        let terms = (1 << 18) - (1 << 9);
+        assert_eq!(counted().accounted(), terms);
+        let mut l = Ledger { captured: terms - 1, ..counted() };
+        assert!(l.balances());
+        l.captured += 1;
+        assert!(!l.balances());
+    }
+
+    #[test]
+    fn the_account_has_every_reason_to_refuse() {
+        let refused = Refused::default();
+        for (n, count) in
+            [&refused.too_large, &refused.closed, &refused.invalid, &refused.busy, &refused.no_ring]
+                .into_iter()
+                .enumerate()
+        {
+            count.store(n as u64 + 1, Ordering::Relaxed);
+        }
+        let l = Ledger::draw_up(&Settled::default(), &[], &refused, false);
+        let told =
+            [l.refused_too_large, l.refused_closed, l.refused_invalid, l.refused_busy, l.refused_no_ring];
+        assert_eq!((told, l.offered()), ([1, 2, 3, 4, 5], 15));
+    }
+}

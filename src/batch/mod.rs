@@ -217,3 +217,18 @@ impl Batch {
         self.view.get().cast_const()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_knows_the_writer_of_its_last_attempt() {
+        let mut batch = Batch::new(1, 2);
+        for writer in [7, 9] {
+            let view = batch.present(writer, WriterData::NONE, 3, 4);
+            // SAFETY: of a batch that lives.
+            assert_eq!((batch.writer(), unsafe { (*view).writer_id }), (writer, writer));
+        }
+    }
+}

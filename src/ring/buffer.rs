@@ -202,3 +202,52 @@ impl Ring {
 pub(super) fn cursors(ring: &Ring) -> (Cursor, Cursor) {
     (ring.log().map(Log::cursor).unwrap_or_default(), ring.spill().map(Log::cursor).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::front::Overflow;
+    use crate::ring::front::tests::front;
+    use crate::ring::memory::Memory;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    fn until(what: &str, mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A thread that waits in a ring whose `released` is 0, having seen `seen`; for an hour, if need be.
+    fn waits(ring: &Arc<Ring>, front: &Arc<Front>, seen: u64) -> std::thread::JoinHandle<()> {
+        ring.furnish(Log::new(Memory::new(256).unwrap(), 4), None);
+        let (ring, front) = (Arc::clone(ring), Arc::clone(front));
+        std::thread::spawn(move || ring.wait_for_space(&front, seen, Duration::from_secs(3600)))
+    }
+
+    #[test]
+    fn whoever_waits_for_space_is_woken_by_its_announcement() {
+        let (ring, front) = (Arc::new(Ring::new()), Arc::new(front(Overflow::Block)));
+        let waiter = waits(&ring, &front, 0);
+        until("a producer that waits", || ring.waiting.load(Ordering::SeqCst) == 1);
+        ring.announce_space();
+        until("its return", || waiter.is_finished());
+    }
+
+    #[test]
+    fn nobody_waits_where_there_is_space_a_successor_or_an_end() {
+        let successor = Ring::new();
+        for case in 0..3 {
+            let (ring, front) = (Arc::new(Ring::new()), Arc::new(front(Overflow::Block)));
+            match case {
+                0 => {}
+                1 => ring.set_successor(&successor),
+                _ => front.closed.store(1, Ordering::SeqCst),
+            }
+            let waiter = waits(&ring, &front, if case == 0 { 8 } else { 0 });
+            until("a return without a wait", || waiter.is_finished());
+        }
+    }
+}

@@ -142,3 +142,78 @@ impl Front {
         park::wake(&self.gate, writers);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What the producers of a pipeline see that nobody has started: alive, open, somebody awake.
+    pub(in crate::ring) fn front(overflow: Overflow) -> Front {
+        Front {
+            alive: Box::leak(Box::new(AtomicU32::new(1))),
+            closed: AtomicU32::new(0),
+            gate: AtomicU32::new(gate::OPEN),
+            asymmetric: false,
+            max_event_bytes: 1024,
+            pipeline_id: 1,
+            overflow: AtomicU32::new(overflow as u32),
+            block_timeout_us: AtomicU64::new(3_600_000_000),
+            linger_events: AtomicU64::new(4),
+            linger_bytes: AtomicU64::new(100),
+            refused: Padded::default(),
+        }
+    }
+
+    /// The gate after a publication that finds it in this state, with so much gathered; `None`: nobody asked for that.
+    fn after(state: u32, gathered: (u64, u64)) -> (u32, bool) {
+        let front = front(Overflow::DropNewest);
+        front.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
+        let asked = std::cell::Cell::new(false);
+        front.published(|| {
+            asked.set(true);
+            gathered
+        });
+        (front.gate.load(Ordering::Relaxed), asked.get())
+    }
+
+    const OPENED: u32 = 6 * gate::STEP + gate::OPEN;
+
+    #[test]
+    fn a_publication_opens_the_gate_of_sleepers_and_looks_no_further_where_it_is_open() {
+        assert_eq!(after(gate::ASLEEP, (0, 0)), (OPENED, true));
+        assert_eq!(after(gate::OPEN, (1000, 1000)), (5 * gate::STEP, false));
+    }
+
+    #[test]
+    fn while_writers_linger_enough_events_or_enough_bytes_open_the_gate() {
+        let lingering = 5 * gate::STEP + gate::LINGERING;
+        for (gathered, gate) in [
+            ((0, 0), lingering),
+            ((3, 99), lingering),
+            ((4, 0), OPENED),
+            ((5, 0), OPENED),
+            ((0, 100), OPENED),
+            ((0, 101), OPENED),
+        ] {
+            assert_eq!(after(gate::LINGERING, gathered).0, gate, "{gathered:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_opens_the_gate_and_is_noticed_by_whoever_goes_to_sleep() {
+        for state in [gate::OPEN, gate::ASLEEP, gate::LINGERING] {
+            let front = front(Overflow::DropNewest);
+            front.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
+            front.call(1);
+            assert_eq!(front.gate.load(Ordering::Relaxed), OPENED);
+        }
+    }
+
+    #[test]
+    fn an_overflow_policy_has_its_number() {
+        for policy in [Overflow::DropNewest, Overflow::DropOldest, Overflow::Block] {
+            assert_eq!(Overflow::from_number(policy as u32), policy);
+        }
+        assert_eq!(Overflow::from_number(3), Overflow::DropNewest);
+    }
+}

@@ -239,3 +239,26 @@ impl Memory {
         std::ptr::NonNull::dangling().as_ptr()
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+pub(super) mod tests {
+    use super::*;
+
+    /// Bytes of address space that this process has.
+    pub(in crate::ring) fn mapped() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmSize:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    #[test]
+    fn what_is_dropped_is_given_back() {
+        const EACH: u64 = 64 << 20;
+        let before = mapped();
+        for _ in 0..1000 {
+            assert_eq!(Memory::new(EACH).unwrap().capacity(), EACH);
+        }
+        // Other tests map and unmap meanwhile; none of them that much.
+        assert!(mapped() < before + 500 * EACH);
+    }
+}

@@ -237,6 +237,7 @@ fn a_pinned_ring_is_retired_and_nothing_is_lost() {
     let captured = source.records.iter().filter(|r| r.status == PIPELINE_OK).count() as u64;
     let l = pipeline.metrics().ledger;
     assert_eq!((l.captured, l.in_doubt, l.stored), (captured, captured, 0), "{l:?}");
+    assert!(pipeline.metrics().oldest_age_ns > 0);
     assert_ne!(pipeline.health().status, 0);
     let late = {
         let mut tokens = held.tokens.lock().unwrap();
@@ -249,6 +250,7 @@ fn a_pinned_ring_is_retired_and_nothing_is_lost() {
     }
     pipeline.flush(Some(PATIENCE)).expect("flushes");
     wait_for("the retired rings", || pipeline.metrics().rings_retired == 0);
+    assert_eq!(pipeline.metrics().oldest_age_ns, 0);
     assert_eq!(source.offer(&Door::Thread(&pipeline), 500), PIPELINE_OK);
     pipeline.close(Some(PATIENCE)).expect("closes");
     let l = pipeline.metrics().ledger;

@@ -96,6 +96,11 @@ impl Shape {
             breaker_failures: if dice.once_in(2) { 0 } else { 1 + dice.below(8) as u32 },
             ..Config::default()
         };
+        if calm && overflow == Overflow::Block {
+            // Longer than any space is waited for.
+            config.block_timeout_us = 3_600_000_000;
+            config.max_rings = 1 + dice.below(2) as u32;
+        }
         if dice.once_in(3) {
             config.max_writers = 1 + dice.below(6) as u32;
             config.min_writers = u32::from(calm) + dice.below(u64::from(config.max_writers)) as u32;

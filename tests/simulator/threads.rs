@@ -110,6 +110,9 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
                 let metrics = pipeline.metrics();
                 check::check_snapshot(&metrics.ledger, &before, shape.producers)?;
                 before = metrics.ledger;
+                if metrics.oldest_age_ns > metrics.uptime_ns {
+                    return Err(format!("an event is older than the pipeline: {metrics:?}"));
+                }
                 if metrics.rings_retired > u64::from(shape.config.max_retired_rings) {
                     return Err(format!("{} rings are retired", metrics.rings_retired));
                 }
@@ -142,6 +145,29 @@ pub fn ping(pipeline: &Pipeline, sources: &Sources, mut dice: Dice) -> Result<()
             world::sleep(Duration::from_nanos(dice.below(12_000)));
         }
         world::sleep(silence);
+    }
+    sources.keep(source);
+    Ok(())
+}
+
+/// More events than the rings hold, again and again, under `block`: each gets in as soon as there is space, and not when its time is
+/// over. (The last of a burst have nobody after them who would get a writer going.)
+pub fn flood(pipeline: &Pipeline, sources: &Sources, mut dice: Dice) -> Result<(), String> {
+    let mut source = sources.new_source();
+    let timeout = Duration::from_micros(pipeline.config().block_timeout_us);
+    for _ in 0..10 {
+        for n in 0..30 {
+            let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
+            let status = source.offer(&Door::Thread(pipeline), dice.below(900) as usize);
+            let waited = world::now_ns() - began - (simulator::stalled_ns() - stalled);
+            if status != PIPELINE_OK || waited >= timeout.as_nanos() as u64 / 2 {
+                return Err(format!(
+                    "event {n} is answered {status} after {waited} ns: {}",
+                    state_of(pipeline)
+                ));
+            }
+        }
+        world::sleep(Duration::from_micros(dice.below(300)));
     }
     sources.keep(source);
     Ok(())

@@ -11,6 +11,8 @@ mod capture;
 mod overflow;
 mod reserve;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use super::buffer::{Ring, cursors};
 use super::front::Front;

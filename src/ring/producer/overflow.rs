@@ -55,10 +55,15 @@ impl Producer {
         if now >= until || self.front().closed.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        let seen = self.cursor.get().limit - ring.log()?.capacity();
+        let seen = self.seen_released(ring.log()?);
         self.front().call(1);
         ring.wait_for_space(self.front(), seen, Duration::from_nanos(until - now));
         Some(())
+    }
+
+    /// What `released` was when its ring was last found to have no room; only for whoever holds the busy word.
+    pub(super) fn seen_released(&self, log: &Log) -> u64 {
+        self.cursor.get().limit - log.capacity()
     }
 
     /// Until when a capture that finds no room may wait; `None` where it may not.

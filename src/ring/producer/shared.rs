@@ -5,7 +5,6 @@ use super::{Offer, Producer, busy};
 use crate::platform::sync::{AtomicU32, Ordering};
 use crate::platform::{barrier, park, thread, time};
 use crate::ring::buffer::Ring;
-use crate::ring::log::Log;
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_OK,
 };
@@ -38,7 +37,8 @@ impl Producer {
                 deadline = Some(until);
                 loop {
                     let ring = self.ring();
-                    let seen = ring.and_then(Ring::log).map_or(0, Log::released);
+                    // As of the look for room: space that came since is no reason to wait.
+                    let seen = ring.and_then(Ring::log).map_or(0, |log| self.seen_released(log));
                     self.end_shared();
                     let now = time::now_ns();
                     if let Some(ring) = ring

@@ -2,6 +2,8 @@
 //! from thread to thread.
 
 mod registry;
+#[cfg(test)]
+pub(super) mod tests;
 
 use super::buffer::{Ring, State};
 use super::front::Front;
@@ -112,11 +114,6 @@ impl Rings {
     /// The producers whose counts make the ledger: all but the one of the library's own events.
     pub fn counted(&self) -> &[Producer] {
         &self.producers[..=self.shape.max_rings as usize]
-    }
-
-    /// Bytes of ring buffers that may come to be used.
-    pub fn max_bytes(&self) -> u64 {
-        self.rings.len() as u64 * self.shape.ring_bytes
     }
 
     /// How many places of [`all`](Self::all) were ever used; those are the first ones.
