@@ -53,8 +53,8 @@
 -define(WAIT_STEP, 10).
 
 -type pipeline() :: reference().
--type storage() :: delivery | {sqlite, file:name_all(), sqlite_options()}.
-%% `delivery': batches go to processes that attach.
+-type storage() :: delivery | notices | {sqlite, file:name_all(), sqlite_options()}.
+%% `delivery': batches go to processes that attach; `notices': the same, and what comes is the number of events, which {@link events/2} gets: this costs less.
 -type config() :: #{
     name => atom() | unicode:chardata(),
     writers => 0..256,

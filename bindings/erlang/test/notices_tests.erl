@@ -1,0 +1,109 @@
+%% Batches that come as notices, whose events a process takes by itself: each test's name is a promise.
+-module(notices_tests).
+-include_lib("eunit/include/eunit.hrl").
+-define(C, elixir_scope_capture_pipeline).
+
+started(Config) ->
+    {ok, P} = ?C:start(Config, notices),
+    P.
+
+notice(P) ->
+    receive
+        {capture_batch, P, Token, Id, Attempt, Count, _} -> {Token, Id, Attempt, Count}
+    after 5000 -> error(no_notice)
+    end.
+
+payloads(Events) -> [element(1, E) || E <- Events].
+
+closed(P) -> ?C:close(P, 5000).
+
+a_notice_has_the_number_and_the_face_gets_the_events_test() ->
+    P = started(#{}),
+    Terms = [{term, N, <<N:64>>, #{n => N}} || N <- lists:seq(1, 10)],
+    [ok = ?C:capture(P, 3, T) || T <- Terms],
+    ok = ?C:attach(P),
+    {Token, _, 1, 10} = notice(P),
+    Events = ?C:events(P, Token),
+    ?assertEqual(Terms, payloads(Events)),
+    %% As often as it wants.
+    ?assertEqual(Events, ?C:events(P, Token)),
+    ok = ?C:complete(P, Token, ok),
+    ?assertEqual({error, unknown_token}, ?C:events(P, Token)),
+    ok = closed(P).
+
+a_batch_of_more_than_one_call_comes_whole_and_in_order_test() ->
+    P = started(#{batch_size => 2000, ring_bytes => 16 bsl 20, batch_bytes => 16 bsl 20}),
+    Numbers = [{N, binary:copy(<<"x">>, N rem 3000)} || N <- lists:seq(1, 2000)],
+    [ok = ?C:capture(P, T) || T <- Numbers],
+    ok = ?C:attach(P),
+    ?assertEqual(Numbers, all_of(P, 2000, [])),
+    ok = closed(P).
+
+all_of(_, 0, Before) ->
+    lists:append(lists:reverse(Before));
+all_of(P, Left, Before) ->
+    {Token, _, _, Count} = notice(P),
+    Events = ?C:events(P, Token),
+    ?assertEqual(Count, length(Events)),
+    ok = ?C:complete(P, Token, ok),
+    all_of(P, Left - Count, [payloads(Events) | Before]).
+
+a_large_event_is_copied_too_test() ->
+    P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 16 bsl 20}),
+    Large = {large, lists:seq(1, 50000)},
+    ok = ?C:capture(P, Large),
+    ok = ?C:capture(P, small),
+    ok = ?C:attach(P),
+    ?assertEqual([Large, small], all_of(P, 2, [])),
+    ok = closed(P).
+
+only_the_face_that_has_a_batch_gets_its_events_test() ->
+    P = started(#{}),
+    ok = ?C:capture(P, {event, 1}),
+    ok = ?C:attach(P),
+    {Token, _, _, 1} = notice(P),
+    Self = self(),
+    spawn_link(fun() -> Self ! {other, ?C:events(P, Token)} end),
+    ?assertEqual({error, unknown_token}, receive {other, Answer} -> Answer end),
+    ?assertEqual({error, badarg}, ?C:events(P, not_a_token)),
+    ?assertEqual({error, badarg}, ?C:events(make_ref(), Token)),
+    ?assertEqual({error, unknown_token}, ?C:events(P, Token + 1)),
+    ok = ?C:complete(P, Token, ok),
+    ok = closed(P).
+
+what_a_dead_face_was_copying_goes_to_the_next_test_() ->
+    {timeout, 60, fun() ->
+        P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 8}),
+        Terms = [{N, lists:seq(1, 20000)} || N <- lists:seq(1, 32)],
+        [ok = ?C:capture(P, T) || T <- Terms],
+        %% Copied on dirty schedulers, by processes that are killed at any moment of it.
+        [killed_while_copying(P, Round) || Round <- lists:seq(1, 60)],
+        ok = ?C:attach(P),
+        Got = lists:sort(all_of(P, 32, [])),
+        ?assertEqual(Terms, Got),
+        {ok, #{captured := 32, stored := 32, in_flight := 0}} = ?C:metrics(P),
+        ok = closed(P)
+    end}.
+
+killed_while_copying(P, Round) ->
+    Self = self(),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        ok = ?C:attach(P),
+        Self ! {self(), attached},
+        copying(P)
+    end),
+    receive {Pid, attached} -> ok end,
+    busy(Round * 500),
+    exit(Pid, kill),
+    receive {'DOWN', Monitor, _, _, killed} -> ok end.
+
+copying(P) ->
+    receive
+        {capture_batch, P, Token, _, _, _, _} ->
+            _ = [?C:events(P, Token) || _ <- lists:seq(1, 5)],
+            copying(P)
+    end.
+
+%% So much work, so that each round kills at another moment.
+busy(0) -> ok;
+busy(N) -> busy(N - 1).
