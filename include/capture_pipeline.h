@@ -1160,6 +1160,13 @@ int32_t pipeline_batch_set_rejected(const pipeline_batch_t *batch, size_t index)
  */
 int32_t pipeline_batch_complete(uint64_t token, int32_t result);
 
+/**
+ * As `pipeline_batch_complete`, but it never waits for another thread: where it would have to, it answers
+ * `PIPELINE_ERR_BUSY` and changes nothing, and the token is to be completed later or by another thread. For
+ * threads that must not be held up. Since 0.1.0.
+ */
+int32_t pipeline_batch_try_complete(uint64_t token, int32_t result);
+
 /** As `pipeline_batch_complete`, with the first `stored_prefix` events stored in any case. Since 0.1.0. */
 int32_t pipeline_batch_complete_at(uint64_t token, size_t stored_prefix, int32_t result);
 

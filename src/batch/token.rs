@@ -2,7 +2,7 @@
 
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
-use crate::status::{Error, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
+use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ pub trait Answered: Send + Sync {
     fn set_rejected(&self, slot: usize, token: u64, index: usize) -> Result<()>;
     /// The attempt is answered.
     fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()>;
+    /// The same, but `PIPELINE_ERR_BUSY` rather than waiting for another thread; for those who never wait it is the same.
+    fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {
+        self.complete(slot, token, 0, result)
+    }
 }
 
 /// Who waits for an attempt's answer, and in which slot it keeps the batch.
@@ -73,4 +77,17 @@ pub fn set_rejected(token: u64, index: usize) -> Result<()> {
 pub fn complete(token: u64, prefix: usize, result: i32) -> Result<()> {
     let (who, slot) = find(token)?;
     who.complete(slot, token, prefix, result)
+}
+
+/// See `pipeline_batch_try_complete`.
+pub fn try_complete(token: u64, result: i32) -> Result<()> {
+    let Some(tokens) = TOKENS.get() else { return Err(unknown(token)) };
+    let found = tokens.out.try_lock().ok_or_else(busy)?.get(&token).cloned();
+    let (who, slot) = found.ok_or_else(|| unknown(token))?;
+    who.try_complete(slot, token, result)
+}
+
+/// An error for what would have to wait for another thread.
+pub fn busy() -> Error {
+    Error::new(PIPELINE_ERR_BUSY, "another thread is at the pipeline's books at this moment")
 }

@@ -7,9 +7,7 @@ use crate::batch::BatchView;
 use crate::batch::token;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, Result};
 use crate::storage::callback::{CallbackStorage, Callbacks};
-use crate::storage::{
-    PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
-};
+use crate::storage::{PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE};
 
 // SAFETY: repr(C), plain integers and nullable pointers, `struct_size` first.
 unsafe impl sized::Sized32 for pipeline_storage_t {
@@ -56,8 +54,8 @@ pub(super) unsafe fn take(storage: *const pipeline_storage_t) -> Result<Callback
     if s.store.is_none() {
         return Err(Error::new(PIPELINE_ERR_NULL, "pipeline_storage_t.store is NULL"));
     }
-    let unknown = s.flags
-        & !(PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_META | PIPELINE_STORAGE_RELEASE_ANYWHERE);
+    let unknown =
+        s.flags & !(PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_META | PIPELINE_STORAGE_RELEASE_ANYWHERE);
     if unknown != 0 {
         return Err(Error::new(
             PIPELINE_ERR_INVALID,
@@ -120,6 +118,13 @@ pub unsafe extern "C" fn pipeline_batch_set_rejected(batch: *const BatchView, in
 #[unsafe(no_mangle)]
 pub extern "C" fn pipeline_batch_complete(token: u64, result: i32) -> i32 {
     guard(|| token::complete(token, 0, result))
+}
+
+/// As `pipeline_batch_complete`, but it never waits for another thread: where it would have to, it answers `PIPELINE_ERR_BUSY` and changes
+/// nothing, and the token is to be completed later or by another thread. For threads that must not be held up. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn pipeline_batch_try_complete(token: u64, result: i32) -> i32 {
+    guard(|| token::try_complete(token, result))
 }
 
 /// As `pipeline_batch_complete`, with the first `stored_prefix` events stored in any case. Since 0.1.0.

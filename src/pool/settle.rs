@@ -7,6 +7,7 @@ use super::state::State;
 use crate::batch::token::{self, Answered, unknown};
 use crate::batch::{Batch, Phase, Place};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
+use crate::platform::sync::MutexGuard;
 use crate::platform::{random, time};
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
 use crate::storage::{
@@ -256,7 +257,25 @@ impl Answered for Pool {
     }
 
     fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()> {
-        let mut st = self.lock();
+        self.answered(self.lock(), slot, token, prefix, result)
+    }
+
+    fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {
+        let st = self.state.try_lock().ok_or_else(token::busy)?;
+        self.answered(st, slot, token, 0, result)
+    }
+}
+
+impl Pool {
+    /// The answer to an attempt has come, from whichever thread.
+    fn answered(
+        &self,
+        mut st: MutexGuard<'_, State>,
+        slot: usize,
+        token: u64,
+        prefix: usize,
+        result: i32,
+    ) -> Result<()> {
         let batch = open_attempt(&mut st, slot, token)?;
         check_prefix(batch, prefix)?;
         if batch.place == Place::InCall {
@@ -276,12 +295,15 @@ impl Answered for Pool {
                 || !st.back_off.is_empty()
                 || self.rings.any_claimable(self.ordered));
         let news = std::mem::take(&mut st.news);
+        let abandoned = st.abandoned;
         drop(st);
         self.tell(news);
         if wake {
             self.front().call(1);
         }
-        self.last_one_out();
+        if abandoned {
+            self.last_one_out();
+        }
         Ok(())
     }
 }

@@ -57,8 +57,11 @@ pub struct Refused {
     pub no_ring: AtomicU64,
 }
 
-/// What is called for an overwritten event by the capture that overwrites it: with the ring's id and the record.
-pub struct Evict(pub Box<dyn Fn(u64, Tag, &Head, *const u8) + Send + Sync>);
+/// Is shown an overwritten event: the ring's id and the record.
+type Show = dyn Fn(u64, Tag, &Head, *const u8) + Send + Sync;
+
+/// What is called for an overwritten event by the capture that overwrites it.
+pub struct Evict(pub Box<Show>);
 
 impl std::fmt::Debug for Evict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,6 +163,7 @@ pub(super) mod tests {
             block_timeout_us: AtomicU64::new(3_600_000_000),
             linger_events: AtomicU64::new(4),
             linger_bytes: AtomicU64::new(100),
+            evict: None,
             refused: Padded::default(),
         }
     }

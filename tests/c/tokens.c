@@ -45,6 +45,7 @@ static void never_issued(uint64_t issued)
     for (i = 0; i < sizeof tokens / sizeof *tokens; i++) {
         CHECK_FAILS(pipeline_batch_complete(tokens[i], PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
         CHECK_FAILS(pipeline_batch_complete(tokens[i], 99), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
+        CHECK_FAILS(pipeline_batch_try_complete(tokens[i], PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
         CHECK_FAILS(pipeline_batch_complete_at(tokens[i], 0, PIPELINE_STORE_RETRY), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
         CHECK_FAILS(pipeline_batch_complete_at(tokens[i], SIZE_MAX, PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN,
                     "token");
@@ -255,9 +256,63 @@ static void in_random_order(void)
     END(p);
 }
 
+/* An answer that never waits: given, or not at all and then as good as never tried. Somebody reads the books all the while. */
+static _Atomic int reading;
+
+static void *reader(void *p)
+{
+    while (reading)
+        metrics_of(p);
+    return NULL;
+}
+
+static void without_waiting(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = config_defaults();
+    pipeline_t *p;
+    pthread_t thread;
+    uint64_t given = 0, busy = 0;
+    rec.answer = keep;
+    c.batch_size = 1;
+    p = start_pipeline(&c, &s);
+    reading = 1;
+    CHECK_U64(pthread_create(&thread, NULL, reader, p), 0);
+    for (uint32_t i = 0; i < 2000; i++) {
+        capture_numbers(p, i, i + 1);
+        WAIT_FOR(count_open() == 1);
+        const pipeline_batch_t *batch = take_open(0);
+        const uint64_t token = batch->token;
+        for (;;) {
+            const int32_t status = pipeline_batch_try_complete(token, PIPELINE_STORE_OK);
+            if (status == PIPELINE_OK)
+                break;
+            if (status != PIPELINE_ERR_BUSY)
+                CHECK_STATUS(status, PIPELINE_OK);
+            busy++;
+        }
+        given++;
+        /* While the books are busy it cannot tell; when it can, it says that the token is spent. */
+        int32_t again;
+        do
+            again = pipeline_batch_try_complete(token, PIPELINE_STORE_OK);
+        while (again == PIPELINE_ERR_BUSY);
+        CHECK_STATUS(again, PIPELINE_ERR_UNKNOWN_TOKEN);
+    }
+    reading = 0;
+    pthread_join(thread, NULL);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).stored, given);
+    CHECK_U64(metrics_of(p).retries, 0);
+    printf("%llu answers, busy %llu times\n", (unsigned long long)given, (unsigned long long)busy);
+    END(p);
+}
+
 int main(void)
 {
     never_issued(0);
+    without_waiting();
     twice();
     before_store_returned(at_once);
     before_store_returned(at_once_then_rejected);

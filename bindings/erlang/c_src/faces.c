@@ -153,41 +153,61 @@ static bool read_result(ErlNifEnv *env, ERL_NIF_TERM term, int32_t *result, unsi
         read_indexes(env, parts[1], rejected, count, most);
 }
 
+/* On a normal scheduler nothing is waited for: neither a lock whose holder the system has taken the processor from, nor the books of the
+ * pipeline. Where one is taken, or the batch is large, the answer is given again on a dirty scheduler. */
 ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
 {
     struct delivery *d = pipeline->delivery;
     struct sending sending = { .pipeline = NULL };
     ErlNifUInt64 token;
     unsigned *rejected, count, most;
-    int32_t result, status;
+    int32_t result, status = PIPELINE_ERR_BUSY;
+    bool quick = enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
     if (!d || !enif_get_uint64(env, argv[1], &token) ||
         !read_result(env, argv[2], &result, &rejected, &count, &most))
         return answer_badarg(env);
-    enif_mutex_lock(d->lock);
+    if (!quick)
+        enif_mutex_lock(d->lock);
+    else if (count > 0 || enif_mutex_trylock(d->lock) != 0)
+        goto later;
     struct handed *h = handed_find(d, token);
     /* A batch that its face is just copying is nobody else's to answer. */
     bool known = h && !h->taking, fits = known && (count == 0 || most < h->count);
-    bool large = fits && h->count > LARGE && enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
-    if (fits && !large) {
-        handed_take(d, h);
-        handed_unpark(d, &sending);
+    if (!fits || (quick && h->count > LARGE)) {
+        enif_mutex_unlock(d->lock);
+        if (fits)
+            goto later;
+        if (rejected)
+            enif_free(rejected);
+        return known ? answer_badarg(env) : answer_refused(env, PIPELINE_ERR_UNKNOWN_TOKEN);
     }
+    handed_take(d, h);
+    if (quick) {
+        /* Taken out first: as soon as it is answered its batch may come again, under another token. */
+        status = pipeline_batch_try_complete(token, result);
+        if (status == PIPELINE_ERR_BUSY) {
+            handed_put_back(d, h);
+            enif_mutex_unlock(d->lock);
+            goto later;
+        }
+    }
+    handed_unpark(d, &sending);
     enif_mutex_unlock(d->lock);
-    if (fits && !large) {
+    if (quick) {
+        handed_free(h);
+    } else {
         for (unsigned i = 0; i < count; i++)
             pipeline_batch_set_rejected(h->batch, rejected[i]);
         status = handed_finish(h, result);
-        handed_send(env, &sending);
-    } else {
-        status = known ? PIPELINE_ERR_INVALID : PIPELINE_ERR_UNKNOWN_TOKEN;
     }
+    handed_send(env, &sending);
     if (rejected)
         enif_free(rejected);
-    if (large)
-        return enif_schedule_nif(env, "delivery_complete", ERL_NIF_DIRTY_JOB_CPU_BOUND, delivery_complete_nif, argc, argv);
-    if (known && !fits)
-        return answer_badarg(env);
     return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
+later:
+    if (rejected)
+        enif_free(rejected);
+    return enif_schedule_nif(env, "delivery_complete", ERL_NIF_DIRTY_JOB_IO_BOUND, delivery_complete_nif, argc, argv);
 }
 
 /* (Pipeline) -> {ok, Ref} | {error, unsupported | limit}: {capture_room, Ref} comes when events have left. */

@@ -43,6 +43,16 @@ void handed_take(struct delivery *d, struct handed *h)
     }
 }
 
+void handed_put_back(struct delivery *d, struct handed *h)
+{
+    struct handed **chain = &d->chains[h->token % CHAINS];
+    h->chain = *chain;
+    *chain = h;
+    queue_add(&h->face->handed, h);
+    h->face->out++;
+    d->handed_count++;
+}
+
 /* The face with the most credit left, the one that has waited longest first; NULL: none has any. */
 static struct face *face_with_credit(struct delivery *d)
 {
@@ -137,12 +147,17 @@ void handed_send(ErlNifEnv *caller, struct sending *sending)
     enif_release_resource(sending->pipeline);
 }
 
-int32_t handed_finish(struct handed *h, int32_t result)
+void handed_free(struct handed *h)
 {
-    int32_t status = pipeline_batch_complete(h->token, result);
     if (h->letter.env)
         enif_free_env(h->letter.env);
     enif_free(h);
+}
+
+int32_t handed_finish(struct handed *h, int32_t result)
+{
+    int32_t status = pipeline_batch_complete(h->token, result);
+    handed_free(h);
     return status;
 }
 

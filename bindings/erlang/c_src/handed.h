@@ -80,6 +80,9 @@ void handed_add(struct delivery *d, struct handed *h, struct sending *sending);
 /* Takes a batch out of the table: from here on it is the caller's. */
 void handed_take(struct delivery *d, struct handed *h);
 
+/* Undoes that. */
+void handed_put_back(struct delivery *d, struct handed *h);
+
 /* The batch with that token; NULL: there is none, or it is parked, and nobody knows its token. */
 struct handed *handed_find(struct delivery *d, uint64_t token);
 
@@ -97,7 +100,10 @@ void handed_send(ErlNifEnv *caller, struct sending *sending);
 /* Answers for a batch that was taken out of the table. */
 int32_t handed_finish(struct handed *h, int32_t result);
 
-/* The same with a retry for each of a list. */
+/* Frees what was taken out and is answered already. */
+void handed_free(struct handed *h);
+
+/* handed_finish with a retry for each of a list. */
 void handed_give_back(struct handed *list);
 
 #endif

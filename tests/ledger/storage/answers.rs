@@ -5,7 +5,7 @@ use crate::producers::Dice;
 use crate::world;
 use capture_pipeline::batch::{BatchView, token};
 use capture_pipeline::platform::sync::{AtomicU32, Mutex, Ordering};
-use capture_pipeline::status::{PIPELINE_ERR_INVALID, PIPELINE_ERR_UNKNOWN_TOKEN};
+use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNKNOWN_TOKEN};
 use capture_pipeline::storage::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,19 @@ impl Shared {
                 *noted = true;
             }
         }
-        match token::complete(job.token, job.plan.prefix, job.plan.result) {
+        // Without waiting where that says all there is to say; if the books are busy nothing has happened, and it waits.
+        let now = if job.plan.prefix == 0 {
+            token::try_complete(job.token, job.plan.result)
+        } else {
+            Err(token::busy())
+        };
+        let answered = match now {
+            Err(error) if error.status == PIPELINE_ERR_BUSY => {
+                token::complete(job.token, job.plan.prefix, job.plan.result)
+            }
+            other => other,
+        };
+        match answered {
             Ok(()) => {
                 let before = job.accepted.fetch_add(1, Ordering::AcqRel);
                 self.must(before == 0, || format!("token {} was answered twice", job.token));
