@@ -150,10 +150,18 @@ impl Front {
 pub(super) mod tests {
     use super::*;
 
+    /// A word of its own for each, kept for good: it outlives whoever reads it.
+    fn alive() -> &'static AtomicU32 {
+        static KEPT: std::sync::Mutex<Vec<&'static AtomicU32>> = std::sync::Mutex::new(Vec::new());
+        let word: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(1)));
+        KEPT.lock().expect("no test panics with it in its hands").push(word);
+        word
+    }
+
     /// What the producers of a pipeline see that nobody has started: alive, open, somebody awake.
     pub(in crate::ring) fn front(overflow: Overflow) -> Front {
         Front {
-            alive: Box::leak(Box::new(AtomicU32::new(1))),
+            alive: alive(),
             closed: AtomicU32::new(0),
             gate: AtomicU32::new(gate::OPEN),
             asymmetric: false,

@@ -100,18 +100,14 @@ static int32_t recorder_store(void *user_data, const pipeline_batch_t *batch)
 {
     recorder_t *r = (recorder_t *)user_data;
     int32_t answer = PIPELINE_STORE_OK;
-    size_t i;
-    recorded_t *copy = (recorded_t *)malloc(batch->count * sizeof *copy);
-    size_t count = batch->count;
-    if (copy == NULL)
-        return PIPELINE_STORE_RETRY;
+    size_t i, first, count = batch->count;
     pthread_mutex_lock(&r->mutex);
     recorder_enter(r);
     r->store_calls++;
-    for (i = 0; i < count; i++) {
-        copy[i] = recorded_of(PIPELINE_BATCH_EVENT(batch, i), batch);
-        list_add(&r->seen, copy[i]);
-    }
+    /* By its place in the list: the answer may end this thread, and what it held would be lost. */
+    first = r->seen.count;
+    for (i = 0; i < count; i++)
+        list_add(&r->seen, recorded_of(PIPELINE_BATCH_EVENT(batch, i), batch));
     r->waiting++;
     pthread_cond_broadcast(&r->changed);
     while (r->hold)
@@ -123,10 +119,9 @@ static int32_t recorder_store(void *user_data, const pipeline_batch_t *batch)
     pthread_mutex_lock(&r->mutex);
     if (answer == PIPELINE_STORE_OK)
         for (i = 0; i < count; i++)
-            list_add(&r->stored, copy[i]);
+            list_add(&r->stored, r->seen.at[first + i]);
     recorder_leave(r);
     pthread_mutex_unlock(&r->mutex);
-    free(copy);
     return answer;
 }
 
