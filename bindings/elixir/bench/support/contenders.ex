@@ -12,6 +12,9 @@ defmodule CapturePipeline.Bench.Contender do
   @callback burst(context :: term(), event :: term(), count :: non_neg_integer()) :: non_neg_integer()
   @callback drain(context :: term(), count :: non_neg_integer()) :: :ok | {:error, term()}
   @callback stop(context :: term()) :: :ok
+  @doc "Before each burst that is timed."
+  @callback prepare(context :: term()) :: :ok
+  @optional_callbacks prepare: 1
 
   @doc "Waits until the counter has got there."
   @spec await(:counters.counters_ref(), pos_integer(), non_neg_integer(), non_neg_integer()) :: :ok | {:error, term()}

@@ -4,10 +4,10 @@ defmodule CapturePipeline.Bench.Cost do
   between the bursts time enough that everything is stored. The contenders take turns.
   """
 
-  alias CapturePipeline.Bench.{Captured, Dictionary, ElixirRing, Event, Figures, Machine, Native, Plot, Send}
+  alias CapturePipeline.Bench.{Buffered, Captured, Dictionary, ElixirRing, Event, Figures, Machine, Native, Plot, Send}
 
   @burst 1000
-  @contenders [ElixirRing, Send, Dictionary, Native, Captured]
+  @contenders [ElixirRing, Send, Dictionary, Native, Buffered, Captured]
 
   @spec run() :: map()
   def run do
@@ -37,6 +37,7 @@ defmodule CapturePipeline.Bench.Cost do
   defp measure(contexts, payload, processes, rounds) do
     results =
       for round <- 1..rounds, {contender, context} <- turns(contexts, round) do
+        if function_exported?(contender, :prepare, 1), do: :ok = contender.prepare(context)
         {ns, taken} = together(contender, context, payload, processes)
         {contender, ns / @burst, taken, settle(contender, context, taken)}
       end

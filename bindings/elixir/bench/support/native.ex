@@ -69,6 +69,38 @@ defmodule CapturePipeline.Bench.Captured do
   end
 end
 
+defmodule CapturePipeline.Bench.Buffered do
+  @moduledoc """
+  The same capture, what it takes being delivered between the bursts: the cost of a capture alone, as the pure-Elixir ring's is that of a write
+  alone. Two processes and the threads that deliver are more than two cores run at once.
+  """
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.Captured
+  alias ElixirScope.Capture.Capture
+  alias :elixir_scope_capture_pipeline, as: Pipeline
+
+  @impl true
+  def name, do: "Capture, delivered between bursts"
+
+  @impl true
+  defdelegate start(storage), to: Captured
+
+  @impl true
+  def prepare({capture, _, _}), do: Pipeline.pause(Capture.pipeline(capture))
+
+  @impl true
+  defdelegate burst(context, event, count), to: Captured
+
+  @impl true
+  def drain({capture, _, _} = context, count) do
+    :ok = Pipeline.resume(Capture.pipeline(capture))
+    Captured.drain(context, count)
+  end
+
+  @impl true
+  defdelegate stop(context), to: Captured
+end
+
 defmodule CapturePipeline.Bench.Delivered do
   @moduledoc """
   The same capture, its batches delivered to a process of the caller's own that does what the other contenders' consumers do: nothing is
