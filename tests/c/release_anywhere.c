@@ -18,13 +18,13 @@ static void release(void *user_data, const pipeline_event_view_t *event)
 
 static void overwriting(uint32_t before, uint32_t writers)
 {
-    recorder_t r;
+    static recorder_t r;
     pipeline_t *p;
     pipeline_config_t c = config_defaults();
     pipeline_metrics_t m = { .struct_size = sizeof m };
-    memset(&r, 0, sizeof r);
     pthread_mutex_init(&r.mutex, NULL);
     pthread_cond_init(&r.changed, NULL);
+    r.seen.count = r.stored.count = r.released.count = 0;
     pipeline_storage_t s = recorder_storage(&r);
     s.flags |= PIPELINE_STORAGE_RELEASE_ANYWHERE;
     s.release = release;
@@ -59,5 +59,5 @@ int main(void)
     overwriting(PIPELINE_OVERFLOW_DROP_OLDEST, 0);
     overwriting(PIPELINE_OVERFLOW_DROP_NEWEST, 0);
     overwriting(PIPELINE_OVERFLOW_DROP_OLDEST, 2);
-    SUMMARY();
+    return SUMMARY();
 }
