@@ -28,10 +28,11 @@ if ! have gcc || ! echo '#include <stdio.h>' | gcc -E -x c - >/dev/null 2>&1; th
     packages="$packages libc6-dev"
 fi
 if [ "${1:-}" = beam ]; then
-    want erl erlang-nox
+    # With the parts of OTP that only the tests need.
+    want erl "erlang-nox erlang-dialyzer erlang-eunit erlang-edoc"
     want rebar3 rebar3
     want elixir elixir
-    # The header of native functions, and the parts of OTP that only the tests need.
+    # The header of native functions; and an Erlang that is there may lack those parts.
     if ! have erl || ! erl -noshell -eval 'Root = code:root_dir() ++ "/erts-" ++ erlang:system_info(version),
             halt(case filelib:is_regular(Root ++ "/include/erl_nif.h") of true -> 0; false -> 1 end).'; then
         packages="$packages erlang-dev"

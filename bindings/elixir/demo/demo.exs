@@ -131,7 +131,7 @@ defmodule CapturePipeline.Demo do
       "\r",
       String.pad_trailing(String.duplicate("█", round(24 * share)), 24, "░"),
       "  #{thousands(metrics.captured)} captured, #{thousands(metrics.stored)} stored, #{thousands(waiting(metrics))} waiting, ",
-      "#{thousands(round(metrics.captured / max(seconds, 0.001)))}/s, #{health.status}   "
+      "#{thousands(round(metrics.captured / max(seconds, 0.001)))}/s, #{health.status}#{reasons(health)}   "
     ])
 
     if metrics.stored < wanted do
@@ -143,6 +143,9 @@ defmodule CapturePipeline.Demo do
       IO.puts("")
     end
   end
+
+  defp reasons(%{reasons: [_ | _] = reasons}), do: " (#{Enum.map_join(reasons, ", ", &to_string/1)})"
+  defp reasons(_), do: ""
 
   defp waiting(metrics), do: metrics.buffered + metrics.in_flight + metrics.in_doubt
 
