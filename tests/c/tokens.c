@@ -279,7 +279,7 @@ static void without_waiting(void)
     p = start_pipeline(&c, &s);
     reading = 1;
     CHECK_U64(pthread_create(&thread, NULL, reader, p), 0);
-    for (uint32_t i = 0; i < 2000; i++) {
+    for (uint32_t i = 0; i < 300; i++) {
         capture_numbers(p, i, i + 1);
         WAIT_FOR(count_open() == 1);
         const pipeline_batch_t *batch = take_open(0);
