@@ -8,7 +8,7 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   alias ElixirScope.Capture.{Batch, Capture, Consumer, Delivery, Enrichment, Options, Rate, Source, Tally, Telemetry}
 
-  @capture_heap_words 131_072
+  @capture_heap_words 262_144
 
   defstruct [:consumer, :tally, :config, :source, :view, :next_poll, attached: nil]
 
