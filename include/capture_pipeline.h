@@ -36,6 +36,12 @@ extern "C" {
  */
 #define PIPELINE_EVENT_OWN_TIME 2
 
+/**
+ * `pipeline_event_t.flags`: the payload is a handle, to be let go by the storage's `release`. Only means
+ * something to a storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
+ */
+#define PIPELINE_EVENT_RELEASE 4
+
 /** `pipeline_log_callback`'s `level`: something failed. */
 #define PIPELINE_LOG_ERROR 1
 
@@ -328,6 +334,12 @@ extern "C" {
  */
 #define PIPELINE_STORAGE_RELEASE_ANYWHERE 4
 
+/**
+ * `pipeline_storage_t.flags`: `release` is called for events captured with `PIPELINE_EVENT_RELEASE` alone.
+ * For a storage few of whose events are handles: a batch without any costs nothing more when it leaves.
+ */
+#define PIPELINE_STORAGE_RELEASE_MARKED 8
+
 /** `dead_letter`'s `reason`: the storage rejected the event. */
 #define PIPELINE_REASON_REJECTED 1
 
@@ -587,8 +599,9 @@ typedef struct pipeline_storage_t {
      */
     int32_t (*dead_letter)(void *user_data, const pipeline_batch_t *batch, int32_t reason);
     /**
-     * Called exactly once for every captured event when it leaves the pipeline, whichever way; for payloads
-     * that are handles. On writer threads, on those that `destroy` may come on, and with
+     * Called exactly once for every captured event (with `PIPELINE_STORAGE_RELEASE_MARKED`: for every one
+     * that has `PIPELINE_EVENT_RELEASE`) when it leaves the pipeline, whichever way; for payloads that are
+     * handles. On writer threads, on those that `destroy` may come on, and with
      * `PIPELINE_STORAGE_RELEASE_ANYWHERE` on threads that capture. May be NULL.
      */
     void (*release)(void *user_data, const pipeline_event_view_t *event);

@@ -338,6 +338,8 @@ class StorageBase {
     virtual bool has_release() const noexcept { return false; }
     /// Whether release may be called by the capture that overwrites an event (PIPELINE_STORAGE_RELEASE_ANYWHERE).
     virtual bool releases_anywhere() const noexcept { return false; }
+    /// Whether release is for events with PIPELINE_EVENT_RELEASE alone (PIPELINE_STORAGE_RELEASE_MARKED).
+    virtual bool releases_marked() const noexcept { return false; }
 };
 
 /// Exceptions that left a storage's functions.
@@ -837,7 +839,8 @@ class Pipeline {
     static void describe(detail::Holder &holder, pipeline_storage_t &raw) noexcept {
         const StorageBase &s = *holder.storage;
         raw.flags = (s.concurrent() ? PIPELINE_STORAGE_CONCURRENT : 0u) | (s.wants_meta() ? PIPELINE_STORAGE_META : 0u) |
-                    (s.releases_anywhere() ? PIPELINE_STORAGE_RELEASE_ANYWHERE : 0u);
+                    (s.releases_anywhere() ? PIPELINE_STORAGE_RELEASE_ANYWHERE : 0u) |
+                    (s.releases_marked() ? PIPELINE_STORAGE_RELEASE_MARKED : 0u);
         raw.user_data = &holder;
         raw.store = &detail::Holder::store;
         raw.open_writer = &detail::Holder::open_writer;

@@ -6,6 +6,9 @@ use std::ffi::c_void;
 pub const PIPELINE_EVENT_PRIORITY: u32 = 1;
 /// `pipeline_event_t.flags`: `timestamp_ns` is the caller's; otherwise the event is stamped at its capture.
 pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
+/// `pipeline_event_t.flags`: the payload is a handle, to be let go by the storage's `release`. Only means something to a
+/// storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
+pub const PIPELINE_EVENT_RELEASE: u32 = 4;
 /// cbindgen:ignore
 /// Kinds from here on are the library's own; a caller's event must have a smaller one.
 pub const PIPELINE_KIND_RESERVED: u32 = 0xFFFF_0000;
@@ -18,7 +21,8 @@ pub const PIPELINE_KIND_THREAD: u32 = 0xFFFF_0002;
 
 /// cbindgen:ignore
 /// All flags that a caller may set.
-pub(crate) const KNOWN_FLAGS: u32 = PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME;
+pub(crate) const KNOWN_FLAGS: u32 =
+    PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
 
 /// What a caller offers.
 #[repr(C)]

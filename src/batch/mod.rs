@@ -93,6 +93,8 @@ pub struct Batch {
     pub place: Place,
     /// Whether it holds the library's own events, which no count includes.
     pub meta: bool,
+    /// Whether any of its events has `PIPELINE_EVENT_RELEASE`.
+    pub marked: bool,
     /// Whether it is counted as in doubt.
     pub in_doubt: bool,
     /// Names the present attempt; 0: none is open.
@@ -147,6 +149,7 @@ impl Batch {
             phase: Phase::Store,
             place: Place::Idle,
             meta: false,
+            marked: false,
             in_doubt: false,
             token: 0,
             attempt: 0,
@@ -171,6 +174,7 @@ impl Batch {
         self.phase = Phase::Store;
         self.place = Place::Idle;
         self.meta = false;
+        self.marked = false;
         self.in_doubt = false;
         self.token = 0;
         self.attempt = 0;

@@ -7,7 +7,10 @@ use crate::batch::BatchView;
 use crate::batch::token;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, Result};
 use crate::storage::callback::{CallbackStorage, Callbacks};
-use crate::storage::{PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE};
+use crate::storage::{
+    PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
+    PIPELINE_STORAGE_RELEASE_MARKED,
+};
 
 // SAFETY: repr(C), plain integers and nullable pointers, `struct_size` first.
 unsafe impl sized::Sized32 for pipeline_storage_t {
@@ -54,14 +57,17 @@ pub(super) unsafe fn take(storage: *const pipeline_storage_t) -> Result<Callback
     if s.store.is_none() {
         return Err(Error::new(PIPELINE_ERR_NULL, "pipeline_storage_t.store is NULL"));
     }
-    let unknown =
-        s.flags & !(PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_META | PIPELINE_STORAGE_RELEASE_ANYWHERE);
+    let unknown = s.flags
+        & !(PIPELINE_STORAGE_CONCURRENT
+            | PIPELINE_STORAGE_META
+            | PIPELINE_STORAGE_RELEASE_ANYWHERE
+            | PIPELINE_STORAGE_RELEASE_MARKED);
     if unknown != 0 {
         return Err(Error::new(
             PIPELINE_ERR_INVALID,
             format!(
-                "pipeline_storage_t.flags: PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META and \
-                 PIPELINE_STORAGE_RELEASE_ANYWHERE allowed, \
+                "pipeline_storage_t.flags: PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, \
+                 PIPELINE_STORAGE_RELEASE_ANYWHERE and PIPELINE_STORAGE_RELEASE_MARKED allowed, \
                  {:#x} given",
                 s.flags
             ),

@@ -139,7 +139,8 @@ pub struct pipeline_storage_t {
     pub dead_letter: Option<
         unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView, reason: i32) -> i32,
     >,
-    /// Called exactly once for every captured event when it leaves the pipeline, whichever way; for payloads that are
+    /// Called exactly once for every captured event (with `PIPELINE_STORAGE_RELEASE_MARKED`: for every one that has
+    /// `PIPELINE_EVENT_RELEASE`) when it leaves the pipeline, whichever way; for payloads that are
     /// handles. On writer threads, on those that `destroy` may come on, and with `PIPELINE_STORAGE_RELEASE_ANYWHERE` on
     /// threads that capture. May be NULL.
     pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,

@@ -4,7 +4,7 @@ use super::Pool;
 use super::state::State;
 use super::tasks::Queued;
 use crate::batch::Batch;
-use crate::event::EventView;
+use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
 use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::time;
 use crate::ring::log::Limits;
@@ -97,7 +97,12 @@ impl Pool {
             let Some(span) = log.claim(&limits) else { continue };
             ring.add_claimed(span.events.into());
             let id = ring.id();
-            log.read(&span, |tag, head, payload| batch.events.push(view(id, tag, &head, payload)));
+            let mut flags = 0;
+            log.read(&span, |tag, head, payload| {
+                flags |= tag.flags();
+                batch.events.push(view(id, tag, &head, payload));
+            });
+            batch.marked |= flags & PIPELINE_EVENT_RELEASE != 0;
             batch.spans.push((index, span));
             batch.meta = meta;
             left = (left.0 - span.events, left.1.saturating_sub(span.bytes));

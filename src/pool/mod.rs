@@ -70,6 +70,7 @@ struct Abilities {
     dead_letter: bool,
     release: bool,
     release_anywhere: bool,
+    release_marked: bool,
     flush: bool,
 }
 
@@ -113,6 +114,7 @@ impl Pool {
             dead_letter: storage.has_dead_letter(),
             release: storage.has_release(),
             release_anywhere: storage.has_release() && storage.releases_anywhere(),
+            release_marked: storage.releases_marked(),
             flush: storage.has_flush(),
         };
         let front = Front {

@@ -148,8 +148,9 @@ impl Pool {
             st.make_ready(slot, Phase::DeadLetter);
             return;
         }
-        let meta = st.batches[slot].as_ref().is_some_and(|b| b.meta);
-        if self.can.release && !meta {
+        let wanted =
+            st.batches[slot].as_ref().is_some_and(|b| !b.meta && (b.marked || !self.can.release_marked));
+        if self.can.release && wanted {
             st.make_ready(slot, Phase::Release);
         } else {
             self.close_batch(st, slot);

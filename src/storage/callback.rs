@@ -2,10 +2,11 @@
 
 use super::{
     PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
+    PIPELINE_STORAGE_RELEASE_MARKED,
     PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage, WriterData,
 };
 use crate::batch::BatchView;
-use crate::event::EventView;
+use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
 use std::ffi::c_void;
 
 /// The caller's functions and what is handed to each of them; see `pipeline_storage_t`.
@@ -122,7 +123,14 @@ unsafe impl Storage for CallbackStorage {
         self.0.flags & PIPELINE_STORAGE_RELEASE_ANYWHERE != 0
     }
 
+    fn releases_marked(&self) -> bool {
+        self.0.flags & PIPELINE_STORAGE_RELEASE_MARKED != 0
+    }
+
     fn release(&self, event: &EventView) {
+        if self.releases_marked() && event.flags & PIPELINE_EVENT_RELEASE == 0 {
+            return;
+        }
         if let Some(release) = self.0.release {
             // SAFETY: promised at `new`.
             unsafe { release(self.0.user_data, event) }

@@ -35,6 +35,9 @@ pub const PIPELINE_STORAGE_META: u32 = 2;
 /// writers are too slow for that new events are dropped instead. Such a `release` must be short and must not
 /// capture, and no capture may be under way when `pipeline_abandon` is called.
 pub const PIPELINE_STORAGE_RELEASE_ANYWHERE: u32 = 4;
+/// `pipeline_storage_t.flags`: `release` is called for events captured with `PIPELINE_EVENT_RELEASE` alone. For a
+/// storage few of whose events are handles: a batch without any costs nothing more when it leaves.
+pub const PIPELINE_STORAGE_RELEASE_MARKED: u32 = 8;
 
 /// `dead_letter`'s `reason`: the storage rejected the event.
 pub const PIPELINE_REASON_REJECTED: i32 = 1;
@@ -92,6 +95,10 @@ pub unsafe trait Storage: Send + Sync {
     /// Whether `release` may be called on threads that capture, for events that are overwritten; then no capture may be under way
     /// when the pipeline is abandoned.
     fn releases_anywhere(&self) -> bool {
+        false
+    }
+    /// Whether `release` is for the events with [`PIPELINE_EVENT_RELEASE`](crate::event::PIPELINE_EVENT_RELEASE) alone.
+    fn releases_marked(&self) -> bool {
         false
     }
     /// An event has left the pipeline, whichever way.

@@ -5,6 +5,7 @@
  * the storage is a native one a term is captured in the external term format. */
 #include "capture.h"
 #include "delivery.h"
+#include "flat.h"
 #include "term.h"
 
 #include <string.h>
@@ -18,6 +19,7 @@ enum {
     MANY_EVENTS = 256,
     IS_OPAQUE = 1000,              /* beside the statuses, see put_term */
     IS_LARGE,
+    IS_NOT_FLAT,
 };
 
 static ERL_NIF_TERM atom_opaque, atom_large;
@@ -144,6 +146,7 @@ static inline int32_t put_handle(
     pipeline_producer_t *producer = producer_of(p, lane);
     void *payload;
     event->kind |= KIND_TERM;
+    event->flags |= bytes ? PIPELINE_EVENT_RELEASE : 0;
     event->len = bytes > sizeof handle ? bytes : sizeof handle;
     if (!producer)
         return put_handle_shared(env, p, event, term, bytes, needs);
@@ -164,6 +167,19 @@ static inline int32_t put_handle(
     if (status == PIPELINE_OK && handle.block)
         block_hand_out(handle.block);
     return status;
+}
+
+/* As flat words: nothing is held, and nothing is to be let go. IS_NOT_FLAT: that term cannot be. */
+static inline int32_t put_flat(ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term)
+{
+    struct flat flat; /* not cleared: it is big, and this is the hot path */
+    /* Whether it is too large is for the walk to say, by the same measure for all terms. */
+    if (!flat_make(env, term, &flat) || flat.bytes > p->max_event_bytes)
+        return IS_NOT_FLAT;
+    event->kind |= KIND_TERM;
+    event->data = flat.words;
+    event->len = flat.bytes;
+    return put_bytes(p, event);
 }
 
 /* More than max_event_bytes: the library counts it. */
@@ -194,6 +210,11 @@ static inline int32_t put_term(ErlNifEnv *env, struct pipeline *p, pipeline_even
         event->data = binary.data;
         event->len = binary.size;
         return put_bytes(p, event);
+    }
+    if (p->delivery && flat_known()) {
+        int32_t status = put_flat(env, p, event, term);
+        if (status != IS_NOT_FLAT)
+            return status;
     }
     if (!term_size(env, term, limit, &bytes, &needs))
         return limit < p->max_event_bytes ? IS_LARGE : put_too_large(p, event);

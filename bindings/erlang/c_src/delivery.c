@@ -58,16 +58,14 @@ static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32
     return reason == PIPELINE_REASON_REJECTED ? 0 : PIPELINE_STORE_REJECT;
 }
 
+/* Of those events alone that hold a reference to a block. */
 static void release(void *user_data, const pipeline_event_view_t *event)
 {
     struct delivery *d = user_data;
-    if (event->kind & KIND_TERM) {
-        const struct handle *handle = event->data;
-        if (handle->block)
-            block_unref(handle->block);
-    }
+    const struct handle *handle = event->data;
+    block_unref(handle->block);
     /* A little early, as the ring has the room when the whole batch is released: but it takes as long until a process runs. */
-    room_tell(&d->room);
+    room_tell(&d->room, NULL);
 }
 
 static void let_go(struct delivery *d)
@@ -100,7 +98,7 @@ bool delivery_storage(bool notices, pipeline_storage_t *storage, struct delivery
     atomic_init(&d->references, 2);
     d->notices = notices;
     pipeline_storage_init(storage, sizeof *storage);
-    storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE;
+    storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE | PIPELINE_STORAGE_RELEASE_MARKED;
     storage->user_data = d;
     storage->store = store;
     storage->dead_letter = dead_letter;

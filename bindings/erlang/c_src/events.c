@@ -1,5 +1,6 @@
 /* What processes see of a batch's events: as a part of a message, or taken by a face into its own heap. */
 #include "events.h"
+#include "flat.h"
 #include "handed.h"
 
 #include <string.h>
@@ -21,6 +22,8 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *even
     ERL_NIF_TERM term;
     if (event->kind & KIND_TERM) {
         const struct handle *handle = event->data;
+        if (flat_is(*(const uint64_t *)event->data))
+            return flat_term(env, event->data);
         return handle->block ? enif_make_copy(env, handle->term) : handle->term;
     }
     unsigned char *to = enif_make_new_binary(env, event->len, &term);

@@ -201,6 +201,7 @@ ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, i
         status = handed_finish(h, result);
     }
     handed_send(env, &sending);
+    room_tell(&d->room, env);
     if (rejected)
         enif_free(rejected);
     return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);

@@ -2,6 +2,7 @@
 #include "capture.h"
 #include "cursor.h"
 #include "delivery.h"
+#include "flat.h"
 #include "pipeline.h"
 #include "resource.h"
 #include "ring.h"
@@ -71,6 +72,7 @@ static int begin(ErlNifEnv *env)
     if (open_types(env))
         return 1;
     term_load(env);
+    flat_load(env);
     ring_load(env);
     cursor_load(env);
     pipeline_load(env);
@@ -111,6 +113,7 @@ static ErlNifFunc functions[] = {
     RING_FUNCS(ROW)
     CURSOR_FUNCS(ROW)
     TERM_FUNCS(ROW)
+    FLAT_FUNCS(ROW)
 };
 
 ERL_NIF_INIT(elixir_scope_capture_pipeline_nif, functions, load, NULL, upgrade, unload)

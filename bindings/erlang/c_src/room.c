@@ -56,18 +56,18 @@ static struct waiter *take(struct room *room, struct waiter **at)
     return taken;
 }
 
-void room_wake(struct room *room)
+void room_wake(struct room *room, ErlNifEnv *env)
 {
     struct waiter *woken[AT_ONCE];
     int count = 0;
-    if (enif_thread_type() != ERL_NIF_THR_UNDEFINED)
+    if (!env && enif_thread_type() != ERL_NIF_THR_UNDEFINED)
         return;
     enif_mutex_lock(room->lock);
     while (count < AT_ONCE && room->first)
         woken[count++] = take(room, &room->first);
     enif_mutex_unlock(room->lock);
     for (int i = 0; i < count; i++) {
-        enif_send(NULL, &woken[i]->pid, woken[i]->env, enif_make_tuple2(woken[i]->env, atom_room, woken[i]->ref));
+        enif_send(env, &woken[i]->pid, woken[i]->env, enif_make_tuple2(woken[i]->env, atom_room, woken[i]->ref));
         forget(woken[i]);
     }
 }

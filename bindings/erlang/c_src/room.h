@@ -19,13 +19,13 @@ bool room_begin(struct room *room);
 /* Whoever still waits is left to his own time. */
 void room_end(struct room *room);
 
-void room_wake(struct room *room);
+void room_wake(struct room *room, ErlNifEnv *env);
 
-/* Events have left. On a thread of the library; on a scheduler nobody is told. */
-static inline void room_tell(struct room *room)
+/* Events have left. `env`: of the NIF that calls; NULL on a thread of the library, and where a capture overwrites: then nobody is told. */
+static inline void room_tell(struct room *room, ErlNifEnv *env)
 {
     if (atomic_load_explicit(&room->count, memory_order_relaxed))
-        room_wake(room);
+        room_wake(room, env);
 }
 
 /* The calling process waits: {ok, Ref} | {error, limit}. */

@@ -37,7 +37,7 @@
 -module(elixir_scope_capture_pipeline).
 
 -export([start/1, start/2, close/1, close/2, version/0]).
--export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4]).
+-export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4, capture_wait/6]).
 -export([attach/1, detach/1, events/2, complete/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3]).
 -export([config/1, metrics/1, writer_metrics/2, health/1]).
@@ -242,29 +242,35 @@ capture_many(Pipeline, Kind, Payloads, Before) ->
             {error, Reason, Before, Payloads}
     end.
 
-%% @doc As {@link capture/3}, but where there is no room it waits for some, for at most `Timeout'; the waiting is the process's, no
-%% scheduler's. Each try is an offer, and each that fails is in the figures.
+%% @equiv capture_wait(Pipeline, Kind, Payload, 0, 0, Timeout)
 -spec capture_wait(pipeline(), kind(), term(), milliseconds()) -> ok | {error, refusal()}.
 capture_wait(Pipeline, Kind, Payload, Timeout) ->
-    case capture(Pipeline, Kind, Payload) of
+    capture_wait(Pipeline, Kind, Payload, 0, 0, Timeout).
+
+%% @doc As {@link capture/5}, but where there is no room it waits for some, for at most `Timeout'; the waiting is the process's, no
+%% scheduler's. Each try is an offer, and each that fails is in the figures.
+-spec capture_wait(pipeline(), kind(), term(), id(), id(), milliseconds()) -> ok | {error, refusal()}.
+capture_wait(Pipeline, Kind, Payload, CorrelationId, NodeId, Timeout) ->
+    Try = fun() -> capture(Pipeline, Kind, Payload, CorrelationId, NodeId) end,
+    case Try() of
         {error, full} when Timeout =:= infinity ->
-            wait_until(Pipeline, Kind, Payload, infinity);
+            wait_until(Pipeline, Try, infinity);
         {error, full} when is_integer(Timeout), Timeout > 0 ->
-            wait_until(Pipeline, Kind, Payload, erlang:monotonic_time(millisecond) + Timeout);
+            wait_until(Pipeline, Try, erlang:monotonic_time(millisecond) + Timeout);
         Answer ->
             Answer
     end.
 
-wait_until(Pipeline, Kind, Payload, Until) ->
+wait_until(Pipeline, Try, Until) ->
     %% First the place in the queue, then another try: what leaves in between is not missed.
     Place = ?NIF:delivery_wait(Pipeline),
-    case capture(Pipeline, Kind, Payload) of
+    case Try() of
         {error, full} = Full ->
             Left = left(Until),
             wait_in(Pipeline, Place, Left),
             case Left of
                 0 -> Full;
-                _ -> wait_until(Pipeline, Kind, Payload, Until)
+                _ -> wait_until(Pipeline, Try, Until)
             end;
         Answer ->
             wait_in(Pipeline, Place, 0),

@@ -7,7 +7,7 @@
 -export([
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
     ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
-    term_walk/2
+    term_walk/2, term_flat/1
 ]).
 %% pipelines, captures, delivery
 -export([
@@ -21,7 +21,7 @@
     %% cursors and rings
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
     ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
-    term_walk/2,
+    term_walk/2, term_flat/1,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
@@ -123,6 +123,9 @@ ring_wait(_Ring, _Position) -> ?NOT_LOADED.
 -spec term_walk(term(), non_neg_integer()) ->
     {non_neg_integer(), non_neg_integer(), [term()]} | too_large | {error, badarg}.
 term_walk(_Term, _Limit) -> ?NOT_LOADED.
+
+-spec term_flat(term()) -> {ok, Bytes :: pos_integer(), Copy :: term()} | no | {error, no_memory}.
+term_flat(_Term) -> ?NOT_LOADED.
 
 %% ---- pipelines, captures, delivery ----
 

@@ -26,7 +26,7 @@ defmodule CapturePipeline.Bench.Captured do
   alias ElixirScope.Capture.{AsyncWriterPool, Capture}
 
   # Where there is no room the producer waits, as whoever may lose nothing would have it.
-  @options [ring_bytes: 8 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+  @options [ring_bytes: 2 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
   def name, do: "Capture, enriched by the pool"
@@ -112,7 +112,7 @@ defmodule CapturePipeline.Bench.Delivered do
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
   # Where there is no room the producer waits, as whoever may lose nothing would have it.
-  @options [ring_bytes: 8 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+  @options [ring_bytes: 2 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
   def name, do: "Capture, delivered to a process"

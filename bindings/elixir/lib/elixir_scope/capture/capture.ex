@@ -157,32 +157,10 @@ defmodule ElixirScope.Capture.Capture do
     if answer == :ok, do: :ok, else: again(answer, capture, kind, term, correlation_id, node_id)
   end
 
-  defp again({:error, :full}, %{block_ms: ms} = capture, kind, term, correlation_id, node_id) when ms != 0 do
-    until = if ms == :infinity, do: :infinity, else: now() + ms
-    wait(until, capture, kind, term, correlation_id, node_id)
-  end
+  defp again({:error, :full}, %{block_ms: ms} = capture, kind, term, correlation_id, node_id) when ms != 0,
+    do: Pipeline.capture_wait(capture.native, kind, term, correlation_id, node_id, ms)
 
   defp again({:error, _} = refusal, _capture, _kind, _term, _correlation_id, _node_id), do: refusal
-
-  defp wait(until, capture, kind, term, correlation_id, node_id) do
-    receive do
-    after
-      1 -> :ok
-    end
-
-    case Pipeline.capture(capture.native, kind, term, correlation_id, node_id) do
-      {:error, :full} when until == :infinity ->
-        wait(until, capture, kind, term, correlation_id, node_id)
-
-      {:error, :full} ->
-        if now() < until, do: wait(until, capture, kind, term, correlation_id, node_id), else: {:error, :full}
-
-      answer ->
-        answer
-    end
-  end
-
-  defp now, do: System.monotonic_time(:millisecond)
 
   # ---- helpers in the manner of the ingestor ----
 
