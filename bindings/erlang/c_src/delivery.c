@@ -9,16 +9,16 @@
 
 static bool write_letter(struct letter *letter, const pipeline_batch_t *batch, bool notice)
 {
-    ErlNifEnv *env = letter->env = enif_alloc_env();
-    if (!env)
-        return false;
-    letter->part[0] = enif_make_uint64(env, batch->token);
-    letter->part[1] = enif_make_uint64(env, batch->batch_id);
-    letter->part[2] = enif_make_uint(env, batch->attempt);
-    letter->part[3] = notice ? enif_make_uint64(env, batch->count) : events_list(env, batch, 0, batch->count);
-    letter->part[4] = enif_make_tuple2(env, enif_make_uint64(env, batch->generation),
-        enif_make_int64(env, batch->realtime_offset_ns));
-    return true;
+    *letter = (struct letter) {
+        .token = batch->token, .batch_id = batch->batch_id, .generation = batch->generation, .count = batch->count,
+        .realtime_offset_ns = batch->realtime_offset_ns, .attempt = batch->attempt,
+    };
+    if (notice)
+        return true;
+    letter->env = enif_alloc_env();
+    if (letter->env)
+        letter->events = events_list(letter->env, batch, 0, batch->count);
+    return letter->env != NULL;
 }
 
 /* ---- the storage's functions, on writer threads ---- */
@@ -41,8 +41,7 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
         handed_add(d, h, &sending);
     enif_mutex_unlock(d->lock);
     if (stopped) {
-        enif_free_env(h->letter.env);
-        enif_free(h);
+        handed_free(h);
         return PIPELINE_STORE_RETRY;
     }
     /* From here on the batch may be answered, and h is gone. */
@@ -97,6 +96,7 @@ bool delivery_storage(bool notices, pipeline_storage_t *storage, struct delivery
     }
     atomic_init(&d->references, 2);
     d->notices = notices;
+    d->credit = notices ? 1 : CREDIT;
     pipeline_storage_init(storage, sizeof *storage);
     storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE | PIPELINE_STORAGE_RELEASE_MARKED;
     storage->user_data = d;

@@ -54,6 +54,7 @@ void delivery_load(ErlNifEnv *env);
     ROW("pipeline_attach", 1, pipeline_attach_nif, ERL_NIF_DIRTY_JOB_IO_BOUND) \
     ROW("pipeline_detach", 1, pipeline_detach_nif, ERL_NIF_DIRTY_JOB_IO_BOUND) \
     ROW("delivery_complete", 3, delivery_complete_nif, 0) \
+    ROW("delivery_next", 3, delivery_next_nif, 0) \
     ROW("delivery_events", 3, delivery_events_nif, 0) \
     ROW("delivery_wait", 1, delivery_wait_nif, 0) \
     ROW("delivery_cancel", 2, delivery_cancel_nif, 0)

@@ -5,6 +5,7 @@
 
 enum {
     MOST_FACES = 4096,
+    WORTH_TELLING = 3,      /* batches answered, and there is room worth waking a process for */
     LARGE = 8192,           /* events of a batch from which on its answer is not handled on a normal scheduler */
 };
 
@@ -155,7 +156,7 @@ static bool read_result(ErlNifEnv *env, ERL_NIF_TERM term, int32_t *result, unsi
 
 /* On a normal scheduler nothing is waited for: neither a lock whose holder the system has taken the processor from, nor the books of the
  * pipeline. Where one is taken, or the batch is large, the answer is given again on a dirty scheduler. */
-ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+static ERL_NIF_TERM complete(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[], bool wants_next)
 {
     struct delivery *d = pipeline->delivery;
     struct sending sending = { .pipeline = NULL };
@@ -191,7 +192,15 @@ ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, i
             goto later;
         }
     }
-    handed_unpark(d, &sending);
+    /* A face that asks for it has the next notice in the answer: no message, no process to be woken. */
+    ErlNifPid self;
+    bool next = wants_next && d->notices && enif_self(env, &self) && enif_compare_pids(&h->face->pid, &self) == 0 &&
+        handed_unpark_to(d, h->face, &sending);
+    if (!next)
+        handed_unpark(d, &sending);
+    bool tell = ++d->untold >= WORTH_TELLING || d->parked_count == 0;
+    if (tell)
+        d->untold = 0;
     enif_mutex_unlock(d->lock);
     if (quick) {
         handed_free(h);
@@ -200,15 +209,33 @@ ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, i
             pipeline_batch_set_rejected(h->batch, rejected[i]);
         status = handed_finish(h, result);
     }
-    handed_send(env, &sending);
-    room_tell(&d->room, env);
+    if (!next)
+        handed_send(env, &sending);
+    if (tell)
+        room_tell(&d->room, env);
     if (rejected)
         enif_free(rejected);
+    /* What is wrong with the answer is wrong with a batch that is gone; the next one is there all the same. */
+    if (next)
+        return handed_notice(env, &sending);
     return status == PIPELINE_OK ? atom_ok : answer_refused(env, status);
 later:
     if (rejected)
         enif_free(rejected);
-    return enif_schedule_nif(env, "delivery_complete", ERL_NIF_DIRTY_JOB_IO_BOUND, delivery_complete_nif, argc, argv);
+    return enif_schedule_nif(env, wants_next ? "delivery_next" : "delivery_complete", ERL_NIF_DIRTY_JOB_IO_BOUND,
+        wants_next ? delivery_next_nif : delivery_complete_nif, argc, argv);
+}
+
+/* (Pipeline, Token, Result) -> ok | {error, Name} */
+ERL_NIF_TERM delivery_complete_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    return complete(env, pipeline, argc, argv, false);
+}
+
+/* The same, but where the calling face has room and a batch waits, the answer is that batch's notice. */
+ERL_NIF_TERM delivery_next_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    return complete(env, pipeline, argc, argv, true);
 }
 
 /* (Pipeline) -> {ok, Ref} | {error, unsupported | limit}: {capture_room, Ref} comes when events have left. */

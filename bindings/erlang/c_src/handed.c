@@ -58,7 +58,7 @@ static struct face *face_with_credit(struct delivery *d)
 {
     struct face *best = NULL;
     for (struct face *f = d->faces; f && (!best || best->out); f = f->next) {
-        if (f->out < CREDIT && (!best || f->out < best->out))
+        if (f->out < d->credit && (!best || f->out < best->out))
             best = f;
     }
     return best;
@@ -100,16 +100,29 @@ static void hand_to(struct delivery *d, struct face *face, struct handed *h, str
     enif_keep_resource(d->pipeline);
 }
 
-void handed_unpark(struct delivery *d, struct sending *sending)
+static void unpark(struct delivery *d, struct face *face, struct sending *sending)
 {
     struct handed *h = d->parked.first;
-    struct face *face = h ? face_with_credit(d) : NULL;
-    sending->pipeline = NULL;
-    if (!face)
-        return;
     queue_remove(&d->parked, h);
     d->parked_count--;
     hand_to(d, face, h, sending);
+}
+
+void handed_unpark(struct delivery *d, struct sending *sending)
+{
+    struct face *face = d->parked.first ? face_with_credit(d) : NULL;
+    sending->pipeline = NULL;
+    if (face)
+        unpark(d, face, sending);
+}
+
+bool handed_unpark_to(struct delivery *d, struct face *face, struct sending *sending)
+{
+    bool both = d->parked.first && face->out < d->credit;
+    sending->pipeline = NULL;
+    if (both)
+        unpark(d, face, sending);
+    return both;
 }
 
 void handed_add(struct delivery *d, struct handed *h, struct sending *sending)
@@ -133,18 +146,32 @@ struct handed *handed_find(struct delivery *d, uint64_t token)
     return h && h->face ? h : NULL;
 }
 
+static ERL_NIF_TERM message(ErlNifEnv *env, const struct sending *sending)
+{
+    const struct letter *letter = &sending->letter;
+    return enif_make_tuple7(env, atom_capture_batch, enif_make_resource(env, sending->pipeline),
+        enif_make_uint64(env, letter->token), enif_make_uint64(env, letter->batch_id),
+        enif_make_uint(env, letter->attempt), letter->env ? letter->events : enif_make_uint64(env, letter->count),
+        enif_make_tuple2(env, enif_make_uint64(env, letter->generation),
+            enif_make_int64(env, letter->realtime_offset_ns)));
+}
+
 /* A process that is gone does not matter: its monitor sees to what it had. */
 void handed_send(ErlNifEnv *caller, struct sending *sending)
 {
-    struct letter *letter = &sending->letter;
     if (!sending->pipeline)
         return;
-    ERL_NIF_TERM pipeline = enif_make_resource(letter->env, sending->pipeline);
-    ERL_NIF_TERM message = enif_make_tuple(letter->env, 7, atom_capture_batch, pipeline, letter->part[0],
-        letter->part[1], letter->part[2], letter->part[3], letter->part[4]);
-    enif_send(caller, &sending->pid, letter->env, message);
-    enif_free_env(letter->env);
+    ErlNifEnv *own = sending->letter.env, *env = own ? own : enif_alloc_env();
+    enif_send(caller, &sending->pid, env, message(env, sending));
+    enif_free_env(env);
     enif_release_resource(sending->pipeline);
+}
+
+ERL_NIF_TERM handed_notice(ErlNifEnv *env, struct sending *sending)
+{
+    ERL_NIF_TERM notice = message(env, sending);
+    enif_release_resource(sending->pipeline);
+    return notice;
 }
 
 void handed_free(struct handed *h)

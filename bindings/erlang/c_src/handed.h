@@ -7,15 +7,18 @@
 #include "room.h"
 
 enum {
-    CREDIT = 2,             /* batches that a face may have unanswered: one in its hands, one in its mailbox */
+    CREDIT = 2,             /* batches that a face may have unanswered: one in its hands, one in its mailbox (of notices: one) */
     CHAINS = 64,
-    LETTER_PARTS = 5,
 };
 
-/* A message that is built but for its pipeline. */
+/* What a face is told of a batch. The events of one that is no notice are built when it arrives, in an environment that becomes the message. */
 struct letter {
-    ErlNifEnv *env;
-    ERL_NIF_TERM part[LETTER_PARTS];
+    ErlNifEnv *env;                     /* NULL: a notice, and `count` is all it has of the events */
+    ERL_NIF_TERM events;
+    uint64_t token, batch_id, generation;
+    int64_t realtime_offset_ns;
+    size_t count;
+    uint32_t attempt;
 };
 
 /* A batch whose answer is awaited, by its token; on the list of its face, or parked. Whoever takes it out of the table, under the lock,
@@ -58,6 +61,8 @@ struct delivery {
     struct queue parked;
     struct handed *chains[CHAINS];
     struct room room;
+    unsigned credit;
+    unsigned untold;                    /* batches answered since those who wait for room were told */
     bool notices;                       /* a message has the number of events, which the face then takes by itself */
     bool stopped;
 };
@@ -89,6 +94,9 @@ struct handed *handed_find(struct delivery *d, uint64_t token);
 /* The oldest parked batch goes to a face that has room, if there are both. */
 void handed_unpark(struct delivery *d, struct sending *sending);
 
+/* The same, but to this face; false: it has no room, or there is no such batch. */
+bool handed_unpark_to(struct delivery *d, struct face *face, struct sending *sending);
+
 /* Where the process is on the list of faces, or would be. */
 struct face **handed_face(struct delivery *d, const ErlNifPid *pid);
 
@@ -96,6 +104,9 @@ struct face **handed_face(struct delivery *d, const ErlNifPid *pid);
 
 /* Sends what one of the above has made ready; nothing, where it has made nothing ready. `caller`: NULL on the library's threads. */
 void handed_send(ErlNifEnv *caller, struct sending *sending);
+
+/* The message itself, for whoever answers with it instead. Only for notices. */
+ERL_NIF_TERM handed_notice(ErlNifEnv *env, struct sending *sending);
 
 /* Answers for a batch that was taken out of the table. */
 int32_t handed_finish(struct handed *h, int32_t result);

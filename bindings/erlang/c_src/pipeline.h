@@ -39,7 +39,8 @@ typedef ERL_NIF_TERM pipeline_call(ErlNifEnv *, struct pipeline *, int argc, con
     X(delivery_complete) \
     X(delivery_wait) \
     X(delivery_cancel) \
-    X(delivery_events)
+    X(delivery_events) \
+    X(delivery_next)
 
 struct pipeline_ops {
     struct ops base;

@@ -38,7 +38,7 @@
 
 -export([start/1, start/2, close/1, close/2, version/0]).
 -export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4, capture_wait/6]).
--export([attach/1, detach/1, events/2, complete/3]).
+-export([attach/1, detach/1, events/2, complete/3, complete_next/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3]).
 -export([config/1, metrics/1, writer_metrics/2, health/1]).
 
@@ -302,8 +302,8 @@ wait_in(_Pipeline, {error, _}, Left) ->
 
 %% ---- delivery ----
 
-%% @doc Makes the calling process one of those that batches go to, each as a message of type {@link batch()}. It has at most two of them that
-%% it has not answered. While it lives and has not detached, it keeps the pipeline alive.
+%% @doc Makes the calling process one of those that batches go to, each as a message of type {@link batch()}. It has at most two of them (of
+%% notices: one) that it has not answered. While it lives and has not detached, it keeps the pipeline alive.
 -spec attach(pipeline()) -> answer().
 attach(Pipeline) ->
     ?NIF:pipeline_attach(Pipeline).
@@ -336,6 +336,13 @@ events(Pipeline, Token, From, Before) ->
 -spec complete(pipeline(), token(), result()) -> ok | {error, badarg | unknown_token}.
 complete(Pipeline, Token, Result) ->
     ?NIF:delivery_complete(Pipeline, Token, Result).
+
+%% @doc As {@link complete/3}; but if the calling process is the one that had the batch, and another one waits for a process, the answer is the
+%% notice of that one: what would have come as a message comes at once. Only with the storage `notices'; elsewhere the same as
+%% {@link complete/3}.
+-spec complete_next(pipeline(), token(), result()) -> ok | batch() | {error, badarg | unknown_token}.
+complete_next(Pipeline, Token, Result) ->
+    ?NIF:delivery_next(Pipeline, Token, Result).
 
 %% ---- control ----
 

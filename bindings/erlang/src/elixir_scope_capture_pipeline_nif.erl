@@ -14,7 +14,7 @@
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
-    pipeline_attach/1, pipeline_detach/1, delivery_complete/3,
+    pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
     delivery_wait/1, delivery_cancel/2, delivery_events/3
 ]).
 -nifs([
@@ -26,7 +26,7 @@
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
-    pipeline_attach/1, pipeline_detach/1, delivery_complete/3,
+    pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
     delivery_wait/1, delivery_cancel/2, delivery_events/3
 ]).
 
@@ -204,6 +204,9 @@ pipeline_detach(_Pipeline) -> ?NOT_LOADED.
 
 -spec delivery_complete(reference(), non_neg_integer(), ok | retry | {ok, [non_neg_integer()]}) -> ok | refusal().
 delivery_complete(_Pipeline, _Token, _Result) -> ?NOT_LOADED.
+
+-spec delivery_next(reference(), non_neg_integer(), ok | retry | {ok, [non_neg_integer()]}) -> ok | tuple() | refusal().
+delivery_next(_Pipeline, _Token, _Result) -> ?NOT_LOADED.
 
 -spec delivery_wait(reference()) -> {ok, reference()} | refusal().
 delivery_wait(_Pipeline) -> ?NOT_LOADED.

@@ -153,10 +153,16 @@ defmodule CapturePipeline.Bench.Delivered do
 
   defp loop(table, counters) do
     receive do
-      {:capture_batch, pipeline, token, _id, _attempt, _count, _origin} ->
-        pipeline |> Pipeline.events(token) |> Enum.map(&elem(&1, 0)) |> Keep.events(table, counters)
-        :ok = Pipeline.complete(pipeline, token, :ok)
-        loop(table, counters)
+      {:capture_batch, _, _, _, _, _, _} = batch -> keep(batch, table, counters)
+    end
+  end
+
+  defp keep({:capture_batch, pipeline, token, _id, _attempt, _count, _origin}, table, counters) do
+    pipeline |> Pipeline.events(token) |> Enum.map(&elem(&1, 0)) |> Keep.events(table, counters)
+
+    case Pipeline.complete_next(pipeline, token, :ok) do
+      :ok -> loop(table, counters)
+      next -> keep(next, table, counters)
     end
   end
 end

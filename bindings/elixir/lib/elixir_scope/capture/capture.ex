@@ -283,4 +283,8 @@ defmodule ElixirScope.Capture.Capture do
   @doc false
   @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}
   def complete(native, token, result), do: Pipeline.complete(native, token, result)
+
+  @doc false
+  @spec complete_next(reference(), pos_integer(), :ok | {:ok, [non_neg_integer()]}) :: :ok | tuple()
+  def complete_next(native, token, result), do: Pipeline.complete_next(native, token, result)
 end

@@ -151,6 +151,36 @@ defmodule ElixirScope.Capture.WriterLoop do
     end
   end
 
+  # The next batch may come with the answer for this one. What is in the mailbox comes before it, and what a storage has left there goes.
+  defp batches(loop, message) do
+    case batch(loop, message) do
+      :leave -> :ok
+      {:capture_batch, _, _, _, _, _, _} = next -> between(loop, next)
+      _ -> listen(loop)
+    end
+  end
+
+  defp between(loop, next) do
+    if Process.get(:capture_leave) do
+      send(self(), next)
+      listen(loop)
+    else
+      receive do
+        {__MODULE__, :leave, how} ->
+          send(self(), next)
+          leave_now(loop, how)
+
+        {__MODULE__, :configure, config} ->
+          between(%{loop | config: config}, next)
+
+        other when not (is_tuple(other) and elem(other, 0) == :capture_batch) ->
+          between(loop, next)
+      after
+        0 -> batches(loop, next)
+      end
+    end
+  end
+
   # A notice: the events are copied here, into this heap. Those of a batch that is this loop's no more are somebody else's.
   defp batch(loop, {:capture_batch, native, token, _batch_id, attempt, _count, origin}) do
     if native == loop.attached do
@@ -184,8 +214,9 @@ defmodule ElixirScope.Capture.WriterLoop do
         :leave
 
       {:done, stored, dead} ->
-        Capture.complete(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
+        next = Capture.complete_next(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
         settled(loop, stored, dead)
+        next
     end
   end
 
@@ -266,7 +297,7 @@ defmodule ElixirScope.Capture.WriterLoop do
         listen(%{loop | config: config})
 
       {:capture_batch, _, _, _, _, _, _} = message ->
-        if batch(loop, message) == :leave, do: :ok, else: listen(loop)
+        batches(loop, message)
 
       {:ring_ready, _} ->
         work(loop)
@@ -338,20 +369,26 @@ defmodule ElixirScope.Capture.WriterLoop do
   # What the capture has on its way to this face arrives by itself; it is drained when nothing is left to come.
   defp drain_capture(loop, deadline) do
     receive do
-      {:capture_batch, _, _, _, _, _, _} = message ->
-        if batch(loop, message) == :leave, do: detach(loop), else: drain_capture(loop, deadline)
+      {:capture_batch, _, _, _, _, _, _} = message -> drain_batch(loop, message, deadline)
     after
       0 ->
         if now() < deadline and Source.backlog(loop.consumer) > 0 do
           receive do
-            {:capture_batch, _, _, _, _, _, _} = message ->
-              if batch(loop, message) == :leave, do: detach(loop), else: drain_capture(loop, deadline)
+            {:capture_batch, _, _, _, _, _, _} = message -> drain_batch(loop, message, deadline)
           after
             5 -> drain_capture(loop, deadline)
           end
         else
           detach(loop)
         end
+    end
+  end
+
+  defp drain_batch(loop, message, deadline) do
+    case batch(loop, message) do
+      :leave -> detach(loop)
+      {:capture_batch, _, _, _, _, _, _} = next -> if now() < deadline, do: drain_batch(loop, next, deadline), else: detach(loop)
+      _ -> drain_capture(loop, deadline)
     end
   end
 
