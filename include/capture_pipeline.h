@@ -103,6 +103,21 @@ extern "C" {
  */
 #define PIPELINE_ORDERING_PER_PRODUCER 1
 
+/**
+ * `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps
+ * its own time by it (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+ */
+#define PIPELINE_CLOCK_AUTO 0
+
+/** `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events. */
+#define PIPELINE_CLOCK_MONOTONIC 1
+
+/**
+ * `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the
+ * price. What a storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+ */
+#define PIPELINE_CLOCK_TICKS 2
+
 /** The version that this header belongs to: major * 1000000 + minor * 1000 + patch. */
 #define PIPELINE_VERSION 1000
 
@@ -489,6 +504,14 @@ typedef struct pipeline_config_t {
     uint32_t breaker_failures;
     /** Must be 0. */
     uint32_t reserved2;
+    /**
+     * What stamps events that do not bring their own time, `PIPELINE_CLOCK_...`. Default
+     * `PIPELINE_CLOCK_AUTO`. Fixed. `PIPELINE_CLOCK_TICKS` is `PIPELINE_ERR_UNSUPPORTED` at the start where
+     * the processor's counter is not invariant or may not be read. `pipeline_metrics_t` has the clock in use.
+     */
+    uint32_t clock;
+    /** Must be 0. */
+    uint32_t reserved3;
 } pipeline_config_t;
 
 /** What a storage sees of an event. It points into the ring buffer: valid until its batch is settled. */
@@ -724,6 +747,13 @@ typedef struct pipeline_metrics_t {
      * `PIPELINE_STORE_RETRY`.
      */
     uint64_t panics;
+    /**
+     * What stamps events at present: `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Should the
+     * processor's counter turn out to be no clock (it went back), the former takes over.
+     */
+    uint32_t clock;
+    /** 0. */
+    uint32_t reserved2;
 } pipeline_metrics_t;
 
 /** The figures of one writer. */
@@ -954,11 +984,11 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
 /**
  * Changes the configuration of a running pipeline, all fields at once or none. Best start from
  * `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no
- * change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
- * different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
- * number from then on; while autoscaling is on and stays on it is not looked at, so that what
- * `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on and
- * off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them is
+ * change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`,
+ * `clock`; a different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field.
+ * `writers` is the number from then on; while autoscaling is on and stays on it is not looked at, so that
+ * what `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on
+ * and off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them is
  * brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has a
  * `release` without `PIPELINE_STORAGE_RELEASE_ANYWHERE`.
  *

@@ -15,6 +15,18 @@ pub enum Ordering {
     PerProducer,
 }
 
+/// What stamps the events of a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The processor's counter where the kernel keeps its time by it, else the monotonic clock.
+    #[default]
+    Auto,
+    /// The monotonic clock.
+    Monotonic,
+    /// The processor's counter.
+    Ticks,
+}
+
 /// How a pipeline is to work; `pipeline_config_t` documents each field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of `pipeline_config_t`, and documented there
@@ -43,6 +55,7 @@ pub struct Config {
     pub storage_deadline_ms: u64,
     pub exit_timeout_ms: u64,
     pub breaker_failures: u32,
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -72,6 +85,7 @@ impl Default for Config {
             storage_deadline_ms: 30_000,
             exit_timeout_ms: 1_000,
             breaker_failures: 16,
+            clock: Clock::Auto,
         }
     }
 }
@@ -159,6 +173,7 @@ impl Config {
         fixed("max_rings", self.max_rings.to_string(), next.max_rings.to_string())?;
         fixed("max_retired_rings", self.max_retired_rings.to_string(), next.max_retired_rings.to_string())?;
         fixed("max_event_bytes", self.event_limit().to_string(), next.event_limit().to_string())?;
-        fixed("ordering", format!("{:?}", self.ordering), format!("{:?}", next.ordering))
+        fixed("ordering", format!("{:?}", self.ordering), format!("{:?}", next.ordering))?;
+        fixed("clock", format!("{:?}", self.clock), format!("{:?}", next.clock))
     }
 }

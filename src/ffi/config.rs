@@ -3,7 +3,7 @@
 use super::guard::{guard, guard_pipeline};
 use super::sized;
 use super::types::*;
-use crate::config::{Config, Ordering, Overflow};
+use crate::config::{Clock, Config, Ordering, Overflow};
 use crate::manager::Pipeline;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
 use std::ffi::{CStr, c_char};
@@ -52,6 +52,17 @@ fn to_c(c: &Config) -> pipeline_config_t {
         ring_dir: std::ptr::null(),
         breaker_failures: c.breaker_failures,
         reserved2: 0,
+        clock: clock_number(c.clock),
+        reserved3: 0,
+    }
+}
+
+/// The `PIPELINE_CLOCK_...` of a clock.
+pub(super) fn clock_number(clock: Clock) -> u32 {
+    match clock {
+        Clock::Auto => PIPELINE_CLOCK_AUTO,
+        Clock::Monotonic => PIPELINE_CLOCK_MONOTONIC,
+        Clock::Ticks => PIPELINE_CLOCK_TICKS,
     }
 }
 
@@ -69,6 +80,9 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
     }
     if c.reserved2 != 0 {
         return Err(refuse("reserved2", "0", c.reserved2));
+    }
+    if c.reserved3 != 0 {
+        return Err(refuse("reserved3", "0", c.reserved3));
     }
     if !c.ring_dir.is_null() {
         return Err(Error::new(
@@ -115,6 +129,12 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
         storage_deadline_ms: c.storage_deadline_ms,
         exit_timeout_ms: c.exit_timeout_ms,
         breaker_failures: c.breaker_failures,
+        clock: match c.clock {
+            PIPELINE_CLOCK_AUTO => Clock::Auto,
+            PIPELINE_CLOCK_MONOTONIC => Clock::Monotonic,
+            PIPELINE_CLOCK_TICKS => Clock::Ticks,
+            other => return Err(refuse("clock", "0 to 2", other)),
+        },
     };
     config.validate()?;
     Ok(config)
@@ -148,7 +168,7 @@ pub unsafe extern "C" fn pipeline_config_init(config: *mut pipeline_config_t, st
 
 /// Changes the configuration of a running pipeline, all fields at once or none. Best start from
 /// `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no change.
-/// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
+/// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`, `clock`; a
 /// different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
 /// number from then on; while autoscaling is on and stays on it is not looked at, so that what `pipeline_config_read` gave can be
 /// written back. `min_writers` and `max_writers` turn autoscaling on and off (`pipeline_scale` has turned it off by setting both

@@ -18,6 +18,15 @@ pub const PIPELINE_ORDERING_NONE: u32 = 0;
 /// `pipeline_config_t.ordering`: the events of one ring buffer reach the storage in order, one batch at a time.
 pub const PIPELINE_ORDERING_PER_PRODUCER: u32 = 1;
 
+/// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
+/// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+pub const PIPELINE_CLOCK_AUTO: u32 = 0;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events.
+pub const PIPELINE_CLOCK_MONOTONIC: u32 = 1;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the price. What a
+/// storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+pub const PIPELINE_CLOCK_TICKS: u32 = 2;
+
 /// How a pipeline is to work. `pipeline_config_init` writes every default, so that zero is a value like any other.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +110,12 @@ pub struct pipeline_config_t {
     pub breaker_failures: u32,
     /// Must be 0.
     pub reserved2: u32,
+    /// What stamps events that do not bring their own time, `PIPELINE_CLOCK_...`. Default `PIPELINE_CLOCK_AUTO`. Fixed.
+    /// `PIPELINE_CLOCK_TICKS` is `PIPELINE_ERR_UNSUPPORTED` at the start where the processor's counter is not invariant or may not be read.
+    /// `pipeline_metrics_t` has the clock in use.
+    pub clock: u32,
+    /// Must be 0.
+    pub reserved3: u32,
 }
 
 /// Where the events go: the caller's functions. Called on writer threads only, with no lock of the library held. They
@@ -264,6 +279,11 @@ pub struct pipeline_metrics_t {
     pub circuit_probes: u64,
     /// Calls in which a storage that is written in Rust panicked; each counts as answered with `PIPELINE_STORE_RETRY`.
     pub panics: u64,
+    /// What stamps events at present: `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Should the processor's counter turn out to
+    /// be no clock (it went back), the former takes over.
+    pub clock: u32,
+    /// 0.
+    pub reserved2: u32,
 }
 
 /// The figures of one writer.

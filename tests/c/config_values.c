@@ -64,6 +64,9 @@ static const struct {
     {FIELD(exit_timeout_ms), UINT64_MAX, "86400000"},
     {FIELD(reserved), 1, "0"},
     {FIELD(reserved2), 1, "0"},
+    {FIELD(reserved3), 1, "0"},
+    {FIELD(clock), 3, "2"},
+    {FIELD(clock), UINT32_MAX, "2"},
     {FIELD(storage_deadline_ms), 0, "1"},
     {FIELD(storage_deadline_ms), 86400001, "86400000"},
     {FIELD(storage_deadline_ms), UINT64_MAX, "86400000"},
@@ -112,6 +115,7 @@ static const struct {
     {FIELD(exit_timeout_ms), 0},
     {FIELD(breaker_failures), 0},
     {FIELD(breaker_failures), UINT32_MAX},
+    {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
     {FIELD(exit_timeout_ms), 86400000},
 };
 
@@ -123,7 +127,7 @@ static const struct {
 } fixed[] = {
     {FIELD(ring_bytes), 65536},       {FIELD(max_rings), 63},
     {FIELD(max_retired_rings), 7},    {FIELD(max_event_bytes), 100},
-    {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER},
+    {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER}, {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
 };
 
 /* Fields that can. */
@@ -216,6 +220,10 @@ static void defaults(void)
     CHECK_U64(c.storage_deadline_ms, 30000);
     CHECK_U64(c.exit_timeout_ms, 1000);
     CHECK(c.ring_dir == NULL);
+    CHECK_U64(c.breaker_failures, 16);
+    CHECK_U64(c.reserved2, 0);
+    CHECK_U64(c.clock, PIPELINE_CLOCK_AUTO);
+    CHECK_U64(c.reserved3, 0);
 }
 
 static void refused_at_start(void)

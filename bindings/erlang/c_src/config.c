@@ -9,6 +9,7 @@ enum { NAME_BYTES = 255, PATH_BYTES = 4096 };
 
 static const char *const overflows[] = { "drop_newest", "drop_oldest", "block", NULL };
 static const char *const orderings[] = { "none", "per_producer", NULL };
+static const char *const clocks[] = { "auto", "monotonic", "ticks", NULL };
 static const char *const synchronous[] = { "off", "normal", "full", NULL };
 static const char *const on_full[] = { "delete_oldest", "reject", NULL };
 static const char *const circuits[] = { "closed", "open", "half_open", NULL };
@@ -44,6 +45,7 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, U64, storage_deadline_ms),
     FIELD(pipeline_config_t, U64, exit_timeout_ms),
     FIELD(pipeline_config_t, U32, breaker_failures),
+    FIELD_NAMED(pipeline_config_t, NAMES, clock, clocks),
 };
 
 static const struct field sqlite_fields[] = {
@@ -111,6 +113,7 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, U64, circuit_openings),
     FIELD(pipeline_metrics_t, U64, circuit_probes),
     FIELD(pipeline_metrics_t, U64, panics),
+    FIELD_NAMED(pipeline_metrics_t, NAMES, clock, clocks),
 };
 
 static const struct field writer_fields[] = {

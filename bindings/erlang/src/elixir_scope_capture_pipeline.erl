@@ -79,7 +79,8 @@
     retry_max_age_ms => non_neg_integer(),
     storage_deadline_ms => pos_integer(),
     exit_timeout_ms => non_neg_integer(),
-    breaker_failures => non_neg_integer()
+    breaker_failures => non_neg_integer(),
+    clock => auto | monotonic | ticks
 }.
 %% The fields of `pipeline_config_t' in `capture_pipeline.h', where each is described. Where batches go to processes the numbers of writers are
 %% not to be set, they follow the processes, and other defaults hold: `ring_bytes' is 4 MiB, retries have no bound, and
