@@ -117,8 +117,10 @@ mod counter {
     pub(super) fn why_not() -> Option<&'static str> {
         const POWER_MANAGEMENT: u32 = 0x8000_0007;
         const INVARIANT: u32 = 1 << 8;
-        let invariant =
-            __cpuid(0x8000_0000).eax >= POWER_MANAGEMENT && __cpuid(POWER_MANAGEMENT).edx & INVARIANT != 0;
+        #[allow(unused_unsafe)] // newer compilers take it for safe
+        // SAFETY: every x86_64 has the instruction.
+        let (most, features) = unsafe { (__cpuid(0x8000_0000).eax, __cpuid(POWER_MANAGEMENT).edx) };
+        let invariant = most >= POWER_MANAGEMENT && features & INVARIANT != 0;
         if !invariant {
             return Some("the processor does not say that its time stamp counter is invariant");
         }
