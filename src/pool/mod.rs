@@ -28,11 +28,14 @@ pub mod tasks;
 pub mod waits;
 
 use crate::config::{Config, Ordering as EventOrdering};
+use crate::platform::placement::Placement;
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
 use crate::ring::front::{Evict, Front, Overflow};
 use crate::ring::rings::{Rings, Shape};
-use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, Result};
+use crate::status::{
+    Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result,
+};
 use crate::storage::Storage;
 use clock::Clock;
 use state::{Life, State, Teardown};
@@ -54,6 +57,8 @@ pub struct Pool {
     storage: UnsafeCell<Option<Box<dyn Storage>>>,
     /// What the storage can do, asked once.
     can: Abilities,
+    /// Where the writers run, and how they are scheduled.
+    placement: Placement,
     /// What time it was when an event was captured.
     clock: Clock,
     ordered: bool,
@@ -105,6 +110,16 @@ fn evict(storage: &(dyn Storage + 'static), clock: Clock) -> Evict {
     }))
 }
 
+/// Whether the system allows writers what the configuration asks for.
+fn rehearse(placement: &Placement) -> Result<()> {
+    placement.rehearse()?.map_err(|refusal| {
+        Error::new(
+            PIPELINE_ERR_SYSTEM,
+            format!("pipeline_config_t.{}: refused by the system: {}", refusal.field, refusal.error),
+        )
+    })
+}
+
 impl Pool {
     /// A pool that runs. `announce` is called before its first thread starts: whoever is to hear of threads that end must know of it
     /// by then, since a callback may end the first writer at once.
@@ -125,6 +140,8 @@ impl Pool {
             release_anywhere: storage.has_release() && storage.releases_anywhere(),
             flush: storage.has_flush(),
         };
+        let placement = config.placement()?;
+        rehearse(&placement)?;
         let clock = Clock::choose(config.clock)?;
         let front = Front {
             alive,
@@ -161,6 +178,7 @@ impl Pool {
             rings,
             storage: UnsafeCell::new(Some(storage)),
             can,
+            placement,
             clock,
             ordered: config.ordering == EventOrdering::PerProducer,
             started_ns: now,
