@@ -208,13 +208,13 @@ static void without_privilege(void)
 
 static void refused_later(void)
 {
-    int status = -1;
     pid_t child = fork();
     if (child == 0) {
+        begin_child();
         without_privilege();
-        _exit(SUMMARY());
+        end_child();
     }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    AWAIT_CHILD(child);
 }
 
 int main(void)
