@@ -109,6 +109,45 @@ extern "C" {
  */
 #define PIPELINE_ORDERING_PER_PRODUCER 1
 
+/**
+ * `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps
+ * its own time by it (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+ */
+#define PIPELINE_CLOCK_AUTO 0
+
+/** `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events. */
+#define PIPELINE_CLOCK_MONOTONIC 1
+
+/**
+ * `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the
+ * price. What a storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+ */
+#define PIPELINE_CLOCK_TICKS 2
+
+/** `pipeline_config_t.writer_class`: that of the thread that starts the writer. */
+#define PIPELINE_SCHED_INHERIT 0
+
+/** `pipeline_config_t.writer_class`: `SCHED_OTHER`, the usual one. */
+#define PIPELINE_SCHED_OTHER 1
+
+/**
+ * `pipeline_config_t.writer_class`: `SCHED_BATCH`. A writer that wakes up finds a free processor or waits; it
+ * does not interrupt the thread whose capture has woken it.
+ */
+#define PIPELINE_SCHED_BATCH 2
+
+/** `pipeline_config_t.writer_class`: `SCHED_IDLE`. Writers use what nobody else does. */
+#define PIPELINE_SCHED_IDLE 3
+
+/**
+ * `pipeline_config_t.writer_class`: `SCHED_FIFO`, with `writer_priority`; takes a privilege (`RLIMIT_RTPRIO`,
+ * `CAP_SYS_NICE`). What a storage's function forks or starts as a thread does not inherit it.
+ */
+#define PIPELINE_SCHED_FIFO 4
+
+/** `pipeline_config_t.writer_class`: `SCHED_RR`, likewise. */
+#define PIPELINE_SCHED_RR 5
+
 /** The version that this header belongs to: major * 1000000 + minor * 1000 + patch. */
 #define PIPELINE_VERSION 1000
 
@@ -197,6 +236,12 @@ extern "C" {
  * no answer, and no batch has been answered as it should be since.
  */
 #define PIPELINE_HEALTH_FAULT 512
+
+/**
+ * `pipeline_health_t.reasons`: a writer was refused what `writer_class`, `writer_priority`, `writer_nice` or
+ * `writer_cpus` ask for, and works without.
+ */
+#define PIPELINE_HEALTH_PLACEMENT 1024
 
 /** `pipeline_metrics_t.scale_reason`: the number of writers has never changed. */
 #define PIPELINE_SCALE_NONE 0
@@ -501,6 +546,35 @@ typedef struct pipeline_config_t {
     uint32_t breaker_failures;
     /** Must be 0. */
     uint32_t reserved2;
+    /**
+     * What stamps events that do not bring their own time, `PIPELINE_CLOCK_...`. Default
+     * `PIPELINE_CLOCK_AUTO`. Fixed. `PIPELINE_CLOCK_TICKS` is `PIPELINE_ERR_UNSUPPORTED` at the start where
+     * the processor's counter is not invariant or may not be read. `pipeline_metrics_t` has the clock in use.
+     */
+    uint32_t clock;
+    /**
+     * The scheduling class of the writers' threads, `PIPELINE_SCHED_...`. Default `PIPELINE_SCHED_INHERIT`.
+     * Fixed. This and the next three are tried at the start, on a thread of its own: what the system refuses
+     * is `PIPELINE_ERR_SYSTEM`, and `pipeline_last_error` names the field. A writer that is refused it later
+     * works all the same, as health then says (`PIPELINE_HEALTH_PLACEMENT`). No thread but the writers' is
+     * touched; they set it before the start hook.
+     */
+    uint32_t writer_class;
+    /**
+     * With `PIPELINE_SCHED_FIFO` and `PIPELINE_SCHED_RR`: their priority, 1 to 99. Else 0. Default 0. Fixed.
+     */
+    uint32_t writer_priority;
+    /**
+     * The nice value of the writers' threads, -20 to 19; 0 leaves it as it is in the thread that starts them,
+     * and is all that is allowed with `PIPELINE_SCHED_IDLE`, `PIPELINE_SCHED_FIFO`, `PIPELINE_SCHED_RR`.
+     * Default 0. Fixed.
+     */
+    int32_t writer_nice;
+    /**
+     * The processors that the writers may use: a list of numbers and ranges as `taskset` takes it, "0-3,6";
+     * copied. NULL: those of the thread that starts them. Default NULL. Fixed.
+     */
+    const char *writer_cpus;
 } pipeline_config_t;
 
 /** What a storage sees of an event. It points into the ring buffer: valid until its batch is settled. */
@@ -737,6 +811,13 @@ typedef struct pipeline_metrics_t {
      * `PIPELINE_STORE_RETRY`.
      */
     uint64_t panics;
+    /**
+     * What stamps events at present: `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Should the
+     * processor's counter turn out to be no clock (it went back), the former takes over.
+     */
+    uint32_t clock;
+    /** 0. */
+    uint32_t reserved2;
 } pipeline_metrics_t;
 
 /** The figures of one writer. */
@@ -966,8 +1047,9 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
 
 /**
  * Changes the configuration of a running pipeline, all fields at once or none. Best start from
- * `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no
- * change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
+ * `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` or
+ * `writer_cpus` is no change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`,
+ * `max_event_bytes`, `ordering`, `clock`, `writer_class`, `writer_priority`, `writer_nice`, `writer_cpus`; a
  * different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
  * number from then on; while autoscaling is on and stays on it is not looked at, so that what
  * `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on and
@@ -983,8 +1065,8 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
 int32_t pipeline_update(pipeline_t *p, const pipeline_config_t *config);
 
 /**
- * Reads the running configuration; `struct_size` is set by the caller. `name` and `ring_dir` come back NULL.
- * Any thread, callbacks included. Since 0.1.0.
+ * Reads the running configuration; `struct_size` is set by the caller. `name`, `ring_dir` and `writer_cpus`
+ * come back NULL. Any thread, callbacks included. Since 0.1.0.
  *
  * Requires: `p` is NULL or valid; `out` as its `struct_size` says.
  */

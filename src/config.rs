@@ -1,5 +1,7 @@
 //! A pipeline's configuration: values, defaults, limits.
 
+pub use crate::platform::placement::Class;
+use crate::platform::placement::{PROCESSORS, Placement, Processors};
 pub use crate::ring::front::Overflow;
 use crate::status::{Error, PIPELINE_ERR_FIXED, PIPELINE_ERR_INVALID, Result};
 
@@ -13,6 +15,18 @@ pub enum Ordering {
     None,
     /// One ring's batches in order, one at a time.
     PerProducer,
+}
+
+/// What stamps the events of a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The processor's counter where the kernel keeps its time by it, else the monotonic clock.
+    #[default]
+    Auto,
+    /// The monotonic clock.
+    Monotonic,
+    /// The processor's counter.
+    Ticks,
 }
 
 /// How a pipeline is to work; `pipeline_config_t` documents each field.
@@ -43,6 +57,11 @@ pub struct Config {
     pub storage_deadline_ms: u64,
     pub exit_timeout_ms: u64,
     pub breaker_failures: u32,
+    pub clock: Clock,
+    pub writer_class: Class,
+    pub writer_priority: u32,
+    pub writer_nice: i32,
+    pub writer_cpus: Option<String>,
 }
 
 impl Default for Config {
@@ -72,6 +91,11 @@ impl Default for Config {
             storage_deadline_ms: 30_000,
             exit_timeout_ms: 1_000,
             breaker_failures: 16,
+            clock: Clock::Auto,
+            writer_class: Class::Inherit,
+            writer_priority: 0,
+            writer_nice: 0,
+            writer_cpus: None,
         }
     }
 }
@@ -140,7 +164,43 @@ impl Config {
         within("retry_max_us", self.retry_max_us, 0, DAY_MS * 1000)?;
         within("retry_max_age_ms", self.retry_max_age_ms, 0, u64::MAX / 1_000_000)?;
         within("storage_deadline_ms", self.storage_deadline_ms, 1, DAY_MS)?;
-        within("exit_timeout_ms", self.exit_timeout_ms, 0, DAY_MS)
+        within("exit_timeout_ms", self.exit_timeout_ms, 0, DAY_MS)?;
+        self.placement().map(drop)
+    }
+
+    /// Where the writers run, and how they are scheduled.
+    pub fn placement(&self) -> Result<Placement> {
+        let invalid =
+            |text: String| Err(Error::new(PIPELINE_ERR_INVALID, format!("pipeline_config_t.{text} given")));
+        let (priority, nice) = (self.writer_priority, self.writer_nice);
+        if self.writer_class.is_real_time() {
+            if !(1..=99).contains(&priority) {
+                return invalid(format!(
+                    "writer_priority: 1 to 99 allowed with this writer_class, {priority}"
+                ));
+            }
+        } else if priority != 0 {
+            return invalid(format!("writer_priority: 0 allowed with this writer_class, {priority}"));
+        }
+        if !(-20..=19).contains(&nice) {
+            return invalid(format!("writer_nice: -20 to 19 allowed, {nice}"));
+        }
+        if nice != 0 && (self.writer_class.is_real_time() || self.writer_class == Class::Idle) {
+            return invalid(format!("writer_nice: 0 allowed with this writer_class, {nice}"));
+        }
+        let processors = match &self.writer_cpus {
+            None => None,
+            Some(list) => match Processors::parse(list) {
+                None => {
+                    let most = PROCESSORS - 1;
+                    return invalid(format!(
+                        "writer_cpus: a list of processors from 0 to {most}, such as 0-3,6, allowed, \"{list}\""
+                    ));
+                }
+                some => some,
+            },
+        };
+        Ok(Placement { processors, class: self.writer_class, priority, nice })
     }
 
     /// Checks that `next` only differs where a running pipeline can change; the error names the field that cannot.
@@ -159,6 +219,12 @@ impl Config {
         fixed("max_rings", self.max_rings.to_string(), next.max_rings.to_string())?;
         fixed("max_retired_rings", self.max_retired_rings.to_string(), next.max_retired_rings.to_string())?;
         fixed("max_event_bytes", self.event_limit().to_string(), next.event_limit().to_string())?;
-        fixed("ordering", format!("{:?}", self.ordering), format!("{:?}", next.ordering))
+        fixed("ordering", format!("{:?}", self.ordering), format!("{:?}", next.ordering))?;
+        fixed("clock", format!("{:?}", self.clock), format!("{:?}", next.clock))?;
+        fixed("writer_class", format!("{:?}", self.writer_class), format!("{:?}", next.writer_class))?;
+        fixed("writer_priority", self.writer_priority.to_string(), next.writer_priority.to_string())?;
+        fixed("writer_nice", self.writer_nice.to_string(), next.writer_nice.to_string())?;
+        let cpus = |c: &Self| c.writer_cpus.clone().unwrap_or_else(|| "NULL".to_owned());
+        fixed("writer_cpus", cpus(self), cpus(next))
     }
 }

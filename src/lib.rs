@@ -26,4 +26,6 @@ pub mod status;
 #[cfg(not(loom))]
 pub mod storage;
 #[cfg(not(loom))]
+pub mod timeline;
+#[cfg(not(loom))]
 pub mod writer;

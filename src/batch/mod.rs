@@ -85,6 +85,10 @@ pub struct Batch {
     pub dead: Vec<(i32, EventView)>,
     /// The claims that it is made of: index of the ring, and the range.
     pub spans: Vec<(usize, Span)>,
+    /// Where the storage has a `release`: the timestamps of all its events as they were first shown.
+    pub times: Vec<u64>,
+    /// The latest of those that are ours.
+    pub newest_ns: u64,
     /// Unique in the generation.
     pub id: u64,
     /// What is next.
@@ -145,6 +149,8 @@ impl Batch {
             events: Vec::new(),
             dead: Vec::new(),
             spans: Vec::new(),
+            times: Vec::new(),
+            newest_ns: 0,
             id: 0,
             phase: Phase::Store,
             place: Place::Idle,
@@ -169,6 +175,8 @@ impl Batch {
         self.events.clear();
         self.dead.clear();
         self.spans.clear();
+        self.times.clear();
+        self.newest_ns = 0;
         self.rejected.clear();
         *self.released.get_mut() = 0;
         self.phase = Phase::Store;
@@ -213,7 +221,8 @@ impl Batch {
         view.token = self.token;
         view.attempt = self.attempt;
         view.writer_id = writer_id;
-        view.processed_at_ns = now_ns;
+        // (What a clock of another kind has stamped may lie ahead by a fraction of a microsecond.)
+        view.processed_at_ns = now_ns.max(self.newest_ns);
         view.realtime_offset_ns = realtime_offset_ns;
         view.writer_data = writer_data.0;
         view.count = self.events.len();

@@ -3,7 +3,7 @@
 use super::guard::{guard, guard_pipeline};
 use super::sized;
 use super::types::*;
-use crate::config::{Config, Ordering, Overflow};
+use crate::config::{Class, Clock, Config, Ordering, Overflow};
 use crate::manager::Pipeline;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
 use std::ffi::{CStr, c_char};
@@ -13,7 +13,7 @@ unsafe impl sized::Sized32 for pipeline_config_t {
     const NAME: &'static str = "pipeline_config_t";
 }
 
-/// A C configuration with the values of `c`; `name` and `ring_dir` are NULL.
+/// A C configuration with the values of `c`; `name`, `ring_dir` and `writer_cpus` are NULL.
 fn to_c(c: &Config) -> pipeline_config_t {
     pipeline_config_t {
         struct_size: size_of::<pipeline_config_t>() as u32,
@@ -52,6 +52,31 @@ fn to_c(c: &Config) -> pipeline_config_t {
         ring_dir: std::ptr::null(),
         breaker_failures: c.breaker_failures,
         reserved2: 0,
+        clock: clock_number(c.clock),
+        writer_class: class_number(c.writer_class),
+        writer_priority: c.writer_priority,
+        writer_nice: c.writer_nice,
+        writer_cpus: std::ptr::null(),
+    }
+}
+
+/// The `PIPELINE_CLOCK_...` of a clock.
+pub(super) fn clock_number(clock: Clock) -> u32 {
+    match clock {
+        Clock::Auto => PIPELINE_CLOCK_AUTO,
+        Clock::Monotonic => PIPELINE_CLOCK_MONOTONIC,
+        Clock::Ticks => PIPELINE_CLOCK_TICKS,
+    }
+}
+
+fn class_number(class: Class) -> u32 {
+    match class {
+        Class::Inherit => PIPELINE_SCHED_INHERIT,
+        Class::Other => PIPELINE_SCHED_OTHER,
+        Class::Batch => PIPELINE_SCHED_BATCH,
+        Class::Idle => PIPELINE_SCHED_IDLE,
+        Class::Fifo => PIPELINE_SCHED_FIFO,
+        Class::RoundRobin => PIPELINE_SCHED_RR,
     }
 }
 
@@ -59,7 +84,7 @@ fn refuse(field: &str, allowed: &str, given: impl std::fmt::Display) -> Error {
     Error::new(PIPELINE_ERR_INVALID, format!("pipeline_config_t.{field}: {allowed} allowed, {given} given"))
 }
 
-/// The configuration that a C one asks for; `base` gives the name where it has none.
+/// The configuration that a C one asks for; `base` gives the texts where it has none.
 fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
     if c.flags != 0 {
         return Err(refuse("flags", "0", c.flags));
@@ -115,6 +140,29 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
         storage_deadline_ms: c.storage_deadline_ms,
         exit_timeout_ms: c.exit_timeout_ms,
         breaker_failures: c.breaker_failures,
+        clock: match c.clock {
+            PIPELINE_CLOCK_AUTO => Clock::Auto,
+            PIPELINE_CLOCK_MONOTONIC => Clock::Monotonic,
+            PIPELINE_CLOCK_TICKS => Clock::Ticks,
+            other => return Err(refuse("clock", "0 to 2", other)),
+        },
+        writer_class: match c.writer_class {
+            PIPELINE_SCHED_INHERIT => Class::Inherit,
+            PIPELINE_SCHED_OTHER => Class::Other,
+            PIPELINE_SCHED_BATCH => Class::Batch,
+            PIPELINE_SCHED_IDLE => Class::Idle,
+            PIPELINE_SCHED_FIFO => Class::Fifo,
+            PIPELINE_SCHED_RR => Class::RoundRobin,
+            other => return Err(refuse("writer_class", "0 to 5", other)),
+        },
+        writer_priority: c.writer_priority,
+        writer_nice: c.writer_nice,
+        writer_cpus: if c.writer_cpus.is_null() {
+            base.writer_cpus.clone()
+        } else {
+            // SAFETY: the caller gives NULL or a NUL-terminated string.
+            Some(unsafe { CStr::from_ptr(c.writer_cpus) }.to_string_lossy().into_owned())
+        },
     };
     config.validate()?;
     Ok(config)
@@ -147,9 +195,9 @@ pub unsafe extern "C" fn pipeline_config_init(config: *mut pipeline_config_t, st
 }
 
 /// Changes the configuration of a running pipeline, all fields at once or none. Best start from
-/// `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` is no change.
-/// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`; a
-/// different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
+/// `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` or `writer_cpus` is no change.
+/// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`, `clock`, `writer_class`,
+/// `writer_priority`, `writer_nice`, `writer_cpus`; a different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
 /// number from then on; while autoscaling is on and stays on it is not looked at, so that what `pipeline_config_read` gave can be
 /// written back. `min_writers` and `max_writers` turn autoscaling on and off (`pipeline_scale` has turned it off by setting both
 /// to 0); a number of writers outside of them is brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has
@@ -172,7 +220,7 @@ pub unsafe extern "C" fn pipeline_update(p: *mut Pipeline, config: *const pipeli
     }
 }
 
-/// Reads the running configuration; `struct_size` is set by the caller. `name` and `ring_dir` come back NULL. Any
+/// Reads the running configuration; `struct_size` is set by the caller. `name`, `ring_dir` and `writer_cpus` come back NULL. Any
 /// thread, callbacks included. Since 0.1.0.
 ///
 /// # Safety

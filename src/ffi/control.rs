@@ -181,6 +181,8 @@ fn metrics(p: &Pipeline) -> pipeline_metrics_t {
         circuit_openings: m.circuit_openings,
         circuit_probes: m.circuit_probes,
         panics: m.panics,
+        clock: config::clock_number(m.clock),
+        reserved2: 0,
     }
 }
 

@@ -18,6 +18,30 @@ pub const PIPELINE_ORDERING_NONE: u32 = 0;
 /// `pipeline_config_t.ordering`: the events of one ring buffer reach the storage in order, one batch at a time.
 pub const PIPELINE_ORDERING_PER_PRODUCER: u32 = 1;
 
+/// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
+/// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+pub const PIPELINE_CLOCK_AUTO: u32 = 0;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events.
+pub const PIPELINE_CLOCK_MONOTONIC: u32 = 1;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the price. What a
+/// storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+pub const PIPELINE_CLOCK_TICKS: u32 = 2;
+
+/// `pipeline_config_t.writer_class`: that of the thread that starts the writer.
+pub const PIPELINE_SCHED_INHERIT: u32 = 0;
+/// `pipeline_config_t.writer_class`: `SCHED_OTHER`, the usual one.
+pub const PIPELINE_SCHED_OTHER: u32 = 1;
+/// `pipeline_config_t.writer_class`: `SCHED_BATCH`. A writer that wakes up finds a free processor or waits; it does not interrupt the
+/// thread whose capture has woken it.
+pub const PIPELINE_SCHED_BATCH: u32 = 2;
+/// `pipeline_config_t.writer_class`: `SCHED_IDLE`. Writers use what nobody else does.
+pub const PIPELINE_SCHED_IDLE: u32 = 3;
+/// `pipeline_config_t.writer_class`: `SCHED_FIFO`, with `writer_priority`; takes a privilege (`RLIMIT_RTPRIO`, `CAP_SYS_NICE`). What a
+/// storage's function forks or starts as a thread does not inherit it.
+pub const PIPELINE_SCHED_FIFO: u32 = 4;
+/// `pipeline_config_t.writer_class`: `SCHED_RR`, likewise.
+pub const PIPELINE_SCHED_RR: u32 = 5;
+
 /// How a pipeline is to work. `pipeline_config_init` writes every default, so that zero is a value like any other.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +125,23 @@ pub struct pipeline_config_t {
     pub breaker_failures: u32,
     /// Must be 0.
     pub reserved2: u32,
+    /// What stamps events that do not bring their own time, `PIPELINE_CLOCK_...`. Default `PIPELINE_CLOCK_AUTO`. Fixed.
+    /// `PIPELINE_CLOCK_TICKS` is `PIPELINE_ERR_UNSUPPORTED` at the start where the processor's counter is not invariant or may not be read.
+    /// `pipeline_metrics_t` has the clock in use.
+    pub clock: u32,
+    /// The scheduling class of the writers' threads, `PIPELINE_SCHED_...`. Default `PIPELINE_SCHED_INHERIT`. Fixed. This and the next
+    /// three are tried at the start, on a thread of its own: what the system refuses is `PIPELINE_ERR_SYSTEM`, and
+    /// `pipeline_last_error` names the field. A writer that is refused it later works all the same, as health then says
+    /// (`PIPELINE_HEALTH_PLACEMENT`). No thread but the writers' is touched; they set it before the start hook.
+    pub writer_class: u32,
+    /// With `PIPELINE_SCHED_FIFO` and `PIPELINE_SCHED_RR`: their priority, 1 to 99. Else 0. Default 0. Fixed.
+    pub writer_priority: u32,
+    /// The nice value of the writers' threads, -20 to 19; 0 leaves it as it is in the thread that starts them, and is all that is
+    /// allowed with `PIPELINE_SCHED_IDLE`, `PIPELINE_SCHED_FIFO`, `PIPELINE_SCHED_RR`. Default 0. Fixed.
+    pub writer_nice: i32,
+    /// The processors that the writers may use: a list of numbers and ranges as `taskset` takes it, "0-3,6"; copied. NULL: those of
+    /// the thread that starts them. Default NULL. Fixed.
+    pub writer_cpus: *const c_char,
 }
 
 /// Where the events go: the caller's functions. Called on writer threads only, with no lock of the library held. They
@@ -265,6 +306,11 @@ pub struct pipeline_metrics_t {
     pub circuit_probes: u64,
     /// Calls in which a storage that is written in Rust panicked; each counts as answered with `PIPELINE_STORE_RETRY`.
     pub panics: u64,
+    /// What stamps events at present: `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Should the processor's counter turn out to
+    /// be no clock (it went back), the former takes over.
+    pub clock: u32,
+    /// 0.
+    pub reserved2: u32,
 }
 
 /// The figures of one writer.

@@ -10,6 +10,8 @@ pub mod global;
 #[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]
+pub mod placement;
+#[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
 pub mod random;

@@ -207,6 +207,11 @@ pub fn spawn_plain(main: Main, argument: *mut c_void) -> Result<()> {
     create(main, argument, true).map(|_| ())
 }
 
+/// Starts a plain thread and waits for its end.
+pub fn run_plain(main: Main, argument: *mut c_void) -> Result<()> {
+    create(main, argument, false).map(Handle::join)
+}
+
 fn create(main: Main, argument: *mut c_void, detached: bool) -> Result<Handle> {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {

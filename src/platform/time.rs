@@ -1,4 +1,4 @@
-//! Time: the monotonic clock, and where wall time stands beside it.
+//! Time: the monotonic clock, the processor's counter, and where wall time stands beside them.
 
 /// CLOCK_MONOTONIC in nanoseconds. No system call where the vDSO has it; async-signal-safe.
 #[inline]
@@ -8,6 +8,172 @@ pub fn now_ns() -> u64 {
         return super::simulator::now_ns();
     }
     clock(libc::CLOCK_MONOTONIC)
+}
+
+/// The processor's counter: half of what [`now_ns`] costs. What it is worth says [`why_no_ticks`]. 0 where there is none.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::ticks();
+    }
+    counter::read()
+}
+
+/// The counter and the monotonic clock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The counter.
+    pub ticks: u64,
+    /// The clock, read while the counter was between `ticks` - `width`/2 and `ticks` + `width`/2.
+    pub ns: u64,
+    /// How exact that is, in ticks.
+    pub width: u64,
+}
+
+/// Reads both, until a width of `enough` is reached or several times in vain: a thread that loses its processor in between shows in
+/// the width.
+pub fn pair(enough: u64) -> Pair {
+    const TRIES: u32 = 8;
+    let mut best = Pair { ticks: 0, ns: 0, width: u64::MAX };
+    for _ in 0..TRIES {
+        let before = ordered_ticks();
+        let ns = now_ns();
+        let width = ordered_ticks().saturating_sub(before);
+        if width < best.width {
+            best = Pair { ticks: before + width / 2, ns, width };
+        }
+        if width <= enough {
+            break;
+        }
+    }
+    best
+}
+
+fn ordered_ticks() -> u64 {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::ticks();
+    }
+    counter::read_in_order()
+}
+
+/// Why the counter is no clock; `None`: it runs at one rate on all processors, and whoever reads it is not interrupted for that.
+pub fn why_no_ticks() -> Option<&'static str> {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return None;
+    }
+    /// A hypervisor that has to be asked takes longer for each reading.
+    const TRAPPED_NS: u64 = 20_000;
+    const READINGS: u64 = 20;
+    if let Some(why) = counter::why_not() {
+        return Some(why);
+    }
+    let took = (0..5).map(|_| {
+        let began = now_ns();
+        (0..READINGS).for_each(|_| {
+            std::hint::black_box(ticks());
+        });
+        now_ns() - began
+    });
+    (took.min() > Some(TRAPPED_NS)).then_some("each reading of the counter takes a microsecond or more")
+}
+
+/// Whether the kernel, which compares the processors' counters and watches them, keeps its own time by this one.
+pub fn kernel_trusts_ticks() -> bool {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return !super::simulator::once_in(4);
+    }
+    let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    source.is_ok_and(|s| s.trim_ascii() == counter::SOURCE)
+}
+
+#[cfg(target_arch = "x86_64")]
+mod counter {
+    use std::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc};
+
+    /// What Linux calls it.
+    pub(super) const SOURCE: &[u8] = b"tsc";
+
+    #[inline(always)]
+    pub(super) fn read() -> u64 {
+        // SAFETY: every x86_64 has the instruction; `why_not` finds out where it is forbidden, before it is first used.
+        unsafe { _rdtsc() }
+    }
+
+    /// Neither before what precedes it nor after what follows.
+    pub(super) fn read_in_order() -> u64 {
+        // SAFETY: as above.
+        unsafe {
+            _mm_lfence();
+            let ticks = _rdtsc();
+            _mm_lfence();
+            ticks
+        }
+    }
+
+    pub(super) fn why_not() -> Option<&'static str> {
+        const POWER_MANAGEMENT: u32 = 0x8000_0007;
+        const INVARIANT: u32 = 1 << 8;
+        #[allow(unused_unsafe)] // newer compilers take it for safe
+        // SAFETY: every x86_64 has the instruction.
+        let (most, features) = unsafe { (__cpuid(0x8000_0000).eax, __cpuid(POWER_MANAGEMENT).edx) };
+        let invariant = most >= POWER_MANAGEMENT && features & INVARIANT != 0;
+        if !invariant {
+            return Some("the processor does not say that its time stamp counter is invariant");
+        }
+        let mut mode: libc::c_int = 0;
+        // SAFETY: writes an int to a local.
+        let asked = unsafe { libc::prctl(libc::PR_GET_TSC, &raw mut mode) } == 0;
+        (asked && mode == libc::PR_TSC_SIGSEGV).then_some("PR_SET_TSC forbids the time stamp counter")
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod counter {
+    /// What Linux calls it.
+    pub(super) const SOURCE: &[u8] = b"arch_sys_counter";
+
+    #[inline(always)]
+    pub(super) fn read() -> u64 {
+        let ticks: u64;
+        // SAFETY: reads a register that Linux lets programs read.
+        unsafe {
+            std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+        };
+        ticks
+    }
+
+    /// Not before what precedes it.
+    pub(super) fn read_in_order() -> u64 {
+        // SAFETY: a barrier.
+        unsafe { std::arch::asm!("isb", options(nostack, preserves_flags)) };
+        read()
+    }
+
+    /// The architecture's counter runs at one rate on all processors.
+    pub(super) fn why_not() -> Option<&'static str> {
+        None
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod counter {
+    pub(super) const SOURCE: &[u8] = b"";
+
+    pub(super) fn read() -> u64 {
+        0
+    }
+
+    pub(super) fn read_in_order() -> u64 {
+        0
+    }
+
+    pub(super) fn why_not() -> Option<&'static str> {
+        Some("this library knows no counter of this processor")
+    }
 }
 
 /// What to add to [`now_ns`] for nanoseconds since 1970.

@@ -4,10 +4,11 @@ use super::Pool;
 use super::state::State;
 use super::tasks::Queued;
 use crate::batch::Batch;
-use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
+use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_RELEASE};
 use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::time;
 use crate::ring::log::Limits;
+use crate::ring::record::{Head, Tag};
 use std::sync::Arc;
 
 /// A writer that follows a producer too closely takes the cache lines out of its hands while it writes them, and makes each
@@ -16,16 +17,11 @@ const SMALL: usize = 4;
 const REST_NS: u64 = 5_000;
 
 /// An event as a storage sees it.
-pub(super) fn view(
-    ring_id: u64,
-    tag: crate::ring::record::Tag,
-    head: &crate::ring::record::Head,
-    payload: *const u8,
-) -> EventView {
+pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, payload: *const u8) -> EventView {
     EventView {
         ring_id,
         sequence: head.sequence,
-        timestamp_ns: head.timestamp,
+        timestamp_ns,
         correlation_id: head.correlation_id,
         node_id: head.node_id,
         kind: head.kind,
@@ -76,6 +72,7 @@ impl Pool {
         let rings = self.rings.used();
         let start = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         let mut left = (events, bytes);
+        let mut times = self.clock.times();
         for i in 0..rings {
             let index = (start + i) % rings;
             let ring = &self.rings.all()[index];
@@ -100,7 +97,14 @@ impl Pool {
             let mut flags = 0;
             log.read(&span, |tag, head, payload| {
                 flags |= tag.flags();
-                batch.events.push(view(id, tag, &head, payload));
+                let at = times.of(tag, head.timestamp);
+                if tag.flags() & PIPELINE_EVENT_OWN_TIME == 0 {
+                    batch.newest_ns = batch.newest_ns.max(at);
+                }
+                if self.can.release {
+                    batch.times.push(at);
+                }
+                batch.events.push(view(id, tag, &head, at, payload));
             });
             batch.marked |= flags & PIPELINE_EVENT_RELEASE != 0;
             batch.spans.push((index, span));

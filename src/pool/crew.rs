@@ -102,6 +102,7 @@ impl Pool {
             open_status: 0,
             start,
             rests_until: 0,
+            misplaced: None,
             attempts: 0,
             events: 0,
             bytes: 0,
@@ -192,8 +193,18 @@ fn begin_writer(start: *mut c_void) {
     thread::set_name(&thread::short_name(&format!("cp-{id}-{}", pool.name)));
     thread::set_works_for(pool.id);
     thread::arm_end();
+    let refused = pool.placement.take().err();
+    if let Some(refusal) = &refused {
+        log::warn!(
+            "pipeline {}: writer {id} runs elsewhere or otherwise than by {}: {}",
+            pool.name,
+            refusal.field,
+            refusal.error
+        );
+    }
     let mut st = pool.lock();
     if let Some(writer) = st.writer(*id) {
+        writer.misplaced = refused.map(|r| r.field);
         writer.token = thread::token();
         writer.tid = thread::os_id();
     }

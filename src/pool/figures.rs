@@ -5,11 +5,13 @@ use super::health::circuit_number;
 use super::scaler::Scaling;
 use super::state::{Doing, Life, State};
 use crate::batch::{Batch, Place};
+use crate::config::Clock;
 use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use crate::platform::time;
 use crate::ring::log::Log;
+use crate::ring::record::Tag;
 use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
 
 /// The figures of a pipeline; `pipeline_metrics_t` documents each.
@@ -39,6 +41,7 @@ pub struct Metrics {
     pub circuit_openings: u64,
     pub circuit_probes: u64,
     pub panics: u64,
+    pub clock: Clock,
 }
 
 /// The figures of a writer; `pipeline_writer_metrics_t` documents each.
@@ -129,18 +132,20 @@ impl Pool {
             circuit_openings: st.breaker.openings(),
             circuit_probes: st.breaker.probes(),
             panics: st.faults.sum.panics,
+            clock: self.clock_in_use(),
             ledger,
         }
     }
 
     /// When the oldest event was captured that waits, as far as it can be looked at; `look` finds that of one ring.
-    pub(super) fn oldest_of(&self, look: impl Fn(&Log) -> Option<(u64, u32)>) -> Option<u64> {
-        let ours = |&(t, flags): &(u64, u32)| (flags & PIPELINE_EVENT_OWN_TIME == 0).then_some(t);
+    pub(super) fn oldest_of(&self, look: impl Fn(&Log) -> Option<(Tag, u64)>) -> Option<u64> {
+        let mut times = self.clock.times();
         self.rings
             .iter()
             .filter(|r| !r.is_meta())
             .filter_map(|r| look(r.log()?))
-            .filter_map(|o| ours(&o))
+            .filter(|(tag, _)| tag.flags() & PIPELINE_EVENT_OWN_TIME == 0)
+            .map(|(tag, at)| times.of(tag, at).max(self.started_ns))
             .min()
     }
 

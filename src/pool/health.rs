@@ -63,6 +63,10 @@ pub const PIPELINE_HEALTH_CIRCUIT_OPEN: u32 = 256;
 /// no batch has been answered as it should be since.
 pub const PIPELINE_HEALTH_FAULT: u32 = 512;
 
+/// `pipeline_health_t.reasons`: a writer was refused what `writer_class`, `writer_priority`, `writer_nice` or `writer_cpus` ask for, and
+/// works without.
+pub const PIPELINE_HEALTH_PLACEMENT: u32 = 1024;
+
 /// How many writers or batches are named one by one.
 const NAMED: usize = 2;
 
@@ -240,6 +244,12 @@ impl Pool {
         say(retired > 0, PIPELINE_HEALTH_RETIRED, &|| {
             format!("{retired} ring buffers are retired behind unsettled batches")
         });
+        let misplaced: Vec<String> = st
+            .writers
+            .iter()
+            .filter_map(|w| Some(format!("writer {} was refused its {}", w.id, w.misplaced?)))
+            .collect();
+        say(!misplaced.is_empty(), PIPELINE_HEALTH_PLACEMENT, &|| listed(misplaced.clone(), "so refused"));
         say(!self.front().asymmetric, PIPELINE_HEALTH_NO_MEMBARRIER, &|| {
             "membarrier is refused: each capture pays for a fence".to_owned()
         });

@@ -4,13 +4,14 @@
 //! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
 //! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be. At the
 //! [`desk`] a writer asks for work and brings back what the storage answered: [`tasks`] decides what one does next, [`due`]
-//! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`settle`] what an
+//! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`clock`] tells the time of what lies there, [`settle`] what an
 //! answer means, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
 //! gave no answer, [`sleep`] how writers sleep and wake, [`supervisor`] what happens when time passes and nothing else does,
 //! [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can be read.
 
 pub mod breaker;
 pub mod claims;
+pub mod clock;
 pub mod crew;
 pub mod desk;
 pub mod due;
@@ -27,12 +28,16 @@ pub mod tasks;
 pub mod waits;
 
 use crate::config::{Config, Ordering as EventOrdering};
+use crate::platform::placement::Placement;
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
 use crate::ring::front::{Evict, Front, Overflow};
 use crate::ring::rings::{Rings, Shape};
-use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, Result};
+use crate::status::{
+    Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result,
+};
 use crate::storage::Storage;
+use clock::Clock;
 use state::{Life, State, Teardown};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -52,6 +57,10 @@ pub struct Pool {
     storage: UnsafeCell<Option<Box<dyn Storage>>>,
     /// What the storage can do, asked once.
     can: Abilities,
+    /// Where the writers run, and how they are scheduled.
+    placement: Placement,
+    /// What time it was when an event was captured.
+    clock: Clock,
     ordered: bool,
     started_ns: u64,
     state: Mutex<State>,
@@ -81,7 +90,7 @@ unsafe impl Send for Pool {}
 unsafe impl Sync for Pool {}
 
 /// Shows an overwritten event to the storage's `release`.
-fn evict(storage: &(dyn Storage + 'static)) -> Evict {
+fn evict(storage: &(dyn Storage + 'static), clock: Clock) -> Evict {
     struct Kept(*const (dyn Storage + 'static));
     // SAFETY: a storage is Send and Sync.
     unsafe impl Send for Kept {}
@@ -92,8 +101,24 @@ fn evict(storage: &(dyn Storage + 'static)) -> Evict {
         let kept = &kept;
         // SAFETY: a capture calls this. The storage is dropped by the teardown, which comes when captures are refused and none
         // is under way: `destroy` makes sure of that, and `abandon`'s caller has promised it (`releases_anywhere`).
-        unsafe { &*kept.0 }.release(&claims::view(ring_id, tag, head, payload));
+        unsafe { &*kept.0 }.release(&claims::view(
+            ring_id,
+            tag,
+            head,
+            clock.at_once(tag, head.timestamp),
+            payload,
+        ));
     }))
+}
+
+/// Whether the system allows writers what the configuration asks for.
+fn rehearse(placement: &Placement) -> Result<()> {
+    placement.rehearse()?.map_err(|refusal| {
+        Error::new(
+            PIPELINE_ERR_SYSTEM,
+            format!("pipeline_config_t.{}: refused by the system: {}", refusal.field, refusal.error),
+        )
+    })
 }
 
 impl Pool {
@@ -117,18 +142,22 @@ impl Pool {
             release_marked: storage.releases_marked(),
             flush: storage.has_flush(),
         };
+        let placement = config.placement()?;
+        rehearse(&placement)?;
+        let clock = Clock::choose(config.clock)?;
         let front = Front {
             alive,
             closed: AtomicU32::new(0),
             gate: AtomicU32::new(0),
             asymmetric,
             max_event_bytes: usize::try_from(config.event_limit()).unwrap_or(usize::MAX),
+            clock: AtomicU32::new(clock.mark()),
             pipeline_id: id,
             overflow: AtomicU32::new(config.overflow as u32),
             block_timeout_us: AtomicU64::new(config.block_timeout_us),
             linger_events: AtomicU64::new(u64::MAX),
             linger_bytes: AtomicU64::new(config.ring_bytes / 4),
-            evict: can.release_anywhere.then(|| evict(&*storage)),
+            evict: can.release_anywhere.then(|| evict(&*storage, clock.clone())),
             refused: Default::default(),
         };
         let rings = Rings::new(
@@ -151,6 +180,8 @@ impl Pool {
             rings,
             storage: UnsafeCell::new(Some(storage)),
             can,
+            placement,
+            clock,
             ordered: config.ordering == EventOrdering::PerProducer,
             started_ns: now,
             state: Mutex::new(State::new(config, now, random::seed())),

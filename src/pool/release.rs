@@ -25,19 +25,19 @@ pub(super) fn take_spilling() -> (usize, u64) {
 impl Pool {
     /// Shows the events of a batch to `release`, each once whatever becomes of the writer that does.
     pub(super) fn show_batch(&self, slot: usize, show: &mut dyn FnMut(&EventView)) {
-        let (spans, released): (*const [(usize, Span)], *const AtomicU64) = match self.lock().batch(slot) {
-            Some(batch) => (batch.spans.as_slice(), &raw const batch.released),
-            None => return,
-        };
-        // SAFETY: the batch is in this writer's hands (Phase::Release, InCall): nobody changes its spans meanwhile, and the
-        // count is an atomic.
-        let (spans, released) = unsafe { (&*spans, &*released) };
+        let (spans, times, released): (*const [(usize, Span)], *const [u64], *const AtomicU64) =
+            match self.lock().batch(slot) {
+                Some(batch) => (batch.spans.as_slice(), batch.times.as_slice(), &raw const batch.released),
+                None => return,
+            };
+        // SAFETY: the batch is in this writer's hands (Phase::Release, InCall): nobody changes its spans and times meanwhile, and
+        // the count is an atomic.
+        let (spans, times, released) = unsafe { (&*spans, &*times, &*released) };
         // If a callback ends its thread, the next writer goes on behind that event: noted before it is shown.
         let skip = released.load(Ordering::Relaxed);
         let mut seen = 0;
         for (ring, span) in spans {
-            self.show_span(*ring, span, &mut |event| {
-                seen += 1;
+            self.show_span(*ring, span, times, &mut seen, &mut |seen, event| {
                 if seen > skip {
                     released.store(seen, Ordering::Relaxed);
                     show(event);
@@ -56,18 +56,33 @@ impl Pool {
         for _ in 0..SPILLED_AT_ONCE {
             let Some(span) = log.claim(&one) else { break };
             SPILLING.set((index, span.start));
-            log.read(&span, |tag, head, payload| show(&view(id, tag, &head, payload)));
+            let mut times = self.clock.times();
+            log.read(&span, |tag, head, payload| {
+                show(&view(id, tag, &head, times.of(tag, head.timestamp), payload))
+            });
             SPILLING.set((usize::MAX, 0));
             log.settle(span.start);
         }
     }
 
-    /// Shows the events of a claimed span.
-    fn show_span(&self, ring: usize, span: &Span, show: &mut dyn FnMut(&EventView)) {
+    /// Shows the events of a claimed span of a batch, each with its number in the batch from 1, of which `seen` have been; the
+    /// timestamps are those that the storage has seen.
+    fn show_span(
+        &self,
+        ring: usize,
+        span: &Span,
+        times: &[u64],
+        seen: &mut u64,
+        show: &mut dyn FnMut(u64, &EventView),
+    ) {
         let ring = &self.rings.all()[ring];
         let id = ring.id();
         if let Some(log) = ring.log() {
-            log.read(span, |tag, head, payload| show(&view(id, tag, &head, payload)));
+            log.read(span, |tag, head, payload| {
+                let at = times.get(*seen as usize).copied().unwrap_or(head.timestamp);
+                *seen += 1;
+                show(*seen, &view(id, tag, &head, at, payload));
+            });
         }
     }
 
@@ -79,16 +94,15 @@ impl Pool {
         let Some(storage) = self.storage_ref() else { return };
         let mut show = |event: &EventView| storage.release(event);
         for &slot in slots {
-            let (spans, skip) = match self.lock().batch(slot) {
+            let (spans, times, skip) = match self.lock().batch(slot) {
                 Some(b) if b.place != Place::Idle && !b.meta => {
-                    (b.spans.clone(), b.released.load(Ordering::Relaxed))
+                    (b.spans.clone(), b.times.clone(), b.released.load(Ordering::Relaxed))
                 }
                 _ => continue,
             };
             let mut seen = 0;
             for (ring, span) in &spans {
-                self.show_span(*ring, span, &mut |event| {
-                    seen += 1;
+                self.show_span(*ring, span, &times, &mut seen, &mut |seen, event| {
                     if seen > skip {
                         show(event);
                     }
@@ -98,16 +112,19 @@ impl Pool {
         for ring in self.rings.iter().filter(|r| !r.is_meta()) {
             let id = ring.id();
             for log in [ring.log(), ring.spill()].into_iter().flatten() {
-                release_log(log, id, &mut show);
+                self.release_log(log, id, &mut show);
             }
         }
     }
-}
 
-/// Claims and shows all that a log still holds.
-fn release_log(log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
-    while let Some(span) = log.claim_rest() {
-        log.read(&span, |tag, head, payload| show(&view(ring_id, tag, &head, payload)));
-        log.settle(span.start);
+    /// Claims and shows all that a log still holds.
+    fn release_log(&self, log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
+        let mut times = self.clock.times();
+        while let Some(span) = log.claim_rest() {
+            log.read(&span, |tag, head, payload| {
+                show(&view(ring_id, tag, &head, times.of(tag, head.timestamp), payload));
+            });
+            log.settle(span.start);
+        }
     }
 }

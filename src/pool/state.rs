@@ -53,6 +53,8 @@ pub struct Writer {
     pub start: *mut c_void,
     /// Its last claim was small: it lets more gather until this time.
     pub rests_until: u64,
+    /// The field of the configuration that it was refused.
+    pub misplaced: Option<&'static str>,
     /// Attempts made.
     pub attempts: u64,
     /// Events acknowledged at once.

@@ -57,6 +57,7 @@ impl Pool {
     /// One look. Answers how long until the next.
     fn tick(self: &Arc<Self>, pinned: &mut Vec<(u64, u64)>) -> Duration {
         let scaler = Duration::from_nanos(self.autoscale());
+        self.keep_time();
         let mut st = self.lock();
         let now = time::now_ns();
         let doubted = self.doubt_late_batches(&mut st, now);

@@ -83,6 +83,8 @@ pub struct Front {
     pub asymmetric: bool,
     /// The largest payload.
     pub max_event_bytes: usize,
+    /// [`TICKS`](super::record::TICKS): the processor's counter stamps events; 0: the monotonic clock does.
+    pub clock: AtomicU32,
     /// Which pipeline; never reused.
     pub pipeline_id: u64,
     /// An [`Overflow`]; read when a ring is full.
@@ -166,6 +168,7 @@ pub(super) mod tests {
             gate: AtomicU32::new(gate::OPEN),
             asymmetric: false,
             max_event_bytes: 1024,
+            clock: AtomicU32::new(0),
             pipeline_id: 1,
             overflow: AtomicU32::new(overflow as u32),
             block_timeout_us: AtomicU64::new(3_600_000_000),

@@ -335,9 +335,9 @@ impl Log {
         }
     }
 
-    /// The timestamp and flags of the oldest event that is not released. `None`: there is none, or a producer overwrites
+    /// The tag and timestamp of the oldest event that is not released. `None`: there is none, or a producer overwrites
     /// faster than this can look.
-    pub fn oldest(&self) -> Option<(u64, u32)> {
+    pub fn oldest(&self) -> Option<(Tag, u64)> {
         // While the list is held nothing can be claimed or settled.
         let spans = self.spans.lock();
         if let Some(&(span, _)) = spans.0.front() {
@@ -347,7 +347,7 @@ impl Log {
                 if !tag.is_pad() {
                     // SAFETY: claimed, and not settled while we hold the list.
                     let head = unsafe { self.memory.head(at & self.mask) };
-                    return Some((head.timestamp, tag.flags()));
+                    return Some((tag, head.timestamp));
                 }
                 at += tag.stride();
             }
@@ -357,7 +357,7 @@ impl Log {
     }
 
     /// The same of the oldest event that is not claimed.
-    pub fn oldest_unclaimed(&self) -> Option<(u64, u32)> {
+    pub fn oldest_unclaimed(&self) -> Option<(Tag, u64)> {
         if !self.has_unclaimed() {
             return None;
         }
@@ -366,7 +366,7 @@ impl Log {
     }
 
     /// Only called while the list is held, so that nothing is claimed.
-    fn first_unclaimed(&self) -> Option<(u64, u32)> {
+    fn first_unclaimed(&self) -> Option<(Tag, u64)> {
         // As in a claim: what was overwritten meanwhile is thrown away.
         let (start, head) = (self.claimed(), self.head());
         let still = || {
@@ -381,7 +381,7 @@ impl Log {
             }
             if !tag.is_pad() {
                 let time = self.memory.peek_time(at & self.mask);
-                return still().then_some((time, tag.flags()));
+                return still().then_some((tag, time));
             }
             at += tag.stride();
         }

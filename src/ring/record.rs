@@ -13,6 +13,8 @@
 pub(crate) const HEADER: u64 = 48;
 /// Set in the flags of a pad; its length is that of the whole pad, tag included.
 const PAD: u32 = 1 << 31;
+/// Set in the flags of an event whose timestamp is a reading of the processor's counter. Nobody is shown it.
+pub const TICKS: u32 = 1 << 30;
 
 /// The bytes that a record with such a payload takes.
 #[inline(always)]
@@ -25,7 +27,7 @@ pub fn stride(len: usize) -> u64 {
 pub struct Tag(pub u64);
 
 impl Tag {
-    /// The tag of an event.
+    /// The tag of an event, whose flags may have [`TICKS`] among them.
     #[inline(always)]
     pub fn event(len: usize, flags: u32) -> Self {
         Self(len as u64 | u64::from(flags & !PAD) << 32)
@@ -51,7 +53,13 @@ impl Tag {
     /// The event's flags.
     #[inline(always)]
     pub fn flags(self) -> u32 {
-        (self.0 >> 32) as u32 & !PAD
+        (self.0 >> 32) as u32 & !(PAD | TICKS)
+    }
+
+    /// Whether the event's timestamp is a reading of the processor's counter, and not a time.
+    #[inline(always)]
+    pub fn in_ticks(self) -> bool {
+        (self.0 >> 32) as u32 & TICKS != 0
     }
 
     /// Bytes to the next record.
@@ -71,7 +79,7 @@ pub struct Head {
     pub weight: f32,
     /// Its number in its ring buffer.
     pub sequence: u64,
-    /// When it was captured.
+    /// When it was captured: a time in nanoseconds, or, as its tag says, what the processor's counter showed.
     pub timestamp: u64,
     /// Its trace.
     pub correlation_id: u64,

@@ -64,6 +64,14 @@ static const struct {
     {FIELD(exit_timeout_ms), UINT64_MAX, "86400000"},
     {FIELD(reserved), 1, "0"},
     {FIELD(reserved2), 1, "0"},
+    {FIELD(writer_class), 6, "5"},
+    {FIELD(writer_class), UINT32_MAX, "5"},
+    {FIELD(writer_priority), 1, "0"},
+    {FIELD(writer_priority), UINT32_MAX, "0"},
+    {FIELD(writer_nice), 20, "-20 to 19"},
+    {FIELD(writer_nice), INT32_MAX, "-20 to 19"},
+    {FIELD(clock), 3, "2"},
+    {FIELD(clock), UINT32_MAX, "2"},
     {FIELD(storage_deadline_ms), 0, "1"},
     {FIELD(storage_deadline_ms), 86400001, "86400000"},
     {FIELD(storage_deadline_ms), UINT64_MAX, "86400000"},
@@ -112,6 +120,11 @@ static const struct {
     {FIELD(exit_timeout_ms), 0},
     {FIELD(breaker_failures), 0},
     {FIELD(breaker_failures), UINT32_MAX},
+    {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
+    {FIELD(writer_class), PIPELINE_SCHED_OTHER},
+    {FIELD(writer_class), PIPELINE_SCHED_BATCH},
+    {FIELD(writer_class), PIPELINE_SCHED_IDLE},
+    {FIELD(writer_nice), 19},
     {FIELD(exit_timeout_ms), 86400000},
 };
 
@@ -123,7 +136,8 @@ static const struct {
 } fixed[] = {
     {FIELD(ring_bytes), 65536},       {FIELD(max_rings), 63},
     {FIELD(max_retired_rings), 7},    {FIELD(max_event_bytes), 100},
-    {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER},
+    {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER}, {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
+    {FIELD(writer_class), PIPELINE_SCHED_BATCH}, {FIELD(writer_nice), 1},
 };
 
 /* Fields that can. */
@@ -216,6 +230,13 @@ static void defaults(void)
     CHECK_U64(c.storage_deadline_ms, 30000);
     CHECK_U64(c.exit_timeout_ms, 1000);
     CHECK(c.ring_dir == NULL);
+    CHECK_U64(c.breaker_failures, 16);
+    CHECK_U64(c.reserved2, 0);
+    CHECK_U64(c.clock, PIPELINE_CLOCK_AUTO);
+    CHECK_U64(c.writer_class, PIPELINE_SCHED_INHERIT);
+    CHECK_U64(c.writer_priority, 0);
+    CHECK_U64((uint64_t)c.writer_nice, 0);
+    CHECK(c.writer_cpus == NULL);
 }
 
 static void refused_at_start(void)

@@ -9,6 +9,8 @@ enum { NAME_BYTES = 255, PATH_BYTES = 4096 };
 
 static const char *const overflows[] = { "drop_newest", "drop_oldest", "block", NULL };
 static const char *const orderings[] = { "none", "per_producer", NULL };
+static const char *const clocks[] = { "auto", "monotonic", "ticks", NULL };
+static const char *const classes[] = { "inherit", "other", "batch", "idle", "fifo", "rr", NULL };
 static const char *const synchronous[] = { "off", "normal", "full", NULL };
 static const char *const on_full[] = { "delete_oldest", "reject", NULL };
 static const char *const circuits[] = { "closed", "open", "half_open", NULL };
@@ -16,7 +18,7 @@ static const char *const faults[] = { "none", "ended", "panic", "answer", NULL }
 static const char *const statuses[] = { "healthy", "degraded", "failing", NULL };
 static const char *const writer_states[] = { "searching", "asleep", "in_call", "opening", NULL };
 static const char *const health_reasons[] = { "no_membarrier", "retrying", "stuck", "no_writers", "paused",
-    "writer_open", "closed", "retired", "circuit_open", "fault", NULL };
+    "writer_open", "closed", "retired", "circuit_open", "fault", "placement", NULL };
 static const char *const scale_reasons[] = { "none", "caller", "bounds", "no_writer", "backlog_age", "ring_full",
     "storage_bound", "idle", NULL };
 
@@ -44,6 +46,10 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, U64, storage_deadline_ms),
     FIELD(pipeline_config_t, U64, exit_timeout_ms),
     FIELD(pipeline_config_t, U32, breaker_failures),
+    FIELD_NAMED(pipeline_config_t, NAMES, clock, clocks),
+    FIELD_NAMED(pipeline_config_t, NAMES, writer_class, classes),
+    FIELD(pipeline_config_t, U32, writer_priority),
+    FIELD(pipeline_config_t, I32, writer_nice),
 };
 
 static const struct field sqlite_fields[] = {
@@ -111,6 +117,7 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, U64, circuit_openings),
     FIELD(pipeline_metrics_t, U64, circuit_probes),
     FIELD(pipeline_metrics_t, U64, panics),
+    FIELD_NAMED(pipeline_metrics_t, NAMES, clock, clocks),
 };
 
 static const struct field writer_fields[] = {
@@ -157,7 +164,8 @@ static bool bad(ErlNifEnv *env, ERL_NIF_TERM what, ERL_NIF_TERM *error)
 static char **text_of(ErlNifEnv *env, struct config *config, ERL_NIF_TERM key)
 {
     return key == enif_make_atom(env, "name") ? &config->name
-         : key == enif_make_atom(env, "ring_dir") ? &config->ring_dir : NULL;
+         : key == enif_make_atom(env, "ring_dir") ? &config->ring_dir
+         : key == enif_make_atom(env, "writer_cpus") ? &config->writer_cpus : NULL;
 }
 
 static bool is_one_of(ErlNifEnv *env, ERL_NIF_TERM key, const char *const *names)
@@ -211,6 +219,7 @@ bool config_from_map(ErlNifEnv *env, ERL_NIF_TERM map, bool delivery, struct con
         return bad(env, key, error);
     config->native.name = config->name;
     config->native.ring_dir = config->ring_dir;
+    config->native.writer_cpus = config->writer_cpus;
     return true;
 }
 
@@ -220,6 +229,8 @@ void config_free(struct config *config)
         enif_free(config->name);
     if (config->ring_dir)
         enif_free(config->ring_dir);
+    if (config->writer_cpus)
+        enif_free(config->writer_cpus);
 }
 
 uint64_t config_event_limit(const pipeline_config_t *config)

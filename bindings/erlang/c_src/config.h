@@ -12,7 +12,7 @@ struct config {
     bool in_flight_given;   /* max_in_flight was */
     bool wait_given;        /* overflow was, and waits says whether it is block */
     bool waits;
-    char *name, *ring_dir;  /* enif_free, by config_free */
+    char *name, *ring_dir, *writer_cpus;    /* enif_free, by config_free */
 };
 
 /* Lays a map over what `config->native` has. `delivery`: the numbers of writers are not the caller's to set. On failure

@@ -56,6 +56,7 @@ int field_set(ErlNifEnv *env, const struct field *table, size_t count, void *to,
             memcpy(member, &number, sizeof number);
             return 1;
         case FIELD_I32:
+            return enif_get_int(env, value, (int *)member);
         case FIELD_F64:
         case FIELD_BITS:
             return 0; /* only ever read */

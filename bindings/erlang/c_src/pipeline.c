@@ -1,7 +1,4 @@
 /* A capture pipeline as a resource: start, control, figures. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* SCHED_BATCH */
-#endif
 #include "pipeline.h"
 #include "capture.h"
 #include "config.h"
@@ -9,7 +6,6 @@
 #include "fields.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 static ERL_NIF_TERM atom_delivery, atom_notices, atom_infinity;
@@ -114,6 +110,9 @@ static unsigned schedulers(void)
 static void defaults(pipeline_config_t *config, bool delivery, unsigned lanes)
 {
     pipeline_config_init(config, sizeof *config);
+    /* A writer that wakes up shall not take the core from the scheduler whose capture has woken it, only find one that is free: without
+     * this a capture in a burst costs a fifth more. */
+    config->writer_class = PIPELINE_SCHED_BATCH;
     if (lanes > config->max_rings)
         config->max_rings = lanes;
     if (!delivery)
@@ -354,18 +353,8 @@ ERL_NIF_TERM version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return enif_make_tuple2(env, enif_make_uint(env, pipeline_version()), make_text(env, pipeline_version_string()));
 }
 
-/* The library's own threads. One that wakes up shall not take the core from the scheduler whose capture has woken it, only find one that is
- * free: without this a capture in a burst costs a fifth more. */
-static void begin_thread(void *user_data)
-{
-    struct sched_param none = { 0 };
-    (void)user_data;
-    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
-}
-
 void pipeline_load(ErlNifEnv *env)
 {
-    pipeline_thread_hooks(begin_thread, NULL, NULL);
     answers_load(env);
     atom_delivery = enif_make_atom(env, "delivery");
     atom_notices = enif_make_atom(env, "notices");

@@ -79,11 +79,17 @@
     retry_max_age_ms => non_neg_integer(),
     storage_deadline_ms => pos_integer(),
     exit_timeout_ms => non_neg_integer(),
-    breaker_failures => non_neg_integer()
+    breaker_failures => non_neg_integer(),
+    clock => auto | monotonic | ticks,
+    writer_class => inherit | other | batch | idle | fifo | rr,
+    writer_priority => 0..99,
+    writer_nice => -20..19,
+    writer_cpus => unicode:chardata()
 }.
 %% The fields of `pipeline_config_t' in `capture_pipeline.h', where each is described. Where batches go to processes the numbers of writers are
 %% not to be set, they follow the processes, and other defaults hold: `ring_bytes' is 4 MiB, retries have no bound, and
-%% `max_in_flight' is three batches for each process.
+%% `max_in_flight' is three batches for each process. `writer_class' is `batch' everywhere: a writer that wakes up shall not take the core from
+%% the scheduler whose capture has woken it.
 -type sqlite_options() :: #{
     max_bytes => non_neg_integer(),
     max_age_ms => non_neg_integer(),

@@ -16,7 +16,8 @@ every_field_is_taken_by_its_name_and_read_back_test() ->
         max_in_doubt => 5, ring_bytes => 65536, max_rings => 12, max_retired_rings => 3, max_event_bytes => 1000,
         overflow => drop_oldest, ordering => per_producer, block_timeout_us => 99, retry_limit => 17,
         retry_initial_us => 21, retry_max_us => 22, retry_max_age_ms => 23, storage_deadline_ms => 24,
-        exit_timeout_ms => 25, breaker_failures => 26
+        exit_timeout_ms => 25, breaker_failures => 26, clock => monotonic, writer_class => other,
+        writer_priority => 0, writer_nice => 1
     },
     {ok, Read} = ?C:config(started(Given#{name => "a name"})),
     ?assertEqual(Given, maps:with(maps:keys(Given), Read)).
@@ -37,13 +38,16 @@ what_is_no_configuration_is_told_by_its_key_test() ->
         {#{name => 17}, name}, {#{name => <<"a", 0, "b">>}, name}, {#{name => binary:copy(<<"x">>, 256)}, name},
         {#{name => [a | b]}, name}, {#{name => fun() -> ok end}, name}, {#{"batch_size" => 1}, "batch_size"},
         {#{struct_size => 1}, struct_size}, {#{flags => 1}, flags}, {#{writers => 2}, writers},
-        {#{max_writers => 2}, max_writers}, {not_a_map, config}, {[], config}
+        {#{max_writers => 2}, max_writers}, {#{writer_class => fair}, writer_class}, {#{writer_cpus => 0}, writer_cpus},
+        {#{writer_nice => 1.0}, writer_nice}, {#{writer_nice => 1 bsl 31}, writer_nice}, {not_a_map, config}, {[], config}
     ],
     [?assertEqual({Config, {error, {badarg, Key}}}, {Config, ?C:start(Config)}) || {Config, Key} <- Bad].
 
 what_is_out_of_range_is_told_in_words_test() ->
     ?assertMatch({error, {invalid, <<"pipeline_config_t.batch_size", _/binary>>}}, ?C:start(#{batch_size => 0})),
     ?assertMatch({error, {invalid, _}}, ?C:start(#{ring_bytes => 5000})),
+    ?assertMatch({error, {invalid, <<"pipeline_config_t.writer_cpus", _/binary>>}}, ?C:start(#{writer_cpus => "0-"})),
+    ?assertMatch({error, {invalid, <<"pipeline_config_t.writer_nice", _/binary>>}}, ?C:start(#{writer_nice => 20})),
     ?assertMatch({error, {_, _}}, ?C:start(#{ring_dir => <<"/nowhere">>})),
     sqlite_tests:with_file(fun(Path) -> ?assertMatch({error, {invalid, _}}, ?C:start(#{writers => 257}, {sqlite, Path, #{}})) end).
 
@@ -95,7 +99,7 @@ health_has_every_field_of_the_header_test() ->
 
 config_has_every_field_of_the_header_test() ->
     {ok, C} = ?C:config(started()),
-    ?assertEqual(["flags", "name", "ring_dir"], lists:sort(fields("pipeline_config_t") -- [atom_to_list(K) || K <- maps:keys(C)])).
+    ?assertEqual(["flags", "name", "ring_dir", "writer_cpus"], lists:sort(fields("pipeline_config_t") -- [atom_to_list(K) || K <- maps:keys(C)])).
 
 fields(Struct) ->
     {ok, Header} = file:read_file(header()),

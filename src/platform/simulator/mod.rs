@@ -20,7 +20,7 @@ pub use atomics::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
 pub use locks::{Condvar, Mutex, MutexGuard};
 pub use scheduler::{
     Report, dice, fail, is_fair, is_simulated, longest_stall_ns, now_ns, once_in, point, run, sleep_ns,
-    stalled_ns, step_aside,
+    stalled_ns, step_aside, ticks,
 };
 pub(super) use scheduler::{block, wake};
 pub(super) use threads::{born, join, refuse_thread};

@@ -68,6 +68,15 @@ impl Written {
     }
 }
 
+/// The oldest event's timestamp and flags.
+fn oldest(w: &Written) -> Option<(u64, u32)> {
+    w.log.oldest().map(|(tag, time)| (time, tag.flags()))
+}
+
+fn oldest_unclaimed(w: &Written) -> Option<(u64, u32)> {
+    w.log.oldest_unclaimed().map(|(tag, time)| (time, tag.flags()))
+}
+
 #[test]
 fn there_is_room_to_the_last_byte_and_what_is_missing_is_told_exactly() {
     let mut w = Written::new(&[0, 0, 0, 64]);
@@ -85,10 +94,10 @@ fn a_record_never_wraps_and_the_pad_before_it_is_nobodys_event() {
     let five = w.claim(5);
     w.log.settle(five.start);
     assert_eq!(w.write(0), Ok(CAPACITY), "16 bytes before the end are left");
-    assert_eq!(w.log.oldest_unclaimed(), Some((1005, 5)));
+    assert_eq!(oldest_unclaimed(&w), Some((1005, 5)));
     let sixth = w.claim(5);
     assert_eq!((sixth.start, sixth.end, sixth.events), (240, CAPACITY + 48, 1));
-    assert_eq!(w.log.oldest(), Some((1005, 5)));
+    assert_eq!(oldest(&w), Some((1005, 5)));
     let mut shown = Vec::new();
     w.log.read(&sixth, |_, head, _| shown.push(head.sequence));
     assert_eq!(shown, [5]);
@@ -152,7 +161,7 @@ fn overwriting_takes_the_oldest_and_no_more_than_it_must() {
     assert_eq!(w.write(72), Err(112));
     assert_eq!(w.overwrite(112, |_| true), (vec![3, 4], vec![3, 4]));
     assert_eq!(w.write(72), Ok(CAPACITY + 136));
-    assert_eq!(w.log.oldest(), Some((1005, 5)));
+    assert_eq!(oldest(&w), Some((1005, 5)));
     // More than there is: all of it, and no more.
     assert_eq!(w.overwrite(10_000, |_| true).0, [5, 6, 7]);
     assert!(!w.log.has_unclaimed());
@@ -172,19 +181,19 @@ fn overwriting_ends_where_it_is_told_to_and_at_what_is_claimed() {
 
 #[test]
 fn the_oldest_event_is_the_first_that_is_not_released_claimed_or_not() {
-    let oldest = |w: &Written| (w.log.oldest().map(|o| o.0), w.log.oldest_unclaimed().map(|o| o.0));
+    let times = |w: &Written| (oldest(w).map(|o| o.0), oldest_unclaimed(w).map(|o| o.0));
     let mut w = Written::new(&[]);
-    assert_eq!(oldest(&w), (None, None));
+    assert_eq!(times(&w), (None, None));
     w.write(0).unwrap();
     w.write(8).unwrap();
-    assert_eq!(oldest(&w), (Some(1000), Some(1000)));
+    assert_eq!(times(&w), (Some(1000), Some(1000)));
     let first = w.claim(1);
-    assert_eq!(oldest(&w), (Some(1000), Some(1001)));
-    assert_eq!(w.log.oldest_unclaimed(), Some((1001, 1)), "with its flags");
+    assert_eq!(times(&w), (Some(1000), Some(1001)));
+    assert_eq!(oldest_unclaimed(&w), Some((1001, 1)), "with its flags");
     let second = w.claim(1);
-    assert_eq!(oldest(&w), (Some(1000), None));
+    assert_eq!(times(&w), (Some(1000), None));
     assert!(!w.log.settle(second.start), "the first is not settled");
-    assert_eq!(oldest(&w), (Some(1000), None));
+    assert_eq!(times(&w), (Some(1000), None));
     assert!(w.log.settle(first.start));
-    assert_eq!(oldest(&w), (None, None));
+    assert_eq!(times(&w), (None, None));
 }

@@ -5,7 +5,7 @@ use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED}
 use crate::platform::sync::Ordering;
 use crate::platform::{barrier, time};
 use crate::ring::log::Log;
-use crate::ring::record::{Head, Tag, stride};
+use crate::ring::record::{Head, TICKS, Tag, stride};
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
     PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
@@ -158,8 +158,7 @@ impl Producer {
     /// `position` is room for a payload of `len` bytes.
     #[inline(always)]
     pub(super) unsafe fn seal(&self, log: &Log, position: u64, offer: &Offer, len: usize) -> i32 {
-        let timestamp =
-            if offer.flags & PIPELINE_EVENT_OWN_TIME != 0 { offer.timestamp } else { time::now_ns() };
+        let (timestamp, in_ticks) = self.stamp(offer);
         let head = Head {
             kind: offer.kind,
             weight: 1.0,
@@ -169,7 +168,7 @@ impl Producer {
             node_id: offer.node_id,
         };
         // SAFETY: passed on.
-        unsafe { log.write(position, Tag::event(len, offer.flags), &head) };
+        unsafe { log.write(position, Tag::event(len, offer.flags | in_ticks), &head) };
         // Counted before it is published: whoever sees the event sees it counted.
         add(&self.captured, 1);
         add(&self.bytes, len as u64);
@@ -177,6 +176,21 @@ impl Producer {
         log.publish(&mut cursor, position + stride(len));
         self.cursor.set(cursor);
         PIPELINE_OK
+    }
+
+    /// When the event is captured, and the flag of its tag that says what that is.
+    #[inline(always)]
+    fn stamp(&self, offer: &Offer) -> (u64, u32) {
+        if offer.flags & PIPELINE_EVENT_OWN_TIME != 0 {
+            return (offer.timestamp, 0);
+        }
+        if self.front().clock.load(Ordering::Relaxed) != TICKS {
+            return (time::now_ns(), 0);
+        }
+        // Another processor's counter may be a little behind.
+        let ticks = time::ticks().max(self.last_ticks.get());
+        self.last_ticks.set(ticks);
+        (ticks, TICKS)
     }
 
     /// What has gathered in its ring since writers last took from it: events, bytes. Of the shared producer another thread may

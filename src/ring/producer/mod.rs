@@ -63,6 +63,8 @@ pub struct Producer {
     reserved: Cell<(u64, Offer)>,
     /// The sequence number of its ring's first event.
     first: Cell<u64>,
+    /// The latest reading of the processor's counter in its rings.
+    last_ticks: Cell<u64>,
     /// Events that it had captured and not overwritten when it got its ring.
     kept_before: AtomicU64,
     captured: AtomicU64,
@@ -120,6 +122,7 @@ impl Producer {
             spill: Cell::default(),
             reserved: Cell::new((0, nothing)),
             first: Cell::new(0),
+            last_ticks: Cell::new(0),
             kept_before: AtomicU64::new(0),
             captured: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

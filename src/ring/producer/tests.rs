@@ -1,6 +1,7 @@
 //! A producer where there is no room, or where it is another's at this moment; and the capture in place.
 
 use super::*;
+use crate::platform::time;
 use crate::ring::front::{Overflow, gate};
 use crate::ring::rings::Shape;
 use crate::ring::rings::tests::{
@@ -252,4 +253,26 @@ fn what_is_offered_and_cannot_be_taken_is_counted_by_its_reason() {
     producer.count_invalid();
     let refused = &rings.front.refused;
     assert_eq!((refused.too_large.load(Ordering::Relaxed), refused.invalid.load(Ordering::Relaxed)), (1, 3));
+}
+
+#[test]
+fn a_counter_that_is_behind_stands_still_for_its_ring_and_own_times_stay_as_they_are() {
+    use crate::event::PIPELINE_EVENT_OWN_TIME;
+    use crate::ring::record::TICKS;
+    let rings = rings(Overflow::DropNewest, shape(1, 0));
+    rings.front.clock.store(TICKS, Ordering::Relaxed);
+    let producer = rings.attach_handle().unwrap();
+    let ahead = time::ticks() + (1 << 40);
+    producer.last_ticks.set(ahead);
+    let own = Offer { flags: PIPELINE_EVENT_OWN_TIME, timestamp: 3, ..offer(1) };
+    // SAFETY: the payload is a static.
+    assert_eq!((capture(producer), unsafe { producer.capture(&own) }, capture(producer)), (0, 0, 0));
+    rings.front.clock.store(0, Ordering::Relaxed);
+    assert_eq!(capture(producer), PIPELINE_OK);
+    let mut seen = Vec::new();
+    let ring = ring_of(producer);
+    let span = claim(ring, 4);
+    ring.log().unwrap().read(&span, |tag, head, _| seen.push((head.timestamp, tag.in_ticks(), tag.flags())));
+    assert_eq!(seen[..3], [(ahead, true, 0), (3, false, PIPELINE_EVENT_OWN_TIME), (ahead, true, 0)]);
+    assert!((seen[3].0, seen[3].1, seen[3].2) == (seen[3].0.min(time::now_ns()), false, 0));
 }

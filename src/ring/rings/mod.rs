@@ -41,6 +41,8 @@ pub struct Rings {
     rings: Box<[Ring]>,
     producers: Box<[Producer]>,
     registry: Mutex<Registry>,
+    /// Only producers before this one were ever a thread's.
+    owned: AtomicU32,
     /// Counts rings that were given back, for threads that had to do without one.
     vacancies: AtomicU64,
 }
@@ -58,6 +60,7 @@ impl Rings {
             rings: (0..rings).map(|_| Ring::new()).collect(),
             producers: (0..producers).map(|_| Producer::new()).collect(),
             registry: Mutex::new(Registry { next_ring_id: 1 }),
+            owned: AtomicU32::new(0),
             vacancies: AtomicU64::new(0),
         });
         let at = std::sync::Arc::as_ptr(&this);
@@ -103,7 +106,8 @@ impl Rings {
 
     /// Every ring that was ever used.
     pub fn iter(&self) -> impl Iterator<Item = &Ring> {
-        self.rings.iter().filter(|r| r.log().is_some())
+        // The first ones, see `used`: a pipeline may have room for many more than it ever needs.
+        self.rings.iter().take_while(|r| r.log().is_some())
     }
 
     /// Every ring's place.
@@ -178,7 +182,12 @@ impl Rings {
 
     /// The producer that a thread has here already.
     pub fn find_owner(&self, owner: u64) -> Option<&Producer> {
-        self.counted().iter().find(|p| p.owner() == owner)
+        self.ever_owned().iter().find(|p| p.owner() == owner)
+    }
+
+    /// The producers that were ever a thread's. (A thread's own is among them for that thread.)
+    pub(super) fn ever_owned(&self) -> &[Producer] {
+        &self.producers[..self.owned.load(Ordering::Acquire) as usize]
     }
 
     /// In a forked child: gives the memory of the parent's rings back, and nothing else.

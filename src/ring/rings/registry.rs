@@ -94,9 +94,7 @@ impl Rings {
                 && r.spill().is_some() == spills
         };
         let ring = self
-            .rings
             .iter()
-            .filter(|r| r.log().is_some())
             .find(idle)
             .or_else(|| self.rings.iter().find(|r| fresh && r.log().is_none()))
             .ok_or(NoRing::AllInUse)?;
@@ -147,10 +145,11 @@ impl Rings {
             return Err(NoRing::AllInUse);
         }
         let own = &self.producers[..self.shape.max_rings as usize];
-        let producer = own.iter().find(|p| p.is_free()).ok_or(NoRing::AllInUse)?;
+        let (at, producer) = own.iter().enumerate().find(|(_, p)| p.is_free()).ok_or(NoRing::AllInUse)?;
         let ring = self.ready_ring(registry, self.shape.ring_bytes, false, fresh)?;
         producer.attach(ring, owner);
         if owner != 0 {
+            self.owned.fetch_max(at as u32 + 1, Ordering::AcqRel);
             self.tell_thread(registry, ring.id(), thread::os_id(), &thread::name());
         }
         Ok(producer)
@@ -170,7 +169,7 @@ impl Rings {
 
     /// The producers of a thread that has ended.
     pub fn detach_owner(&self, owner: u64) {
-        for producer in self.counted().iter().filter(|p| p.owner() == owner) {
+        for producer in self.ever_owned().iter().filter(|p| p.owner() == owner) {
             self.detach(producer);
         }
     }

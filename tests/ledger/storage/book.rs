@@ -258,7 +258,7 @@ impl Shared {
     /// Checks an event that `release` is shown, and notes that it was.
     pub(super) fn note_released(&self, book: &mut Book, key: Key, entry: &Entry) {
         let known = book.events.entry(key).or_insert_with(|| entry.clone());
-        self.must(known.number == entry.number, || {
+        self.must((known.number, known.timestamp) == (entry.number, entry.timestamp), || {
             format!("{key:?} was {known:?}, and is released as {entry:?}")
         });
         self.must(!known.released, || format!("{key:?} is released twice"));

@@ -1,0 +1,101 @@
+//! Which clock stamps a pipeline's events, and what time a stamp is.
+
+use super::Pool;
+use crate::config;
+use crate::platform::sync::Ordering;
+use crate::platform::time;
+use crate::ring::buffer::Ring;
+use crate::ring::log::Log;
+use crate::ring::record::{TICKS, Tag};
+use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
+use crate::timeline::{Reader, Timeline};
+use std::sync::Arc;
+
+/// The clock of a pipeline: a timeline where the processor's counter stamps the events.
+#[derive(Clone, Debug)]
+pub(super) struct Clock(Option<Arc<Timeline>>);
+
+impl Clock {
+    /// What the configuration asks for, as far as this machine has it.
+    pub(super) fn choose(wanted: config::Clock) -> Result<Self> {
+        let ticks = match wanted {
+            config::Clock::Monotonic => false,
+            config::Clock::Auto => time::kernel_trusts_ticks() && time::why_no_ticks().is_none(),
+            config::Clock::Ticks => match time::why_no_ticks() {
+                None => true,
+                Some(why) => {
+                    return Err(Error::new(
+                        PIPELINE_ERR_UNSUPPORTED,
+                        format!(
+                            "pipeline_config_t.clock: PIPELINE_CLOCK_AUTO (0) and PIPELINE_CLOCK_MONOTONIC (1) allowed on \
+                             this machine, PIPELINE_CLOCK_TICKS (2) given: {why}"
+                        ),
+                    ));
+                }
+            },
+        };
+        Ok(Self(ticks.then(|| Arc::new(Timeline::new(time::pair)))))
+    }
+
+    /// What marks the events that it stamps.
+    pub(super) fn mark(&self) -> u32 {
+        if self.0.is_some() { TICKS } else { 0 }
+    }
+
+    /// Tells the times of events, one batch of them.
+    pub(super) fn times(&self) -> Times<'_> {
+        Times(self.0.as_deref().map(Timeline::reader))
+    }
+
+    /// When an event was captured; never waits.
+    pub(super) fn at_once(&self, tag: Tag, timestamp: u64) -> u64 {
+        match &self.0 {
+            Some(timeline) if tag.in_ticks() => timeline.at_once(timestamp),
+            _ => timestamp,
+        }
+    }
+}
+
+/// Tells the times of events, one batch of them.
+pub(super) struct Times<'a>(Option<Reader<'a>>);
+
+impl Times<'_> {
+    /// When an event was captured, by its record's timestamp.
+    #[inline(always)]
+    pub(super) fn of(&mut self, tag: Tag, timestamp: u64) -> u64 {
+        match &mut self.0 {
+            Some(reader) if tag.in_ticks() => reader.ns(timestamp),
+            _ => timestamp,
+        }
+    }
+}
+
+impl Pool {
+    /// Keeps the timeline in step with the monotonic clock while nobody converts, and sees to it that what it will need stays.
+    pub(super) fn keep_time(&self) {
+        let Some(timeline) = &self.clock.0 else { return };
+        // Before the look: what is captured after it is newer.
+        let now = time::ticks();
+        let unclaimed = self.rings.iter().filter_map(Ring::log).filter_map(Log::oldest_unclaimed);
+        let oldest = unclaimed.filter(|(tag, _)| tag.in_ticks()).map(|(_, ticks)| ticks).min();
+        if timeline.keep(oldest.map_or(now, |o| o.min(now)))
+            || self.front().clock.load(Ordering::Relaxed) == 0
+        {
+            return;
+        }
+        self.front().clock.store(0, Ordering::Relaxed);
+        log::warn!(
+            "pipeline {}: the processor's counter has gone back: the monotonic clock stamps events from here on",
+            self.name
+        );
+    }
+
+    /// What stamps events now.
+    pub(super) fn clock_in_use(&self) -> config::Clock {
+        if self.front().clock.load(Ordering::Relaxed) == TICKS {
+            config::Clock::Ticks
+        } else {
+            config::Clock::Monotonic
+        }
+    }
+}

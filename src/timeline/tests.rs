@@ -1,0 +1,266 @@
+//! The timeline on made-up clocks, and on this machine's.
+
+use super::*;
+use crate::platform::time;
+use std::cell::Cell;
+
+thread_local! {
+    static MACHINE: Cell<Machine> = const { Cell::new(Machine { ticks: 0, ns: 0, rate: 0.4, width: 80, noise: 1 }) };
+}
+
+/// A machine whose monotonic clock runs at a rate that a test changes.
+#[derive(Clone, Copy)]
+struct Machine {
+    ticks: u64,
+    ns: u64,
+    /// Nanoseconds per tick.
+    rate: f64,
+    /// Of its readings.
+    width: u64,
+    noise: u64,
+}
+
+/// Numbers that look random.
+fn random() -> u64 {
+    let mut m = MACHINE.get();
+    m.noise = crate::platform::random::mix(m.noise);
+    MACHINE.set(m);
+    m.noise
+}
+
+fn read(_: u64) -> Pair {
+    let m = MACHINE.get();
+    // Read at any moment within the width.
+    let off = ((random() % (m.width + 1)) as f64 - m.width as f64 / 2.0) * m.rate;
+    Pair { ticks: m.ticks, ns: m.ns.saturating_add_signed(off as i64), width: m.width }
+}
+
+fn begin(ticks: u64, ns: u64) -> Timeline {
+    MACHINE.set(Machine { ticks, ns, rate: 0.4, width: 80, noise: 1 });
+    Timeline::new(read)
+}
+
+fn pass(ticks: u64) {
+    let m = MACHINE.get();
+    MACHINE.set(Machine {
+        ticks: m.ticks.saturating_add(ticks),
+        ns: m.ns + (ticks as f64 * m.rate) as u64,
+        ..m
+    });
+}
+
+fn now() -> (u64, u64) {
+    let m = MACHINE.get();
+    (m.ticks, m.ns)
+}
+
+fn slew(rate: f64) {
+    MACHINE.set(Machine { rate, ..MACHINE.get() });
+}
+
+fn ns_of(timeline: &Timeline, ticks: u64) -> u64 {
+    timeline.reader().ns(ticks)
+}
+
+const SECOND: u64 = 2_500_000_000;
+
+#[test]
+fn it_follows_a_clock_that_is_slewed_within_a_microsecond() {
+    let t = begin(1 << 40, 1 << 50);
+    let (mut worst, mut at) = (0, 0);
+    for i in 0..60_000u64 {
+        // As the kernel does: by 500 parts in a million at most.
+        if i % 100 == 0 {
+            slew(0.4 * (1.0 + (random() % 501) as f64 * 1e-6));
+        }
+        pass(random() % (SECOND / 500));
+        if i % 3 == 0 {
+            t.keep(now().0);
+        }
+        let (ticks, ns) = now();
+        let got = ns_of(&t, ticks);
+        if got.abs_diff(ns) > worst {
+            (worst, at) = (got.abs_diff(ns), i);
+        }
+    }
+    assert!(worst <= 600, "{worst} ns off in round {at}");
+}
+
+#[test]
+fn a_reading_has_one_time_and_a_later_one_no_earlier_time_whatever_the_clocks_do() {
+    for round in 0..50u64 {
+        let t = begin(random() >> 8, random() >> 8);
+        MACHINE.set(Machine { noise: round + 7, ..MACHINE.get() });
+        let mut known: Vec<(u64, u64)> = Vec::new();
+        for _ in 0..400 {
+            let before = now().0;
+            match random() % 12 {
+                0 => slew(0.4 * (0.9 + (random() % 200) as f64 / 1_000.0)),
+                1 => pass(random() % (SECOND * 100)),
+                // The machine was suspended: one clock stood still.
+                2 if random().is_multiple_of(4) => {
+                    let m = MACHINE.get();
+                    MACHINE.set(Machine { ticks: m.ticks + random() % (SECOND * 1_000), ..m });
+                }
+                3 if random().is_multiple_of(4) => {
+                    let m = MACHINE.get();
+                    MACHINE.set(Machine { ns: m.ns + random() % 1_000_000_000_000, ..m });
+                }
+                4 => assert!(t.keep(before)),
+                5 => MACHINE.set(Machine { width: random() % 100_000, ..MACHINE.get() }),
+                _ => pass(random() % (SECOND / 1_000)),
+            }
+            let (begin, end) = (before, now().0);
+            for _ in 0..3 {
+                // Some time since, or a little ahead, on a processor before the others.
+                let ticks = begin + random() % (end - begin + 50);
+                let ns = if random().is_multiple_of(2) { ns_of(&t, ticks) } else { t.at_once(ticks) };
+                known.push((ticks, ns));
+            }
+        }
+        let mut reader = t.reader();
+        for &(ticks, ns) in &known {
+            assert_eq!((ns_of(&t, ticks), t.at_once(ticks), reader.ns(ticks)), (ns, ns, ns));
+        }
+        known.sort_unstable();
+        assert!(known.is_sorted_by_key(|k| k.1), "round {round}: time goes back");
+    }
+}
+
+#[test]
+fn numbers_near_their_limits_are_converted_in_order() {
+    // Ten years up; and where the counter, or the nanoseconds, end.
+    for (ticks, ns) in
+        [(315_360_000 * SECOND, 315_360_000_000_000_000), (u64::MAX - SECOND, u64::MAX / 2), (0, 0)]
+    {
+        let t = begin(ticks, ns);
+        let mut before = 0;
+        for _ in 0..1_000 {
+            pass(SECOND / 300);
+            let (ticks, ns) = now();
+            let at = ns_of(&t, ticks);
+            assert!(at >= before, "{ticks}: {at} after {before}");
+            assert!(ticks == u64::MAX || at.abs_diff(ns) <= 100, "{ticks}: {at}, {ns} expected");
+            before = at;
+        }
+        assert!(ns_of(&t, u64::MAX) >= before);
+        assert!(ns_of(&t, u64::MAX) >= ns_of(&t, u64::MAX - 1));
+        assert!(ns_of(&t, 0) <= ns_of(&t, ticks));
+    }
+}
+
+#[test]
+fn ten_years_with_an_event_that_nobody_converts_do_not_cost_its_time() {
+    let t = begin(1_000, 1_000_000);
+    let waits = 1_000 + SECOND / 3;
+    let mut known = Vec::new();
+    let mut year = 0u64;
+    let mut step = SECOND / 200;
+    pass(SECOND / 2);
+    let first = ns_of(&t, waits);
+    while year < 10 {
+        pass(step);
+        let (ticks, _) = now();
+        t.keep(waits);
+        known.push((ticks, ns_of(&t, ticks)));
+        // As often as at the beginning would take a while.
+        step = (ticks / 500).max(SECOND / 200);
+        year = ticks / SECOND / 31_536_000;
+    }
+    assert_eq!(t.first.load(Ordering::Relaxed), 0, "nothing was forgotten");
+    assert_eq!(ns_of(&t, waits), first);
+    assert!(known.iter().all(|&(ticks, ns)| ns_of(&t, ticks) == ns));
+}
+
+#[test]
+fn what_was_forgotten_still_lies_before_what_was_not() {
+    let t = begin(1_000, 1_000_000);
+    let mut ns = Vec::new();
+    for _ in 0..3 * PIECES {
+        pass(SECOND / 40);
+        t.keep(now().0);
+        ns.push((now().0, ns_of(&t, now().0)));
+    }
+    assert!(t.first.load(Ordering::Relaxed) > PIECES);
+    let last = ns[ns.len() - 1];
+    let (recent, old) = (ns[ns.len() - 1_000], ns[10]);
+    assert_eq!(ns_of(&t, recent.0), recent.1);
+    assert!(ns_of(&t, old.0) < recent.1 && recent.1 < last.1);
+    assert!(ns_of(&t, old.0).abs_diff(old.1) < 1_000_000);
+}
+
+#[test]
+fn a_counter_that_goes_back_is_no_clock_and_nothing_is_later_than_that() {
+    let t = begin(SECOND, 5_000_000_000);
+    for _ in 0..100 {
+        pass(SECOND / 100);
+        assert!(t.keep(now().0));
+        ns_of(&t, now().0);
+    }
+    let (ticks, ns) = now();
+    MACHINE.set(Machine { ticks: 77, ..MACHINE.get() });
+    pass(SECOND / 1_000);
+    assert!(!t.keep(now().0));
+    assert!(!t.keep(now().0), "for good");
+    for later in [ticks, ticks + SECOND, u64::MAX] {
+        let at = ns_of(&t, later);
+        assert!(at <= now().1 + 16 && at.abs_diff(ns) < 10_000_000, "{later}: {at}, at {ns} now {}", now().1);
+        assert_eq!(t.at_once(later), at);
+    }
+}
+
+#[test]
+fn whoever_must_not_wait_is_told_the_end_while_another_makes_it_longer() {
+    let t = begin(SECOND, 5_000_000_000);
+    pass(SECOND / 100);
+    let before = ns_of(&t, now().0);
+    let end = t.last().at(t.last().end);
+    pass(SECOND);
+    let held = t.calibration.lock();
+    let at = t.at_once(now().0);
+    assert!(at == end && at >= before);
+    drop(held);
+    assert!(ns_of(&t, now().0) >= at);
+}
+
+#[test]
+fn on_this_machine_many_threads_convert_alike_and_in_order() {
+    if time::why_no_ticks().is_some() {
+        return;
+    }
+    let t = Timeline::new(time::pair);
+    let mut all: Vec<(u64, u64, bool)> = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                s.spawn(|| {
+                    let mut mine = Vec::new();
+                    for i in 0..20_000 {
+                        let before = time::now_ns();
+                        let ticks = time::ticks();
+                        let after = time::now_ns();
+                        let ns = if i % 2 == 0 { ns_of(&t, ticks) } else { t.at_once(ticks) };
+                        if i % 2 == 0 {
+                            assert!(ns + 1_000 >= before && ns <= after + 1_000, "{before} {ns} {after}");
+                        }
+                        if i % 64 == 0 {
+                            std::thread::sleep(std::time::Duration::from_micros(200));
+                            t.keep(time::ticks());
+                        }
+                        mine.push((ticks, ns, i % 2 == 0));
+                    }
+                    mine
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    all.sort_unstable();
+    let mut reader = t.reader();
+    // (What was told to one who would not wait may lie before.)
+    assert!(all.iter().all(|&(ticks, ns, waited)| if waited {
+        ns == reader.ns(ticks)
+    } else {
+        ns <= reader.ns(ticks)
+    }));
+    assert!(all.iter().filter(|a| a.2).is_sorted_by_key(|a| a.1));
+}
