@@ -72,13 +72,7 @@ end_load({P, Counter, _, Producers}) ->
     {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
     ok = ?C:close(P, 5000).
 
-wait_for(Fun) -> wait_for(Fun, 2000).
-wait_for(Fun, 0) -> error({never, Fun()});
-wait_for(Fun, N) ->
-    case Fun() of
-        true -> ok;
-        false -> receive after 5 -> wait_for(Fun, N - 1) end
-    end.
+wait_for(Fun) -> await:until(Fun, 20000).
 
 more(Counter) ->
     Seen = counters:get(Counter, 1),
