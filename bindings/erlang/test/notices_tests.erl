@@ -105,6 +105,57 @@ copying(P) ->
             copying(P)
     end.
 
+%% While the face copies, its batch is nobody else's to answer: whoever tries is told that he does not know it, or is before or after that.
+an_answer_by_another_while_the_face_copies_takes_nothing_away_test_() ->
+    {timeout, 60, fun() ->
+        P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 4}),
+        Terms = [{N, lists:seq(N, N + 20000)} || N <- lists:seq(1, 64)],
+        [ok = ?C:capture(P, T) || T <- Terms],
+        Self = self(),
+        {Other, Monitor} = spawn_monitor(fun() -> answering(P, Self, 0) end),
+        ok = ?C:attach(P),
+        Got = whole(P, Other, 64, []),
+        Other ! stop,
+        Refused = receive {'DOWN', Monitor, _, _, {refused, Count}} -> Count end,
+        ?assertEqual([], Got -- Terms),
+        ?assert(Refused > 0),
+        ok = ?C:flush(P, 5000),
+        ?assertMatch({ok, #{captured := 64, stored := 64, in_flight := 0}}, ?C:metrics(P)),
+        ok = closed(P)
+    end}.
+
+%% All payloads of the batches of which the face got the events before the other had answered for them.
+whole(_, _, 0, Got) ->
+    Got;
+whole(P, Other, Left, Got) ->
+    {Token, _, _, Count} = notice(P),
+    Other ! {answer, Token},
+    Events = copied(P, Token, []),
+    receive {answered, Token} -> ok end,
+    whole(P, Other, Left - Count, payloads(Events) ++ Got).
+
+copied(P, Token, Before) ->
+    case ?C:events(P, Token) of
+        {error, unknown_token} -> Before;
+        Events -> copied(P, Token, Events)
+    end.
+
+answering(P, Face, Refused) ->
+    receive
+        {answer, Token} ->
+            Again = until_answered(P, Token, 0),
+            Face ! {answered, Token},
+            answering(P, Face, Refused + Again);
+        stop ->
+            exit({refused, Refused})
+    end.
+
+until_answered(P, Token, Refused) ->
+    case ?C:complete(P, Token, ok) of
+        ok -> Refused;
+        {error, unknown_token} -> erlang:yield(), until_answered(P, Token, Refused + 1)
+    end.
+
 %% So much work, so that each round kills at another moment.
 busy(0) -> ok;
 busy(N) -> busy(N - 1).
