@@ -78,9 +78,10 @@ more(Counter) ->
     Seen = counters:get(Counter, 1),
     wait_for(fun() -> counters:get(Counter, 1) > Seen + 1000 end).
 
+%% Softly, until nobody is in the old code: a hard purge kills whoever the scheduler has just stopped there, and these are to go on.
 reload() ->
     {module, ?NIF} = code:load_file(?NIF),
-    code:purge(?NIF).
+    await:until(fun() -> code:soft_purge(?NIF) end).
 
 reloaded() ->
     {_, Counter, _, _} = Load = begin_load(),

@@ -1,11 +1,14 @@
 defmodule ElixirScope.Capture.UpgradeTest do
   # Hot upgrades under load, in this very VM: modules are loaded again, from their own files and from copies at other places, and their old
   # code is purged, while events are captured and written. Then what is stored is compared with what was captured, event by event.
+  #
+  # A purge kills whoever is in the old code, be it that the scheduler stopped him just there. So what processes only pass through is
+  # purged as an upgrade does it whose processes are to live: softly, until nobody is in it.
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
   alias CapturePipeline.Test.{Accounts, KeyedStorage}
-  alias ElixirScope.Capture.PipelineManager
+  alias ElixirScope.Capture.{PipelineManager, WriterLoop}
 
   @moduletag capture_log: true
   @moduletag timeout: 300_000
@@ -27,8 +30,8 @@ defmodule ElixirScope.Capture.UpgradeTest do
       load = Accounts.open(@kind, @size, @producers)
       more(load)
 
-      for round <- 1..20 do
-        again(@nif, round)
+      for _ <- 1..20 do
+        again(@nif)
         more(load)
       end
 
@@ -52,23 +55,26 @@ defmodule ElixirScope.Capture.UpgradeTest do
       assert Accounts.close(load) > 1_000
     end
 
-    test "all modules are loaded again and purged; who runs old code is killed, and nothing is lost: #{kind}" do
+    test "all modules are loaded again and purged; loops that run old code are killed, and nothing is lost: #{kind}" do
       load = Accounts.open(@kind, @size, @producers)
       more(load)
 
-      for round <- 1..10 do
-        for module <- modules(), do: again(module, round)
+      for _ <- 1..10 do
+        for module <- modules(), do: again(module)
         more(load)
       end
 
-      assert %{status: :healthy, pool_restarts: 0} =
-               eventually(fn -> match?(%{status: :healthy}, health()) && health() end)
-
+      # The loops alone: four at least every time. The storage that fails now and then is told of, and then it is well again.
+      assert %{pool_restarts: 0, worker_restarts: restarts} = eventually(&healthy/0)
+      assert restarts >= 40
       assert Accounts.close(load) > 5_000
     end
   end
 
-  defp health, do: PipelineManager.health_check(:chaos_manager)
+  defp healthy do
+    health = PipelineManager.health_check(:chaos_manager)
+    health.status == :healthy && health
+  end
 
   # Until so many more are stored.
   defp more(load) do
@@ -76,11 +82,9 @@ defmodule ElixirScope.Capture.UpgradeTest do
     eventually(fn -> KeyedStorage.count(load.storage) > seen + 500 end, 20_000)
   end
 
-  # The old code goes at once, or, every other time, only if nobody is in it.
-  defp again(module, round) do
-    :code.purge(module)
+  defp again(module) do
     assert {:module, ^module} = :code.load_file(module)
-    if rem(round, 2) == 0, do: :code.purge(module), else: :code.soft_purge(module)
+    if module == WriterLoop, do: :code.purge(module), else: eventually(fn -> :code.soft_purge(module) end)
   end
 
   defp modules do
@@ -100,13 +104,13 @@ defmodule ElixirScope.Capture.UpgradeTest do
 
   defp move(root) do
     true = :code.add_patha(ebin(root))
-    again(@nif, 0)
+    again(@nif)
     assert File.read!("/proc/self/maps") =~ root
   end
 
   defp back(copies) do
     for root <- copies, do: :code.del_path(ebin(root))
-    again(@nif, 0)
+    again(@nif)
   end
 
   defp ebin(root), do: root |> Path.join("ebin") |> String.to_charlist()
