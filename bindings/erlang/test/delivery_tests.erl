@@ -275,7 +275,7 @@ memory_is_bounded_where_nobody_answers_test_() ->
         Grown = vm_memory:held(total) - Before,
         %% A ring for each scheduler, what is out twice: in the ring's charge and as messages.
         Most = (erlang:system_info(schedulers) * 2 + 2) * 2 bsl 20,
-        ?assert(Grown < Most + 10 bsl 20),
+        ?assert(Grown < Most + (10 bsl 20)),
         ?assert(figure(P, dropped_full) > 90000)
     end}.
 
