@@ -127,12 +127,16 @@ check-tools:
 check-tools-beam:
 	@packaging/check_tools.sh beam
 
-.PHONY: clean-instrumented sanitize sanitize-address sanitize-thread memcheck fuzz
+.PHONY: clean-instrumented sanitize sanitize-address sanitize-thread sanitize-beam memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
 sanitize: sanitize-address sanitize-thread memcheck
 
 sanitize-address sanitize-thread: sanitize-%:
 	tests/sanitize.sh $*
+
+# The NIF alone, in a VM with AddressSanitizer; it is a part of sanitize-address.
+sanitize-beam:
+	tests/sanitize.sh address beam
 
 memcheck:
 	tests/sanitize.sh memcheck

@@ -3,8 +3,10 @@
 # LeakSanitizer), under ThreadSanitizer, or under valgrind's memcheck. The library, SQLite in it, the programs that use it
 # and, for ThreadSanitizer, Rust's standard library are built with the sanitizer; what it finds fails the test.
 #
-# PART is what to run: programs, rust (default: both). ONLY='*tokens*' limits the programs to those whose path matches,
-# RUST_TESTS='--test ledger' the Rust tests to those named.
+# PART is what to run: programs, rust; for address also beam, the NIF in a VM that runs with AddressSanitizer, under all
+# tests of the bindings (default: all there are). ONLY='*tokens*' limits the programs to those whose path matches,
+# RUST_TESTS='--test ledger' the Rust tests to those named, EUNIT='--module=vm_tests' and EXUNIT=test/FILE those of the
+# bindings; CHAOS_SECONDS and CAPTURE_STORM_SECONDS say how long processes are killed.
 #
 # It installs what it misses, as root on Debian (clang-22 and its runtimes). ThreadSanitizer needs a standard library
 # built with it, so a compiler that comes with its sources: Debian's, unpacked under build/, not installed.
@@ -68,15 +70,45 @@ rust() { # rust KIND
     fi
 }
 
+# The bindings, copied to a directory of their own, as they build in place; the NIF has the instrumented library in it. The
+# VM itself is as it always is, with its allocators off, so that every block that it gives out is AddressSanitizer's. What it
+# loses at its end is not looked for. It knows nothing of its memory then: tests that compare it compare all else.
+beam() { # beam KIND
+    local place=$PWD/build/$1/beam runtime
+    [ "$1" = address ] || cannot "beam: under AddressSanitizer alone"
+    packaging/check_tools.sh beam || return
+    (unset CC CXX CFLAGS && "$cargo" rustc --lib --crate-type staticlib "${build[@]}") || return
+    rm -rf "$place"
+    mkdir -p "$place"
+    tar -c --exclude=_build --exclude=priv bindings docs README.md | tar -x -C "$place" || return
+    runtime=$(clang-22 --print-file-name=libclang_rt.asan-x86_64.so)
+    [ -e "$runtime" ] || cannot "beam: clang-22 has no shared runtime"
+    (
+        export SANITIZE=$1 CFLAGS="-O1 -g" CAPTURE_PIPELINE_INCLUDE=$PWD/include
+        export CAPTURE_PIPELINE_A=$CARGO_TARGET_DIR/$target/release/libcapture_pipeline.a
+        export LC_ALL=${LC_ALL:-C.UTF-8} ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-+fnu}" MIX_ENV=test
+        # Programs that the tests start are under it too, and not all are strict with their strings.
+        export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1 LD_PRELOAD=$runtime ERL_ZFLAGS="+Mea min"
+        erl -noshell -eval 'try erlang:memory() of _ -> halt(1) catch error:notsup -> halt(0) end.' ||
+            cannot "beam: the VM has its own allocators on"
+        status=0
+        # shellcheck disable=SC2086
+        (cd "$place/bindings/erlang" && rebar3 eunit ${EUNIT:-}) || status=1
+        # shellcheck disable=SC2086
+        (cd "$place/bindings/elixir" && mix test ${EXUNIT:-}) || status=1
+        exit $status
+    )
+}
+
 kind=${1:-}
 [ $# = 0 ] || shift
 parts=${*:-programs rust}
+[ $# != 0 ] || [ "$kind" != address ] || parts+=" beam"
 case $kind in
 all)
     failed=()
     for kind in address thread memcheck; do
-        # shellcheck disable=SC2086
-        "$0" $kind $parts || failed+=("$kind")
+        "$0" $kind "$@" || failed+=("$kind")
     done
     [ ${#failed[@]} = 0 ] || cannot "failed: ${failed[*]}"
     exit 0

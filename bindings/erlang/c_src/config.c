@@ -177,9 +177,35 @@ static bool is_one_of(ErlNifEnv *env, ERL_NIF_TERM key, const char *const *names
     return false;
 }
 
-static bool set_one(ErlNifEnv *env, struct config *config, bool delivery, ERL_NIF_TERM key, ERL_NIF_TERM value)
+/* Gives each pair of a map to `set`, until it refuses one: then {error, {badarg, Key}}, or {error, {badarg, what}} for what is no map. */
+static bool set_all(ErlNifEnv *env, ERL_NIF_TERM map, const char *what,
+                    bool (*set)(ErlNifEnv *, void *, ERL_NIF_TERM, ERL_NIF_TERM), void *to, ERL_NIF_TERM *error)
+{
+    ErlNifMapIterator each;
+    ERL_NIF_TERM key, value;
+    if (!enif_is_map(env, map) || !enif_map_iterator_create(env, map, &each, ERL_NIF_MAP_ITERATOR_FIRST))
+        return bad(env, enif_make_atom(env, what), error);
+    bool good = true;
+    while (good && enif_map_iterator_get_pair(env, &each, &key, &value)) {
+        good = set(env, to, key, value);
+        if (good)
+            enif_map_iterator_next(env, &each);
+    }
+    enif_map_iterator_destroy(env, &each);
+    return good || bad(env, key, error);
+}
+
+/* What a configuration's pairs are put into. */
+struct target {
+    struct config *config;
+    bool delivery;
+};
+
+static bool set_config(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM value)
 {
     static const char *const own[] = { "writers", "min_writers", "max_writers", NULL };
+    const struct target *target = to;
+    struct config *config = target->config;
     char **text = text_of(env, config, key);
     if (text) {
         if (*text)
@@ -187,7 +213,7 @@ static bool set_one(ErlNifEnv *env, struct config *config, bool delivery, ERL_NI
         *text = get_text(env, value, text == &config->name ? NAME_BYTES : PATH_BYTES);
         return *text != NULL;
     }
-    if (delivery && is_one_of(env, key, own))
+    if (target->delivery && is_one_of(env, key, own))
         return false;
     if (!field_set(env, config_fields, FIELD_COUNT(config_fields), &config->native, key, value))
         return false;
@@ -204,19 +230,9 @@ static bool set_one(ErlNifEnv *env, struct config *config, bool delivery, ERL_NI
 
 bool config_from_map(ErlNifEnv *env, ERL_NIF_TERM map, bool delivery, struct config *config, ERL_NIF_TERM *error)
 {
-    ErlNifMapIterator each;
-    ERL_NIF_TERM key, value;
-    if (!enif_is_map(env, map) || !enif_map_iterator_create(env, map, &each, ERL_NIF_MAP_ITERATOR_FIRST))
-        return bad(env, enif_make_atom(env, "config"), error);
-    bool good = true;
-    while (good && enif_map_iterator_get_pair(env, &each, &key, &value)) {
-        good = set_one(env, config, delivery, key, value);
-        if (good)
-            enif_map_iterator_next(env, &each);
-    }
-    enif_map_iterator_destroy(env, &each);
-    if (!good)
-        return bad(env, key, error);
+    struct target target = { config, delivery };
+    if (!set_all(env, map, "config", set_config, &target, error))
+        return false;
     config->native.name = config->name;
     config->native.ring_dir = config->ring_dir;
     config->native.writer_cpus = config->writer_cpus;
@@ -248,21 +264,9 @@ ERL_NIF_TERM config_to_map(ErlNifEnv *env, const pipeline_config_t *config, bool
     return fields_put(env, config_fields, FIELD_COUNT(config_fields), &shown, enif_make_new_map(env));
 }
 
-static bool sqlite_options(ErlNifEnv *env, ERL_NIF_TERM map, pipeline_sqlite_options_t *options, ERL_NIF_TERM *error)
+static bool set_sqlite(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM value)
 {
-    ErlNifMapIterator each;
-    ERL_NIF_TERM key, value;
-    pipeline_sqlite_options_init(options, sizeof *options);
-    if (!enif_is_map(env, map) || !enif_map_iterator_create(env, map, &each, ERL_NIF_MAP_ITERATOR_FIRST))
-        return bad(env, enif_make_atom(env, "storage"), error);
-    bool good = true;
-    while (good && enif_map_iterator_get_pair(env, &each, &key, &value)) {
-        good = field_set(env, sqlite_fields, FIELD_COUNT(sqlite_fields), options, key, value);
-        if (good)
-            enif_map_iterator_next(env, &each);
-    }
-    enif_map_iterator_destroy(env, &each);
-    return good || bad(env, key, error);
+    return field_set(env, sqlite_fields, FIELD_COUNT(sqlite_fields), to, key, value);
 }
 
 bool config_sqlite(ErlNifEnv *env, ERL_NIF_TERM storage, pipeline_storage_t *out, ERL_NIF_TERM *error)
@@ -272,7 +276,8 @@ bool config_sqlite(ErlNifEnv *env, ERL_NIF_TERM storage, pipeline_storage_t *out
     pipeline_sqlite_options_t options;
     if (!enif_get_tuple(env, storage, &arity, &parts) || arity != 3 || parts[0] != enif_make_atom(env, "sqlite"))
         return bad(env, enif_make_atom(env, "storage"), error);
-    if (!sqlite_options(env, parts[2], &options, error))
+    pipeline_sqlite_options_init(&options, sizeof options);
+    if (!set_all(env, parts[2], "storage", set_sqlite, &options, error))
         return false;
     char *path = get_text(env, parts[1], PATH_BYTES);
     if (!path || !*path) {

@@ -60,7 +60,7 @@ a_term_outlives_the_process_that_captured_it_test() ->
 a_slice_does_not_keep_its_whole_test() ->
     P = started(),
     garbage_collect(),
-    Before = delivery_tests:memory(binary),
+    Before = vm_memory:held(binary),
     Pid = spawn_link(fun() ->
         Whole = binary:copy(<<"x">>, 50000000),
         ok = ?C:capture(P, [binary:part(Whole, 5, 3000)]),
@@ -68,7 +68,7 @@ a_slice_does_not_keep_its_whole_test() ->
     end),
     Monitor = monitor(process, Pid),
     receive {'DOWN', Monitor, _, _, _} -> ok end,
-    delivery_tests:until(fun() -> delivery_tests:memory(binary) < Before + 1000000 end),
+    await:until(fun() -> vm_memory:held(binary) < Before + 1000000 end),
     ok = ?C:attach(P).
 
 what_is_too_large_is_refused_and_counted_whatever_it_is_test_() ->

@@ -35,16 +35,6 @@ die({Pid, Monitor, _}) ->
         {'DOWN', Monitor, process, Pid, _} -> ok
     end.
 
-until(Fun) -> until(Fun, 500).
-until(Fun, 0) -> error({never, Fun()});
-until(Fun, N) ->
-    case Fun() of
-        true -> ok;
-        _ ->
-            timer:sleep(10),
-            until(Fun, N - 1)
-    end.
-
 starts_at_0_and_goes_on_behind_what_was_claimed_test() ->
     Cursor = new(),
     {_, 0, 5} = take(Cursor, 5),
@@ -72,7 +62,7 @@ the_turn_of_a_dead_process_is_free_test() ->
     Worker = worker(fun() -> cursor_begin(Cursor, 10) end),
     busy = cursor_begin(Cursor, 10),
     die(Worker),
-    until(fun() -> cursor_begin(Cursor, 10) =:= {read, 0} end).
+    await:until(fun() -> cursor_begin(Cursor, 10) =:= {read, 0} end).
 
 the_claims_of_a_dead_process_come_back_test() ->
     Cursor = new(),
@@ -80,7 +70,7 @@ the_claims_of_a_dead_process_come_back_test() ->
     Worker = worker(fun() -> {take(Cursor, 4), take(Cursor, 5)} end),
     {Last, 12, 14} = take(Cursor, 2),
     die(Worker),
-    until(fun() -> info(Cursor, returned) =:= 9 end),
+    await:until(fun() -> info(Cursor, returned) =:= 9 end),
     {again, A, 3, 9} = cursor_begin(Cursor, 6),
     {again, B, 9, 12} = cursor_begin(Cursor, 6),
     {read, 14} = cursor_begin(Cursor, 6),
@@ -95,7 +85,7 @@ what_was_settled_before_its_owner_died_does_not_come_back_test() ->
         cursor_settle(Cursor, Id)
     end),
     die(Worker),
-    until(fun() -> info(Cursor, owners) =:= 0 end),
+    await:until(fun() -> info(Cursor, owners) =:= 0 end),
     ?assertEqual({read, 4}, cursor_begin(Cursor, 1)).
 
 settled_is_the_end_of_the_settled_prefix_test() ->
@@ -221,7 +211,8 @@ work(Cursor, End, Table, Self) ->
             case cursor_info(Cursor) of
                 #{settled := End} -> ok;
                 _ ->
-                    timer:sleep(1),
+                    %% A worker with a claim may still die: then it is this one's turn again.
+                    receive after 1 -> ok end,
                     work(Cursor, End, Table, Self)
             end;
         {read, From} ->

@@ -74,7 +74,7 @@ only_the_face_that_has_a_batch_gets_its_events_test() ->
 %% That the batch is given back only when the copy has ended is seen under AddressSanitizer alone: without it the memory happens to be there.
 what_a_dead_face_was_copying_goes_to_the_next_test_() ->
     {timeout, 60, fun() ->
-        P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 8}),
+        P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 8, retry_initial_us => 100, retry_max_us => 1000}),
         Terms = [{N, lists:seq(1, 20000)} || N <- lists:seq(1, 32)],
         [ok = ?C:capture(P, T) || T <- Terms],
         %% Copied on dirty schedulers, by processes that are killed at any moment of it.
@@ -90,19 +90,80 @@ killed_while_copying(P, Round) ->
     Self = self(),
     {Pid, Monitor} = spawn_monitor(fun() ->
         ok = ?C:attach(P),
-        Self ! {self(), attached},
-        copying(P)
+        copying(P, Self)
     end),
-    receive {Pid, attached} -> ok end,
-    busy(Round * 500),
+    receive {Pid, begins} -> ok end,
+    busy(Round * 20000),
     exit(Pid, kill),
     receive {'DOWN', Monitor, _, _, killed} -> ok end.
 
-copying(P) ->
+copying(P, To) ->
     receive
         {capture_batch, P, Token, _, _, _, _} ->
+            To ! {self(), begins},
             _ = [?C:events(P, Token) || _ <- lists:seq(1, 5)],
-            copying(P)
+            copying(P, To)
+    end.
+
+%% While the face copies, its batch is nobody else's to answer: whoever tries is told that he does not know it. Goes on until that has been seen.
+an_answer_by_another_while_the_face_copies_takes_nothing_away_test_() ->
+    {timeout, 60, fun() ->
+        P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 4}),
+        Self = self(),
+        {Other, Monitor} = spawn_monitor(fun() -> answering(P, Self, 0) end),
+        ok = ?C:attach(P),
+        Rounds = rounds(P, Other, 1),
+        receive {'DOWN', Monitor, _, _, done} -> ok end,
+        Count = 64 * Rounds,
+        ok = ?C:flush(P, 5000),
+        ?assertMatch({ok, #{captured := Count, stored := Count, in_flight := 0}}, ?C:metrics(P)),
+        ok = closed(P)
+    end}.
+
+rounds(P, Other, Round) ->
+    Terms = [{N, lists:seq(N, N + 20000)} || N <- lists:seq(1, 64)],
+    [ok = ?C:capture(P, T) || T <- Terms],
+    ?assertEqual([], whole(P, Other, 64, []) -- Terms),
+    Other ! {refused, self()},
+    case receive {refused, Count} -> Count end of
+        Few when Few < 10 -> rounds(P, Other, Round + 1);
+        _ -> Other ! stop, Round
+    end.
+
+%% All payloads of the batches of which the face got the events before the other had answered for them.
+whole(_, _, 0, Got) ->
+    Got;
+whole(P, Other, Left, Got) ->
+    {Token, _, _, Count} = notice(P),
+    Other ! {answer, Token},
+    Events = copied(P, Token, []),
+    receive {answered, Token} -> ok end,
+    whole(P, Other, Left - Count, payloads(Events) ++ Got).
+
+copied(P, Token, Before) ->
+    case ?C:events(P, Token) of
+        {error, unknown_token} -> Before;
+        Events -> copied(P, Token, Events)
+    end.
+
+answering(P, Face, Refused) ->
+    receive
+        {answer, Token} ->
+            busy(rand:uniform(200000)),
+            Again = until_answered(P, Token, 0),
+            Face ! {answered, Token},
+            answering(P, Face, Refused + Again);
+        {refused, To} ->
+            To ! {refused, Refused},
+            answering(P, Face, Refused);
+        stop ->
+            exit(done)
+    end.
+
+until_answered(P, Token, Refused) ->
+    case ?C:complete(P, Token, ok) of
+        ok -> Refused;
+        {error, unknown_token} -> erlang:yield(), until_answered(P, Token, Refused + 1)
     end.
 
 %% So much work, so that each round kills at another moment.

@@ -49,8 +49,8 @@ a_pipeline_that_is_collected_stores_what_it_had_handed_over_and_leaves_a_sound_d
         end),
         receive {'DOWN', Monitor, _, _, Reason} -> ?assertEqual(normal, Reason) end,
         %% While its indexes are made the database is locked.
-        delivery_tests:until(fun() -> sql(Path, "select count(*) from events") =:= "1000" end),
-        delivery_tests:until(fun() -> sql(Path, "pragma integrity_check") =:= "ok" end)
+        await:until(fun() -> sql(Path, "select count(*) from events") =:= "1000" end),
+        await:until(fun() -> sql(Path, "pragma integrity_check") =:= "ok" end)
     end).
 
 control_of_native_writers_test() ->

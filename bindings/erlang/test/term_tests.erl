@@ -197,7 +197,7 @@ random(Depth) ->
 %% Slices of a hundred megabytes are held; their parents are not.
 a_copy_pins_no_parent_test_() ->
     {timeout, 60, fun() ->
-        Before = binaries(),
+        Before = vm_memory:held(binary),
         {ok, Ring} = ring_new(64, drop_oldest, ?MEGABYTE),
         spawn_and_wait(fun() ->
             Parent = binary:copy(<<1, 2, 3>>, 10000000),
@@ -210,21 +210,11 @@ a_copy_pins_no_parent_test_() ->
             {ok, OddBytes, OddNeeds} = bound({Odd}, ?MEGABYTE),
             ok = ring_write(Ring, {Odd}, OddBytes, OddNeeds)
         end),
-        until(fun() -> binaries() - Before < 5000000 end, 500),
+        %% The memory of a dead process goes a little after the news of its death.
+        await:until(fun() -> vm_memory:held(binary) - Before < 5000000 end),
         {ok, Fun, _} = ring_read(Ring, 18),
         ?assertEqual(6, length(Fun()))
     end}.
-
-%% The memory of a dead process goes a little after the news of its death.
-until(Fun, N) ->
-    case Fun() of
-        true -> ok;
-        false when N > 0 ->
-            timer:sleep(10),
-            until(Fun, N - 1)
-    end.
-
-binaries() -> erlang:memory(binary).
 
 spawn_and_wait(Fun) ->
     {Pid, Monitor} = spawn_monitor(Fun),

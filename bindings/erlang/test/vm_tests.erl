@@ -72,21 +72,16 @@ end_load({P, Counter, _, Producers}) ->
     {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
     ok = ?C:close(P, 5000).
 
-wait_for(Fun) -> wait_for(Fun, 2000).
-wait_for(Fun, 0) -> error({never, Fun()});
-wait_for(Fun, N) ->
-    case Fun() of
-        true -> ok;
-        false -> receive after 5 -> wait_for(Fun, N - 1) end
-    end.
+wait_for(Fun) -> await:until(Fun, 20000).
 
 more(Counter) ->
     Seen = counters:get(Counter, 1),
     wait_for(fun() -> counters:get(Counter, 1) > Seen + 1000 end).
 
+%% Softly, until nobody is in the old code: a hard purge kills whoever the scheduler has just stopped there, and these are to go on.
 reload() ->
     {module, ?NIF} = code:load_file(?NIF),
-    code:purge(?NIF).
+    await:until(fun() -> code:soft_purge(?NIF) end).
 
 reloaded() ->
     {_, Counter, _, _} = Load = begin_load(),

@@ -279,25 +279,22 @@ defmodule ElixirScope.Capture.AsyncWriterPool do
   end
 
   defp metrics(pool) do
-    total = &Consumer.total(pool.consumer, &1)
+    totals = Consumer.totals(pool.consumer)
     rate = Consumer.processing_rate(pool.consumer)
     count = map_size(pool.workers)
 
-    %{
-      total_events_read: total.(:events_read),
-      total_events_processed: total.(:events_processed),
-      total_batches_processed: total.(:batches_processed),
+    totals
+    |> Map.take([:dead_lettered, :discarded, :overwritten, :skipped, :worker_restarts])
+    |> Map.merge(%{
+      total_events_read: totals.events_read,
+      total_events_processed: totals.events_processed,
+      total_batches_processed: totals.batches_processed,
       average_processing_rate: rate / max(count, 1),
-      total_errors: total.(:error_count),
+      total_errors: totals.error_count,
       worker_count: count,
       processing_rate: rate,
-      dead_lettered: total.(:dead_lettered),
-      discarded: total.(:discarded),
-      overwritten: total.(:overwritten),
-      skipped: total.(:skipped),
-      worker_restarts: total.(:worker_restarts),
       backlog_size: Source.backlog(pool.consumer)
-    }
+    })
   end
 
   defp health(pool) do

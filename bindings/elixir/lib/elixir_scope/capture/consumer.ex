@@ -88,6 +88,15 @@ defmodule ElixirScope.Capture.Consumer do
     def total(consumer, unquote(counter)), do: :counters.get(consumer.counters, unquote(index))
   end
 
+  @doc "All counters, with how often the pool was started again; without a consumer they are 0."
+  @spec totals(t() | nil) :: %{atom() => non_neg_integer()}
+  def totals(consumer) do
+    {starts, totals} =
+      @counters |> Map.new(&{&1, if(consumer, do: total(consumer, &1), else: 0)}) |> Map.pop!(:pool_starts)
+
+    Map.put(totals, :pool_restarts, max(starts - 1, 0))
+  end
+
   @doc "Counts for the whole consumer and for one of its writers."
   @spec count(t(), Tally.t(), atom(), integer()) :: :ok
   def count(consumer, tally, counter, n) do

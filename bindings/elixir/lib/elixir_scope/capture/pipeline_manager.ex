@@ -119,10 +119,9 @@ defmodule ElixirScope.Capture.PipelineManager do
           reasons: reasons,
           workers: workers,
           children_count: length(children),
-          uptime_ms: Consumer.uptime_ms(home.start_time),
-          worker_restarts: Consumer.total(consumer, :worker_restarts),
-          pool_restarts: max(Consumer.total(consumer, :pool_starts) - 1, 0)
+          uptime_ms: Consumer.uptime_ms(home.start_time)
         }
+        |> Map.merge(restarts(consumer))
 
       :error ->
         %{
@@ -130,10 +129,9 @@ defmodule ElixirScope.Capture.PipelineManager do
           reasons: [:not_running],
           workers: 0,
           children_count: 0,
-          uptime_ms: 0.0,
-          worker_restarts: 0,
-          pool_restarts: 0
+          uptime_ms: 0.0
         }
+        |> Map.merge(restarts(nil))
     end
   end
 
@@ -149,7 +147,7 @@ defmodule ElixirScope.Capture.PipelineManager do
         consumer = consumer(home)
 
         consumer
-        |> totals()
+        |> Consumer.totals()
         |> Map.merge(%{
           processing_rate: Consumer.processing_rate(consumer),
           backlog_size: Source.backlog(consumer),
@@ -157,7 +155,7 @@ defmodule ElixirScope.Capture.PipelineManager do
         })
 
       :error ->
-        Map.merge(totals(nil), %{processing_rate: 0.0, backlog_size: 0, uptime_ms: 0.0})
+        Map.merge(Consumer.totals(nil), %{processing_rate: 0.0, backlog_size: 0, uptime_ms: 0.0})
     end
   end
 
@@ -256,6 +254,8 @@ defmodule ElixirScope.Capture.PipelineManager do
     end
   end
 
+  defp restarts(consumer), do: consumer |> Consumer.totals() |> Map.take([:worker_restarts, :pool_restarts])
+
   defp pool_health(children) do
     health = AsyncWriterPool.health_check(pool(children))
     {health.status, health.reasons, health.worker_count}
@@ -270,26 +270,5 @@ defmodule ElixirScope.Capture.PipelineManager do
     server |> children() |> pool() |> AsyncWriterPool.reload()
   catch
     :exit, _ -> tell_pool(server, tries - 1)
-  end
-
-  defp totals(consumer) do
-    counters = [
-      :events_processed,
-      :events_read,
-      :batches_processed,
-      :error_count,
-      :dead_lettered,
-      :discarded,
-      :overwritten,
-      :skipped,
-      :retries,
-      :worker_restarts
-    ]
-
-    total = fn counter -> if consumer, do: Consumer.total(consumer, counter), else: 0 end
-
-    counters
-    |> Map.new(&{&1, total.(&1)})
-    |> Map.put(:pool_restarts, max(total.(:pool_starts) - 1, 0))
   end
 end

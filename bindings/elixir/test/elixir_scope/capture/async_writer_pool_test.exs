@@ -186,6 +186,21 @@ defmodule ElixirScope.Capture.AsyncWriterPoolTest do
     AsyncWriterPool.stop(pool)
   end
 
+  test "the first restart has no back-off: who asks behind the news of the death is told of the new worker" do
+    pool = start!(pool_size: 2)
+    [dies, stays] = workers(pool)
+    :ok = :sys.suspend(pool)
+    Process.exit(dies, :kill)
+    # Its exit and the end of its monitor.
+    eventually(fn -> Process.info(pool, :message_queue_len) == {:message_queue_len, 2} end)
+    asked = Task.async(fn -> workers(pool) end)
+    eventually(fn -> Process.info(pool, :message_queue_len) == {:message_queue_len, 3} end)
+    :ok = :sys.resume(pool)
+    assert [new, ^stays] = Task.await(asked)
+    assert new != dies and Process.alive?(new)
+    AsyncWriterPool.stop(pool)
+  end
+
   test "a worker that dies again and again is replaced again and again" do
     source = Sources.fill(Sources.new(:foreign), Sources.events(1..10))
     gate = :atomics.new(1, [])

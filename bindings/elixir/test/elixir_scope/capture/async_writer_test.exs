@@ -4,7 +4,7 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
 
   import CapturePipeline.Test.Wait
   alias CapturePipeline.Test.{KeyedStorage, Sources}
-  alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool}
+  alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, Capture, NativeRingBuffer}
 
   defmodule Call do
     defstruct [:id, :module, :correlation_id]
@@ -164,12 +164,28 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
     AsyncWriter.stop(writer)
   end
 
-  test "a writer that is stopped gives back what it could not store" do
-    source = Sources.fill(Sources.new(:native), Sources.events(1..10))
-    writer = start!(ring_buffer: source, storage: :nowhere, poll_interval_ms: 5)
-    eventually(fn -> AsyncWriter.get_metrics(writer).error_count > 0 end)
-    assert AsyncWriter.health_check(writer).reasons == [:storage_unavailable]
-    assert AsyncWriter.stop(writer) == :ok
-    assert ElixirScope.Capture.NativeRingBuffer.stats(source).available_events == 10
+  for kind <- [:native, :capture] do
+    @kind kind
+    test "a writer that is stopped gives back what it could not store: #{kind}" do
+      source = Sources.fill(Sources.new(@kind), Sources.events(1..10))
+      writer = start!(ring_buffer: source, storage: :nowhere, poll_interval_ms: 5)
+      eventually(fn -> AsyncWriter.get_metrics(writer).error_count > 0 end)
+      assert AsyncWriter.health_check(writer).reasons == [:storage_unavailable]
+      assert AsyncWriter.stop(writer) == :ok
+      assert left(source) == 0
+      storage = KeyedStorage.new()
+      next = start!(ring_buffer: source, storage: storage, poll_interval_ms: 5)
+      eventually(fn -> KeyedStorage.numbers(storage) == Enum.to_list(1..10) end)
+      assert AsyncWriter.stop(next) == :ok
+      eventually(fn -> left(source) == 10 end)
+    end
   end
+
+  # How many events have left the source, by its own account.
+  defp left(%Capture{} = capture) do
+    {:ok, %{stored: stored, captured: 10, dead_lettered: 0, discarded: 0}} = Capture.metrics(capture)
+    stored
+  end
+
+  defp left(%NativeRingBuffer{} = ring), do: 10 - NativeRingBuffer.stats(ring).available_events
 end

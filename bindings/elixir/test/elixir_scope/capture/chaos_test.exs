@@ -4,8 +4,7 @@ defmodule ElixirScope.Capture.ChaosTest do
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
-  alias CapturePipeline.Test.{Chaos, KeyedStorage}
-  alias ElixirScope.Capture.Capture
+  alias CapturePipeline.Test.{Accounts, Chaos, Memory}
 
   @moduletag capture_log: true
   @moduletag timeout: :infinity
@@ -25,6 +24,7 @@ defmodule ElixirScope.Capture.ChaosTest do
       run(@kind, 300)
       before = footprint()
       {captured, killed} = run(@kind, @seconds * 1_000)
+      if System.get_env("CHAOS_SECONDS"), do: IO.puts("#{@kind}: stored all #{captured}, each once; #{inspect(killed)}")
       assert captured > 0
       assert Enum.all?([:worker, :loop, :pool, :manager, :storage], &is_map_key(killed, &1)) or @seconds < 10
       eventually(fn -> grown(before, footprint()) == [] end, 10_000)
@@ -32,61 +32,9 @@ defmodule ElixirScope.Capture.ChaosTest do
   end
 
   defp run(kind, ms) do
-    source = Chaos.source(kind, @size)
-    storage = KeyedStorage.new(&Chaos.keep/1)
-    {:ok, supervisor} = Chaos.start(source, storage)
-    producers = for p <- 1..@producers, do: spawn_link(fn -> Chaos.produce(source, storage, p) end)
+    load = Accounts.open(kind, @size, @producers)
     killed = Chaos.rage(System.monotonic_time(:millisecond) + ms)
-    for producer <- producers, do: send(producer, {:stop, self()})
-
-    counts = for p <- 1..@producers, do: produced(p)
-    Chaos.calm()
-    captured = Enum.sum(counts)
-    eventually(fn -> KeyedStorage.count(storage) >= captured end, 30_000)
-    compare(storage, counts)
-    if kind == :capture, do: ledger(source, captured)
-    Supervisor.stop(supervisor)
-    if kind != :capture, do: source.__struct__.destroy(source)
-    :ets.delete(storage.table)
-    for producer <- producers, do: assert_receive({:EXIT, ^producer, :normal})
-    {captured, killed}
-  end
-
-  defp produced(producer) do
-    assert_receive {:produced, ^producer, count}, 10_000
-    count
-  end
-
-  # The storage keeps the number of an event that is whole, under the event's identity.
-  defp compare(storage, counts) do
-    assert KeyedStorage.count(storage) == Enum.sum(counts)
-
-    for {count, producer} <- Enum.with_index(counts, 1) do
-      stored = storage.table |> :ets.select([{{:_, %{n: {producer, :"$1"}}, :_}, [], [:"$1"]}]) |> Enum.sort()
-      stored == Enum.to_list(1..count//1) or flunk("of #{producer}: " <> difference(stored, count))
-    end
-  end
-
-  defp difference(stored, count) do
-    "missing #{inspect(Enum.take(Enum.to_list(1..count) -- stored, 5))}, more than once #{inspect(Enum.take(stored -- Enum.uniq(stored), 5))}"
-  end
-
-  defp ledger(capture, count) do
-    assert Capture.flush(capture) == :ok
-
-    assert {:ok,
-            %{
-              captured: ^count,
-              stored: ^count,
-              dead_lettered: 0,
-              discarded: 0,
-              overwritten: 0,
-              buffered: 0,
-              in_flight: 0,
-              in_doubt: 0
-            }} = Capture.metrics(capture)
-
-    assert Capture.close(capture) == :ok
+    {Accounts.close(load), killed}
   end
 
   defp footprint do
@@ -96,7 +44,7 @@ defmodule ElixirScope.Capture.ChaosTest do
       processes: length(Process.list()),
       tables: length(:ets.all()),
       ports: length(Port.list()),
-      memory: :erlang.memory(:total)
+      memory: Memory.held(:total)
     }
   end
 

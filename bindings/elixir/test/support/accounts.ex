@@ -1,0 +1,72 @@
+defmodule CapturePipeline.Test.Accounts do
+  @moduledoc false
+  # The end of a pipeline under load: what the producers captured is compared with what its keyed storage has, event by event.
+
+  import CapturePipeline.Test.Wait
+  import ExUnit.Assertions
+  alias CapturePipeline.Test.{Chaos, KeyedStorage}
+  alias ElixirScope.Capture.Capture
+
+  @doc "Starts a pipeline below a supervisor, with linked producers."
+  def open(kind, size, producers) do
+    source = Chaos.source(kind, size)
+    storage = KeyedStorage.new(&Chaos.keep/1)
+    {:ok, supervisor} = Chaos.start(source, storage)
+    producers = for p <- 1..producers, do: spawn_link(fn -> Chaos.produce(source, storage, p) end)
+    %{kind: kind, source: source, storage: storage, supervisor: supervisor, producers: producers}
+  end
+
+  @doc "Stops the producers, checks that each of their events was stored and none twice, and ends it all. Answers how many there were."
+  def close(%{source: source, storage: storage, producers: producers} = load) do
+    for producer <- producers, do: send(producer, {:stop, self()})
+
+    counts =
+      for p <- 1..length(producers) do
+        assert_receive {:produced, ^p, count}, 10_000
+        count
+      end
+
+    Chaos.calm()
+    captured = Enum.sum(counts)
+    eventually(fn -> KeyedStorage.count(storage) >= captured end, 30_000)
+    compare(storage, counts)
+    if load.kind == :capture, do: ledger(source, captured)
+    Supervisor.stop(load.supervisor)
+    if load.kind != :capture, do: source.__struct__.destroy(source)
+    :ets.delete(storage.table)
+    for producer <- producers, do: assert_receive({:EXIT, ^producer, :normal})
+    captured
+  end
+
+  # The storage keeps the number of an event that is whole, under the event's identity.
+  defp compare(storage, counts) do
+    assert KeyedStorage.count(storage) == Enum.sum(counts)
+
+    for {count, producer} <- Enum.with_index(counts, 1) do
+      stored = storage.table |> :ets.select([{{:_, %{n: {producer, :"$1"}}, :_}, [], [:"$1"]}]) |> Enum.sort()
+      stored == Enum.to_list(1..count//1) or flunk("of #{producer}: " <> difference(stored, count))
+    end
+  end
+
+  defp difference(stored, count) do
+    "missing #{inspect(Enum.take(Enum.to_list(1..count) -- stored, 5))}, more than once #{inspect(Enum.take(stored -- Enum.uniq(stored), 5))}"
+  end
+
+  defp ledger(capture, count) do
+    assert Capture.flush(capture) == :ok
+
+    assert {:ok,
+            %{
+              captured: ^count,
+              stored: ^count,
+              dead_lettered: 0,
+              discarded: 0,
+              overwritten: 0,
+              buffered: 0,
+              in_flight: 0,
+              in_doubt: 0
+            }} = Capture.metrics(capture)
+
+    assert Capture.close(capture) == :ok
+  end
+end

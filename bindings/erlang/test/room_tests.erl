@@ -1,0 +1,102 @@
+%% Waiting for room, below `capture_wait', which looks again by itself now and then: each test's name is a promise.
+-module(room_tests).
+-include_lib("eunit/include/eunit.hrl").
+-import(elixir_scope_capture_pipeline_nif, [delivery_wait/1, delivery_cancel/2]).
+-define(C, elixir_scope_capture_pipeline).
+
+%% A pipeline with an event in it, and nobody attached.
+with_an_event() ->
+    {ok, P} = ?C:start(#{}),
+    ok = ?C:capture(P, {an, event}),
+    P.
+
+waiting(P) ->
+    {ok, Ref} = delivery_wait(P),
+    Ref.
+
+%% The event leaves.
+store(P) ->
+    1 = store_one(P),
+    ok = ?C:flush(P, 5000).
+
+told() -> receive {capture_room, Ref} -> Ref after 5000 -> error(not_told) end.
+
+nobody_more() -> ?assertEqual(none, receive {capture_room, _} = Told -> Told after 0 -> none end).
+
+who_waits_is_told_once_when_an_event_has_left_test() ->
+    P = with_an_event(),
+    Ref = waiting(P),
+    nobody_more(),
+    store(P),
+    ?assertEqual(Ref, told()),
+    nobody_more(),
+    ?assertEqual(sent, delivery_cancel(P, Ref)).
+
+who_came_first_is_told_first_and_others_when_more_leave_test() ->
+    {ok, P} = ?C:start(#{batch_size => 1}),
+    [ok = ?C:capture(P, {event, N}) || N <- lists:seq(1, 5)],
+    Refs = [waiting(P) || _ <- lists:seq(1, 40)],
+    [1 = store_one(P) || _ <- lists:seq(1, 5)],
+    ?assertEqual(Refs, [told() || _ <- Refs]),
+    nobody_more().
+
+store_one(P) ->
+    ok = ?C:attach(P),
+    receive {capture_batch, P, Token, _, _, Events, _} -> ok = ?C:complete(P, Token, ok), length(Events) after 5000 -> error(silent) end.
+
+who_does_not_wait_any_more_is_not_told_and_the_others_are_test() ->
+    P = with_an_event(),
+    [A, B, C, D] = [waiting(P) || _ <- [a, b, c, d]],
+    %% From the middle, from the beginning, from the end; and another behind the end that was.
+    [?assertEqual(ok, delivery_cancel(P, Ref)) || Ref <- [B, A, D]],
+    ?assertEqual(sent, delivery_cancel(P, B)),
+    E = waiting(P),
+    store(P),
+    ?assertEqual([C, E], [told(), told()]),
+    nobody_more(),
+    F = waiting(P),
+    ?assertEqual(ok, delivery_cancel(P, F)).
+
+a_process_that_has_died_keeps_nobody_from_being_told_test() ->
+    P = with_an_event(),
+    Dead = [spawn_monitor(fun() -> waiting(P) end) || _ <- [1, 2, 3]],
+    [receive {'DOWN', Monitor, _, _, normal} -> ok end || {_, Monitor} <- Dead],
+    Ref = waiting(P),
+    store(P),
+    ?assertEqual(Ref, told()).
+
+%% As many as may, to the last; and there is room among them again.
+only_so_many_wait_test_() ->
+    {timeout, 60, fun() ->
+        P = with_an_event(),
+        Refs = [waiting(P) || _ <- lists:seq(1, 65536)],
+        ?assertEqual({error, limit}, delivery_wait(P)),
+        ?assertEqual(ok, delivery_cancel(P, hd(Refs))),
+        ?assertMatch({ok, _}, delivery_wait(P))
+    end}.
+
+%% Several times, as what other tests leave may go meanwhile, too.
+a_pipeline_that_is_collected_lets_go_of_who_waits_test_() -> {timeout, 60, fun() -> [collected_with_waiters() || _ <- [1, 2, 3, 4, 5]] end}.
+
+collected_with_waiters() ->
+    Self = self(),
+    {_, Monitor} = spawn_monitor(fun() ->
+        P = with_an_event(),
+        _ = [waiting(P) || _ <- lists:seq(1, 20000)],
+        Self ! {full, vm_memory:held(system)}
+    end),
+    Full = receive {full, Held} -> Held end,
+    receive {'DOWN', Monitor, _, _, normal} -> ok end,
+    %% Each holds almost a kilobyte.
+    await:until(fun() -> vm_memory:held(system) < Full - (10 bsl 20) orelse not vm_memory:is_known() end).
+
+wrong_arguments_are_answered_test() ->
+    P = with_an_event(),
+    [?assertEqual({W, {error, badarg}}, {W, delivery_wait(W)}) || W <- [x, 1, self(), make_ref(), <<>>]],
+    [?assertEqual({W, {error, badarg}}, {W, delivery_cancel(P, W)}) || W <- [x, 1, self(), <<>>]],
+    ?assertEqual(sent, delivery_cancel(P, make_ref())),
+    sqlite_tests:with_file(fun(Path) ->
+        {ok, Q} = ?C:start(#{}, {sqlite, Path, #{}}),
+        ?assertEqual({error, unsupported}, delivery_wait(Q)),
+        ok = ?C:close(Q, 5000)
+    end).
