@@ -1,0 +1,197 @@
+%% Terms as flat words: each test's name is a promise of c_src/flat.h. On a VM that they were not seen with there are none, and
+%% everything goes the other way (term_tests).
+-module(flat_tests).
+-include_lib("eunit/include/eunit.hrl").
+-import(elixir_scope_capture_pipeline_nif, [term_flat/1]).
+-define(C, elixir_scope_capture_pipeline).
+-define(MOST_WORDS, 2048).
+-define(MOST_BYTES, 8192).
+
+seen() -> lists:prefix("13.", erlang:system_info(version)).
+
+%% The test, where terms may be flat; elsewhere that none is.
+flat(Test) ->
+    {timeout, 60, fun() ->
+        case seen() of
+            true -> Test();
+            false -> ?assertEqual(no, term_flat({a}))
+        end
+    end}.
+
+comes_back(Term) ->
+    case term_flat(Term) of
+        {ok, Bytes, Copy} -> Copy =:= Term andalso {ok, Bytes};
+        Other -> Other
+    end.
+
+every_sort_of_term_comes_back_identical_test_() ->
+    flat(fun() ->
+        Large = binary:copy(<<"abc">>, 50),
+        <<_:3, Unaligned:100/binary, _/bitstring>> = Large,
+        Terms = [
+            {1}, [1], [1 | 2], {{}}, {[]}, [[], [[]], {[]}], {#{}}, #{a => 1}, #{a => #{b => #{}}}, {1.5, -0.0}, {1 bsl 59, 1 bsl 60},
+            {1 bsl 64, -(1 bsl 200)}, 1.5, 1 bsl 70, <<>>, <<1>>, {<<>>, <<1>>}, binary:copy(<<1>>, 64), make_ref(), {make_ref(), self()},
+            {hd(erlang:ports())}, {Large}, [Large, Large | Large], {binary:part(Large, 1, 70)}, {binary:part(Large, 1, 5)},
+            {binary:part(Large, 1, 0)}, {Unaligned}, #{Large => Unaligned}, "a string", lists:seq(1, 1000),
+            maps:from_list([{I, {I}} || I <- lists:seq(1, 32)]), #{1 => a, 1.0 => b, {1} => c, [1] => d, <<1>> => e, #{} => f},
+            #{literal => {"in the module", [<<"of this test">>, 1.5]}}
+        ],
+        [?assertMatch({T, {ok, _}}, {T, comes_back(T)}) || T <- Terms],
+        ?assertMatch({ok, _}, comes_back(list_to_tuple([T || T <- Terms, T =/= lists:seq(1, 1000)])))
+    end).
+
+what_only_the_vm_can_copy_is_not_made_flat_test_() ->
+    flat(fun() ->
+        X = self(),
+        Terms = [
+            fun() -> X end, fun lists:map/2, <<1:3>>, atomics:new(1, []), erlang:alias(),
+            binary_to_term(<<131, 88, 119, 5, "x@far", 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 1>>),
+            maps:from_list([{I, I} || I <- lists:seq(1, 33)])
+        ],
+        [?assertEqual({T, no}, {T, term_flat(Wrapped)}) || T <- Terms, Wrapped <- [T, {T}, [a, T], #{k => T}]],
+        %% What needs nothing of all this.
+        [?assertEqual(no, term_flat(T)) || T <- [a, 1, [], self(), {}, #{}]]
+    end).
+
+up_to_the_limits_exactly_test_() ->
+    flat(fun() ->
+        ?assertMatch({ok, _}, comes_back(lists:seq(1, ?MOST_WORDS div 2))),
+        ?assertEqual(no, term_flat(lists:seq(1, ?MOST_WORDS div 2 + 1))),
+        ?assertMatch({ok, _}, comes_back(erlang:make_tuple(?MOST_WORDS - 1, a))),
+        ?assertEqual(no, term_flat(erlang:make_tuple(?MOST_WORDS, a))),
+        ?assertMatch({ok, _}, comes_back(1 bsl ((?MOST_WORDS - 1) * 64 - 1))),
+        ?assertEqual(no, term_flat(1 bsl ((?MOST_WORDS - 1) * 64))),
+        %% Each binary has eight bytes beside its own.
+        ?assertMatch({ok, _}, comes_back({binary:copy(<<1>>, ?MOST_BYTES - 8)})),
+        ?assertEqual(no, term_flat({binary:copy(<<1>>, ?MOST_BYTES - 7)})),
+        Small = binary:copy(<<1>>, 120),
+        ?assertMatch({ok, _}, comes_back(lists:duplicate(?MOST_BYTES div 128, Small))),
+        ?assertEqual(no, term_flat(lists:duplicate(?MOST_BYTES div 128 + 1, Small))),
+        %% As many inserts and addresses as there can be.
+        ?assertMatch({ok, _}, comes_back(list_to_tuple(lists:duplicate(?MOST_BYTES div 8, #{})))),
+        ?assertEqual(no, term_flat(list_to_tuple(lists:duplicate(?MOST_BYTES div 8 + 1, #{})))),
+        ?assertMatch({ok, _}, comes_back(list_to_tuple(lists:duplicate(682, [a])))),
+        %% To the left it needs a place to come back to for each level, to the right none.
+        Left = fun(N) -> lists:foldl(fun(_, T) -> {T, a} end, {a}, lists:seq(1, N)) end,
+        Right = fun(N) -> lists:foldl(fun(_, T) -> {a, T} end, {a}, lists:seq(1, N)) end,
+        ?assertMatch({ok, _}, comes_back(Left(64))),
+        ?assertEqual(no, term_flat(Left(65))),
+        ?assertMatch({ok, _}, comes_back(Right(600))),
+        ?assertEqual(no, term_flat(lists:seq(1, 5000000)))
+    end).
+
+random_terms_come_back_identical_or_not_at_all_test_() ->
+    flat(fun() ->
+        rand:seed(exsss, {3, 2, 1}),
+        Answers = [
+            begin
+                Term = random_terms:random(5),
+                Answer = comes_back(Term),
+                ?assertNotEqual({N, Term, false}, {N, Term, Answer}),
+                Answer
+            end
+         || N <- lists:seq(1, 3000)
+        ],
+        ?assert(length([ok || {ok, _} <- Answers]) > 500)
+    end).
+
+%% Copies live and die among other terms, in heaps and in messages, while these are collected, thrown away, moved.
+the_collector_takes_them_as_any_term_test_() ->
+    flat(fun() ->
+        Original = #{n => 1, list => [{<<"short">>, 1.5}, make_ref(), #{}], large => binary:copy(<<"x">>, 100)},
+        Copies = fun(N) -> [element(3, {ok, _, _} = term_flat(Original#{n := I})) || I <- lists:seq(1, N)] end,
+        Right = fun(Kept) -> lists:all(fun(#{n := I} = T) -> T =:= Original#{n := I} end, Kept) end,
+        Rounds = fun Rounds(0, Kept, _) -> Right(Kept);
+                     Rounds(N, Kept, Type) ->
+                         Fresh = Copies(200),
+                         true = erlang:garbage_collect(self(), [{type, Type}]),
+                         Mixed = lists:sublist(Fresh, 20) ++ lists:sublist(Kept, 300),
+                         Right(Mixed) andalso Rounds(N - 1, Mixed, Type)
+                 end,
+        Self = self(),
+        Inside = fun(Options) ->
+            {Pid, Monitor} = spawn_opt(
+                fun() ->
+                    true = Rounds(30, [], minor),
+                    true = Rounds(10, [], major),
+                    %% As a message, and once more from there.
+                    Self ! {copies, Copies(500)}
+                end,
+                [monitor | Options]
+            ),
+            receive
+                {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason)
+            end,
+            receive
+                {copies, Sent} -> ?assert(Right(Sent))
+            end
+        end,
+        [Inside(Options) || Options <- [[], [{min_heap_size, 300000}], [{fullsweep_after, 0}], [{message_queue_data, off_heap}]]],
+        true = ets:insert(Table = ets:new(kept, []), [{I, T} || {I, T} <- lists:enumerate(Copies(100))]),
+        ?assert(Right([T || {_, T} <- ets:tab2list(Table)])),
+        erlang:garbage_collect()
+    end).
+
+%% Events of both sorts in one batch, as a message and as a notice, kept over collections.
+what_is_delivered_lives_on_test_() ->
+    flat(fun() ->
+        Terms = [
+            case I rem 3 of
+                0 -> {flat, I, #{i => I}, <<I:64>>};
+                1 -> {block, I, fun() -> I end};
+                2 -> [I, binary:copy(<<I:16>>, 60) | tail]
+            end
+         || I <- lists:seq(1, 300)
+        ],
+        [?assertEqual(Terms, delivered(Storage, Terms)) || Storage <- [delivery, notices]]
+    end).
+
+delivered(Storage, Terms) ->
+    {ok, P} = ?C:start(#{batch_size => 100}, Storage),
+    [ok = ?C:capture(P, T) || T <- Terms],
+    ok = ?C:attach(P),
+    Kept = delivered(P, Storage, length(Terms), []),
+    await:until(fun() -> stored(P) =:= length(Terms) end),
+    ok = ?C:close(P, 5000),
+    true = erlang:garbage_collect(),
+    Kept.
+
+stored(P) ->
+    {ok, #{stored := Stored}} = ?C:metrics(P),
+    Stored.
+
+delivered(_, _, 0, Kept) ->
+    Kept;
+delivered(P, Storage, Left, Kept) ->
+    receive
+        {capture_batch, P, Token, _, _, Given, _} ->
+            Events =
+                case Storage of
+                    delivery -> Given;
+                    notices -> ?C:events(P, Token)
+                end,
+            ok = ?C:complete(P, Token, ok),
+            delivered(P, Storage, Left - length(Events), Kept ++ [element(1, E) || E <- Events])
+    after 5000 -> error({missing, Left})
+    end.
+
+%% The head and the term, the words of its heap, a table, and no allocation: that is what a ring is charged with.
+a_ring_is_charged_with_what_it_holds_test_() ->
+    flat(fun() ->
+        Term = {event, <<"eight ch">>, [1, 2]},
+        {ok, Bytes, Term} = term_flat(Term),
+        %% Three addresses among the words: the binary, the list, its second cell.
+        ?assertEqual(16 + erts_debug:flat_size(Term) * 8 + 8, Bytes),
+        {ok, P} = ?C:start(#{}, notices),
+        ok = ?C:capture(P, Term),
+        ?assertMatch({ok, #{bytes_captured := Bytes, captured := 1}}, ?C:metrics(P)),
+        ok = ?C:attach(P),
+        {ok, [{Term, _, _, _, 0, 0, 0}]} =
+            receive
+                {capture_batch, P, Token, _, 1, 1, _} ->
+                    Events = ?C:events(P, Token),
+                    ok = ?C:complete(P, Token, ok),
+                    {ok, Events}
+            end,
+        ok = ?C:close(P, 5000)
+    end).
