@@ -36,7 +36,7 @@ static void reset(recorder_t *r)
     r->answer = NULL;
 }
 
-static void check_released(const recorder_t *r, uint64_t count, bool only_marked)
+static void check_released(recorder_t *r, uint64_t count, bool only_marked)
 {
     CHECK_DISTINCT(&r->released);
     CHECK_U64(r->released.count, count);
@@ -52,6 +52,8 @@ static pipeline_t *start(recorder_t *r, uint32_t flags, uint32_t overflow, uint3
     pipeline_storage_t s = recorder_storage(r);
     reset(r);
     s.flags |= flags;
+    s.dead_letter = recorder_dead_letter;
+    s.release = recorder_release;
     c.batch_size = 64;
     c.writers = writers;
     c.retry_initial_us = 10;

@@ -386,9 +386,14 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   defp drain_batch(loop, message, deadline) do
     case batch(loop, message) do
-      :leave -> detach(loop)
-      {:capture_batch, _, _, _, _, _, _} = next -> if now() < deadline, do: drain_batch(loop, next, deadline), else: detach(loop)
-      _ -> drain_capture(loop, deadline)
+      :leave ->
+        detach(loop)
+
+      {:capture_batch, _, _, _, _, _, _} = next ->
+        if now() < deadline, do: drain_batch(loop, next, deadline), else: detach(loop)
+
+      _ ->
+        drain_capture(loop, deadline)
     end
   end
 
