@@ -21,16 +21,16 @@ enum { RING_BYTES = 1 << 20, MOST_RINGS = 64, LOOKS_BEFORE_SLEEP = 5, SMALL = 51
 
 struct header { uint32_t bytes, kind; uint64_t sequence, time, thread; };
 
+/* Each side's words are in lines of their own, what both only read as well. */
 struct ring {
-    /* the producer's */
-    uint64_t tail, seen_head;
     unsigned char *records;
     uint64_t mask, stride, thread;
+    /* the producer's */
+    uint64_t tail __attribute__((aligned(128)));
+    uint64_t seen_head;
     /* the consumer's */
     uint64_t head __attribute__((aligned(128)));
-    /* never written */
-    uint64_t end __attribute__((aligned(128)));
-};
+} __attribute__((aligned(128)));
 
 enum rest { POLL, FENCE, MEMBARRIER, PREFETCH };
 
@@ -48,7 +48,9 @@ static uint64_t drain(struct ring *r) {
     uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE), head = r->head;
     if (tail == head) return 0;
     struct bench_batch batch = batch_begin(setup->store);
-    for (uint64_t i = head; i != tail; i++) batch_event(&batch, r->records + (i & r->mask) * r->stride + sizeof(struct header));
+    const unsigned char *payloads = r->records + sizeof(struct header);
+    uint64_t mask = r->mask, stride = r->stride;
+    for (uint64_t i = head; i != tail; i++) batch_event(&batch, payloads + (i & mask) * stride);
     __atomic_store_n(&r->head, tail, __ATOMIC_RELEASE);
     batch_end(&batch);
     return tail - head;

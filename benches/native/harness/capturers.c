@@ -71,7 +71,7 @@ static void place(int processor) {
 static bool placed(const struct measurement *m) { return m->pin && m->setup.threads <= 2 && sysconf(_SC_NPROCESSORS_ONLN) >= 2; }
 
 void place_others(const struct measurement *m) {
-    if (placed(m) && m->setup.threads == 1) place(1);
+    if (placed(m) && m->setup.threads == 1) place(m->pin == APART ? 1 : 0);
 }
 
 static void *run(void *argument) {

@@ -17,7 +17,7 @@ struct measurement {
     struct bench_setup setup;
     struct bench_store *store;
     uint32_t bursts;  /* at most */
-    uint32_t pin;     /* 1: see place_others() */
+    uint32_t pin;     /* see place_others() */
     double seconds;   /* at most, or exactly where the measurement is by time */
     double rate;      /* events per second that are offered */
     double ns_a_tick;
@@ -44,9 +44,10 @@ struct offered measure_load(const struct measurement *m);
 struct offered measure_idle(const struct measurement *m);
 
 /* capturers.c */
-/* With `pin`, so that a run does not hang on where the scheduler puts whom: a single capturing thread has the first processor, and
- * all threads of the contender the second; of two capturing threads each has its own, and the contender's go where they like. To
- * be called before the contender starts, as its threads inherit their place. */
+/* With `pin` a run does not hang on where the scheduler puts whom: a single capturing thread has the first processor, and the
+ * contender's threads the second (APART) or the first as well (TOGETHER); of two capturing threads each has its own, and the
+ * contender's go where they like. To be called before the contender starts, as its threads inherit their place. */
+enum { FREE, APART, TOGETHER };
 void place_others(const struct measurement *m);
 void capturer_open(struct capturer *c, const struct measurement *m, uint32_t number);
 void capturer_close(struct capturer *c);
