@@ -77,7 +77,7 @@ static void capture_nothing(void *handle, const struct bench_burst *burst) {
     for (uint32_t i = 0; i < burst->count; i++) {
         const unsigned char *payload = burst->payloads + (size_t)(i & burst->mask) * burst->stride;
         __asm__ volatile("" : : "r"(payload) : "memory");
-        memcpy(c->bytes + (c->next++ & (c->slots - 1)) * 16, payload, 8);
+        memcpy(c->bytes + (c->next++ & (c->slots - 1)) * c->stride, payload, 8);
     }
 }
 

@@ -10,7 +10,7 @@
 namespace {
 using Waiting = moodycamel::BlockingConcurrentQueue<Record>;
 using Polling = moodycamel::ConcurrentQueue<Record>;
-constexpr std::size_t slots = 8192, most_threads = 64, bulk = 256;
+constexpr std::size_t slots = 8192, bulk = 256;
 
 template <class Queue> struct Run {
     std::optional<Queue> queue;
@@ -37,7 +37,7 @@ template <class Queue> struct Run {
 
     const char *start(const bench_setup &given) {
         setup = given;
-        queue.emplace(slots * most_threads, most_threads, 0);
+        queue.emplace(slots * given.threads, given.threads, 0);
         consumer = std::thread([this] { consume(); });
         return nullptr;
     }
