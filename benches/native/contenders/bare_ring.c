@@ -184,11 +184,11 @@ const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
         {"bare ring, polling", "SPSC ring of 1 MiB per thread, the consumer never sleeps", start_polling, open_ring, capture_polled,
          close_ring, stop, NULL, 0, 0},
-        {"bare ring, prefetching", "the same, lines to be written are fetched 64 records ahead", start_prefetch, open_ring,
+        {"bare ring, prefetching", "SPSC ring of 1 MiB per thread, the consumer never sleeps; the lines to be written are fetched 64 records ahead", start_prefetch, open_ring,
          capture_prefetch, close_ring, stop, NULL, 0, 0},
-        {"bare ring, fence", "the same, the consumer sleeps; each capture pays for a fence", start_fence, open_ring, capture_fence,
+        {"bare ring, fence", "SPSC ring of 1 MiB per thread, the consumer sleeps; each capture pays for a fence", start_fence, open_ring, capture_fence,
          close_ring, stop, NULL, 0, 0},
-        {"bare ring, membarrier", "the same, the consumer sleeps, and pays for the fence with membarrier", start_membarrier, open_ring,
+        {"bare ring, membarrier", "SPSC ring of 1 MiB per thread, the consumer sleeps, and pays for the fence with membarrier", start_membarrier, open_ring,
          capture_membarrier, close_ring, stop, NULL, 0, 0},
     };
     *count = sizeof all / sizeof *all;

@@ -85,7 +85,7 @@ const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
         {"memcpy", "of the payload into 1 MiB of memory, nobody reads it meanwhile", start, open_plain, capture_plain, close_copies, stop,
          drain, 0, 0},
-        {"memcpy, rdtsc", "of a record with header and time", start, open_timed, capture_timed, close_copies, stop, drain, 0, 0},
+        {"memcpy, rdtsc", "of a record with header and time into 1 MiB of memory, nobody reads it meanwhile", start, open_timed, capture_timed, close_copies, stop, drain, 0, 0},
         {"nothing", "what the measurement itself takes", start, open_plain, capture_nothing, close_copies, stop, drain, 0, 0},
     };
     *count = sizeof all / sizeof *all;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { BURST = 1000, BURST_BYTES = 256 << 10, WARM = 30, REST_US = 60 };
+enum { BURST = 1000, BURST_BYTES = 512 << 10, WARM = 30, REST_US = 60 };
 
 /* What a burst may hold without filling anyone's queue. */
 static uint32_t burst_events(const struct measurement *m) {

@@ -62,9 +62,13 @@ def throughput(what, limit, threads, name, to_threads, to_name):
     return ("throughput", what, limit, True, "x", ratio(threads, name, to_threads, to_name, "events_per_s"), equal(threads, "events_per_s"))
 
 
-def bandwidth(result):
-    copied = ratio("4096 bytes", parts.COPY, "4096 bytes", parts.HANDLE, "ns", "50")
-    return copied(result)
+def single(what, limit, name, to_name):
+    """One capture by itself, the call for a sleeping consumer not among them: the median, less what reading the clock takes."""
+    def measure(result):
+        found = {n: values(result["1 thread"].get(n), "ns", "50") for n in (name, to_name, "nothing")}
+        less = [[v - c if v and c else None for v, c in zip(found[n], found["nothing"])] for n in (name, to_name)]
+        return ratios(*less)
+    return "each", what, limit, False, "x", measure, None
 
 
 def microseconds(name, percentile):
@@ -83,10 +87,15 @@ ONE, SIXTEEN = f"{H} (1 writer)", f"{H} (16 writers)"
 BOUNDS = [
     capture("capture, handle, to the bare ring that sleeps", 1.15, H, PARKED),
     capture("capture, handle, to the bare ring that polls", 1.15, H, POLLING),
-    capture("the same, all on one processor", 1.15, H, POLLING, "1 thread, one processor"),
+    capture("capture, handle, to that, all on one processor", 1.15, H, POLLING, "1 thread, one processor"),
     capture("capture, call, to the bare ring that sleeps", 1.6, C, PARKED),
     capture("capture, call, to the bare ring that polls", 1.6, C, POLLING),
-    capture("the same, all on one processor", 1.6, C, POLLING, "1 thread, one processor"),
+    capture("capture, call, to that, all on one processor", 1.6, C, POLLING, "1 thread, one processor"),
+    single("a single capture, handle, to the bare ring that sleeps", 1.15, H, PARKED),
+    single("a single capture, call, to the bare ring that sleeps", 1.6, C, PARKED),
+    single("a single capture, handle, to ArrayQueue", 0.6, H, "crossbeam ArrayQueue"),
+    single("a single capture, handle, to spdlog", 0.07, H, "spdlog"),
+    single("a single capture, handle, to OpenTelemetry", 0.07, H, "OpenTelemetry"),
     ("capture", "capture, handle, two threads to one", 1.15, False, "x",
      ratio("2 threads", H, "1 thread, anywhere", H, "ns", "50"), equal("1 thread, anywhere", "ns", "50")),
     capture("capture, handle, to ArrayQueue", 0.6, H, "crossbeam ArrayQueue"),
@@ -98,7 +107,8 @@ BOUNDS = [
     throughput("throughput, one thread, to the bare ring", 0.8, "1 thread", H, "1 thread", PARKED),
     throughput("throughput, two threads, to the bare ring", 0.8, "2 threads", H, "2 threads", PARKED),
     throughput("throughput, 16 threads to two", 0.8, "16 threads", H, "2 threads", H),
-    ("payload", "4 KiB, bandwidth, to memcpy", 0.7, True, "x", bandwidth, equal("4096 bytes", "ns", "50")),
+    ("payload", "4 KiB, bandwidth, to memcpy", 0.7, True, "x",
+     ratio(parts.BANDWIDTH, H, parts.BANDWIDTH, parts.COPY, "events_per_s"), equal(parts.BANDWIDTH, "events_per_s")),
     ("idle", "idle, processor time in 10 s", 0.005, False, " s", seconds(H), None),
     ("wake", "wake, p50", 2.5, False, " us", microseconds(H, "50"), equal("1 thread", "ns", "50")),
     ("wake", "wake, p50, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", H, "1 thread", PARKED, "ns", "50"),

@@ -17,6 +17,9 @@ OBJECTS = {
 }
 
 
+LONGEST_S = 25
+
+
 class Contest:
     def __init__(self, built):
         self.built = Path(built)
@@ -69,9 +72,9 @@ class Contest:
         """The figures of one measurement, or None if it failed; why is kept."""
         command = [self.built / "harness", self.objects[who], who, kind, *(f"{k}={v}" for k, v in keys.items())]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "TMPDIR": self.scratch})
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, env={**os.environ, "TMPDIR": self.scratch})
         except subprocess.TimeoutExpired:
-            self.failures.append(f"{who}, {kind}: longer than 60 s")
+            self.failures.append(f"{who}, {kind}: longer than {LONGEST_S} s")
             return None
         if done.returncode:
             self.failures.append(f"{who}, {kind} {' '.join(map(str, keys.values()))}: {done.stderr.strip()[-200:]}")
@@ -91,7 +94,9 @@ class Contest:
                 name = names[(at + repeat * 3) % len(names)]
                 progress(f"{kind} {repeat + 1}/{repeats}: {name}")
                 given = {k: v(name) if callable(v) else v for k, v in keys.items()}
-                results[name].append(self.measure(bare(name), kind, **given))
+                # What failed once would keep the others waiting again.
+                failed = None in results[name]
+                results[name].append(None if failed else self.measure(bare(name), kind, **given))
         progress("")
         # One that failed in a repeat has no place there, but the repeats stay those of the others.
         return {name: runs for name, runs in results.items() if any(runs)}

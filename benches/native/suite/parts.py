@@ -11,6 +11,7 @@ QUEUES = ["rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "moodycamel, poll
 LOGGERS = ["tracing-appender", "spdlog", "OpenTelemetry", "librdkafka, mock broker"]
 LTTNG = "LTTng-UST"
 FREE, APART, TOGETHER = 0, 1, 2
+BANDWIDTH = "4096 bytes, bandwidth"
 SIZES = [16, 64, 256, 1024, 4096]
 RATES = [10_000, 100_000, 1_000_000, 3_000_000, 10_000_000, 20_000_000]
 THREADS = [1, 2, 4, 16]
@@ -40,7 +41,7 @@ def capture(contest, quick):
 
 
 def each(contest, quick):
-    """ns per captured event, each timed by itself: the percentiles"""
+    """ns per captured event, each timed by itself, reading the clock included: the percentiles"""
     names = [POLLING, PARKED, HANDLE, CALL, "rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "spdlog", "OpenTelemetry", "nothing"]
     result = {"1 thread": contest.in_turns(names, 2 if quick else 5, "each", bursts=50 if quick else 200, pin=APART)}
     for percentile in ["50", "99.9"]:
@@ -56,6 +57,10 @@ def payload(contest, quick):
         setting = f"{size} bytes"
         result[setting] = contest.in_turns(names, 2 if quick else 5, "capture", bursts=100 if quick else 250, payload=size, pin=APART)
         table.show(f"capture of {size} bytes", "ns", {n: mid(r, "ns", "50") for n, r in result[setting].items()})
+    # The storage reads the first bytes only, for all of them.
+    result[BANDWIDTH] = contest.in_turns(names, 2 if quick else 5, "throughput", lossless=1, payload=4096, seconds=0.2, pin=APART)
+    table.show("payloads of 4096 bytes to the storage", "GB/s",
+               {n: mid(r, "events_per_s") * 4096 / 1e9 for n, r in result[BANDWIDTH].items()})
     return result
 
 
@@ -85,7 +90,7 @@ def load(contest, quick):
     result = {}
     for rate in RATES[1:4] if quick else RATES:
         setting = f"{rate} a second"
-        result[setting] = contest.in_turns(names, 2 if quick else 3, "load", rate=rate, lossless=1, seconds=0.5 if rate < 1e5 else 0.2)
+        result[setting] = contest.in_turns(names, 2 if quick else 3, "load", rate=rate, lossless=1, seconds=0.5 if rate <= 1e6 else 0.2)
         for percentile in ["50", "99"]:
             table.show(f"{rate:,} a second, percentile {percentile}", "us",
                        {n: mid(r, "ns", percentile) / 1e3 for n, r in result[setting].items()})

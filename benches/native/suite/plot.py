@@ -2,8 +2,14 @@
 from html import escape
 from math import ceil, floor, log10
 
+# The same contender has the same colour in every plot.
+FIXED = {"capture_pipeline, handle": "#1f5fa8", "capture_pipeline, call": "#2fa3d8", "capture_pipeline, in place": "#7d9ed0",
+         "bare ring, membarrier": "#444444", "bare ring, polling": "#888888", "bare ring, prefetching": "#b0b0b0", "memcpy": "#c0a080",
+         "crossbeam ArrayQueue": "#d9822b", "crossbeam-channel": "#b8860b", "rtrb": "#4f9e5f", "moodycamel, waiting": "#2a9d8f",
+         "oneTBB": "#556b2f", "spdlog": "#a8456b", "tracing-appender": "#7a62a8", "OpenTelemetry": "#c0392b",
+         "librdkafka, mock broker": "#8d6e63"}
 COLOURS = ["#1f5fa8", "#d9822b", "#4f9e5f", "#a8456b", "#7a62a8", "#6b6b6b", "#2a9d9d", "#b8860b", "#c0392b", "#556b2f"]
-LEFT, TOP, WIDTH, HEIGHT, RIGHT, BOTTOM = 80, 56, 560, 380, 230, 64
+LEFT, TOP, WIDTH, HEIGHT, RIGHT, BOTTOM = 80, 62, 560, 380, 270, 64
 LINE = 16
 
 
@@ -22,7 +28,7 @@ class Scale:
 
 
 def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note="", strong=()):
-    """Draws `series`, {name: [(x, y)]}; those in `strong` are thick, floors (by their name) dashed."""
+    """Draws `series`, {name: [(x, y)]}; those in `strong` are thick, floors dashed, 99th percentiles (by their name) dotted."""
     series = {name: [(x, y) for x, y in points if y and y > 0] for name, points in series.items()}
     series = {name: points for name, points in series.items() if points}
     xs = [x for points in series.values() for x, _ in points]
@@ -45,10 +51,10 @@ def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note=
         out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{TOP + HEIGHT}" stroke="#ddd"/>')
         out.append(f'<text x="{x:.1f}" y="{TOP + HEIGHT + 20}" text-anchor="middle">{escape(x_name(mark))}</text>')
     out.append(f'<text x="{LEFT + WIDTH / 2}" y="{TOP + HEIGHT + 46}" text-anchor="middle" fill="#555">{escape(x_label)}</text>')
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(series)}
+    colours = {name: FIXED.get(stem(name), COLOURS[i % len(COLOURS)]) for i, name in enumerate(series)}
     for name, points in series.items():
         path_ = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        dashed = ' stroke-dasharray="6 4"' if name.startswith(("bare ring", "memcpy")) else ""
+        dashed = ' stroke-dasharray="2 3"' if name.endswith(", p99") else ' stroke-dasharray="6 4"' if name.startswith(("bare ring", "memcpy")) else ""
         out.append(f'<polyline points="{path_}" fill="none" stroke="{colours[name]}" stroke-width="{3 if name in strong else 1.6}"{dashed}/>')
         out += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="{3.5 if name in strong else 2.5}" fill="{colours[name]}"/>' for x, y in points]
     # Names at the ends of their lines, pushed apart where they would lie over each other.
@@ -60,6 +66,11 @@ def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note=
         weight = ' font-weight="bold"' if name in strong else ""
         out.append(f'<text x="{LEFT + WIDTH + 28}" y="{place + 4:.1f}" fill="{colours[name]}"{weight}>{escape(name)}</text>')
     path.write_text("\n".join(out) + "\n</svg>\n")
+
+
+def stem(name):
+    """The contender, without the percentile."""
+    return name.removesuffix(", p50").removesuffix(", p99")
 
 
 def spread(places, top, bottom):
