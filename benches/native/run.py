@@ -2,7 +2,7 @@
 """The native benchmark: runs its parts, checks the bounds, draws the plots. What `make bench` calls once all is built.
 
 PARTS=... (names of suite/parts.py) runs only these, and takes the figures of the others from the last run if that was of the
-same library. QUICK=1 repeats less. Figures, tables and plots go to docs/benchmarks/ once every part is there and none was quick.
+same library (PARTS=report takes all of them from there). QUICK=1 repeats less. Figures, tables and plots go to docs/benchmarks/ once every part is there and none was quick.
 """
 import os
 import sys
@@ -21,6 +21,8 @@ DOCS = ROOT / "docs" / "benchmarks"
 def main():
     quick = os.environ.get("QUICK", "") not in ("", "0")
     wanted = os.environ.get("PARTS", "").split() or list(parts.ALL)
+    if wanted == ["report"]:
+        wanted = []
     unknown = [name for name in wanted if name not in parts.ALL]
     if unknown:
         sys.exit(f"bench: there is no part {', '.join(unknown)}; there are {' '.join(parts.ALL)}")

@@ -1,9 +1,10 @@
 """What the library has promised itself, as ratios taken within a repeat, and whether it is met.
 
 Two equal measurements (the floor, twice) tell how far apart the machine puts them. A ratio that lies within that of its limit
-proves nothing, and where it is more than a tenth, that is said instead of a verdict.
+proves nothing, and where it is more than a tenth, that is said instead of a verdict; so it is where the repeats themselves lie that
+far apart, on both sides of the limit.
 """
-from statistics import median
+from statistics import median, quantiles
 
 from . import parts
 from .figures import apart, ratios, values
@@ -24,6 +25,7 @@ def check(results):
             row["value"] = median(found)
             if len(found) > 1:
                 row["low"], row["high"] = min(found), max(found)
+                row["quartiles"] = quantiles(found, n=4)[::2]
             row["noise"] = noise(results[part]) if noise else None
             row["verdict"] = verdict(row)
         rows.append(row)
@@ -32,11 +34,15 @@ def check(results):
 
 def verdict(row):
     met = row["value"] >= row["limit"] if row["least"] else row["value"] <= row["limit"]
-    noise = row["noise"]
-    near = noise is not None and row["limit"] / (1 + noise) <= row["value"] <= row["limit"] * (1 + noise)
+    noise = row["noise"] or 0
+    near = row["limit"] / (1 + noise) <= row["value"] <= row["limit"] * (1 + noise)
+    low, high = row.get("quartiles", (row["value"], row["value"]))
+    across = low <= row["limit"] <= high
     if near and noise > NOISY:
         return f"too noisy to tell (equal ones lie {noise:.0%} apart)"
-    return ("met" if met else "not met") + (f", within the noise of {noise:.0%}" if near else "")
+    if across and high - low > 2 * NOISY * row["value"]:
+        return f"too noisy to tell (half of the repeats between {low:.2f} and {high:.2f})"
+    return ("met" if met else "not met") + (f", within the noise of {noise:.0%}" if near and noise else "")
 
 
 def ratio(setting, name, to_setting, to_name, *keys):

@@ -1,5 +1,6 @@
 """docs/benchmarks/native.md and .json, the plots, and the figures in the README."""
 import json
+import re
 
 from . import parts, plot, table
 from .figures import apart, mid, values
@@ -12,16 +13,33 @@ OURS = [parts.HANDLE, parts.CALL]
 
 def write(docs, readme, machine, contest, results, rows):
     docs.mkdir(parents=True, exist_ok=True)
-    json_path = docs / "native.json"
-    json_path.write_text(json.dumps(
-        {"machine": machine, "configurations": contest.configurations, "left_out": contest.missing, "bounds": rows, "parts": results},
-        indent=1) + "\n")
+    everything = {"machine": machine, "configurations": contest.configurations, "left_out": contest.missing, "bounds": rows,
+                  "parts": {part: {setting: {who: by_figure(runs) for who, runs in of.items()} for setting, of in settings.items()}
+                            for part, settings in results.items()}}
+    # A line for each contender.
+    text = json.dumps(everything, indent=1)
+    (docs / "native.json").write_text(re.sub(r"\n {5,}|\n {4}(?=[\]}])", " ", text) + "\n")
     draw(docs, results)
     (docs / "native.md").write_text(page(machine, contest, results, rows))
     text = readme.read_text()
     if MARK[0] in text:
         at, end = text.index(MARK[0]) + len(MARK[0]), text.index(MARK[1])
         readme.write_text(text[:at] + "\n" + short(machine, results) + "\n" + text[end:])
+
+
+KEPT = ["50", "90", "99", "99.9", "99.99"]
+
+
+def by_figure(runs):
+    """Of each figure its values in the repeats."""
+    names = dict.fromkeys(key for run in runs if run for key in run)
+    figures = {}
+    for name in names:
+        if name == "ns":
+            figures[name] = {p: values(runs, "ns", p) for p in KEPT}
+        else:
+            figures[name] = values(runs, name)
+    return figures
 
 
 # --- tables ---

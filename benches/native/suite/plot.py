@@ -17,8 +17,11 @@ class Scale:
     """From figures to places, by logarithm, in whole decades or the marks given."""
 
     def __init__(self, least, most, start, length, marks=None):
-        self.marks = marks or [10.0**e for e in range(floor(log10(least)), ceil(log10(most)) + 1)]
-        self.low, self.high = log10(min(least, self.marks[0])), log10(max(most, self.marks[-1]))
+        self.low, self.high = log10(least), log10(most)
+        if not marks:
+            # A little room beyond the figures, and whole decades as marks, as far as they lie within.
+            self.low, self.high = self.low - 0.08, self.high + 0.08
+        self.marks = marks or [10.0**e for e in range(ceil(self.low), floor(self.high) + 1)]
         if self.high == self.low:
             self.high += 1
         self.start, self.length = start, length
@@ -39,13 +42,15 @@ def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note=
            'font-family="sans-serif" font-size="13">', '<rect width="100%" height="100%" fill="white"/>',
            f'<text x="12" y="24" font-size="16" font-weight="bold">{escape(title)}</text>',
            f'<text x="12" y="44" fill="#555">{escape(y_label)}{"; " + escape(note) if note else ""}</text>']
+    for minor in (10.0**e * part for e in range(floor(up.low), ceil(up.high)) for part in (2, 5)):
+        if up.low < log10(minor) < up.high:
+            y = up(minor)
+            out.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#f0f0f0"/>')
+            out.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#999" font-size="11">{shown(round(minor, 6))}</text>')
     for mark in up.marks:
         y = up(mark)
         out.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         out.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown(mark)}</text>')
-        for part in (2, 5):
-            if mark * part < 10**up.high:
-                out.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{up(mark * part):.1f}" y2="{up(mark * part):.1f}" stroke="#f0f0f0"/>')
     for mark in across.marks:
         x = across(mark)
         out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{TOP + HEIGHT}" stroke="#ddd"/>')
