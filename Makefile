@@ -110,7 +110,7 @@ demo-elixir: check-tools-beam build
 # What it costs, against floors and peers: a table, bounds, plots in docs/benchmarks. QUICK=1 for a first look. PARTS: capture each
 # payload throughput wake load idle writers. A peer that cannot be had is said so, and left out.
 bench: check-tools-bench build local
-	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' > $(BUILD)/bench.log 2>&1
+	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' > $(BUILD)/bench.log 2>&1
 	@QUICK='$(QUICK)' PARTS='$(PARTS)' python3 benches/native/run.py
 
 # What it costs on the BEAM, against what one would do without this library; QUICK=1 for a first look. PARTS: capture

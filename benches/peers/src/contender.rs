@@ -72,7 +72,14 @@ pub struct Record {
 impl Record {
     #[inline]
     pub fn new(burst: &Burst, i: u32) -> Self {
-        Self { bytes: 64, kind: 7, sequence: u64::from(i), time: ticks(), thread: 0, payload: *burst.payload(i) }
+        Self {
+            bytes: 64,
+            kind: 7,
+            sequence: u64::from(i),
+            time: ticks(),
+            thread: 0,
+            payload: *burst.payload(i),
+        }
     }
 
     pub const EMPTY: Self = Self { bytes: 0, kind: 0, sequence: 0, time: 0, thread: 0, payload: [0; 64] };
@@ -153,7 +160,10 @@ extern "C" fn stop<C: Contender>() -> *const c_char {
 }
 
 impl Entry {
-    pub const fn of<C: Contender>(name: &'static std::ffi::CStr, configuration: &'static std::ffi::CStr) -> Self {
+    pub const fn of<C: Contender>(
+        name: &'static std::ffi::CStr,
+        configuration: &'static std::ffi::CStr,
+    ) -> Self {
         Self {
             name: name.as_ptr(),
             configuration: configuration.as_ptr(),

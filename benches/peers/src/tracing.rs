@@ -41,7 +41,8 @@ impl Contender for Appender {
         for i in 0..burst.count {
             let record = Record::new(burst, i);
             // SAFETY: a record is plain bytes without padding.
-            let line = unsafe { std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of::<Record>()) };
+            let line =
+                unsafe { std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of::<Record>()) };
             writer.write_all(line).expect("it takes every line");
         }
     }
