@@ -2,7 +2,7 @@
 """The native benchmark: runs its parts, checks the bounds, draws the plots. What `make bench` calls once all is built.
 
 PARTS=... (names of suite/parts.py) runs only these, and takes the figures of the others from the last run if that was of the
-same library (PARTS=report takes all of them from there). QUICK=1 repeats less. Figures, tables and plots go to docs/benchmarks/ once every part is there and none was quick.
+same library (PARTS=report takes all of them from there). QUICK=1 repeats less. Figures, tables and plots go to docs/benchmarks/ once every part is there; those of a quick run never do.
 """
 import os
 import sys
@@ -30,14 +30,14 @@ def main():
     print(machine.in_words(machine.describe(ROOT)))
     for missing in contest.missing:
         print(f"left out: {missing}")
-    kept = figures.Kept(BUILT / "figures", machine.library_hash(ROOT))
+    kept = figures.Kept(BUILT / ("figures-quick" if quick else "figures"), machine.library_hash(ROOT))
     began = time.monotonic()
     with contest.daemon():
         for name in wanted:
             print(f"\n=== {name}: {parts.ALL[name].__doc__.splitlines()[0]}", flush=True)
             start = time.monotonic()
             result = parts.ALL[name](contest, quick)
-            kept.put(name, result, quick)
+            kept.put(name, result)
             print(f"    {time.monotonic() - start:.0f} s")
     print(f"\nmeasured in {time.monotonic() - began:.0f} s\n")
     results = kept.all()
@@ -46,7 +46,7 @@ def main():
     if contest.failures:
         print("did not get through:", *sorted(set(contest.failures)), sep="\n    ")
     lacking = [name for name in parts.ALL if name not in results]
-    if quick or lacking or kept.any_quick():
+    if quick or lacking:
         why = f"not measured yet: {' '.join(lacking)}" if lacking else "QUICK=1: for a look only"
         print(f"\ndocs/benchmarks is as it was ({why})")
     else:

@@ -37,8 +37,8 @@ class Kept:
         self.directory, self.library = Path(directory), library
         self.directory.mkdir(parents=True, exist_ok=True)
 
-    def put(self, part, result, quick):
-        text = json.dumps({"library": self.library, "quick": quick, "result": result})
+    def put(self, part, result):
+        text = json.dumps({"library": self.library, "result": result})
         (self.directory / f"{part}.json").write_text(text)
 
     def _read(self):
@@ -49,6 +49,3 @@ class Kept:
 
     def all(self):
         return {part: kept["result"] for part, kept in self._read()}
-
-    def any_quick(self):
-        return any(kept["quick"] for _, kept in self._read())

@@ -66,7 +66,7 @@ HEAD = ["", "capture, 1 thread", "2 threads", "throughput, 1 thread", "2", "4", 
 
 def bound(r):
     limit = f"{'≥' if r['least'] else '≤'} {r['limit']:g}{r['unit']}"
-    got = "-" if r["value"] is None else f"{r['value']:.2f}{r['unit']}"
+    got = "-" if r["value"] is None else table.shown(r["value"], r["unit"])
     spread = f"{r['low']:.2f} to {r['high']:.2f}" if r.get("low") is not None else ""
     return [r["what"], limit, got, spread, r["verdict"]]
 
@@ -100,7 +100,8 @@ processor time in 10 s.
 
 ## Bounds
 
-A ratio is taken within a repeat; below are its median and its range. The bare ring that sleeps is measured twice in each: the two
+A ratio is taken within a repeat; below are its median and its range. (The parts may have been measured one by one, all with the same
+build of the library; no ratio goes across parts.) The bare ring that sleeps is measured twice in each: the two
 lie {noise(results)} apart (capture and throughput), so much for equal things on this machine.
 
 {table.markdown(["", "bound", "measured", "range", ""], [bound(r) for r in rows])}

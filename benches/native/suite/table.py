@@ -11,6 +11,11 @@ def number(value):
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.005 else f"{value:.4f}"
 
 
+def shown(value, unit):
+    """A measured value beside its limit."""
+    return f"{value:.4f}{unit}" if unit == " s" else f"{value:.2f}{unit}"
+
+
 def show(title, unit, figures):
     """A table with bars, in the order given."""
     figures = {name: value for name, value in figures.items() if value is not None}
@@ -31,7 +36,7 @@ def of_bounds(rows):
     width = max(len(row["what"]) for row in rows) if rows else 0
     for row in rows:
         limit = f"{'at least' if row['least'] else 'at most'} {row['limit']:g}{row['unit']}"
-        got = "-" if row["value"] is None else f"{row['value']:.2f}{row['unit']}"
+        got = "-" if row["value"] is None else shown(row["value"], row["unit"])
         spread = f"({row['low']:.2f} to {row['high']:.2f})" if row.get("low") is not None else ""
         lines.append(f"{row['what']:<{width}}  {limit:>16}  {got:>9} {spread:<18} {row['verdict']}")
     return "\n".join(lines)
