@@ -29,8 +29,8 @@ SOURCES := $(shell find src -name '*.rs') build.rs Cargo.toml Cargo.lock
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
 
-.PHONY: all build install uninstall header examples demo demo-elixir bench-elixir test simulate check-tools check-tools-beam local \
-    clean FORCE
+.PHONY: all build install uninstall header examples demo demo-elixir bench bench-elixir test simulate check-tools check-tools-beam \
+    check-tools-bench local clean FORCE
 
 all: build
 
@@ -107,6 +107,12 @@ EVENTS ?= 300000
 demo-elixir: check-tools-beam build
 	cd bindings/elixir && mix run demo/demo.exs $(EVENTS)
 
+# What it costs, against floors and peers: a table, bounds, plots in docs/benchmarks. QUICK=1 for a first look. PARTS: capture each
+# payload throughput wake load idle writers. A peer that cannot be had is said so, and left out.
+bench: check-tools-bench build local
+	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' > $(BUILD)/bench.log 2>&1
+	@QUICK='$(QUICK)' PARTS='$(PARTS)' python3 benches/native/run.py
+
 # What it costs on the BEAM, against what one would do without this library; QUICK=1 for a first look. PARTS: capture
 # throughput wake default idle.
 PARTS ?=
@@ -126,6 +132,9 @@ check-tools:
 
 check-tools-beam:
 	@packaging/check_tools.sh beam
+
+check-tools-bench:
+	@packaging/check_tools.sh bench
 
 .PHONY: clean-instrumented sanitize sanitize-address sanitize-thread sanitize-beam memcheck fuzz
 # The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.

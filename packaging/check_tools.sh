@@ -2,7 +2,8 @@
 # Sees to it that what the tests and the demonstration need is there: as root on Debian it installs what is missing,
 # otherwise it names exactly what is missing, and fails.
 #
-#   check_tools.sh [beam]    with `beam`: also what the Erlang and Elixir sides need
+#   check_tools.sh [beam|bench]    with `beam`: also what the Erlang and Elixir sides need; with `bench`: also the peers of the
+#                                  benchmark, each of which may be missing
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -43,6 +44,21 @@ if [ "${1:-}" = beam ]; then
     fi
 fi
 packages=${packages# }
+
+# The peers are asked for one by one: one that cannot be had keeps none of the others away.
+if [ "${1:-}" = bench ] && have dpkg-query; then
+    updated=
+    for peer in libconcurrentqueue-dev libtbb-dev libspdlog-dev liblttng-ust-dev lttng-tools babeltrace2 librdkafka-dev; do
+        if dpkg-query -W -f '${Status}' "$peer" 2>/dev/null | grep -q ' installed'; then continue; fi
+        if [ "$(id -u)" = 0 ] && have apt-get; then
+            if [ -z "$updated" ]; then apt-get update >/dev/null 2>&1 || true; fi
+            updated=yes
+            echo "installing: $peer"
+            if DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$peer" >/dev/null 2>&1; then continue; fi
+        fi
+        echo "check-tools: not installed: $peer; the benchmark leaves out what needs it"
+    done
+fi
 
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && have apt-get; then

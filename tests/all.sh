@@ -53,6 +53,7 @@ step simulator tests/simulate.sh
 step mutations python3 tests/mutations/run.py --check
 step build "${MAKE:-make}" --no-print-directory build local
 step header tests/header_compile.sh
+step instructions tests/instructions.sh
 step exports tests/exports.sh build/prefix/lib
 step install tests/install.sh
 step readme tests/readme.sh build/prefix

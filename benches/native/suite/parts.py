@@ -1,0 +1,120 @@
+"""The parts of the benchmark. Each answers {setting: {contender: [figures of each repeat]}}."""
+from . import table
+from .figures import mid
+
+HANDLE, CALL, IN_PLACE = "capture_pipeline, handle", "capture_pipeline, call", "capture_pipeline, in place"
+PARKED, POLLING, PREFETCH, FENCE = "bare ring, membarrier", "bare ring, polling", "bare ring, prefetching", "bare ring, fence"
+# The same once more: how far two equal measurements lie apart on this machine, now.
+AGAIN = "bare ring, membarrier (again)"
+COPY, COPY_TIME = "memcpy", "memcpy, rdtsc"
+QUEUES = ["rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "moodycamel, polling", "moodycamel, waiting", "oneTBB"]
+LOGGERS = ["tracing-appender", "spdlog", "OpenTelemetry", "librdkafka, mock broker"]
+LTTNG = "LTTng-UST"
+FREE, APART, TOGETHER = 0, 1, 2
+BANDWIDTH = "4096 bytes, bandwidth"
+SIZES = [16, 64, 256, 1024, 4096]
+RATES = [10_000, 100_000, 1_000_000, 3_000_000, 10_000_000, 20_000_000]
+THREADS = [1, 2, 4, 16]
+
+
+def capture(contest, quick):
+    """ns per captured event of 64 bytes: median burst of 1000, the queue empty before each"""
+    repeats, bursts = (2, 100) if quick else (7, 250)
+    floors = [PARKED, AGAIN, POLLING, PREFETCH, FENCE]
+    ours = [HANDLE, CALL, IN_PLACE]
+    fewer = {LTTNG: 60, "librdkafka, mock broker": 100}
+    settings = {
+        "1 thread": ([COPY, COPY_TIME, *floors, *ours, *QUEUES, *LOGGERS, LTTNG], dict(threads=1, pin=APART)),
+        "2 threads": ([*floors, *ours, *QUEUES, *LOGGERS, LTTNG], dict(threads=2, pin=FREE)),
+        "1 thread, anywhere": ([PARKED, AGAIN, POLLING, *ours], dict(threads=1, pin=FREE)),
+        "1 thread, one processor": ([PARKED, AGAIN, POLLING, *ours], dict(threads=1, pin=TOGETHER)),
+    }
+    result = {}
+    for setting, (names, keys) in settings.items():
+        result[setting] = contest.in_turns(names, repeats, "capture", bursts=lambda name: min(bursts, fewer.get(name, bursts)), **keys)
+        table.show(f"capture, {setting}", "ns", {n: mid(r, "ns", "50") for n, r in result[setting].items()})
+    read = [HANDLE, f"{HANDLE} (figures read 1000 times a second)"]
+    result["figures read"] = contest.in_turns(
+        read, repeats, "capture", bursts=bursts, pin=APART, metrics=lambda name: 1000 if "(" in name else 0)
+    table.show("capture, figures read", "ns", {n: mid(r, "ns", "50") for n, r in result["figures read"].items()})
+    return result
+
+
+def each(contest, quick):
+    """ns per captured event, each timed by itself, reading the clock included: the percentiles"""
+    names = [POLLING, PARKED, HANDLE, CALL, "rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "spdlog", "OpenTelemetry", "nothing"]
+    result = {"1 thread": contest.in_turns(names, 2 if quick else 5, "each", bursts=50 if quick else 200, pin=APART)}
+    for percentile in ["50", "99.9"]:
+        table.show(f"one capture, percentile {percentile}", "ns", {n: mid(r, "ns", percentile) for n, r in result["1 thread"].items()})
+    return result
+
+
+def payload(contest, quick):
+    """ns per captured event by the size of its payload"""
+    names = [COPY, PARKED, AGAIN, HANDLE, CALL, IN_PLACE]
+    result = {}
+    for size in SIZES:
+        setting = f"{size} bytes"
+        result[setting] = contest.in_turns(names, 2 if quick else 5, "capture", bursts=100 if quick else 250, payload=size, pin=APART)
+        table.show(f"capture of {size} bytes", "ns", {n: mid(r, "ns", "50") for n, r in result[setting].items()})
+    # The storage reads the first bytes only, for all of them.
+    result[BANDWIDTH] = contest.in_turns(names, 2 if quick else 5, "throughput", lossless=1, payload=4096, seconds=0.2, pin=APART)
+    table.show("payloads of 4096 bytes to the storage", "GB/s",
+               {n: mid(r, "events_per_s") * 4096 / 1e9 for n, r in result[BANDWIDTH].items()})
+    return result
+
+
+def throughput(contest, quick):
+    """million events of 64 bytes a second from capture to storage, nothing lost"""
+    names = [PARKED, AGAIN, POLLING, PREFETCH, FENCE, HANDLE, CALL, IN_PLACE, *QUEUES, *LOGGERS]
+    result = {}
+    for threads in [1, 2] if quick else THREADS:
+        setting = f"{threads} thread{'s' if threads > 1 else ''}"
+        result[setting] = contest.in_turns(names, 2 if quick else 5, "throughput", threads=threads, lossless=1, seconds=0.2)
+        table.show(f"throughput, {setting}", "M/s", {n: mid(r, "events_per_s") / 1e6 for n, r in result[setting].items()})
+    return result
+
+
+def wake(contest, quick):
+    """microseconds from one capture on an idle contender to the storage"""
+    names = [PARKED, AGAIN, FENCE, POLLING, HANDLE, CALL, *QUEUES, "tracing-appender", "spdlog"]
+    result = {"1 thread": contest.in_turns(names, 2 if quick else 7, "wake", bursts=100 if quick else 250)}
+    for percentile in ["50", "99"]:
+        table.show(f"wake, percentile {percentile}", "us", {n: mid(r, "ns", percentile) / 1e3 for n, r in result["1 thread"].items()})
+    return result
+
+
+def load(contest, quick):
+    """microseconds from when an event was due to the storage, by events offered a second"""
+    names = [PARKED, POLLING, HANDLE, "crossbeam ArrayQueue", "crossbeam-channel", "spdlog"]
+    result = {}
+    for rate in RATES[1:4] if quick else RATES:
+        setting = f"{rate} a second"
+        result[setting] = contest.in_turns(names, 2 if quick else 3, "load", rate=rate, lossless=1, seconds=0.5 if rate <= 1e6 else 0.2)
+        for percentile in ["50", "99"]:
+            table.show(f"{rate:,} a second, percentile {percentile}", "us",
+                       {n: mid(r, "ns", percentile) / 1e3 for n, r in result[setting].items()})
+    return result
+
+
+def idle(contest, quick):
+    """seconds of processor time that an idle contender uses in 10 s"""
+    names = [PARKED, HANDLE, *QUEUES[1:3], *QUEUES[4:], *LOGGERS]
+    seconds = 2 if quick else 10
+    result = {"1 thread": contest.at_once(names, "idle", seconds=seconds)}
+    table.show(f"processor time in {seconds} s", "s", {n: mid(r, "cpu_s") for n, r in result["1 thread"].items()})
+    return result
+
+
+def writers(contest, quick):
+    """batches a second into a storage that takes 1 ms for each, by writers"""
+    result = {}
+    names = [f"{HANDLE} ({n} writer{'s' if n > 1 else ''})" for n in ([1, 16] if quick else [1, 2, 4, 8, 16])]
+    result["1 thread"] = contest.in_turns(
+        names, 2 if quick else 5, "throughput", lossless=1, sleep_us=1000, batch=64, seconds=0.4,
+        writers=lambda name: int(name.split("(")[1].split()[0]))
+    table.show("storage of 1 ms a batch", "batches/s", {n: mid(r, "batches_per_s") for n, r in result["1 thread"].items()})
+    return result
+
+
+ALL = {part.__name__: part for part in [capture, each, payload, throughput, wake, load, idle, writers]}

@@ -1,0 +1,98 @@
+/* Captures in every way, a thousand each, for callgrind to count: tests/instructions.sh runs it.
+ *
+ * The pipeline has no writers and room for everything, so that each capture takes the same way: what a capture costs when nothing
+ * happens beside it. The counting is on inside the functions `counted_...` only. */
+#include <capture_pipeline.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <valgrind/callgrind.h>
+
+enum { WARM = 100, EVENTS = 1000 };
+
+static pipeline_t *pipeline;
+static pipeline_producer_t *producer;
+static unsigned char payload[64];
+
+#define COUNTED __attribute__((noinline)) static int32_t
+
+COUNTED counted_handle(void) { return pipeline_producer_capture(producer, 7, payload, sizeof payload); }
+
+COUNTED counted_call(void) { return pipeline_capture(pipeline, 7, payload, sizeof payload); }
+
+COUNTED counted_handle_event(void) {
+    pipeline_event_t event = {.struct_size = sizeof event, .kind = 7, .correlation_id = 1, .node_id = 2, .data = payload, .len = sizeof payload};
+    return pipeline_producer_capture_event(producer, &event);
+}
+
+COUNTED counted_in_place(void) {
+    pipeline_event_t head = {.struct_size = sizeof head, .kind = 7};
+    void *place;
+    int32_t reserved = pipeline_producer_reserve(producer, &head, sizeof payload, &place);
+    if (reserved < 0) return reserved;
+    memcpy(place, payload, sizeof payload);
+    return pipeline_producer_commit(producer, sizeof payload);
+}
+
+/* Never called: there are no writers. */
+static int32_t store(void *user_data, const pipeline_batch_t *batch) {
+    (void)user_data, (void)batch;
+    return PIPELINE_STORE_OK;
+}
+
+static void read_figures(void) {
+    pipeline_metrics_t metrics;
+    metrics.struct_size = sizeof metrics;
+    if (pipeline_metrics(pipeline, &metrics) < 0) abort();
+}
+
+static void require(int32_t status) {
+    if (status != PIPELINE_OK) {
+        fprintf(stderr, "%s\n", pipeline_last_error());
+        exit(1);
+    }
+}
+
+/* `counted` WARM times unseen, then EVENTS times, with `between` after every tenth. */
+static void count(int32_t (*counted)(void), void (*between)(void)) {
+    for (int i = 0; i < WARM; i++) require(counted());
+    CALLGRIND_ZERO_STATS;
+    for (int i = 0; i < EVENTS; i++) {
+        require(counted());
+        if (between && i % 10 == 9) between();
+    }
+}
+
+int main(void) {
+    pipeline_config_t config;
+    pipeline_storage_t storage;
+    pipeline_metrics_t metrics;
+    require(pipeline_config_init(&config, sizeof config));
+    require(pipeline_storage_init(&storage, sizeof storage));
+    storage.store = store;
+    config.writers = 0;
+    config.ring_bytes = 4 << 20;
+    require(pipeline_start(&config, &storage, &pipeline));
+    require(pipeline_producer_open(pipeline, &producer));
+
+    count(counted_handle, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture");
+    count(counted_handle, read_figures);
+    CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture, figures read");
+    count(counted_handle_event, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture_event");
+    count(counted_in_place, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_producer_reserve and _commit");
+    count(counted_call, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_capture");
+
+    metrics.struct_size = sizeof metrics;
+    require(pipeline_metrics(pipeline, &metrics));
+    require(pipeline_producer_close(producer));
+    require(pipeline_abandon(pipeline));
+    if (metrics.captured != 5 * (WARM + EVENTS)) {
+        fprintf(stderr, "%llu events captured, %d offered\n", (unsigned long long)metrics.captured, 5 * (WARM + EVENTS));
+        return 1;
+    }
+    return 0;
+}
