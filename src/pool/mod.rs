@@ -28,8 +28,8 @@ pub mod tasks;
 pub mod waits;
 
 use crate::config::{Config, Ordering as EventOrdering};
-use crate::platform::placement::Placement;
 use crate::event::PIPELINE_EVENT_RELEASE;
+use crate::platform::placement::Placement;
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
 use crate::ring::front::{Evict, Front, Overflow};
