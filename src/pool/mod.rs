@@ -28,6 +28,7 @@ pub mod tasks;
 pub mod waits;
 
 use crate::config::{Config, Ordering as EventOrdering};
+use crate::event::PIPELINE_EVENT_RELEASE;
 use crate::platform::placement::Placement;
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
@@ -97,7 +98,11 @@ fn evict(storage: &(dyn Storage + 'static), clock: Clock) -> Evict {
     // SAFETY: as above.
     unsafe impl Sync for Kept {}
     let kept = Kept(storage);
+    let only_marked = storage.releases_marked();
     Evict(Box::new(move |ring_id, tag, head, payload| {
+        if only_marked && tag.flags() & PIPELINE_EVENT_RELEASE == 0 {
+            return;
+        }
         let kept = &kept;
         // SAFETY: a capture calls this. The storage is dropped by the teardown, which comes when captures are refused and none
         // is under way: `destroy` makes sure of that, and `abandon`'s caller has promised it (`releases_anywhere`).

@@ -58,6 +58,8 @@ static unsigned random_event(worker_t *me, uint64_t key, unsigned char **payload
         e.flags |= PIPELINE_EVENT_OWN_TIME;
         e.timestamp_ns = time_of(key);
     }
+    if (below(&me->rng, 4) == 0)
+        e.flags |= PIPELINE_EVENT_RELEASE;
     switch (below(&me->rng, 24)) {
     case 0:
         size = wrong_size(&me->rng, sizeof e);
@@ -76,7 +78,7 @@ static unsigned random_event(worker_t *me, uint64_t key, unsigned char **payload
         allowed = REFUSED_INVALID;
         break;
     case 4:
-        e.flags |= UINT32_C(4) << below(&me->rng, 30);
+        e.flags |= UINT32_C(8) << below(&me->rng, 29);
         allowed = REFUSED_INVALID;
         break;
     case 5:

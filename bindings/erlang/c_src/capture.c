@@ -1,8 +1,8 @@
 /* Captures. A thread has a lane of the pipeline, with a ring of its own: no lock and no atomic on the way.
  *
- * A binary is captured as bytes. A term, where batches go to processes, as a handle: the copy lies in the lane's block, the record
- * has the length that this copy takes in memory, so that the ring is charged with it, and carries the handle alone. Where
- * the storage is a native one a term is captured in the external term format. */
+ * A binary is captured as bytes. A term, where batches go to processes, as flat words (flat.h), or, if it cannot be flat, as a handle: the
+ * copy lies in the lane's block, the record has the length that this copy takes in memory, so that the ring is charged with it, and
+ * carries the handle alone. Where the storage is a native one a term is captured in the external term format. */
 #include "capture.h"
 #include "delivery.h"
 #include "flat.h"

@@ -9,11 +9,11 @@
 
 #include "pipeline.h"
 
-/* The bit of an event's kind that says that its payload is a handle. A caller's kind stays below what is reserved with that bit. */
+/* The bit of an event's kind that says that its payload is a flat term (flat.h) or a handle. A caller's kind stays below what is reserved with that bit. */
 #define KIND_TERM UINT32_C(0x80000000)
 #define KIND_MOST (PIPELINE_KIND_RESERVED - KIND_TERM)
 
-/* The payload of such an event: a term, and the block that it is in (NULL: the term is an immediate, and is in none). The
+/* The payload of one that is no flat term: a term, and the block that it is in (NULL: the term is an immediate, and is in none). The
  * event's length is what the term takes in memory, so that a ring is charged with it; only this much of it is ever written or
  * read. */
 struct handle {

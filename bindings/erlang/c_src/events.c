@@ -32,16 +32,24 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *even
     return term;
 }
 
+static ERL_NIF_TERM captured(ErlNifEnv *env, const pipeline_event_view_t *e)
+{
+    return enif_make_tuple7(env, event_term(env, e), enif_make_uint64(env, e->ring_id), enif_make_uint64(env, e->sequence),
+        enif_make_uint64(env, e->timestamp_ns), enif_make_uint(env, e->kind & ~KIND_TERM),
+        enif_make_uint64(env, e->correlation_id), enif_make_uint64(env, e->node_id));
+}
+
+/* The list grows at its head, but events are read in the order in which they lie: the processor fetches ahead what is read so. */
 ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to)
 {
-    ERL_NIF_TERM events = enif_make_list(env, 0);
-    for (size_t i = to; i-- > from;) {
-        const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, i);
-        ERL_NIF_TERM event = enif_make_tuple7(env, event_term(env, e), enif_make_uint64(env, e->ring_id),
-            enif_make_uint64(env, e->sequence), enif_make_uint64(env, e->timestamp_ns),
-            enif_make_uint(env, e->kind & ~KIND_TERM), enif_make_uint64(env, e->correlation_id),
-            enif_make_uint64(env, e->node_id));
-        events = enif_make_list_cell(env, event, events);
+    ERL_NIF_TERM some[EVENTS_AT_ONCE], events = enif_make_list(env, 0);
+    while (to > from) {
+        size_t count = to - from < EVENTS_AT_ONCE ? to - from : EVENTS_AT_ONCE;
+        to -= count;
+        for (size_t i = 0; i < count; i++)
+            some[i] = captured(env, PIPELINE_BATCH_EVENT(batch, to + i));
+        while (count-- > 0)
+            events = enif_make_list_cell(env, some[count], events);
     }
     return events;
 }

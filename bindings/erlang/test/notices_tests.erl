@@ -166,6 +166,73 @@ until_answered(P, Token, Refused) ->
         {error, unknown_token} -> erlang:yield(), until_answered(P, Token, Refused + 1)
     end.
 
+the_next_notice_comes_with_the_answer_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 30)],
+    ok = ?C:attach(P),
+    {First, Id, 1, 10} = notice(P),
+    await:until(fun() -> waiting(P) =:= 2 end),
+    {capture_batch, P, Second, Id2, 1, 10, {_, _}} = ?C:complete_next(P, First, ok),
+    ?assert(Id2 > Id),
+    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], payloads(?C:events(P, Second))),
+    ?assertEqual({error, unknown_token}, ?C:complete_next(P, First, ok)),
+    %% With its rejections, and without a wish for the next one: then that one comes as a message.
+    ok = ?C:complete(P, Second, {ok, [0, 9]}),
+    {Third, _, 1, 10} = notice(P),
+    ok = ?C:complete_next(P, Third, ok),
+    await:until(fun() -> maps:with([stored, dead_lettered, in_flight], element(2, ?C:metrics(P))) =:= #{stored => 28, dead_lettered => 2, in_flight => 0} end),
+    nothing_in_the_mailbox(),
+    ok = closed(P).
+
+a_face_has_one_notice_at_a_time_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 40)],
+    ok = ?C:attach(P),
+    {Token, _, _, 10} = notice(P),
+    await:until(fun() -> waiting(P) =:= 2 end),
+    ?assertMatch({ok, #{batches_handed := 1, batches_parked := 2}}, ?C:metrics(P)),
+    nothing_in_the_mailbox(),
+    {capture_batch, P, Next, _, _, 10, _} = ?C:complete_next(P, Token, retry),
+    ?assertMatch({ok, #{batches_handed := 1}}, ?C:metrics(P)),
+    ok = ?C:complete(P, Next, ok),
+    ok = ?C:detach(P),
+    ok = ?C:attach(P),
+    %% What was answered with a retry is there again, under another token, and so is the rest.
+    ?assertEqual([{n, N} || N <- lists:seq(1, 10) ++ lists:seq(21, 40)], lists:sort(rest_of(P, 30))),
+    ok = closed(P).
+
+rest_of(_, 0) -> [];
+rest_of(P, Left) ->
+    {Token, _, _, Count} = notice(P),
+    case ?C:events(P, Token) of
+        %% One that was in the mailbox when the face detached.
+        {error, unknown_token} ->
+            rest_of(P, Left);
+        Events ->
+            ok = ?C:complete(P, Token, ok),
+            payloads(Events) ++ rest_of(P, Left - Count)
+    end.
+
+%% An answer for another's batch brings nothing along.
+the_next_notice_is_for_the_face_alone_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    ok = ?C:attach(P),
+    {Token, _, _, 10} = notice(P),
+    await:until(fun() -> waiting(P) =:= 1 end),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, ?C:complete_next(P, Token, ok)}) end),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual({answer, ok}, Reason) end,
+    {Second, _, _, 10} = notice(P),
+    ok = ?C:complete_next(P, Second, ok),
+    ok = closed(P).
+
+waiting(P) ->
+    {ok, #{batches_parked := Parked}} = ?C:metrics(P),
+    Parked.
+
+nothing_in_the_mailbox() ->
+    ?assertEqual({message_queue_len, 0}, process_info(self(), message_queue_len)).
+
 %% So much work, so that each round kills at another moment.
 busy(0) -> ok;
 busy(N) -> busy(N - 1).

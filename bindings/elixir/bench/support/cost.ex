@@ -87,6 +87,8 @@ defmodule CapturePipeline.Bench.Cost do
       "\nCost of a capture to its caller, ns an event (median; 90th percentile), and against the pure-Elixir ring"
     )
 
+    IO.puts("  " <> memory())
+
     for {{kind, processes}, costs, _} <- measured do
       IO.puts("\n  #{kind}, #{processes} process(es)")
       {_, base} = hd(costs)
@@ -118,6 +120,19 @@ defmodule CapturePipeline.Bench.Cost do
 
       path = Path.join(Machine.directory(), "elixir_cost_#{kind}.svg")
       Plot.bars(path, "Cost of a capture, #{kind}", "ns", ["one process", "two processes"], rows)
+    end
+  end
+
+  # What an event takes, and which way it goes.
+  defp memory do
+    words = :erts_debug.flat_size(Event.new(1))
+
+    case :elixir_scope_capture_pipeline_nif.term_flat(Event.new(1)) do
+      {:ok, bytes, _copy} ->
+        "the event: #{words} words, captured as flat words, #{bytes} bytes in the ring and 48 for its header; the binary: as bytes, 64 and 48"
+
+      :no ->
+        "the event: #{words} words, captured into environment blocks (this version of the VM is not known to take flat words)"
     end
   end
 

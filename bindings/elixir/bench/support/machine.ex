@@ -3,8 +3,13 @@ defmodule CapturePipeline.Bench.Machine do
 
   @out Path.expand("../../../../docs/benchmarks", __DIR__)
 
+  # A quick look replaces no figures.
   @spec directory() :: Path.t()
-  def directory, do: @out
+  def directory do
+    out = if System.get_env("QUICK"), do: Path.join(Mix.Project.build_path(), "quick"), else: @out
+    File.mkdir_p!(out)
+    out
+  end
 
   @doc "Says on what is measured, and whether something else is running."
   @spec tell() :: :ok
@@ -33,10 +38,9 @@ defmodule CapturePipeline.Bench.Machine do
   @doc "Writes all that was measured, for whoever wants to reckon with it."
   @spec write(keyword(map())) :: :ok
   def write(results) do
-    File.mkdir_p!(@out)
     all = Map.new(results, fn {name, result} -> {name, Map.drop(result, [:checks])} end)
-    File.write!(Path.join(@out, "elixir.json"), [json(Map.put(all, :machine, facts())), "\n"])
-    IO.puts("\nwritten: docs/benchmarks/elixir.json and the plots beside it")
+    File.write!(Path.join(directory(), "elixir.json"), [json(Map.put(all, :machine, facts())), "\n"])
+    IO.puts("\nwritten: #{Path.relative_to_cwd(directory())}/elixir.json and the plots beside it")
   end
 
   defp elixir_library do

@@ -18,15 +18,15 @@ end
 
 defmodule CapturePipeline.Bench.Captured do
   @moduledoc """
-  `ElixirScope.Capture.Capture`: events into environment blocks that are retained until their events are stored, a pool of AsyncWriters that
-  enrich them and hand them to the storage.
+  `ElixirScope.Capture.Capture`: events as flat words and binaries as bytes in the schedulers' rings, a pool of AsyncWriters that enrich them and
+  hand them to the storage.
   """
   @behaviour CapturePipeline.Bench.Contender
   alias CapturePipeline.Bench.{Contender, Storage}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture}
 
   # Where there is no room the producer waits, as whoever may lose nothing would have it.
-  @options [ring_bytes: 2 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+  @options [batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
   def name, do: "Capture, enriched by the pool"
@@ -112,7 +112,7 @@ defmodule CapturePipeline.Bench.Delivered do
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
   # Where there is no room the producer waits, as whoever may lose nothing would have it.
-  @options [ring_bytes: 2 * 1024 * 1024, batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
+  @options [batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
   def name, do: "Capture, delivered to a process"

@@ -108,7 +108,7 @@ defmodule ElixirScope.Capture.AsyncWriter do
   (a positive integer, unique), and `:correlation_id` if that was nil or absent. What is no map is answered unchanged.
   """
   @spec enrich_event(term()) :: term()
-  def enrich_event(event), do: Enrichment.enrich(event, Enrichment.common(true))
+  def enrich_event(event), do: Enrichment.enrich(event, Enrichment.common(true), 0)
 
   @doc "Stores what there is, for two seconds at most, and ends with reason `:normal`. Immediate when idle."
   @spec stop(GenServer.server()) :: :ok

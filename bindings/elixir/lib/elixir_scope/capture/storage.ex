@@ -157,7 +157,7 @@ defmodule ElixirScope.Capture.Storage do
   end
 
   def for_server(other, stamp) do
-    %{event_type: :captured, data: other} |> Enrichment.enrich(Enrichment.common(true)) |> for_server(stamp)
+    %{event_type: :captured, data: other} |> Enrichment.enrich(Enrichment.common(true), 0) |> for_server(stamp)
   end
 
   defp put_missing(event, key, value) do

@@ -114,7 +114,9 @@ defmodule ElixirScope.Capture.WriterLoop do
     %{id: id} = consumer
     %{epoch: epoch} = taken
 
-    entries = for {event, position} <- taken.events, do: {Enrichment.enrich(event, common), {id, epoch, position}, nil}
+    entries =
+      for {{event, position}, index} <- Enum.with_index(taken.events),
+          do: {Enrichment.enrich(event, common, index), {id, epoch, position}, nil}
 
     case deliver(loop, %Batch{entries: entries, attempt: taken.attempt}) do
       :leave ->
@@ -201,12 +203,7 @@ defmodule ElixirScope.Capture.WriterLoop do
     shift = Capture.Event.clock_shift()
     common = common(loop)
 
-    entries =
-      for {term, ring, sequence, timestamp, _, _, _} = captured <- events do
-        stamp = Capture.Event.stamp(captured, timestamp + shift, timestamp + offset)
-        identity = {generation, ring, sequence}
-        {term |> Capture.Event.build(stamp, identity) |> Enrichment.enrich(common), identity, stamp}
-      end
+    entries = Capture.Event.entries(events, {generation, shift, offset}, common)
 
     case deliver(loop, %Batch{entries: entries, attempt: attempt}) do
       :leave ->

@@ -3,7 +3,7 @@ defmodule ElixirScope.Capture.Capture.Event do
   # From what a capture delivers to the event that is stored: the helpers capture small tuples, and the maps are built here, on the
   # writer's side, with the time, the ids and the identity that the NIF has stamped.
 
-  alias ElixirScope.Capture.{Batch, Capture}
+  alias ElixirScope.Capture.{Batch, Capture, Enrichment}
 
   # Kinds of the helpers' events, for native storages and rules.
   @kinds %{
@@ -26,6 +26,24 @@ defmodule ElixirScope.Capture.Capture.Event do
   @doc "What to add to CLOCK_MONOTONIC for the VM's own monotonic time, which `timestamp` is in everywhere else."
   @spec clock_shift() :: integer()
   def clock_shift, do: System.monotonic_time(:nanosecond) - :os.perf_counter(:nanosecond)
+
+  @doc """
+  The entries of a batch: each event built and enriched, with its identity and stamp. `origin`: the generation, and what to add to a
+  timestamp for the VM's monotonic time and for wall time.
+  """
+  @spec entries([:elixir_scope_capture_pipeline.captured()], {integer(), integer(), integer()}, Enrichment.common()) ::
+          [Batch.entry()]
+  def entries(events, origin, common), do: entries(events, origin, common, 0)
+
+  defp entries([], _origin, _common, _index), do: []
+
+  defp entries([{term, ring, sequence, timestamp, _, _, _} = captured | events], origin, common, index) do
+    {generation, shift, offset} = origin
+    stamp = stamp(captured, timestamp + shift, timestamp + offset)
+    identity = {generation, ring, sequence}
+    event = term |> build(stamp, identity) |> Enrichment.enrich(common, index)
+    [{event, identity, stamp} | entries(events, origin, common, index + 1)]
+  end
 
   @doc "What the capture recorded beside the event."
   @spec stamp(:elixir_scope_capture_pipeline.captured(), integer(), integer()) :: Batch.stamp()
