@@ -4,7 +4,7 @@ use super::guard::{guard, guard_pipeline, null, set_last_error};
 use super::sized;
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
-use crate::ring::producer::Offer;
+use crate::ring::producer::{AtOnce, Offer};
 use crate::status::{
     Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INTERNAL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL,
     PIPELINE_ERR_TOO_LARGE, PIPELINE_ERR_VERSION, PIPELINE_OK,
@@ -52,17 +52,41 @@ fn explain(offer: &Offer, max_event_bytes: usize) {
     }
 }
 
+/// Captures an event if everything is as usual, and its payload is short. On this way nothing can panic, so it needs no guard; the functions that take
+/// the other ways are called last, so it needs no stack frame either. `None`: nothing is done yet.
+///
+/// # Safety
+/// As for [`Producer::capture`].
+#[inline(always)]
+unsafe fn at_once(producer: &Producer, offer: &Offer) -> Option<i32> {
+    // SAFETY: passed on.
+    match unsafe { producer.capture_at_once::<false>(offer) } {
+        AtOnce::Captured => Some(PIPELINE_OK),
+        AtOnce::Knock => Some(knock(producer)),
+        AtOnce::No => None,
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn knock(producer: &Producer) -> i32 {
+    guard_capture(|| {
+        producer.knock();
+        PIPELINE_OK
+    })
+}
+
 #[inline(always)]
 fn plain(kind: u32, data: *const c_void, len: usize) -> Offer {
     Offer { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data: data.cast(), len }
 }
 
-/// Reads a caller's event. The error is a status, its detail already kept.
+/// Reads a caller's event, if it is of our size and in order.
 ///
 /// # Safety
 /// `event` is NULL or points to as many bytes as its `struct_size` says.
 #[inline(always)]
-unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
+unsafe fn own_offer(event: *const Event) -> Option<Offer> {
     // SAFETY: by contract; the size is checked before anything else is read. No alignment is assumed.
     unsafe {
         if !event.is_null()
@@ -70,7 +94,7 @@ unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
             && (&raw const (*event).reserved).read_unaligned() == 0
         {
             let flags = (&raw const (*event).flags).read_unaligned();
-            return Ok(Offer {
+            return Some(Offer {
                 kind: (&raw const (*event).kind).read_unaligned(),
                 flags,
                 timestamp: (&raw const (*event).timestamp_ns).read_unaligned(),
@@ -80,8 +104,18 @@ unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
                 len: (&raw const (*event).len).read_unaligned(),
             });
         }
-        other_offer(event)
+        None
     }
+}
+
+/// Reads a caller's event. The error is a status, its detail already kept.
+///
+/// # Safety
+/// As for [`own_offer`].
+#[inline(always)]
+unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
+    // SAFETY: passed on.
+    unsafe { own_offer(event).map_or_else(|| other_offer(event), Ok) }
 }
 
 /// Reads an event of another size than ours, or says what is wrong with it.
@@ -133,6 +167,21 @@ pub unsafe extern "C" fn pipeline_capture(
     data: *const c_void,
     len: usize,
 ) -> i32 {
+    // SAFETY: by contract NULL or valid.
+    if let Some(p) = unsafe { p.as_ref() }
+        && let Some(producer) = p.producer()
+        // SAFETY: `data` points to `len` readable bytes.
+        && let Some(status) = unsafe { at_once(producer, &plain(kind, data, len)) }
+    {
+        return status;
+    }
+    // SAFETY: passed on.
+    unsafe { capture_else(p, kind, data, len) }
+}
+
+/// What [`pipeline_capture`] does where the shortest way is not the right one.
+#[inline(never)]
+unsafe extern "C" fn capture_else(p: *const Pipeline, kind: u32, data: *const c_void, len: usize) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         match unsafe { p.as_ref() } {
@@ -152,6 +201,23 @@ pub unsafe extern "C" fn pipeline_capture(
 /// `p` is NULL or valid; `event` as its `struct_size` says, its `data` to `len` readable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_capture_event(p: *const Pipeline, event: *const Event) -> i32 {
+    // SAFETY: by contract NULL or valid.
+    if let Some(p) = unsafe { p.as_ref() }
+        && let Some(producer) = p.producer()
+        // SAFETY: as its struct_size says.
+        && let Some(offer) = unsafe { own_offer(event) }
+        // SAFETY: `data` points to `len` readable bytes.
+        && let Some(status) = unsafe { at_once(producer, &offer) }
+    {
+        return status;
+    }
+    // SAFETY: passed on.
+    unsafe { capture_event_else(p, event) }
+}
+
+/// What [`pipeline_capture_event`] does where the shortest way is not the right one.
+#[inline(never)]
+unsafe extern "C" fn capture_event_else(p: *const Pipeline, event: *const Event) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(p) = (unsafe { p.as_ref() }) else { return null_argument("the pipeline is NULL") };
@@ -206,6 +272,25 @@ pub unsafe extern "C" fn pipeline_producer_capture(
     data: *const c_void,
     len: usize,
 ) -> i32 {
+    // SAFETY: by contract NULL or open.
+    if let Some(r) = unsafe { r.as_ref() }
+        // SAFETY: `data` points to `len` readable bytes.
+        && let Some(status) = unsafe { at_once(r, &plain(kind, data, len)) }
+    {
+        return status;
+    }
+    // SAFETY: passed on.
+    unsafe { producer_capture_else(r, kind, data, len) }
+}
+
+/// What [`pipeline_producer_capture`] does where the shortest way is not the right one.
+#[inline(never)]
+unsafe extern "C" fn producer_capture_else(
+    r: *mut Producer,
+    kind: u32,
+    data: *const c_void,
+    len: usize,
+) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or open.
         match unsafe { r.as_ref() } {
@@ -225,6 +310,22 @@ pub unsafe extern "C" fn pipeline_producer_capture(
 /// `r` is NULL or open and used by no other thread; `event` as its `struct_size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_producer_capture_event(r: *mut Producer, event: *const Event) -> i32 {
+    // SAFETY: by contract NULL or open.
+    if let Some(r) = unsafe { r.as_ref() }
+        // SAFETY: as its struct_size says.
+        && let Some(offer) = unsafe { own_offer(event) }
+        // SAFETY: `data` points to `len` readable bytes.
+        && let Some(status) = unsafe { at_once(r, &offer) }
+    {
+        return status;
+    }
+    // SAFETY: passed on.
+    unsafe { producer_capture_event_else(r, event) }
+}
+
+/// What [`pipeline_producer_capture_event`] does where the shortest way is not the right one.
+#[inline(never)]
+unsafe extern "C" fn producer_capture_event_else(r: *mut Producer, event: *const Event) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or open.
         let Some(r) = (unsafe { r.as_ref() }) else { return null_argument("the producer is NULL") };

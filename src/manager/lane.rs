@@ -79,7 +79,7 @@ pub unsafe fn first(rings: &Rings, offer: &Offer) -> i32 {
 fn own(rings: &Rings) -> Result<Option<&Producer>, i32> {
     let id = rings.front.pipeline_id;
     // A thread whose end has begun is told of no second time: its ring would never come back.
-    if thread::ended() || rings.front.closed.load(Ordering::Acquire) != 0 {
+    if thread::ended() || rings.front.is_closed() {
         return Ok(None);
     }
     let token = thread::token();

@@ -64,12 +64,18 @@ impl Pipeline {
     /// `offer.data` points to `offer.len` readable bytes, or is NULL.
     #[inline(always)]
     pub unsafe fn capture(&self, offer: &Offer) -> i32 {
-        match lane::find(self.pool.id) {
+        match self.producer() {
             // SAFETY: passed on.
             Some(producer) => unsafe { producer.capture(offer) },
             // SAFETY: passed on.
             None => unsafe { lane::first(&self.pool.rings, offer) },
         }
+    }
+
+    /// The calling thread's producer, if it has one.
+    #[inline(always)]
+    pub fn producer(&self) -> Option<&Producer> {
+        lane::find(self.pool.id)
     }
 
     /// The largest payload.

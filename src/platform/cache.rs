@@ -1,6 +1,6 @@
-//! Asking for cache lines before they are needed.
+//! Asking for cache lines before they are needed. Hints: they change nothing, and may be given for any address.
 
-/// The line at `at` will be read soon. A hint: it changes nothing, and may be given for any address.
+/// The line at `at` will be read soon.
 #[inline(always)]
 pub fn fetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -12,6 +12,23 @@ pub fn fetch(at: *const u8) {
     // SAFETY: a hint, which faults for no address.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}
+
+/// The line at `at` will be written soon.
+#[inline(always)]
+pub fn fetch_to_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which changes nothing and never faults; processors without it take it for no operation.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = at;

@@ -2,11 +2,10 @@
 
 use super::Pool;
 use crate::config;
-use crate::platform::sync::Ordering;
 use crate::platform::time;
 use crate::ring::buffer::Ring;
 use crate::ring::log::Log;
-use crate::ring::record::{TICKS, Tag};
+use crate::ring::record::Tag;
 use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
 use crate::timeline::{Reader, Timeline};
 use std::sync::Arc;
@@ -37,9 +36,9 @@ impl Clock {
         Ok(Self(ticks.then(|| Arc::new(Timeline::new(time::pair)))))
     }
 
-    /// What marks the events that it stamps.
-    pub(super) fn mark(&self) -> u32 {
-        if self.0.is_some() { TICKS } else { 0 }
+    /// Whether it is the processor's counter.
+    pub(super) fn is_counter(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Tells the times of events, one batch of them.
@@ -78,12 +77,10 @@ impl Pool {
         let now = time::ticks();
         let unclaimed = self.rings.iter().filter_map(Ring::log).filter_map(Log::oldest_unclaimed);
         let oldest = unclaimed.filter(|(tag, _)| tag.in_ticks()).map(|(_, ticks)| ticks).min();
-        if timeline.keep(oldest.map_or(now, |o| o.min(now)))
-            || self.front().clock.load(Ordering::Relaxed) == 0
-        {
+        if timeline.keep(oldest.map_or(now, |o| o.min(now))) || !self.front().in_ticks() {
             return;
         }
-        self.front().clock.store(0, Ordering::Relaxed);
+        self.front().distrust_ticks();
         log::warn!(
             "pipeline {}: the processor's counter has gone back: the monotonic clock stamps events from here on",
             self.name
@@ -92,10 +89,6 @@ impl Pool {
 
     /// What stamps events now.
     pub(super) fn clock_in_use(&self) -> config::Clock {
-        if self.front().clock.load(Ordering::Relaxed) == TICKS {
-            config::Clock::Ticks
-        } else {
-            config::Clock::Monotonic
-        }
+        if self.front().in_ticks() { config::Clock::Ticks } else { config::Clock::Monotonic }
     }
 }

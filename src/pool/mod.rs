@@ -32,7 +32,7 @@ use crate::event::PIPELINE_EVENT_RELEASE;
 use crate::platform::placement::Placement;
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, thread, time};
-use crate::ring::front::{Evict, Front, Overflow};
+use crate::ring::front::{Evict, Front, Overflow, Start};
 use crate::ring::rings::{Rings, Shape};
 use crate::status::{
     Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result,
@@ -150,21 +150,18 @@ impl Pool {
         let placement = config.placement()?;
         rehearse(&placement)?;
         let clock = Clock::choose(config.clock)?;
-        let front = Front {
+        let front = Front::new(Start {
             alive,
-            closed: AtomicU32::new(0),
-            gate: AtomicU32::new(0),
             asymmetric,
+            in_ticks: clock.is_counter(),
             max_event_bytes: usize::try_from(config.event_limit()).unwrap_or(usize::MAX),
-            clock: AtomicU32::new(clock.mark()),
             pipeline_id: id,
-            overflow: AtomicU32::new(config.overflow as u32),
-            block_timeout_us: AtomicU64::new(config.block_timeout_us),
-            linger_events: AtomicU64::new(u64::MAX),
-            linger_bytes: AtomicU64::new(config.ring_bytes / 4),
+            overflow: config.overflow,
+            block_timeout_us: config.block_timeout_us,
+            linger_events: u64::MAX,
+            linger_bytes: config.ring_bytes / 4,
             evict: can.release_anywhere.then(|| evict(&*storage, clock.clone())),
-            refused: Default::default(),
-        };
+        });
         let rings = Rings::new(
             front,
             Shape {

@@ -181,7 +181,7 @@ impl Ring {
         let seen = self.space.load(Ordering::Acquire);
         self.waiting.store(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let closed = front.closed.load(Ordering::SeqCst) != 0;
+        let closed = front.is_closed();
         if log.released() == seen_released && !self.has_successor() && !closed {
             park::wait(&self.space, seen, Some(timeout));
         }
@@ -244,7 +244,7 @@ mod tests {
             match case {
                 0 => {}
                 1 => ring.set_successor(&successor),
-                _ => front.closed.store(1, Ordering::SeqCst),
+                _ => front.close(),
             }
             let waiter = waits(&ring, &front, if case == 0 { 8 } else { 0 });
             until("a return without a wait", || waiter.is_finished());

@@ -1,9 +1,9 @@
 //! What a producer sees of its pipeline: whether it lives, whether it is closed, and whether anybody is awake.
 
+use super::copy::SHORT;
 use super::record::{Head, Tag};
-use crate::platform::barrier;
-use crate::platform::park;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering, Padded};
+use crate::platform::{barrier, park};
 
 /// What a full ring buffer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,16 @@ pub mod gate {
     pub(crate) const STEP: u32 = 4;
 }
 
+/// Why a capture may not go the shortest way: bits of one word, so that it takes one look to see that there is nothing.
+pub mod unusual {
+    /// No new events.
+    pub(crate) const CLOSED: u32 = 1;
+    /// The monotonic clock stamps events, not the processor's counter.
+    pub(crate) const MONOTONIC: u32 = 2;
+    /// Each capture pays for its fences.
+    pub(crate) const FENCED: u32 = 4;
+}
+
 /// Offers refused; counted by whoever refuses, so by read-modify-write.
 #[derive(Debug, Default)]
 pub struct Refused {
@@ -70,21 +80,23 @@ impl std::fmt::Debug for Evict {
 }
 
 /// What a producer sees of its pipeline. Read by every capture, written rarely.
+///
+/// In the order of the fields: what every capture reads lies in one cache line.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub struct Front {
     /// 1 in the process that started the pipeline, 0 in its forked children.
     pub alive: &'static AtomicU32,
-    /// 1: no new events.
-    pub closed: AtomicU32,
+    /// The bits of [`unusual`].
+    unusual: AtomicU32,
     /// State and change count of the writers' sleep; the word that they sleep on.
     pub gate: AtomicU32,
-    /// Whether `membarrier` is there to make captures cheap.
-    pub asymmetric: bool,
     /// The largest payload.
     pub max_event_bytes: usize,
-    /// [`TICKS`](super::record::TICKS): the processor's counter stamps events; 0: the monotonic clock does.
-    pub clock: AtomicU32,
+    /// The largest payload that the shortest way of a capture copies.
+    pub short_bytes: usize,
+    /// Whether `membarrier` is there to make captures cheap.
+    pub asymmetric: bool,
     /// Which pipeline; never reused.
     pub pipeline_id: u64,
     /// An [`Overflow`]; read when a ring is full.
@@ -101,7 +113,81 @@ pub struct Front {
     pub refused: Padded<Refused>,
 }
 
+/// With what a pipeline starts.
+#[derive(Debug)]
+pub struct Start {
+    /// See [`Front::alive`].
+    pub alive: &'static AtomicU32,
+    /// See [`Front::asymmetric`].
+    pub asymmetric: bool,
+    /// Whether the processor's counter stamps events.
+    pub in_ticks: bool,
+    /// See [`Front::max_event_bytes`].
+    pub max_event_bytes: usize,
+    /// See [`Front::pipeline_id`].
+    pub pipeline_id: u64,
+    /// See [`Front::overflow`].
+    pub overflow: Overflow,
+    /// See [`Front::block_timeout_us`].
+    pub block_timeout_us: u64,
+    /// See [`Front::linger_events`].
+    pub linger_events: u64,
+    /// See [`Front::linger_bytes`].
+    pub linger_bytes: u64,
+    /// See [`Front::evict`].
+    pub evict: Option<Evict>,
+}
+
 impl Front {
+    /// Open, and somebody awake.
+    pub fn new(start: Start) -> Self {
+        let fenced = if start.asymmetric { 0 } else { unusual::FENCED };
+        let clock = if start.in_ticks { 0 } else { unusual::MONOTONIC };
+        Self {
+            alive: start.alive,
+            unusual: AtomicU32::new(fenced | clock),
+            gate: AtomicU32::new(gate::OPEN),
+            max_event_bytes: start.max_event_bytes,
+            short_bytes: start.max_event_bytes.min(SHORT),
+            asymmetric: start.asymmetric,
+            pipeline_id: start.pipeline_id,
+            overflow: AtomicU32::new(start.overflow as u32),
+            block_timeout_us: AtomicU64::new(start.block_timeout_us),
+            linger_events: AtomicU64::new(start.linger_events),
+            linger_bytes: AtomicU64::new(start.linger_bytes),
+            evict: start.evict,
+            refused: Padded::default(),
+        }
+    }
+
+    /// Whether a capture may go the shortest way: open, stamped by the counter, without fences.
+    #[inline(always)]
+    pub fn is_usual(&self) -> bool {
+        self.unusual.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether there are to be no new events. The look at it and [`close`](Self::close) are ordered by whoever needs that.
+    #[inline(always)]
+    pub fn is_closed(&self) -> bool {
+        self.unusual.load(Ordering::Relaxed) & unusual::CLOSED != 0
+    }
+
+    /// No new events from here on.
+    pub fn close(&self) {
+        self.unusual.fetch_or(unusual::CLOSED, Ordering::SeqCst);
+    }
+
+    /// Whether the processor's counter stamps events.
+    #[inline(always)]
+    pub fn in_ticks(&self) -> bool {
+        self.unusual.load(Ordering::Relaxed) & unusual::MONOTONIC == 0
+    }
+
+    /// The monotonic clock stamps events from here on.
+    pub fn distrust_ticks(&self) {
+        self.unusual.fetch_or(unusual::MONOTONIC, Ordering::Relaxed);
+    }
+
     /// Whether this is a child of the process that started the pipeline.
     #[inline(always)]
     pub fn forked(&self) -> bool {
@@ -162,21 +248,25 @@ pub(super) mod tests {
 
     /// What the producers of a pipeline see that nobody has started: alive, open, somebody awake.
     pub(in crate::ring) fn front(overflow: Overflow) -> Front {
-        Front {
+        Front::new(Start {
             alive: alive(),
-            closed: AtomicU32::new(0),
-            gate: AtomicU32::new(gate::OPEN),
             asymmetric: false,
+            in_ticks: false,
             max_event_bytes: 1024,
-            clock: AtomicU32::new(0),
             pipeline_id: 1,
-            overflow: AtomicU32::new(overflow as u32),
-            block_timeout_us: AtomicU64::new(3_600_000_000),
-            linger_events: AtomicU64::new(4),
-            linger_bytes: AtomicU64::new(100),
+            overflow,
+            block_timeout_us: 3_600_000_000,
+            linger_events: 4,
+            linger_bytes: 100,
             evict: None,
-            refused: Padded::default(),
-        }
+        })
+    }
+
+    /// The same where captures go the shortest way.
+    pub(in crate::ring) fn usual_front(overflow: Overflow) -> Front {
+        let front = front(overflow);
+        front.unusual.store(0, Ordering::Relaxed);
+        front
     }
 
     /// The gate after a publication that finds it in this state, with so much gathered; `None`: nobody asked for that.

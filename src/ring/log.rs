@@ -72,7 +72,8 @@ pub struct Log {
     claimed: Padded<AtomicU64>,
     /// Moved by writers that settle, and by a producer that overwrites.
     released: Padded<AtomicU64>,
-    spans: Mutex<Spans>,
+    /// In lines of their own: writers take the lock while the producer reads `memory` and `mask`.
+    spans: Padded<Mutex<Spans>>,
 }
 
 impl Log {
@@ -84,7 +85,7 @@ impl Log {
             head: Padded(AtomicU64::new(0)),
             claimed: Padded(AtomicU64::new(0)),
             released: Padded(AtomicU64::new(0)),
-            spans: Mutex::new(Spans(VecDeque::with_capacity(spans))),
+            spans: Padded(Mutex::new(Spans(VecDeque::with_capacity(spans)))),
         }
     }
 
@@ -199,7 +200,21 @@ impl Log {
     #[inline(always)]
     pub fn publish(&self, cursor: &mut Cursor, end: u64) {
         cursor.head = end;
+        self.publish_to(end);
+    }
+
+    /// The same for whoever keeps the head elsewhere.
+    #[inline(always)]
+    pub fn publish_to(&self, end: u64) {
         self.head.store(end, Ordering::Release);
+    }
+
+    /// What a producer needs to know to write on without a look at the ring: where position 0 would lie if the memory that is being
+    /// written began there, and the position up to which it may write there.
+    #[cfg(not(loom))]
+    pub fn ahead(&self, cursor: &Cursor) -> (*mut u8, u64) {
+        let lap = cursor.head & !self.mask;
+        (self.memory.start().wrapping_sub(lap as usize), cursor.limit.min(lap + self.capacity()))
     }
 
     /// Takes the oldest unclaimed records away until `missing` bytes are free. `may` is asked before each, `evict` is shown each

@@ -64,6 +64,11 @@ impl Memory {
         unsafe { libc::munmap(self.base.cast(), self.capacity as usize) };
     }
 
+    /// Where it begins.
+    pub fn start(&self) -> *mut u8 {
+        self.base
+    }
+
     #[inline(always)]
     fn at(&self, offset: u64) -> *mut u8 {
         debug_assert!(offset < self.capacity && offset.is_multiple_of(8));

@@ -8,6 +8,8 @@
 #[cfg(not(loom))]
 pub mod buffer;
 #[cfg(not(loom))]
+pub mod copy;
+#[cfg(not(loom))]
 pub mod front;
 pub mod log;
 pub mod memory;

@@ -1,11 +1,11 @@
 //! The capture: from a caller's offer to a published record, or to a counted reason why not.
 
-use super::{Offer, Producer, add, busy};
+use super::{AtOnce, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use crate::platform::sync::Ordering;
 use crate::platform::{barrier, time};
 use crate::ring::log::Log;
-use crate::ring::record::{Head, TICKS, Tag, stride};
+use crate::ring::record::{Head, Tag, stride};
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
     PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
@@ -18,6 +18,24 @@ impl Producer {
     /// `offer.data` points to `offer.len` readable bytes, or is NULL with a length of 0.
     #[inline(always)]
     pub unsafe fn capture(&self, offer: &Offer) -> i32 {
+        // SAFETY: passed on.
+        match unsafe { self.capture_at_once::<true>(offer) } {
+            AtOnce::Captured => PIPELINE_OK,
+            AtOnce::Knock => {
+                self.knock();
+                PIPELINE_OK
+            }
+            // SAFETY: passed on.
+            AtOnce::No => unsafe { self.capture_generally(offer) },
+        }
+    }
+
+    /// The same, whatever is the matter.
+    ///
+    /// # Safety
+    /// As for [`capture`](Self::capture).
+    #[inline(never)]
+    pub(super) unsafe fn capture_generally(&self, offer: &Offer) -> i32 {
         if self.front().forked() {
             return PIPELINE_ERR_FORKED;
         }
@@ -68,6 +86,7 @@ impl Producer {
     #[cold]
     pub(super) fn count_full(&self) {
         add(&self.dropped_full, 1);
+        self.shift.set(self.shift.get().wrapping_add(1));
     }
 
     #[inline(always)]
@@ -93,7 +112,7 @@ impl Producer {
             self.front().refused.no_ring.fetch_add(1, Ordering::Relaxed);
             return PIPELINE_ERR_NO_RING;
         }
-        if self.front().closed.load(Ordering::Relaxed) != 0 {
+        if self.front().is_closed() {
             return self.refuse_closed();
         }
         PIPELINE_ERR_FULL
@@ -114,7 +133,7 @@ impl Producer {
     #[inline(always)]
     pub(super) fn check(&self, offer: &Offer) -> i32 {
         let front = self.front();
-        if front.closed.load(Ordering::Relaxed) != 0 {
+        if front.is_closed() {
             return self.refuse_closed();
         }
         if offer.kind >= PIPELINE_KIND_RESERVED || offer.flags & !KNOWN_FLAGS != 0 {
@@ -131,9 +150,9 @@ impl Producer {
     #[inline(always)]
     pub(super) fn place(&self, len: usize, wait: bool) -> Option<(&Log, u64)> {
         let log = self.ring()?.log()?;
-        let mut cursor = self.cursor.get();
+        let mut cursor = self.cursor();
         let found = log.room(&mut cursor, stride(len));
-        self.cursor.set(cursor);
+        self.set_cursor(cursor);
         match found {
             Ok(position) => Some((log, position)),
             Err(missing) => self.make_room(stride(len), missing, wait),
@@ -162,7 +181,7 @@ impl Producer {
         let head = Head {
             kind: offer.kind,
             weight: 1.0,
-            sequence: self.taken().wrapping_sub(self.first.get()),
+            sequence: self.next_sequence(),
             timestamp,
             correlation_id: offer.correlation_id,
             node_id: offer.node_id,
@@ -172,25 +191,21 @@ impl Producer {
         // Counted before it is published: whoever sees the event sees it counted.
         add(&self.captured, 1);
         add(&self.bytes, len as u64);
-        let mut cursor = self.cursor.get();
+        let mut cursor = self.cursor();
         log.publish(&mut cursor, position + stride(len));
-        self.cursor.set(cursor);
+        self.set_cursor(cursor);
+        self.log.set(log);
+        self.ahead.set(log.ahead(&cursor));
         PIPELINE_OK
     }
 
     /// When the event is captured, and the flag of its tag that says what that is.
     #[inline(always)]
     fn stamp(&self, offer: &Offer) -> (u64, u32) {
-        if offer.flags & PIPELINE_EVENT_OWN_TIME != 0 {
-            return (offer.timestamp, 0);
-        }
-        if self.front().clock.load(Ordering::Relaxed) != TICKS {
+        if offer.flags & PIPELINE_EVENT_OWN_TIME == 0 && !self.front().in_ticks() {
             return (time::now_ns(), 0);
         }
-        // Another processor's counter may be a little behind.
-        let ticks = time::ticks().max(self.last_ticks.get());
-        self.last_ticks.set(ticks);
-        (ticks, TICKS)
+        self.stamp_in_ticks(offer)
     }
 
     /// What has gathered in its ring since writers last took from it: events, bytes. Of the shared producer another thread may

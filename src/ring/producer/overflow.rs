@@ -37,9 +37,9 @@ impl Producer {
                 }
             }
             let log = self.ring()?.log()?;
-            let mut cursor = self.cursor.get();
+            let mut cursor = self.cursor();
             let found = log.room(&mut cursor, need);
-            self.cursor.set(cursor);
+            self.set_cursor(cursor);
             match found {
                 Ok(position) => return Some((log, position)),
                 // The oldest are claimed: there is nothing to overwrite.
@@ -52,7 +52,7 @@ impl Producer {
     /// Waits once for space, a successor or the pipeline's close. `None`: the time is over, or the pipeline is closed.
     fn wait_in(&self, ring: &Ring, until: u64) -> Option<()> {
         let now = time::now_ns();
-        if now >= until || self.front().closed.load(Ordering::Relaxed) != 0 {
+        if now >= until || self.front().is_closed() {
             return None;
         }
         let seen = self.seen_released(ring.log()?);
@@ -63,7 +63,7 @@ impl Producer {
 
     /// What `released` was when its ring was last found to have no room; only for whoever holds the busy word.
     pub(super) fn seen_released(&self, log: &Log) -> u64 {
-        self.cursor.get().limit - log.capacity()
+        self.cursor().limit - log.capacity()
     }
 
     /// Until when a capture that finds no room may wait; `None` where it may not.
@@ -80,7 +80,7 @@ impl Producer {
 
     pub(super) fn overwrite(&self, ring: &Ring, missing: u64) {
         let Some(log) = ring.log() else { return };
-        let mut cursor = self.cursor.get();
+        let mut cursor = self.cursor();
         let gone = match ring.spill() {
             None => log.overwrite(
                 &mut cursor,
@@ -120,7 +120,7 @@ impl Producer {
                 gone
             }
         };
-        self.cursor.set(cursor);
+        self.set_cursor(cursor);
         add(&self.overwritten, gone);
     }
 }

@@ -1,6 +1,6 @@
 //! The capture in place: reserve, commit, abort.
 
-use super::{Offer, Producer, busy};
+use super::{AtOnce, Offer, Producer, busy};
 use crate::platform::barrier;
 use crate::platform::sync::Ordering;
 use crate::ring::buffer::Ring;
@@ -12,6 +12,14 @@ use crate::status::{
 impl Producer {
     /// Reserves room for a payload of `head.len` bytes.
     pub fn reserve(&self, head: &Offer) -> Result<*mut u8, i32> {
+        match self.reserve_at_once(head) {
+            Some(payload) => Ok(payload),
+            None => self.reserve_generally(head),
+        }
+    }
+
+    #[inline(never)]
+    fn reserve_generally(&self, head: &Offer) -> Result<*mut u8, i32> {
         if self.front().forked() {
             return Err(PIPELINE_ERR_FORKED);
         }
@@ -40,6 +48,18 @@ impl Producer {
 
     /// Captures the reserved event with the first `used` bytes of its payload.
     pub fn commit(&self, used: usize) -> i32 {
+        match self.commit_at_once(used) {
+            AtOnce::Captured => PIPELINE_OK,
+            AtOnce::Knock => {
+                self.knock();
+                PIPELINE_OK
+            }
+            AtOnce::No => self.commit_generally(used),
+        }
+    }
+
+    #[inline(never)]
+    fn commit_generally(&self, used: usize) -> i32 {
         if self.front().forked() {
             return PIPELINE_ERR_FORKED;
         }
@@ -52,7 +72,7 @@ impl Producer {
         }
         self.busy.store(busy::CAPTURING, Ordering::Relaxed);
         barrier::light(self.front().asymmetric);
-        let status = if self.front().closed.load(Ordering::Relaxed) != 0 {
+        let status = if self.front().is_closed() {
             self.refuse_closed()
         } else if let Some(log) = self.ring().and_then(Ring::log) {
             // SAFETY: `reserve` found this room, and nothing was published since.

@@ -90,9 +90,7 @@ impl Producer {
                     if deadline.is_none() {
                         *deadline = self.may_wait();
                     }
-                    if deadline.is_none_or(|until| time::now_ns() >= until)
-                        || self.front().closed.load(Ordering::Relaxed) != 0
-                    {
+                    if deadline.is_none_or(|until| time::now_ns() >= until) || self.front().is_closed() {
                         return false;
                     }
                     // A word of its own, that nobody changes: this sleeps, and keeps `errno`.
@@ -104,11 +102,7 @@ impl Producer {
 
     #[cold]
     fn not_begun(&self) -> i32 {
-        if self.front().closed.load(Ordering::Relaxed) != 0 {
-            self.refuse_closed()
-        } else {
-            self.refuse_busy()
-        }
+        if self.front().is_closed() { self.refuse_closed() } else { self.refuse_busy() }
     }
 
     fn end_shared(&self) {
@@ -124,7 +118,7 @@ impl Producer {
         if !self.begin() {
             return PIPELINE_ERR_BUSY;
         }
-        let status = if self.front().closed.load(Ordering::Relaxed) != 0 {
+        let status = if self.front().is_closed() {
             PIPELINE_ERR_CLOSED
         } else {
             match self.place(offer.len, false) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::platform::time;
+use crate::ring::front::tests::usual_front;
 use crate::ring::front::{Overflow, gate};
 use crate::ring::rings::Shape;
 use crate::ring::rings::tests::{
@@ -189,7 +190,7 @@ fn the_shared_producer_is_waited_for_under_block_and_else_refused_as_busy() {
         // (If it has not begun by then, this shows nothing, and does not fail.)
         (0..30_000).for_each(|_| std::thread::yield_now());
         if shuts {
-            rings.front.closed.store(1, Ordering::SeqCst);
+            rings.front.close();
         } else {
             rings.shared().holder.store(0, Ordering::Release);
         }
@@ -258,16 +259,14 @@ fn what_is_offered_and_cannot_be_taken_is_counted_by_its_reason() {
 #[test]
 fn a_counter_that_is_behind_stands_still_for_its_ring_and_own_times_stay_as_they_are() {
     use crate::event::PIPELINE_EVENT_OWN_TIME;
-    use crate::ring::record::TICKS;
-    let rings = rings(Overflow::DropNewest, shape(1, 0));
-    rings.front.clock.store(TICKS, Ordering::Relaxed);
+    let rings = Rings::new(usual_front(Overflow::DropNewest), shape(1, 0)).unwrap();
     let producer = rings.attach_handle().unwrap();
     let ahead = time::ticks() + (1 << 40);
     producer.last_ticks.set(ahead);
     let own = Offer { flags: PIPELINE_EVENT_OWN_TIME, timestamp: 3, ..offer(1) };
     // SAFETY: the payload is a static.
     assert_eq!((capture(producer), unsafe { producer.capture(&own) }, capture(producer)), (0, 0, 0));
-    rings.front.clock.store(0, Ordering::Relaxed);
+    rings.front.distrust_ticks();
     assert_eq!(capture(producer), PIPELINE_OK);
     let mut seen = Vec::new();
     let ring = ring_of(producer);

@@ -213,7 +213,7 @@ impl Rings {
         {
             // Under the registry's lock, so that no ring is attached behind our back.
             let _held = self.hold();
-            self.front.closed.store(1, Ordering::SeqCst);
+            self.front.close();
             crate::platform::barrier::heavy(self.front.asymmetric);
         }
         let tries = AtomicU32::new(0);

@@ -137,7 +137,7 @@ impl Rings {
     }
 
     fn attach(&self, registry: &mut Registry, owner: u64, fresh: bool) -> Result<&Producer, NoRing> {
-        if self.front.closed.load(Ordering::Acquire) != 0 {
+        if self.front.is_closed() {
             return Err(NoRing::Closed);
         }
         // The shared and the library's own ring are not counted.

@@ -1,0 +1,173 @@
+//! The shortest way of a capture: everything is as usual, and nothing on the way can wait, fail or panic, so that it needs neither
+//! a stack frame nor a guard. Where anything is out of the ordinary it undoes what it did, which is the busy word, and leaves the
+//! event to the [general way](super::capture), which decides and counts.
+
+#[cfg(test)]
+mod tests;
+
+use super::{Offer, Producer, add, busy};
+use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
+use crate::platform::sync::{AtomicU64, Ordering};
+use crate::platform::{barrier, cache, time};
+use crate::ring::copy::short;
+use crate::ring::front::gate;
+use crate::ring::record::{HEADER, Head, TICKS, Tag, stride};
+
+/// How far ahead of a record cache lines are fetched, in bytes: as long as a fetch from another processor's cache takes, and
+/// not longer. Two lines for each record, which is what one of a short payload takes.
+const PREFETCH: u64 = 2048;
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// It is captured.
+    Captured,
+    /// It is captured, and a writer may have to be woken: [`Producer::knock`].
+    Knock,
+    /// Nothing: it is to go the general way.
+    No,
+}
+
+impl Producer {
+    /// Captures an event, if everything is as usual. `LONG`: its payload may exceed what is
+    /// copied without a call, [`SHORT`](crate::ring::copy::SHORT).
+    ///
+    /// # Safety
+    /// As for [`capture`](Self::capture).
+    #[inline(always)]
+    pub unsafe fn capture_at_once<const LONG: bool>(&self, offer: &Offer) -> AtOnce {
+        if offer.data.is_null() {
+            return AtOnce::No;
+        }
+        let Some((record, end)) = self.begin_at_once::<LONG>(offer) else { return AtOnce::No };
+        // SAFETY: the record's memory is this producer's; the payload is readable, and fits.
+        unsafe {
+            let payload = record.add(HEADER as usize);
+            if LONG {
+                std::ptr::copy_nonoverlapping(offer.data, payload, offer.len);
+            } else {
+                short(offer.data, payload, offer.len);
+            }
+            self.finish_at_once(record, end, offer, offer.len)
+        }
+    }
+
+    /// Reserves room for a payload of `head.len` bytes, if everything is as usual.
+    #[inline(always)]
+    pub(super) fn reserve_at_once(&self, head: &Offer) -> Option<*mut u8> {
+        let (record, _) = self.begin_at_once::<true>(head)?;
+        self.reserved.set((self.head.get(), *head));
+        self.busy.store(busy::RESERVED, Ordering::Release);
+        // SAFETY: the record's memory is this producer's.
+        Some(unsafe { record.add(HEADER as usize) })
+    }
+
+    /// Captures the reserved event with the first `used` bytes of its payload, if everything is as usual.
+    #[inline(always)]
+    pub(super) fn commit_at_once(&self, used: usize) -> AtOnce {
+        let front = self.front();
+        if front.forked() || self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+            return AtOnce::No;
+        }
+        let (position, head) = self.reserved.get();
+        let (lap, reach) = self.ahead.get();
+        let at = self.head.get();
+        let end = at + stride(used);
+        // Elsewhere than at the head: behind a pad.
+        if used > head.len || position != at || end > reach {
+            return AtOnce::No;
+        }
+        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        barrier::light(true);
+        if !front.is_usual() {
+            self.busy.store(busy::RESERVED, Ordering::Release);
+            return AtOnce::No;
+        }
+        // SAFETY: from `at` to `reach` the memory is this producer's, in one piece; the record ends in it.
+        unsafe { self.finish_at_once(lap.wrapping_add(at as usize), end, &head, used) }
+    }
+
+    /// Takes the busy word, and answers where the record goes and the position behind it.
+    #[inline(always)]
+    fn begin_at_once<const LONG: bool>(&self, offer: &Offer) -> Option<(*mut u8, u64)> {
+        let front = self.front();
+        let longest = if LONG { front.max_event_bytes } else { front.short_bytes };
+        if front.forked()
+            || offer.kind >= PIPELINE_KIND_RESERVED
+            || offer.flags & !KNOWN_FLAGS != 0
+            || offer.len > longest
+            || self.busy.load(Ordering::Relaxed) != busy::NO
+        {
+            return None;
+        }
+        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        // As in `begin`; where captures pay for their fences, nothing is usual.
+        barrier::light(true);
+        let (lap, reach) = self.ahead.get();
+        let at = self.head.get();
+        let end = at + stride(offer.len);
+        if !front.is_usual() || end > reach {
+            self.busy.store(busy::NO, Ordering::Release);
+            return None;
+        }
+        // Only what may be written: lines that a writer still reads would be taken from it.
+        if !LONG && at + PREFETCH < reach {
+            let line = lap.wrapping_add((at + PREFETCH) as usize);
+            cache::fetch_to_write(line);
+            cache::fetch_to_write(line.wrapping_add(64));
+        }
+        Some((lap.wrapping_add(at as usize), end))
+    }
+
+    /// Writes the header of a record whose payload is in place, publishes it and gives the busy word back.
+    ///
+    /// # Safety
+    /// `record` is the memory at the head, this producer's own up to the position `end`; the busy word is held.
+    #[inline(always)]
+    unsafe fn finish_at_once(&self, record: *mut u8, end: u64, offer: &Offer, len: usize) -> AtOnce {
+        let (timestamp, in_ticks) = self.stamp_in_ticks(offer);
+        let captured = self.captured.load(Ordering::Relaxed);
+        let head = Head {
+            kind: offer.kind,
+            weight: 1.0,
+            sequence: captured.wrapping_add(self.shift.get()),
+            timestamp,
+            correlation_id: offer.correlation_id,
+            node_id: offer.node_id,
+        };
+        let tag = Tag::event(len, offer.flags | in_ticks);
+        // SAFETY: by contract; records are 8-byte aligned, and tags only ever accessed as atomics.
+        unsafe {
+            AtomicU64::from_ptr(record.cast()).store(tag.0, Ordering::Relaxed);
+            record.add(8).cast::<Head>().write(head);
+        }
+        // Counted before it is published: whoever sees the event sees it counted.
+        self.captured.store(captured.wrapping_add(1), Ordering::Relaxed);
+        add(&self.bytes, len as u64);
+        self.head.set(end);
+        // SAFETY: the log of a ring of the `Rings` that this producer is in; set wherever `ahead` is.
+        unsafe { (*self.log.get()).publish_to(end) };
+        self.busy.store(busy::NO, Ordering::Release);
+        barrier::light(true);
+        let open = self.front().gate.load(Ordering::Relaxed) & gate::STATE == gate::OPEN;
+        if open { AtOnce::Captured } else { AtOnce::Knock }
+    }
+
+    /// Wakes a writer, if that is still called for.
+    #[cold]
+    pub fn knock(&self) {
+        self.front().published(|| self.gathered());
+    }
+
+    /// As [`stamp`](Self::stamp), where the counter is known to be the clock.
+    #[inline(always)]
+    pub(super) fn stamp_in_ticks(&self, offer: &Offer) -> (u64, u32) {
+        if offer.flags & PIPELINE_EVENT_OWN_TIME != 0 {
+            return (offer.timestamp, 0);
+        }
+        // Another processor's counter may be a little behind.
+        let ticks = time::ticks().max(self.last_ticks.get());
+        self.last_ticks.set(ticks);
+        (ticks, TICKS)
+    }
+}
