@@ -130,7 +130,7 @@ defmodule CapturePipeline.Bench.Delivered do
           send(parent, {:attached, self()})
           loop(Keep.open(storage), counters)
         end,
-        [:link, min_heap_size: 262_144]
+        [:link, min_heap_size: 121_536]
       )
 
     receive(do: ({:attached, ^pid} -> :ok))
