@@ -130,6 +130,7 @@ defmodule CapturePipeline.Bench.Delivered do
           send(parent, {:attached, self()})
           loop(Keep.open(storage), counters)
         end,
+        # The largest of the VM's sizes that it collects where the process runs.
         [:link, min_heap_size: 121_536]
       )
 

@@ -8,8 +8,8 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   alias ElixirScope.Capture.{Batch, Capture, Consumer, Delivery, Enrichment, Options, Rate, Source, Tally, Telemetry}
 
-  # The largest of the VM's sizes that it collects where the process runs; from 131,072 words on it hands it to another thread.
-  @capture_heap_words 121_536
+  # Enriched events of some batches: with less, most of what is collected is still in use.
+  @capture_heap_words 262_144
 
   defstruct [:consumer, :tally, :config, :source, :view, :next_poll, attached: nil]
 
