@@ -2,7 +2,9 @@
 
 use super::breaker::Breaker;
 use super::faults::Faults;
+use super::nap::Naps;
 use super::scaler::Scaler;
+use super::space::Owed;
 use crate::batch::{Batch, Phase, Place};
 use crate::config::Config;
 use crate::latency::Latency;
@@ -167,12 +169,18 @@ pub struct State {
     pub flushes: Vec<FlushJob>,
     /// The id of the next.
     pub next_flush: u64,
+    /// Space that captures wait for, and are not told of yet.
+    pub owed: Owed,
     /// Threads that wait for a change.
     pub waiters: u32,
     /// Since when there is unclaimed work, as far as writers have seen (for linger).
     pub unclaimed_since: Option<u64>,
     /// When the heavy barrier was last used, and how often it may be at once.
     pub barrier_budget: (u64, u32),
+    /// How long writers nap for want of one.
+    pub naps: Naps,
+    /// A writer has looked unwoken and found nothing: until something comes that is left to the supervisor.
+    pub polled: bool,
     /// A close has drained everything and said so.
     pub closed: bool,
     /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
@@ -229,9 +237,12 @@ impl State {
             scaler: Scaler::default(),
             flushes: Vec::new(),
             next_flush: 1,
+            owed: Owed::default(),
             waiters: 0,
             unclaimed_since: None,
             barrier_budget: (0, 0),
+            naps: Naps::default(),
+            polled: false,
             closed: false,
             abandoned: false,
             gathered: false,

@@ -67,6 +67,7 @@ impl Pool {
         let unseen = st.searching == 0
             && st.sleeping > 0
             && ((self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe) || self.rings.any_spilled());
+        self.announce_owed(&mut st);
         let hired = self.stand_in(&mut st);
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
         if hired.is_err() {
@@ -149,7 +150,7 @@ impl Pool {
     /// full.
     fn replace_pinned_rings(&self, pinned: &mut Vec<(u64, u64)>, now: u64, deadline: u64) {
         pinned.resize(self.rings.all().len(), (0, now));
-        for (ring, (released, since)) in self.rings.all().iter().zip(pinned) {
+        for (ring, (released, since)) in self.rings.iter().zip(pinned) {
             let Some(log) = ring.log() else { continue };
             let at = log.released();
             if at != *released || log.spans() == 0 {
