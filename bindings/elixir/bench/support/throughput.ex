@@ -10,14 +10,18 @@ defmodule CapturePipeline.Bench.Throughput do
 
   @spec run() :: map()
   def run do
-    {rounds, count} = if System.get_env("QUICK"), do: {3, 50_000}, else: {7, 200_000}
+    {rounds, counts} =
+      if System.get_env("QUICK"),
+        do: {3, %{nothing: 200_000, ets: 50_000}},
+        else: {7, %{nothing: 1_000_000, ets: 200_000}}
+
     payload = Event.new(1)
 
     measured =
       for storage <- [:nothing, :ets], producers <- [1, 2] do
         runs =
           for _ <- 1..rounds, contender <- @contenders do
-            {contender, one(contender, storage, payload, producers, div(count, producers))}
+            {contender, one(contender, storage, payload, producers, div(counts[storage], producers))}
           end
 
         rates = for contender <- @contenders, do: {contender, for({^contender, {rate, _}} <- runs, do: rate)}
