@@ -397,7 +397,12 @@ extern "C" {
 /** A running pipeline. */
 typedef struct pipeline_t pipeline_t;
 
-/** One thread's ring buffer, held by its caller. */
+/**
+ * One thread's ring buffer, held by its caller.
+ *
+ * In the order of the fields: what the shortest way of a capture needs comes first, in two neighbouring cache
+ * lines.
+ */
 typedef struct pipeline_producer_t pipeline_producer_t;
 
 /** What a caller offers. */
@@ -1219,6 +1224,38 @@ int32_t pipeline_log_callback(void (*callback)(void *user_data, int32_t level, c
  * profiler or allocator hooks about these threads. Any thread. Since 0.1.0.
  */
 int32_t pipeline_thread_hooks(void (*start)(void *user_data), void (*stop)(void *user_data), void *user_data);
+
+/**
+ * Captures `count` events in their order, as `pipeline_capture_event` does one by one, at less than that
+ * costs. They lie in an array: each `struct_size` bytes behind the one before, and of the same `struct_size`.
+ *
+ * It stops at the first event that is dropped or refused, counts that one, and returns its status (of another
+ * `struct_size` than the first: `PIPELINE_ERR_VERSION`). The events behind it are not offered: they are in no
+ * count, and may be offered again. `*captured` is the number of events captured, whatever the answer;
+ * `captured` may be NULL. `events` may be NULL if `count` is 0.
+ *
+ * Events that are captured one right after the other in one call may have the same time; it never goes back.
+ * Writers may see the first ones before the last ones are captured.
+ *
+ * Any thread, callbacks of this library included. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `events` as said, their `data` to `len` readable bytes; `captured` is NULL
+ * or writable.
+ */
+int32_t pipeline_capture_many(const pipeline_t *p,
+                              const pipeline_event_t *events,
+                              size_t count,
+                              size_t *captured);
+
+/**
+ * As `pipeline_capture_many`, through a producer. Since 0.1.0.
+ *
+ * Requires: `r` is NULL or open and used by no other thread; the rest as for `pipeline_capture_many`.
+ */
+int32_t pipeline_producer_capture_many(pipeline_producer_t *r,
+                                       const pipeline_event_t *events,
+                                       size_t count,
+                                       size_t *captured);
 
 /**
  * Sets every member of `storage` to its default (NULL, 0) and `struct_size` to the caller's. Use

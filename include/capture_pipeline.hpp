@@ -683,6 +683,10 @@ class Producer {
         const pipeline_event_t e = head.event(payload.data(), payload.size());
         return pipeline_producer_capture_event(handle_, &e);
     }
+    /// Several in one call; `captured`, if given, says how many were, whatever the answer.
+    Status capture_many(const pipeline_event_t *events, std::size_t count, std::size_t *captured = nullptr) noexcept {
+        return pipeline_producer_capture_many(handle_, events, count, captured);
+    }
     template <class T, class = std::enable_if_t<detail::is_payload<T>>>
     Status capture(const Head &head, const T &value) noexcept {
         detail::require_flat<T>();
@@ -768,6 +772,10 @@ class Pipeline {
     Status capture(const Head &head, Bytes payload) noexcept {
         const pipeline_event_t e = head.event(payload.data(), payload.size());
         return pipeline_capture_event(handle_, &e);
+    }
+    /// Several in one call; `captured`, if given, says how many were, whatever the answer.
+    Status capture_many(const pipeline_event_t *events, std::size_t count, std::size_t *captured = nullptr) noexcept {
+        return pipeline_capture_many(handle_, events, count, captured);
     }
     template <class T, class = std::enable_if_t<detail::is_payload<T>>>
     Status capture(const Head &head, const T &value) noexcept {

@@ -1,33 +1,15 @@
 //! Capture: through the thread's own ring buffer, through a producer handle, in place.
 
-use super::guard::{guard, guard_pipeline, null, set_last_error};
-use super::sized;
+use super::guard::{guard, guard_capture, guard_pipeline, null, null_argument, set_last_error};
+use super::offer::{offer, own_offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
 use crate::ring::producer::{AtOnce, Offer};
 use crate::status::{
-    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INTERNAL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL,
-    PIPELINE_ERR_TOO_LARGE, PIPELINE_ERR_VERSION, PIPELINE_OK,
+    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, PIPELINE_ERR_TOO_LARGE,
+    PIPELINE_ERR_VERSION, PIPELINE_OK,
 };
 use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-// SAFETY: repr(C), plain integers and a pointer, `struct_size` first.
-unsafe impl sized::Sized32 for Event {
-    const NAME: &'static str = "pipeline_event_t";
-}
-
-/// The guard of the capture path: no allocation on success, and the same checks as everywhere.
-#[inline(always)]
-fn guard_capture(body: impl FnOnce() -> i32) -> i32 {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(PIPELINE_ERR_INTERNAL)
-}
-
-#[cold]
-fn null_argument(what: &str) -> i32 {
-    set_last_error(format_args!("{what}"));
-    PIPELINE_ERR_NULL
-}
 
 /// Says why a capture was refused; what was merely dropped says nothing.
 #[inline(always)]
@@ -79,72 +61,6 @@ extern "C" fn knock(producer: &Producer) -> i32 {
 #[inline(always)]
 fn plain(kind: u32, data: *const c_void, len: usize) -> Offer {
     Offer { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data: data.cast(), len }
-}
-
-/// Reads a caller's event, if it is of our size and in order.
-///
-/// # Safety
-/// `event` is NULL or points to as many bytes as its `struct_size` says.
-#[inline(always)]
-unsafe fn own_offer(event: *const Event) -> Option<Offer> {
-    // SAFETY: by contract; the size is checked before anything else is read. No alignment is assumed.
-    unsafe {
-        if !event.is_null()
-            && (&raw const (*event).struct_size).read_unaligned() as usize == size_of::<Event>()
-            && (&raw const (*event).reserved).read_unaligned() == 0
-        {
-            let flags = (&raw const (*event).flags).read_unaligned();
-            return Some(Offer {
-                kind: (&raw const (*event).kind).read_unaligned(),
-                flags,
-                timestamp: (&raw const (*event).timestamp_ns).read_unaligned(),
-                correlation_id: (&raw const (*event).correlation_id).read_unaligned(),
-                node_id: (&raw const (*event).node_id).read_unaligned(),
-                data: (&raw const (*event).data).read_unaligned().cast(),
-                len: (&raw const (*event).len).read_unaligned(),
-            });
-        }
-        None
-    }
-}
-
-/// Reads a caller's event. The error is a status, its detail already kept.
-///
-/// # Safety
-/// As for [`own_offer`].
-#[inline(always)]
-unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
-    // SAFETY: passed on.
-    unsafe { own_offer(event).map_or_else(|| other_offer(event), Ok) }
-}
-
-/// Reads an event of another size than ours, or says what is wrong with it.
-///
-/// # Safety
-/// As for [`offer`].
-#[cold]
-unsafe fn other_offer(event: *const Event) -> Result<Offer, i32> {
-    // SAFETY: by contract.
-    let e = match unsafe { sized::read(event, std::mem::zeroed(), "event") } {
-        Ok((e, _)) => e,
-        Err(error) => {
-            set_last_error(format_args!("{error}"));
-            return Err(error.status);
-        }
-    };
-    if e.reserved != 0 {
-        set_last_error(format_args!("pipeline_event_t.reserved: 0 allowed, {} given", e.reserved));
-        return Err(PIPELINE_ERR_INVALID);
-    }
-    Ok(Offer {
-        kind: e.kind,
-        flags: e.flags,
-        timestamp: e.timestamp_ns,
-        correlation_id: e.correlation_id,
-        node_id: e.node_id,
-        data: e.data.cast(),
-        len: e.len,
-    })
 }
 
 /// Captures an event into the ring buffer of the calling thread; the payload is copied. The thread's first capture into a
@@ -217,7 +133,7 @@ pub unsafe extern "C" fn pipeline_capture_event(p: *const Pipeline, event: *cons
 
 /// What [`pipeline_capture_event`] does where the shortest way is not the right one.
 #[inline(never)]
-unsafe extern "C" fn capture_event_else(p: *const Pipeline, event: *const Event) -> i32 {
+pub(super) unsafe extern "C" fn capture_event_else(p: *const Pipeline, event: *const Event) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(p) = (unsafe { p.as_ref() }) else { return null_argument("the pipeline is NULL") };
@@ -325,7 +241,7 @@ pub unsafe extern "C" fn pipeline_producer_capture_event(r: *mut Producer, event
 
 /// What [`pipeline_producer_capture_event`] does where the shortest way is not the right one.
 #[inline(never)]
-unsafe extern "C" fn producer_capture_event_else(r: *mut Producer, event: *const Event) -> i32 {
+pub(super) unsafe extern "C" fn producer_capture_event_else(r: *mut Producer, event: *const Event) -> i32 {
     guard_capture(|| {
         // SAFETY: by contract NULL or open.
         let Some(r) = (unsafe { r.as_ref() }) else { return null_argument("the producer is NULL") };

@@ -86,6 +86,18 @@ pub(super) unsafe fn guard_pipeline(p: *const Pipeline, body: impl FnOnce(&Pipel
     })
 }
 
+/// The guard of the capture path: no allocation on success, and the same checks as everywhere.
+#[inline(always)]
+pub(super) fn guard_capture(body: impl FnOnce() -> i32) -> i32 {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(PIPELINE_ERR_INTERNAL)
+}
+
+#[cold]
+pub(super) fn null_argument(what: &str) -> i32 {
+    set_last_error(format_args!("{what}"));
+    PIPELINE_ERR_NULL
+}
+
 /// The error of a NULL argument.
 pub(super) fn null(what: &str) -> Error {
     Error::new(PIPELINE_ERR_NULL, format!("{what} is NULL"))

@@ -5,6 +5,8 @@ pub mod config;
 pub mod control;
 mod guard;
 pub mod log;
+pub mod many;
+mod offer;
 mod sized;
 pub mod storage;
 pub mod storage_sqlite;

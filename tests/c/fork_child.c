@@ -54,6 +54,10 @@ static void everything_is_refused(pipeline_t *p, pipeline_producer_t *r)
     CHECK_STATUS(pipeline_capture_event(p, NULL), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_producer_capture(r, 1, "x", 1), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_producer_capture_event(r, &e), PIPELINE_ERR_FORKED);
+    CHECK_STATUS(pipeline_capture_many(p, &e, 1, NULL), PIPELINE_ERR_FORKED);
+    CHECK_STATUS(pipeline_capture_many(p, NULL, 0, NULL), PIPELINE_ERR_FORKED);
+    CHECK_STATUS(pipeline_producer_capture_many(r, &e, 1, NULL), PIPELINE_ERR_FORKED);
+    CHECK_STATUS(pipeline_producer_capture_many(r, NULL, 0, NULL), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_producer_reserve(r, NULL, 1, &payload), PIPELINE_ERR_FORKED);
     CHECK(payload == NULL);
     CHECK_STATUS(pipeline_producer_commit(r, 1), PIPELINE_ERR_FORKED);

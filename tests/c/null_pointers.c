@@ -53,6 +53,8 @@ static void without_a_producer(void)
     pipeline_event_t e = event_of(1, &n, sizeof n);
     CHECK_FAILS(pipeline_producer_capture(NULL, 1, &n, sizeof n), PIPELINE_ERR_NULL, "producer");
     CHECK_FAILS(pipeline_producer_capture_event(NULL, &e), PIPELINE_ERR_NULL, "producer");
+    CHECK_FAILS(pipeline_producer_capture_many(NULL, &e, 1, NULL), PIPELINE_ERR_NULL, "producer");
+    CHECK_FAILS(pipeline_capture_many(NULL, &e, 1, NULL), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_producer_capture_event(NULL, NULL), PIPELINE_ERR_NULL, "NULL");
     CHECK_FAILS(pipeline_producer_reserve(NULL, &e, 8, &payload), PIPELINE_ERR_NULL, "producer");
     CHECK_FAILS(pipeline_producer_reserve(NULL, NULL, 8, &payload), PIPELINE_ERR_NULL, "producer");

@@ -28,6 +28,12 @@ pub enum AtOnce {
     No,
 }
 
+/// Whether an offer is in order, but for its payload's address.
+#[inline(always)]
+pub(super) fn usual(offer: &Offer, longest: usize) -> bool {
+    offer.kind < PIPELINE_KIND_RESERVED && offer.flags & !KNOWN_FLAGS == 0 && offer.len <= longest
+}
+
 impl Producer {
     /// Captures an event, if everything is as usual. `LONG`: its payload may exceed what is
     /// copied without a call, [`SHORT`](crate::ring::copy::SHORT).
@@ -92,12 +98,7 @@ impl Producer {
     fn begin_at_once<const LONG: bool>(&self, offer: &Offer) -> Option<(*mut u8, u64)> {
         let front = self.front();
         let longest = if LONG { front.max_event_bytes } else { front.short_bytes };
-        if front.forked()
-            || offer.kind >= PIPELINE_KIND_RESERVED
-            || offer.flags & !KNOWN_FLAGS != 0
-            || offer.len > longest
-            || self.busy.load(Ordering::Relaxed) != busy::NO
-        {
+        if front.forked() || !usual(offer, longest) || self.busy.load(Ordering::Relaxed) != busy::NO {
             return None;
         }
         self.busy.store(busy::CAPTURING, Ordering::Relaxed);
@@ -110,13 +111,21 @@ impl Producer {
             self.busy.store(busy::NO, Ordering::Release);
             return None;
         }
-        // Only what may be written: lines that a writer still reads would be taken from it.
-        if !LONG && at + PREFETCH < reach {
+        if !LONG {
+            self.prefetch(lap, at, reach);
+        }
+        Some((lap.wrapping_add(at as usize), end))
+    }
+
+    /// Has the lines fetched that will be written soon; only what may be written: lines that a writer still reads would be taken from
+    /// it.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, lap: *mut u8, at: u64, reach: u64) {
+        if at + PREFETCH < reach {
             let line = lap.wrapping_add((at + PREFETCH) as usize);
             cache::prefetch_to_write(line);
             cache::prefetch_to_write(line.wrapping_add(64));
         }
-        Some((lap.wrapping_add(at as usize), end))
     }
 
     /// Writes the header of a record whose payload is in place, publishes it and gives the busy word back.
@@ -135,15 +144,17 @@ impl Producer {
             correlation_id: offer.correlation_id,
             node_id: offer.node_id,
         };
-        let tag = Tag::event(len, offer.flags | in_ticks);
-        // SAFETY: by contract; records are 8-byte aligned, and tags only ever accessed as atomics.
-        unsafe {
-            AtomicU64::from_ptr(record.cast()).store(tag.0, Ordering::Relaxed);
-            record.add(8).cast::<Head>().write(head);
-        }
+        // SAFETY: passed on.
+        unsafe { Self::write_header(record, Tag::event(len, offer.flags | in_ticks), &head) };
         // Counted before it is published: whoever sees the event sees it counted.
         self.captured.store(captured.wrapping_add(1), Ordering::Relaxed);
         add(&self.bytes, len as u64);
+        self.publish_at_once(end)
+    }
+
+    /// Publishes what is written up to `end`, and gives the busy word back.
+    #[inline(always)]
+    pub(super) fn publish_at_once(&self, end: u64) -> AtOnce {
         self.head.set(end);
         // SAFETY: the log of a ring of the `Rings` that this producer is in; set wherever `ahead` is.
         unsafe { (*self.log.get()).publish_to(end) };
@@ -151,6 +162,32 @@ impl Producer {
         barrier::light(true);
         let open = self.front().gate.load(Ordering::Relaxed) & gate::STATE == gate::OPEN;
         if open { AtOnce::Captured } else { AtOnce::Knock }
+    }
+
+    /// Writes a record but for its payload.
+    ///
+    /// # Safety
+    /// `record` is an 8-byte aligned place for one, and the caller's to write.
+    #[inline(always)]
+    unsafe fn write_header(record: *mut u8, tag: Tag, head: &Head) {
+        // SAFETY: by contract; tags are only ever accessed as atomics.
+        unsafe {
+            AtomicU64::from_ptr(record.cast()).store(tag.0, Ordering::Relaxed);
+            record.add(8).cast::<Head>().write(*head);
+        }
+    }
+
+    /// Writes a record whose payload is short.
+    ///
+    /// # Safety
+    /// As for [`write_header`](Self::write_header), with room for the payload of `offer`, which is readable.
+    #[inline(always)]
+    pub(super) unsafe fn write_short_record(record: *mut u8, tag: Tag, head: &Head, offer: &Offer) {
+        // SAFETY: by contract.
+        unsafe {
+            short(offer.data, record.add(HEADER as usize), offer.len);
+            Self::write_header(record, tag, head);
+        }
     }
 
     /// Wakes a writer, if that is still called for.
@@ -165,9 +202,15 @@ impl Producer {
         if offer.flags & PIPELINE_EVENT_OWN_TIME != 0 {
             return (offer.timestamp, 0);
         }
+        (self.ticks(), TICKS)
+    }
+
+    /// What the counter shows, never less than before.
+    #[inline(always)]
+    pub(super) fn ticks(&self) -> u64 {
         // Another processor's counter may be a little behind.
         let ticks = time::ticks().max(self.last_ticks.get());
         self.last_ticks.set(ticks);
-        (ticks, TICKS)
+        ticks
     }
 }

@@ -4,11 +4,12 @@
 //! signal handler that captures on a busy producer is refused and counted. The shared producer is everybody's: it has a
 //! holder, who took it by compare-and-swap, as a try-lock.
 //!
-//! [`capture`] is the way of an event into the ring, [`at_once`] the shortest one, [`overflow`] what happens where there is no room, [`reserve`] the
+//! [`capture`] is the way of an event into the ring, [`at_once`] the shortest one, [`many`] that of several events, [`overflow`] what happens where there is no room, [`reserve`] the
 //! capture in place, [`shared`] the one through the ring that all threads share.
 
 mod at_once;
 mod capture;
+mod many;
 mod overflow;
 mod reserve;
 mod shared;
