@@ -47,6 +47,14 @@ static int capture_one(pipeline_t *p, unsigned long trace, const void *payload, 
     return pipeline_capture_event(p, &event);
 }
 
+static int32_t capture_all(pipeline_t *p, const pipeline_event_t *events, size_t count)
+{
+    int32_t status;
+    size_t captured;
+    status = pipeline_capture_many(p, events, count, &captured);
+    return status < 0 ? status : (int32_t)captured;
+}
+
 static int32_t capture_in_place(pipeline_producer_t *producer)
 {
     pipeline_event_t head = {0};
@@ -166,6 +174,7 @@ int main(void)
 {
     pipeline_config_t config;
     pipeline_producer_t *producer = NULL;
+    pipeline_event_t several[2];
     pid_t child;
 
     pipeline_config_init(&config, sizeof config);
@@ -175,6 +184,9 @@ int main(void)
     traced = start(&config);
     CHECK_OR_STOP(traced != NULL);
     CHECK_STATUS(capture_one(traced, 5, "payload", 7), PIPELINE_OK);
+    several[0] = event_of(7, "one", 3);
+    several[1] = event_of(7, "two", 3);
+    CHECK_STATUS(capture_all(traced, several, 2), 2);
     CHECK_STATUS(pipeline_producer_open(traced, &producer), PIPELINE_OK);
     CHECK_STATUS(capture_in_place(producer), PIPELINE_OK);
     CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
@@ -199,7 +211,7 @@ int main(void)
     }
     AWAIT_CHILD(child);
     CHECK(end(traced));
-    CHECK_U64(stored, 4);
+    CHECK_U64(stored, 6);
     answers();
     CHECK_U64(dead, 1);
     return SUMMARY();
