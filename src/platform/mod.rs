@@ -6,6 +6,8 @@
 
 pub mod barrier;
 #[cfg(not(loom))]
+pub mod cache;
+#[cfg(not(loom))]
 pub mod global;
 #[cfg(not(loom))]
 pub mod park;

@@ -4,6 +4,8 @@
 
 use super::record::{Head, Tag};
 #[cfg(not(loom))]
+use crate::platform::cache;
+#[cfg(not(loom))]
 use crate::platform::sync::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
@@ -116,6 +118,12 @@ impl Memory {
         self.tag(offset).0
     }
 
+    /// Asks for the cache line at `offset`, which will be read soon. Changes nothing, whatever lies there.
+    #[inline(always)]
+    pub fn fetch(&self, offset: u64) {
+        cache::fetch(self.at(offset));
+    }
+
     /// Writes a tag.
     #[inline(always)]
     pub fn set_tag(&self, offset: u64, tag: Tag) {
@@ -207,6 +215,9 @@ impl Memory {
     pub fn peek(&self, offset: u64) -> Tag {
         self.tag(offset)
     }
+
+    /// Not modelled.
+    pub fn fetch(&self, _offset: u64) {}
 
     /// Not modelled.
     pub fn peek_time(&self, _offset: u64) -> u64 {

@@ -1,0 +1,191 @@
+//! The writers' side of a ring buffer: claims, what they hold, and the release of their space.
+
+use super::{Limits, Log, Span, Spans};
+use crate::platform::sync::{MutexGuard, Ordering, fence};
+use crate::ring::record::{Head, Tag};
+
+/// How far ahead of itself a walk over the tags fetches: bytes, and records if that is more. A tag says where the next one is, so
+/// without this each line would be waited for before the next is asked for; they come from the producer's cache.
+const AHEAD_BYTES: u64 = 1024;
+const AHEAD_RECORDS: u64 = 8;
+/// Bytes of a cache line.
+const LINE: u64 = 64;
+
+impl Log {
+    /// Claims the oldest unclaimed events, within `limits`. `None`: there are none, or another thread is at the list.
+    pub fn claim(&self, limits: &Limits) -> Option<Span> {
+        if limits.events == 0 || !self.is_claimable(limits.cover) {
+            return None;
+        }
+        self.claim_under(self.spans.try_lock()?, limits)
+    }
+
+    /// Claims all there is, also if another thread is looking at the list: no writer is left, and nobody would come back for what
+    /// this leaves. `None`: there is nothing.
+    pub fn claim_rest(&self) -> Option<Span> {
+        let all = Limits { events: u32::MAX, bytes: u64::MAX, exceed: true, alone: false, cover: u64::MAX };
+        self.claim_under(self.spans.lock(), &all)
+    }
+
+    fn claim_under(&self, mut spans: MutexGuard<'_, Spans>, limits: &Limits) -> Option<Span> {
+        if limits.alone && !spans.0.is_empty() {
+            return None;
+        }
+        loop {
+            let start = self.claimed.load(Ordering::Acquire);
+            let head = self.head.load(Ordering::Acquire);
+            let reach = self.released().saturating_add(limits.cover);
+            let span = self.walk(start, reach, head, limits);
+            // Pairs with the fence in `overwrite`: if a tag that the walk read was written after an overwriting swap,
+            // what follows sees that swap.
+            fence(Ordering::Acquire);
+            if span.events == 0 {
+                if self.claimed.load(Ordering::Acquire) == start {
+                    return None;
+                }
+                continue; // it was nonsense
+            }
+            if self.claimed.compare_exchange(start, span.end, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                spans.0.push_back((span, false));
+                return Some(span);
+            }
+        }
+    }
+
+    /// Fetches the lines of `bytes` from `at` on, but none that the producer may be writing.
+    #[inline(always)]
+    fn fetch(&self, at: u64, bytes: u64, head: u64) {
+        let end = at.saturating_add(bytes);
+        let mut line = at;
+        while line < end && line < head {
+            self.memory.fetch(line & self.mask);
+            line += LINE;
+        }
+    }
+
+    /// Measures what a claim from `start` would take. While a producer overwrites, the tags may be nonsense; then so is
+    /// the answer, and the claim fails, but the walk ends.
+    fn walk(&self, start: u64, reach: u64, head: u64, limits: &Limits) -> Span {
+        let mut span = Span { start, end: start, events: 0, bytes: 0 };
+        let mut at = start;
+        self.fetch(start, AHEAD_BYTES, head);
+        while at < head && span.events < limits.events {
+            let tag = self.memory.peek(at & self.mask);
+            let stride = tag.stride();
+            // Two lines: all there is of small records, the header of a large one if they are of one size.
+            self.fetch(
+                at.saturating_add(AHEAD_BYTES.max(stride.saturating_mul(AHEAD_RECORDS))),
+                2 * LINE,
+                head,
+            );
+            let next = at.saturating_add(stride);
+            // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
+            if next <= at || next > head || !next.is_multiple_of(8) {
+                break; // nonsense
+            }
+            if !tag.is_pad() {
+                let bytes = span.bytes + tag.payload_len() as u64;
+                // One event may always be claimed, however narrow the limits.
+                let first = span.events == 0;
+                if (next > reach && !first) || (bytes > limits.bytes && !(first && limits.exceed)) {
+                    break;
+                }
+                span = Span { start, end: next, events: span.events + 1, bytes };
+            }
+            at = next;
+        }
+        span
+    }
+
+    /// Shows each event of a claimed span: its position, tag and header.
+    pub fn read(&self, span: &Span, mut show: impl FnMut(Tag, Head, *const u8)) {
+        let mut at = span.start;
+        while at < span.end {
+            let offset = at & self.mask;
+            let tag = self.memory.tag(offset);
+            if !tag.is_pad() {
+                // SAFETY: claimed, so nobody writes it; the claim's swap ordered its publication before this.
+                let head = unsafe { self.memory.head(offset) };
+                show(tag, head, self.memory.payload(offset));
+            }
+            at += tag.stride();
+        }
+    }
+
+    /// The tag and timestamp of the oldest event that is not released. `None`: there is none, or a producer overwrites
+    /// faster than this can look.
+    pub fn oldest(&self) -> Option<(Tag, u64)> {
+        // While the list is held nothing can be claimed or settled.
+        let spans = self.spans.lock();
+        if let Some(&(span, _)) = spans.0.front() {
+            let mut at = span.start;
+            while at < span.end {
+                let tag = self.memory.tag(at & self.mask);
+                if !tag.is_pad() {
+                    // SAFETY: claimed, and not settled while we hold the list.
+                    let head = unsafe { self.memory.head(at & self.mask) };
+                    return Some((tag, head.timestamp));
+                }
+                at += tag.stride();
+            }
+            return None;
+        }
+        self.first_unclaimed()
+    }
+
+    /// The same of the oldest event that is not claimed.
+    pub fn oldest_unclaimed(&self) -> Option<(Tag, u64)> {
+        if !self.has_unclaimed() {
+            return None;
+        }
+        let _held = self.spans.lock();
+        self.first_unclaimed()
+    }
+
+    /// Only called while the list is held, so that nothing is claimed.
+    fn first_unclaimed(&self) -> Option<(Tag, u64)> {
+        // As in a claim: what was overwritten meanwhile is thrown away.
+        let (start, head) = (self.claimed(), self.head());
+        let still = || {
+            fence(Ordering::Acquire);
+            self.claimed.load(Ordering::Acquire) == start
+        };
+        let mut at = start;
+        while at < head {
+            let tag = self.memory.peek(at & self.mask);
+            if !still() {
+                return None;
+            }
+            if !tag.is_pad() {
+                let time = self.memory.peek_time(at & self.mask);
+                return still().then_some((tag, time));
+            }
+            at += tag.stride();
+        }
+        None
+    }
+
+    /// A claimed span is settled: releases the space of all spans that are settled up to the first one that is not.
+    /// `true` if `released` moved.
+    pub fn settle(&self, start: u64) -> bool {
+        let mut spans = self.spans.lock();
+        if let Some((_, done)) = spans.0.iter_mut().find(|(span, _)| span.start == start) {
+            *done = true;
+        }
+        let mut end = None;
+        while let Some(&(span, true)) = spans.0.front() {
+            spans.0.pop_front();
+            end = Some(span.end);
+        }
+        match end {
+            // By maximum: a producer that overwrites behind us may have moved it further already.
+            Some(end) => self.release_to(end),
+            None => false,
+        }
+    }
+
+    /// How many claims are out.
+    pub fn spans(&self) -> usize {
+        self.spans.lock().0.len()
+    }
+}
