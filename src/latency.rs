@@ -57,6 +57,32 @@ impl Latency {
         self.max = self.max.max(ns);
     }
 
+    /// Notes `count` events of which none took longer than the one before: `ns` says how long each did. Those that fall into one
+    /// bucket, most of a batch as a rule, are noted as one.
+    pub fn note_falling(&mut self, count: usize, ns: impl Fn(usize) -> u64) {
+        let mut from = 0;
+        while from < count {
+            let here = bucket(ns(from));
+            // Of those from `from` on, those before `low` are in the bucket, those from `high` on are not.
+            let (mut low, mut high) = (from + 1, count);
+            if bucket(ns(count - 1)) == here {
+                low = count;
+            }
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if bucket(ns(middle)) == here {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            self.buckets[here] += (low - from) as u64;
+            self.max = self.max.max(ns(from));
+            from = low;
+        }
+        self.count += count as u64;
+    }
+
     /// The percentiles of all events so far; zeros without any.
     pub fn percentiles(&self) -> Percentiles {
         let at = |per_mille: u64| {
@@ -93,6 +119,22 @@ mod tests {
         for v in values {
             let t = top(bucket(v));
             assert!(t >= v && t - v <= v / 16, "{v} in bucket {} with top {t}", bucket(v));
+        }
+    }
+
+    #[test]
+    fn what_is_noted_together_counts_as_what_is_noted_singly() {
+        for (first, step, count) in
+            [(0, 0, 0), (7, 0, 1), (5_000, 0, 512), (100_000, 1, 512), (u64::MAX, 1 << 52, 4000)]
+        {
+            let ns = |i: usize| first - step * i as u64;
+            let (mut singly, mut together) = (Latency::default(), Latency::default());
+            (0..count).for_each(|i| singly.note(ns(i)));
+            together.note_falling(count, ns);
+            assert_eq!(
+                (singly.buckets, singly.count, singly.max),
+                (together.buckets, together.count, together.max)
+            );
         }
     }
 

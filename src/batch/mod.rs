@@ -99,6 +99,8 @@ pub struct Batch {
     pub meta: bool,
     /// Whether any of its events has `PIPELINE_EVENT_RELEASE`.
     pub marked: bool,
+    /// Whether any of its events has a time of its caller's.
+    pub own_times: bool,
     /// Whether it is counted as in doubt.
     pub in_doubt: bool,
     /// Names the present attempt; 0: none is open.
@@ -156,6 +158,7 @@ impl Batch {
             place: Place::Idle,
             meta: false,
             marked: false,
+            own_times: false,
             in_doubt: false,
             token: 0,
             attempt: 0,
@@ -183,6 +186,7 @@ impl Batch {
         self.place = Place::Idle;
         self.meta = false;
         self.marked = false;
+        self.own_times = false;
         self.in_doubt = false;
         self.token = 0;
         self.attempt = 0;
@@ -194,6 +198,12 @@ impl Batch {
     /// Events that are not settled.
     pub fn unsettled(&self) -> u64 {
         if self.meta { 0 } else { (self.events.len() + self.dead.len()) as u64 }
+    }
+
+    /// Whether all its events, as they were claimed, are still to be stored.
+    pub fn is_whole(&self) -> bool {
+        let claimed: usize = self.spans.iter().map(|(_, span)| span.events as usize).sum();
+        self.events.len() == claimed
     }
 
     /// The writer that made the last attempt.

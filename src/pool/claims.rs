@@ -95,6 +95,7 @@ impl Pool {
             ring.add_claimed(span.events.into());
             let id = ring.id();
             let mut flags = 0;
+            batch.events.reserve(span.events as usize);
             log.read(&span, |tag, head, payload| {
                 flags |= tag.flags();
                 let at = times.of(tag, head.timestamp);
@@ -107,6 +108,7 @@ impl Pool {
                 batch.events.push(view(id, tag, &head, at, payload));
             });
             batch.marked |= flags & PIPELINE_EVENT_RELEASE != 0;
+            batch.own_times |= flags & PIPELINE_EVENT_OWN_TIME != 0;
             batch.spans.push((index, span));
             batch.meta = meta;
             left = (left.0 - span.events, left.1.saturating_sub(span.bytes));

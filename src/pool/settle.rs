@@ -6,7 +6,7 @@ use super::faults::{Fault, What};
 use super::state::State;
 use crate::batch::token::{self, Answered, unknown};
 use crate::batch::{Batch, Phase, Place};
-use crate::event::PIPELINE_EVENT_OWN_TIME;
+use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
 use crate::platform::sync::MutexGuard;
 use crate::platform::{random, time};
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
@@ -23,6 +23,48 @@ fn spent(st: &State, batch: &Batch, now: u64) -> Option<i32> {
     }
     let age = now.saturating_sub(batch.first_attempt_ns);
     (age >= st.config.retry_max_age_ms.saturating_mul(1_000_000)).then_some(PIPELINE_REASON_RETRY_AGE)
+}
+
+/// Every event of the batch is stored. Answers how many, and their payload bytes; without a look at each, as a rule: in a span none is
+/// older than the one before.
+fn note_stored_whole(st: &mut State, batch: &Batch, now: u64) -> (u64, u64) {
+    if batch.own_times {
+        return note_stored(st, batch, batch.events.len(), |_| false, now, |_| {});
+    }
+    let mut rest = batch.events.as_slice();
+    for (_, span) in &batch.spans {
+        let (events, others) = rest.split_at(span.events as usize);
+        rest = others;
+        if !batch.meta {
+            st.latency.note_falling(events.len(), |i| now.saturating_sub(events[i].timestamp_ns));
+        }
+    }
+    (batch.events.len() as u64, batch.spans.iter().map(|(_, span)| span.bytes).sum())
+}
+
+/// The events of the batch before `stored_to` are stored, but for those that are rejected, which `refuse` is shown. Answers how
+/// many, and their payload bytes.
+fn note_stored(
+    st: &mut State,
+    batch: &Batch,
+    stored_to: usize,
+    is_rejected: impl Fn(usize) -> bool,
+    now: u64,
+    mut refuse: impl FnMut(&EventView),
+) -> (u64, u64) {
+    let (mut stored, mut bytes) = (0, 0);
+    for (i, event) in batch.events.iter().enumerate() {
+        if is_rejected(i) {
+            refuse(event);
+        } else if i < stored_to {
+            stored += 1;
+            bytes += event.len as u64;
+            if !batch.meta && event.flags & PIPELINE_EVENT_OWN_TIME == 0 {
+                st.latency.note(now.saturating_sub(event.timestamp_ns));
+            }
+        }
+    }
+    (stored, bytes)
 }
 
 impl Pool {
@@ -48,18 +90,15 @@ impl Pool {
 
         let mut rejected = std::mem::take(&mut batch.rejected);
         let is_rejected = |i: usize| rejected.get(i).is_some_and(|&r| r);
-        let (mut stored, mut bytes) = (0u64, 0u64);
-        for (i, event) in batch.events.iter().enumerate() {
-            if is_rejected(i) {
-                batch.dead.push((PIPELINE_REASON_REJECTED, *event));
-            } else if i < stored_to {
-                stored += 1;
-                bytes += event.len as u64;
-                if !batch.meta && event.flags & PIPELINE_EVENT_OWN_TIME == 0 {
-                    st.latency.note(now.saturating_sub(event.timestamp_ns));
-                }
-            }
-        }
+        let (stored, bytes) = if stored_to == batch.events.len() && rejected.is_empty() && batch.is_whole() {
+            note_stored_whole(st, &batch, now)
+        } else {
+            let mut dead = std::mem::take(&mut batch.dead);
+            let refuse = |event: &EventView| dead.push((PIPELINE_REASON_REJECTED, *event));
+            let noted = note_stored(st, &batch, stored_to, is_rejected, now, refuse);
+            batch.dead = dead;
+            noted
+        };
         if stored_to == batch.events.len() {
             batch.events.clear();
         } else {
