@@ -255,11 +255,11 @@ impl Pool {
     pub(super) fn close_batch(&self, st: &mut State, slot: usize) {
         let Some(batch) = st.batches[slot].take() else { return };
         for (ring, span) in &batch.spans {
-            let ring = &self.rings.all()[*ring];
-            if ring.log().is_some_and(|log| log.settle(span.start)) {
-                ring.announce_space();
+            if self.rings.all()[*ring].log().is_some_and(|log| log.settle(span.start)) {
+                self.space_came(st, *ring);
             }
         }
+        self.count_round(st);
         if !batch.meta {
             st.settled_batches += 1;
         }

@@ -70,6 +70,7 @@ impl Pool {
     pub(super) fn sleep<'a>(&'a self, mut st: MutexGuard<'a, State>, id: u32) -> MutexGuard<'a, State> {
         let front = self.front();
         let seen = front.gate.load(Ordering::Acquire);
+        self.announce_owed(&mut st);
         st.set_doing(id, Doing::Asleep);
         let last = st.searching == 0;
         // Before anything is decided by a later time: a probe that becomes due in between is claimed, or has its time kept.

@@ -3,6 +3,7 @@
 use super::breaker::Breaker;
 use super::faults::Faults;
 use super::scaler::Scaler;
+use super::space::Owed;
 use crate::batch::{Batch, Phase, Place};
 use crate::config::Config;
 use crate::latency::Latency;
@@ -167,6 +168,8 @@ pub struct State {
     pub flushes: Vec<FlushJob>,
     /// The id of the next.
     pub next_flush: u64,
+    /// Space that captures wait for, and are not told of yet.
+    pub owed: Owed,
     /// Threads that wait for a change.
     pub waiters: u32,
     /// Since when there is unclaimed work, as far as writers have seen (for linger).
@@ -229,6 +232,7 @@ impl State {
             scaler: Scaler::default(),
             flushes: Vec::new(),
             next_flush: 1,
+            owed: Owed::default(),
             waiters: 0,
             unclaimed_since: None,
             barrier_budget: (0, 0),

@@ -67,6 +67,7 @@ impl Pool {
         let unseen = st.searching == 0
             && st.sleeping > 0
             && ((self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe) || self.rings.any_spilled());
+        self.announce_owed(&mut st);
         let hired = self.stand_in(&mut st);
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
         if hired.is_err() {

@@ -187,6 +187,12 @@ impl Ring {
         }
     }
 
+    /// Space was released: whether a producer waits for it, who is to be told by [`announce_space`](Self::announce_space).
+    pub fn is_waited_for(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.waiting.load(Ordering::SeqCst) != 0
+    }
+
     /// Space was released (or a successor came, or the pipeline closed): whoever waits looks again.
     pub fn announce_space(&self) {
         fence(Ordering::SeqCst);

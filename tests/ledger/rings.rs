@@ -8,13 +8,14 @@ use capture_pipeline::batch::{BatchView, token};
 use capture_pipeline::config::{Config, Overflow};
 use capture_pipeline::event::EventView;
 use capture_pipeline::manager::{Pipeline, Producer};
+use capture_pipeline::platform::thread::os_id;
 use capture_pipeline::ring::log::{Limits, Log};
 use capture_pipeline::ring::memory::Memory;
 use capture_pipeline::ring::record::{Head, Tag, stride};
 use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_FULL, PIPELINE_ERR_LIMIT, PIPELINE_OK};
 use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, Storage};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -331,4 +332,63 @@ fn a_claim_never_trusts_what_is_being_overwritten() {
     });
     assert!(gone > 0 && claimed > 0, "{gone} overwritten, {claimed} claimed");
     assert_eq!(written, claimed + gone);
+}
+
+/// Stores one batch, and answers nothing for the others until it is told to.
+struct Once(Arc<Withheld>);
+
+// SAFETY: as above.
+unsafe impl Storage for Once {
+    fn store(&self, batch: &BatchView) -> i32 {
+        let first = batch.batch_id == 1;
+        if first { PIPELINE_STORE_OK } else { Withholding(Arc::clone(&self.0)).store(batch) }
+    }
+}
+
+#[test]
+fn a_capture_that_waits_is_told_of_a_little_space_where_no_more_comes() {
+    const EVENT: usize = 208;
+    let held = Arc::new(Withheld::default());
+    let config = Config {
+        ring_bytes: 1 << 13,
+        batch_size: 4,
+        max_in_flight: 3,
+        overflow: Overflow::Block,
+        block_timeout_us: 90_000_000,
+        storage_deadline_ms: 3_600_000,
+        ..Config::default()
+    };
+    let fitting = config.ring_bytes / stride(EVENT);
+    let pipeline = Pipeline::start(config, Once(Arc::clone(&held))).expect("starts");
+    pipeline.pause().expect("pauses");
+    let waiter = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let capture = scope.spawn(|| {
+            let mut source = Source { id: 1, records: Vec::new() };
+            for n in 0..=fitting {
+                if n == fitting {
+                    waiter.store(os_id(), Ordering::Release);
+                }
+                assert_eq!(source.offer(&Door::Thread(&pipeline), EVENT), PIPELINE_OK);
+            }
+        });
+        wait_for("the capture that waits", || {
+            let tid = waiter.load(Ordering::Acquire);
+            let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
+            tid != 0 && status.is_ok_and(|s| s.contains("State:\tS"))
+        });
+        pipeline.resume().expect("goes on");
+        wait_for("its return", || capture.is_finished());
+    });
+    assert!(pipeline.metrics().ledger.in_flight > 0);
+    let tokens = {
+        let mut tokens = held.tokens.lock().unwrap();
+        held.open.store(true, Ordering::Release);
+        std::mem::take(&mut *tokens)
+    };
+    for token in tokens {
+        token::complete(token, 0, PIPELINE_STORE_OK).expect("is honoured");
+    }
+    pipeline.close(Some(PATIENCE)).expect("closes");
+    assert_eq!(pipeline.metrics().ledger.stored, fitting + 1);
 }
