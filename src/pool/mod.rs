@@ -6,7 +6,7 @@
 //! [`desk`] a writer asks for work and brings back what the storage answered: [`tasks`] decides what one does next, [`due`]
 //! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`clock`] tells the time of what lies there, [`settle`] what an
 //! answer means, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
-//! gave no answer, [`sleep`] how writers sleep and wake, [`space`] when captures that wait for space do, [`supervisor`] what happens when time passes and nothing else does,
+//! gave no answer, [`sleep`] how writers sleep and wake and [`nap`] for how long some of them do, [`space`] when captures that wait for space do, [`supervisor`] what happens when time passes and nothing else does,
 //! [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can be read.
 
 pub mod breaker;
@@ -18,6 +18,7 @@ pub mod due;
 pub mod faults;
 pub mod figures;
 pub mod health;
+pub mod nap;
 pub mod release;
 pub mod scaler;
 pub mod settle;

@@ -3,7 +3,7 @@
 //! The last one to go to sleep closes the gate, passes the heavy barrier, and looks once more: a capture that it does
 //! not see then, sees the gate, and wakes one. While anyone is awake, captures do not look beyond one load.
 //! The barrier interrupts the host's cores, so it is rationed: beyond the ration a writer naps with the gate half open
-//! (captures wake it only when much has gathered), and looks again a millisecond later.
+//! (captures wake it only when much has gathered), and looks again by itself: see [`nap`](super::nap).
 
 use super::Pool;
 use super::state::{Doing, Life, State};
@@ -14,9 +14,7 @@ use std::time::Duration;
 
 /// Heavy barriers that may come at once, and the time in which one more is earned.
 const BARRIER_BURST: u32 = 128;
-const BARRIER_EARNED_NS: u64 = 1_000_000;
-/// How long a nap is.
-const NAP_NS: u64 = 1_000_000;
+pub(super) const BARRIER_EARNED_NS: u64 = 1_000_000;
 /// Storage calls shorter than this on average are not worth waking another writer for.
 pub(crate) const WORTH_WAKING_NS: u64 = 20_000;
 
@@ -66,8 +64,13 @@ impl Pool {
             && self.lets_through(st)
     }
 
-    /// Sleeps until there may be something to do for writer `id`.
-    pub(super) fn sleep<'a>(&'a self, mut st: MutexGuard<'a, State>, id: u32) -> MutexGuard<'a, State> {
+    /// Sleeps until there may be something to do for writer `id`; `naps`: for a moment, though there is a little.
+    pub(super) fn sleep<'a>(
+        &'a self,
+        mut st: MutexGuard<'a, State>,
+        id: u32,
+        naps: bool,
+    ) -> MutexGuard<'a, State> {
         let front = self.front();
         let seen = front.gate.load(Ordering::Acquire);
         self.announce_owed(&mut st);
@@ -81,28 +84,31 @@ impl Pool {
         let mut until = if keeps_time { st.next_due(now).unwrap_or(u64::MAX) } else { u64::MAX };
         let mut mode = gate::ASLEEP;
         let mut lingers = false;
+        let mut napping = false;
         if watch {
             until = until.min(now + st.config.poll_interval_ms * 1_000_000);
             match self.work(&mut st, now) {
-                Work::Ripe => return self.awake(st, id),
+                Work::Ripe if !naps => return self.awake(st, id),
                 Work::RipeAt(time) => {
                     mode = gate::LINGERING;
                     lingers = true;
                     until = until.min(time);
                     self.set_linger_marks(&st);
                 }
-                Work::None if !Self::afford_barrier(&mut st, now) => {
+                Work::None if !st.naps.goes_on() && Self::afford_barrier(&mut st, now) => {}
+                Work::None | Work::Ripe => {
                     mode = gate::LINGERING;
-                    until = until.min(now + NAP_NS);
+                    napping = true;
+                    until = until.min(now + st.naps.next());
                     front.linger_events.store(u64::MAX, Ordering::Relaxed);
                     front.linger_bytes.store(st.config.ring_bytes / 8, Ordering::Relaxed);
                 }
-                Work::None => {}
             }
         }
         drop(st);
         let mut expected = seen;
         let mut asleep = true;
+        let mut cost = None;
         if watch {
             expected = (seen & !gate::STATE) | mode;
             asleep = front.gate.compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire).is_ok();
@@ -113,7 +119,9 @@ impl Pool {
         }
         if asleep {
             let timeout = (until != u64::MAX).then(|| Duration::from_nanos(until.saturating_sub(now)));
+            let began = if napping { time::used_ns() } else { 0 };
             park::wait(&front.gate, expected, timeout);
+            cost = napping.then(|| time::used_ns() - began);
         }
         let mut knocked = false;
         if watch {
@@ -125,6 +133,9 @@ impl Pool {
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.
         st.gathered |= lingers && knocked;
+        if let Some(cost) = cost {
+            st.naps.cost(cost);
+        }
         self.awake(st, id)
     }
 

@@ -2,6 +2,7 @@
 
 use super::breaker::Breaker;
 use super::faults::Faults;
+use super::nap::Naps;
 use super::scaler::Scaler;
 use super::space::Owed;
 use crate::batch::{Batch, Phase, Place};
@@ -176,6 +177,8 @@ pub struct State {
     pub unclaimed_since: Option<u64>,
     /// When the heavy barrier was last used, and how often it may be at once.
     pub barrier_budget: (u64, u32),
+    /// How long writers nap for want of one.
+    pub naps: Naps,
     /// A close has drained everything and said so.
     pub closed: bool,
     /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
@@ -236,6 +239,7 @@ impl State {
             waiters: 0,
             unclaimed_since: None,
             barrier_budget: (0, 0),
+            naps: Naps::default(),
             closed: false,
             abandoned: false,
             gathered: false,

@@ -40,7 +40,7 @@ impl Pool {
             let now = time::now_ns();
             if self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe {
                 if st.rests(id, now) {
-                    st = self.rest(st);
+                    st = if st.naps.while_more_gather() { self.sleep(st, id, true) } else { self.rest(st) };
                     continue;
                 }
                 let (back, task) = self.claim(st, id);
@@ -61,7 +61,7 @@ impl Pool {
                     continue;
                 }
             }
-            st = self.sleep(st, id);
+            st = self.sleep(st, id, false);
         }
     }
 
