@@ -470,7 +470,8 @@ typedef struct pipeline_config_t {
     uint64_t linger_us;
     /**
      * Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 100. A bound, not the
-     * mechanism: a capture wakes the writers.
+     * mechanism: a capture wakes the writers. Once nothing was found that way, and until something comes, it
+     * is up to a second.
      */
     uint64_t poll_interval_ms;
     /** Batches that may be claimed and not yet settled, 1 to 4096. Default 64. */

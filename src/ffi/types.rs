@@ -75,7 +75,7 @@ pub struct pipeline_config_t {
     /// Microseconds that a writer waits for a batch to fill, at most 60000000. Default 0: it takes what there is.
     pub linger_us: u64,
     /// Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 100. A bound, not the mechanism:
-    /// a capture wakes the writers.
+    /// a capture wakes the writers. Once nothing was found that way, and until something comes, it is up to a second.
     pub poll_interval_ms: u64,
     /// Batches that may be claimed and not yet settled, 1 to 4096. Default 64.
     pub max_in_flight: u32,

@@ -59,6 +59,7 @@ impl Pool {
         st.unclaimed_since = None;
         st.gathered = false;
         let taken: u64 = batch.spans.iter().map(|(_, span)| span.bytes).sum();
+        st.polled = false;
         st.naps.claimed(batch.events.len());
         let small = batch.events.len() < events as usize / SMALL && taken < bytes / SMALL as u64;
         st.batches[slot] = Some(batch);

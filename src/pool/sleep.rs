@@ -86,7 +86,9 @@ impl Pool {
         let mut lingers = false;
         let mut napping = false;
         if watch {
-            until = until.min(now + st.config.poll_interval_ms * 1_000_000);
+            if !st.polled {
+                until = until.min(now + st.config.poll_interval_ms * 1_000_000);
+            }
             match self.work(&mut st, now) {
                 Work::Ripe if !naps => return self.awake(st, id),
                 Work::RipeAt(time) => {
@@ -133,6 +135,7 @@ impl Pool {
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.
         st.gathered |= lingers && knocked;
+        st.polled |= watch && mode == gate::ASLEEP && asleep && !knocked;
         if let Some(cost) = cost {
             st.naps.cost(cost);
         }

@@ -179,6 +179,8 @@ pub struct State {
     pub barrier_budget: (u64, u32),
     /// How long writers nap for want of one.
     pub naps: Naps,
+    /// A writer has looked unwoken and found nothing: until something comes that is left to the supervisor.
+    pub polled: bool,
     /// A close has drained everything and said so.
     pub closed: bool,
     /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
@@ -240,6 +242,7 @@ impl State {
             unclaimed_since: None,
             barrier_budget: (0, 0),
             naps: Naps::default(),
+            polled: false,
             closed: false,
             abandoned: false,
             gathered: false,

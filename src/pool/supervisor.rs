@@ -150,7 +150,7 @@ impl Pool {
     /// full.
     fn replace_pinned_rings(&self, pinned: &mut Vec<(u64, u64)>, now: u64, deadline: u64) {
         pinned.resize(self.rings.all().len(), (0, now));
-        for (ring, (released, since)) in self.rings.all().iter().zip(pinned) {
+        for (ring, (released, since)) in self.rings.iter().zip(pinned) {
             let Some(log) = ring.log() else { continue };
             let at = log.released();
             if at != *released || log.spans() == 0 {
