@@ -63,14 +63,23 @@ impl Latency {
         let mut from = 0;
         while from < count {
             let here = bucket(ns(from));
-            // Of those from `from` on, those before `low` are in the bucket, those from `high` on are not.
+            let is_here = |i: usize| bucket(ns(i)) == here;
+            // Twice as far each time: what lies before `low` is in the bucket, what lies from `high` on is not.
             let (mut low, mut high) = (from + 1, count);
-            if bucket(ns(count - 1)) == here {
-                low = count;
+            let mut step = 1;
+            while low < high {
+                let probe = (low + step - 1).min(high - 1);
+                if is_here(probe) {
+                    low = probe + 1;
+                    step *= 2;
+                } else {
+                    high = probe;
+                    break;
+                }
             }
             while low < high {
                 let middle = low + (high - low) / 2;
-                if bucket(ns(middle)) == here {
+                if is_here(middle) {
                     low = middle + 1;
                 } else {
                     high = middle;
