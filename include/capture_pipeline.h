@@ -446,7 +446,7 @@ typedef struct pipeline_config_t {
     uint32_t writers;
     /**
      * The fewest writers under autoscaling, 0 to `max_writers`. Default 0. With 0 an idle pipeline has no
-     * writer, and a first event may lie for `poll_interval_ms` (a second at most) before there is one.
+     * writer, and a first event may lie for `poll_interval_ms` (100 ms at most) before there is one.
      */
     uint32_t min_writers;
     /**
@@ -474,9 +474,8 @@ typedef struct pipeline_config_t {
      */
     uint64_t linger_us;
     /**
-     * Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 100. A bound, not the
-     * mechanism: a capture wakes the writers. Once nothing was found that way, and until something comes, it
-     * is up to a second.
+     * Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 1000. A bound, not the
+     * mechanism: a capture wakes the writers.
      */
     uint64_t poll_interval_ms;
     /** Batches that may be claimed and not yet settled, 1 to 4096. Default 64. */

@@ -74,7 +74,7 @@ impl Default for Config {
             batch_size: 512,
             batch_bytes: 262_144,
             linger_us: 0,
-            poll_interval_ms: 100,
+            poll_interval_ms: 1000,
             max_in_flight: 64,
             max_in_doubt: 16,
             ring_bytes: 1 << 20,

@@ -56,7 +56,7 @@ pub struct pipeline_config_t {
     /// is not 0: with how many to begin; a number outside of `min_writers` and `max_writers` is brought to the nearer one.
     pub writers: u32,
     /// The fewest writers under autoscaling, 0 to `max_writers`. Default 0. With 0 an idle pipeline has no writer, and a first
-    /// event may lie for `poll_interval_ms` (a second at most) before there is one.
+    /// event may lie for `poll_interval_ms` (100 ms at most) before there is one.
     pub min_writers: u32,
     /// The most writers under autoscaling, 0 to `PIPELINE_MAX_WRITERS`. Default 0. More than `min_writers`: the pipeline scales
     /// itself between the two, until `pipeline_scale` sets both to 0. Equal to it: that many writers, always. Both 0: no
@@ -74,8 +74,8 @@ pub struct pipeline_config_t {
     pub batch_bytes: u64,
     /// Microseconds that a writer waits for a batch to fill, at most 60000000. Default 0: it takes what there is.
     pub linger_us: u64,
-    /// Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 100. A bound, not the mechanism:
-    /// a capture wakes the writers. Once nothing was found that way, and until something comes, it is up to a second.
+    /// Milliseconds after which a writer looks for events unwoken, 1 to 60000. Default 1000. A bound, not the mechanism:
+    /// a capture wakes the writers.
     pub poll_interval_ms: u64,
     /// Batches that may be claimed and not yet settled, 1 to 4096. Default 64.
     pub max_in_flight: u32,

@@ -296,7 +296,7 @@ impl Pool {
         st.scaler.dozes_from = (next > LOOK_NS).then_some(now + LOOK_NS);
         if st.target == 0 && st.life == Life::Running {
             // Nobody else looks.
-            next = st.config.poll_interval_ms * MS;
+            next = st.config.poll_interval_ms.min(super::supervisor::BUSY_MS) * MS;
         }
         let Some(decision) = decision else { return next };
         let result = self.set_crew(&mut st, decision.to, decision.reason);

@@ -86,7 +86,8 @@ impl Pool {
         let mut lingers = false;
         let mut napping = false;
         if watch {
-            if !st.polled {
+            // From a second on, the supervisor's look is as good.
+            if !st.polled || st.config.poll_interval_ms < super::supervisor::IDLE_MS {
                 until = until.min(now + st.config.poll_interval_ms * 1_000_000);
             }
             match self.work(&mut st, now) {

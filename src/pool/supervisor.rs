@@ -13,7 +13,9 @@ use std::time::Duration;
 /// When the system has refused a thread that is needed: until the next try, doubled each time.
 const HIRE_AGAIN_MS: u64 = 4;
 /// Between ticks while nothing is in flight.
-const IDLE_MS: u64 = 1_000;
+pub(super) const IDLE_MS: u64 = 1_000;
+/// The same while batches are out, or nobody else looks.
+pub(super) const BUSY_MS: u64 = 100;
 /// The bit and the step of the word that it sleeps on.
 const END: u32 = 1;
 const CALL: u32 = 2;
@@ -78,7 +80,7 @@ impl Pool {
         }
         let tell_failure = st.hire_failures.is_power_of_two();
         if busy || self.rings.keeps_overwritten() {
-            pause = pause.min(st.config.poll_interval_ms);
+            pause = pause.min(st.config.poll_interval_ms).min(BUSY_MS);
         }
         let news = std::mem::take(&mut st.news);
         drop(st);

@@ -212,7 +212,7 @@ static void defaults(void)
     CHECK_U64(c.batch_size, 512);
     CHECK_U64(c.batch_bytes, 262144);
     CHECK_U64(c.linger_us, 0);
-    CHECK_U64(c.poll_interval_ms, 100);
+    CHECK_U64(c.poll_interval_ms, 1000);
     CHECK_U64(c.max_in_flight, 64);
     CHECK_U64(c.max_in_doubt, 16);
     CHECK_U64(c.ring_bytes, 1048576);
