@@ -1299,6 +1299,24 @@ int32_t pipeline_batch_complete(uint64_t token, int32_t result);
  */
 int32_t pipeline_batch_try_complete(uint64_t token, int32_t result);
 
+/**
+ * As `pipeline_batch_try_complete`, and hands out the next batch in the same call, if there is one: `*next`
+ * is that batch, as if `store` had been called with it and had answered `PIPELINE_STORE_PENDING`, in the name
+ * of the same writer; or NULL, and whatever comes next goes to `store`. So a thread that stores batches by
+ * itself needs no other thread to wake it for each. The next batch is the caller's to complete, by its own
+ * token, and valid until then; it counts as in flight, and `storage_deadline_ms` holds for it.
+ *
+ * `*next` is NULL where a writer would claim nothing either (no events, a pause, `linger_us`,
+ * `max_in_flight`), where an older batch is due or the writer is gone, and always where `ordering` is
+ * `PIPELINE_ORDERING_PER_PRODUCER`. Any thread, any time, callbacks included. Errors as for
+ * `pipeline_batch_try_complete`, then `*next` is not written; `PIPELINE_ERR_NULL` if `next` is NULL. It takes
+ * the time of a claim, some tens of nanoseconds an event, and waits for other threads only where they are at
+ * the books at the end of it. Since 0.1.0.
+ *
+ * Requires: `next` is NULL or writable.
+ */
+int32_t pipeline_batch_exchange(uint64_t token, int32_t result, const pipeline_batch_t **next);
+
 /** As `pipeline_batch_complete`, with the first `stored_prefix` events stored in any case. Since 0.1.0. */
 int32_t pipeline_batch_complete_at(uint64_t token, size_t stored_prefix, int32_t result);
 

@@ -218,6 +218,14 @@ impl Batch {
         self.events.clear();
     }
 
+    /// One attempt more, counted and timed.
+    pub fn begin_attempt(&mut self, now_ns: u64) {
+        self.attempt += 1;
+        if self.attempt == 1 {
+            self.first_attempt_ns = now_ns;
+        }
+    }
+
     /// Opens an attempt: fills in the view that the storage is shown. No attempt may be open.
     pub fn present(
         &mut self,

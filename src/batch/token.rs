@@ -1,9 +1,11 @@
 //! Tokens: the names under which attempts can be answered, from any thread, at any time, once.
 
+use super::BatchView;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
 use std::collections::BTreeMap;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Whoever waits for the answers: a pool.
@@ -17,6 +19,10 @@ pub trait Answered: Send + Sync {
     /// The same, but `PIPELINE_ERR_BUSY` rather than waiting for another thread; for those who never wait it is the same.
     fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {
         self.complete(slot, token, 0, result)
+    }
+    /// That, and the next batch in return, if there is one.
+    fn exchange(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
+        self.try_complete(slot, token, result).map(|()| None)
     }
 }
 
@@ -79,12 +85,22 @@ pub fn complete(token: u64, prefix: usize, result: i32) -> Result<()> {
     who.complete(slot, token, prefix, result)
 }
 
-/// See `pipeline_batch_try_complete`.
-pub fn try_complete(token: u64, result: i32) -> Result<()> {
+fn try_find(token: u64) -> Result<Attempt> {
     let Some(tokens) = TOKENS.get() else { return Err(unknown(token)) };
     let found = tokens.out.try_lock().ok_or_else(busy)?.get(&token).cloned();
-    let (who, slot) = found.ok_or_else(|| unknown(token))?;
+    found.ok_or_else(|| unknown(token))
+}
+
+/// See `pipeline_batch_try_complete`.
+pub fn try_complete(token: u64, result: i32) -> Result<()> {
+    let (who, slot) = try_find(token)?;
     who.try_complete(slot, token, result)
+}
+
+/// See `pipeline_batch_exchange`.
+pub fn exchange(token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
+    let (who, slot) = try_find(token)?;
+    who.exchange(slot, token, result)
 }
 
 /// An error for what would have to wait for another thread.

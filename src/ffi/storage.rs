@@ -133,6 +133,35 @@ pub extern "C" fn pipeline_batch_try_complete(token: u64, result: i32) -> i32 {
     guard(|| token::try_complete(token, result))
 }
 
+/// As `pipeline_batch_try_complete`, and hands out the next batch in the same call, if there is one: `*next` is that batch, as if `store` had
+/// been called with it and had answered `PIPELINE_STORE_PENDING`, in the name of the same writer; or NULL, and whatever comes next goes
+/// to `store`. So a thread that stores batches by itself needs no other thread to wake it for each. The next batch is the
+/// caller's to complete, by its own token, and valid until then; it counts as in flight, and `storage_deadline_ms` holds for it.
+///
+/// `*next` is NULL where a writer would claim nothing either (no events, a pause, `linger_us`, `max_in_flight`), where an older batch is due or the
+/// writer is gone, and always where `ordering` is `PIPELINE_ORDERING_PER_PRODUCER`. Any thread, any time, callbacks included.
+/// Errors as for `pipeline_batch_try_complete`, then `*next` is not written; `PIPELINE_ERR_NULL` if `next` is NULL. It takes the time of a
+/// claim, some tens of nanoseconds an event, and waits for other threads only where they are at the books at the end of it. Since 0.1.0.
+///
+/// # Safety
+/// `next` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipeline_batch_exchange(
+    token: u64,
+    result: i32,
+    next: *mut *const BatchView,
+) -> i32 {
+    guard(|| {
+        if next.is_null() {
+            return Err(null("next"));
+        }
+        let given = token::exchange(token, result)?;
+        // SAFETY: not NULL, and writable by contract.
+        unsafe { *next = given.map_or(std::ptr::null(), |batch| batch.as_ptr().cast_const()) };
+        Ok(())
+    })
+}
+
 /// As `pipeline_batch_complete`, with the first `stored_prefix` events stored in any case. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn pipeline_batch_complete_at(token: u64, stored_prefix: usize, result: i32) -> i32 {

@@ -36,9 +36,24 @@ impl Pool {
     /// Claims a batch.
     pub(super) fn claim<'a>(
         self: &'a Arc<Self>,
-        mut st: MutexGuard<'a, State>,
+        st: MutexGuard<'a, State>,
         id: u32,
     ) -> (MutexGuard<'a, State>, Option<Queued>) {
+        let (mut st, claimed) = self.claim_batch(st);
+        let claimed = claimed.map(|(slot, small)| {
+            if let Some(w) = st.writer(id) {
+                w.rests_until = if small { time::now_ns() + REST_NS } else { 0 };
+            }
+            Queued::Batch(slot)
+        });
+        (st, claimed)
+    }
+
+    /// Claims a batch: in which slot it is then, and whether it is a small one. The lock is given back meanwhile.
+    pub(super) fn claim_batch<'a>(
+        &'a self,
+        mut st: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, Option<(usize, bool)>) {
         st.claiming += 1;
         let (slot, mut batch) = st.take_slot(self.id, self.generation);
         let (events, bytes) = (st.config.batch_size, st.config.batch_bytes);
@@ -63,10 +78,7 @@ impl Pool {
         st.naps.claimed(batch.events.len());
         let small = batch.events.len() < events as usize / SMALL && taken < bytes / SMALL as u64;
         st.batches[slot] = Some(batch);
-        if let Some(w) = st.writer(id) {
-            w.rests_until = if small { time::now_ns() + REST_NS } else { 0 };
-        }
-        (st, Some(Queued::Batch(slot)))
+        (st, Some((slot, small)))
     }
 
     /// Fills a batch from the rings, beginning with another one each time.

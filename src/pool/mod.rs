@@ -5,7 +5,7 @@
 //! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be. At the
 //! [`desk`] a writer asks for work and brings back what the storage answered: [`tasks`] decides what one does next, [`due`]
 //! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`clock`] tells the time of what lies there, [`settle`] what an
-//! answer means, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
+//! answer means, [`exchange`] how whoever answers gets the next batch in return, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
 //! gave no answer, [`sleep`] how writers sleep and wake and [`nap`] for how long some of them do, [`space`] when captures that wait for space do, [`supervisor`] what happens when time passes and nothing else does,
 //! [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can be read.
 
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod crew;
 pub mod desk;
 pub mod due;
+pub mod exchange;
 pub mod faults;
 pub mod figures;
 pub mod health;
@@ -338,7 +339,7 @@ impl Pool {
 
     /// Whether nothing of the library runs in the storage, or will, until it is torn down.
     fn at_rest(st: &State) -> bool {
-        st.life == Life::Stopped && st.writers.is_empty() && st.calls == 0 && st.pending == 0
+        st.life == Life::Stopped && st.writers.is_empty() && st.calls + st.claiming + st.pending == 0
     }
 
     /// Tears down if everything is at rest; answers whether it is.

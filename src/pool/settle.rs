@@ -5,7 +5,7 @@ use super::Pool;
 use super::faults::{Fault, What};
 use super::state::State;
 use crate::batch::token::{self, Answered, unknown};
-use crate::batch::{Batch, Phase, Place};
+use crate::batch::{Batch, BatchView, Phase, Place};
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
 use crate::platform::sync::MutexGuard;
 use crate::platform::{random, time};
@@ -14,6 +14,7 @@ use crate::storage::{
     PIPELINE_REASON_REJECTED, PIPELINE_REASON_RETRY_AGE, PIPELINE_REASON_RETRY_LIMIT, PIPELINE_STORE_OK,
     PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,
 };
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Why a batch that was answered with a retry gets none; `None`: it gets one.
@@ -304,11 +305,15 @@ impl Answered for Pool {
         let st = self.state.try_lock().ok_or_else(token::busy)?;
         self.answered(st, slot, token, 0, result)
     }
+
+    fn exchange(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
+        Self::exchange(&self, slot, token, result)
+    }
 }
 
 impl Pool {
     /// The answer to an attempt has come, from whichever thread.
-    fn answered(
+    pub(super) fn answered(
         &self,
         mut st: MutexGuard<'_, State>,
         slot: usize,
@@ -323,17 +328,24 @@ impl Pool {
             batch.early = Some((prefix, result));
             return Ok(());
         }
-        st.pending -= 1;
         // Who slept because nothing more could be claimed has left the gate open: nobody else would wake it.
         let unwatched = !self.may_claim(&st);
-        self.apply(&mut st, slot, result, prefix, time::now_ns(), None);
-        self.notify(&st);
-        // A writer is only needed if there is something for it to do, or a time to keep.
-        let wake = st.sleeping > 0
-            && (unwatched
-                || !st.ready.is_empty()
-                || !st.back_off.is_empty()
-                || self.rings.any_claimable(self.ordered));
+        self.apply_answer(&mut st, slot, prefix, result);
+        let wake = unwatched || st.has_due() || self.rings.any_claimable(self.ordered);
+        self.leave_books(st, wake);
+        Ok(())
+    }
+
+    /// A pending attempt is answered.
+    pub(super) fn apply_answer(&self, st: &mut State, slot: usize, prefix: usize, result: i32) {
+        st.pending -= 1;
+        self.apply(st, slot, result, prefix, time::now_ns(), None);
+        self.notify(st);
+    }
+
+    /// Gives the lock back after an answer; `wake`: to a writer that sleeps, if one does.
+    pub(super) fn leave_books(&self, mut st: MutexGuard<'_, State>, wake: bool) {
+        let wake = wake && st.sleeping > 0;
         let news = std::mem::take(&mut st.news);
         let abandoned = st.abandoned;
         drop(st);
@@ -344,7 +356,6 @@ impl Pool {
         if abandoned {
             self.last_one_out();
         }
-        Ok(())
     }
 }
 
@@ -361,7 +372,7 @@ fn check_prefix(batch: &Batch, prefix: usize) -> Result<()> {
 }
 
 /// The batch whose open attempt has this token.
-fn open_attempt(st: &mut State, slot: usize, token: u64) -> Result<&mut Batch> {
+pub(super) fn open_attempt(st: &mut State, slot: usize, token: u64) -> Result<&mut Batch> {
     match st.batch(slot) {
         Some(batch) if batch.token == token && token != 0 && batch.early.is_none() => Ok(batch),
         _ => Err(unknown(token)),

@@ -335,6 +335,11 @@ impl State {
         }
     }
 
+    /// Whether batches wait for a writer, or for their time.
+    pub fn has_due(&self) -> bool {
+        !self.ready.is_empty() || !self.back_off.is_empty()
+    }
+
     /// How long a batch waits at most after so many attempts: doubled each time, up to a limit.
     pub fn back_off_ns(&self, attempts: u32) -> u64 {
         let (initial, most) = (self.config.retry_initial_us * 1000, self.config.retry_max_us * 1000);

@@ -3,7 +3,7 @@
 use super::Pool;
 use super::sleep::Work;
 use super::state::{Doing, Life, State};
-use crate::batch::{Phase, Place, token};
+use crate::batch::{BatchView, Phase, Place, token};
 use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::time;
 use crate::storage::WriterData;
@@ -163,22 +163,37 @@ impl Pool {
         if batch.phase == Phase::Release {
             return Task::Release { slot };
         }
-        batch.attempt += 1;
-        if batch.attempt == 1 {
-            batch.first_attempt_ns = now;
-        } else {
-            st.retries += 1;
-        }
         if batch.phase == Phase::DeadLetter {
-            let batch_view = batch.present(id, data, now, time::realtime_offset_ns());
-            return Task::DeadLetter { slot, batch: batch_view, reason: batch.reason };
+            let reason = batch.reason;
+            batch.begin_attempt(now);
+            st.retries += u64::from(batch.attempt > 1);
+            let batch = batch.present(id, data, now, time::realtime_offset_ns());
+            return Task::DeadLetter { slot, batch, reason };
         }
+        match self.open_attempt(st, id, data, slot, now) {
+            Some(batch) => Task::Store { slot, batch },
+            None => Task::Release { slot },
+        }
+    }
+
+    /// Opens an attempt to store a batch, under a token of its own.
+    pub(super) fn open_attempt(
+        self: &Arc<Self>,
+        st: &mut State,
+        id: u32,
+        data: WriterData,
+        slot: usize,
+        now: u64,
+    ) -> Option<*const BatchView> {
+        let batch = st.batches[slot].as_deref_mut()?;
+        batch.begin_attempt(now);
+        st.retries += u64::from(batch.attempt > 1);
         st.breaker.begin(batch.id, now);
         batch.prefix = 0;
         batch.rejected.clear();
         batch.early = None;
         batch.token = token::issue(Arc::clone(self) as Arc<dyn token::Answered>, slot);
-        Task::Store { slot, batch: batch.present(id, data, now, time::realtime_offset_ns()) }
+        Some(batch.present(id, data, now, time::realtime_offset_ns()))
     }
 }
 

@@ -77,6 +77,7 @@ pub fn main() {
         all.captured += sums.captured;
         all.stored += sums.stored;
         all.retries += sums.retries;
+        all.exchanges += sums.exchanges;
         all.restarts += sums.restarts;
         if (i + 1) % (count / 10).max(1) == 0 {
             println!("simulator: {} of {count} seeds in {:.0} s", i + 1, began.elapsed().as_secs_f64());
@@ -84,11 +85,12 @@ pub fn main() {
     }
     println!(
         "simulator: {count} seeds from {from}: {steps} points, {switches} switches, {:.0} s of virtual time; {} events \
-         captured, {} stored, {} retries, {} writers replaced",
+         captured, {} stored, {} retries, {} answers exchanged, {} writers replaced",
         virtual_ns as f64 / 1e9,
         all.captured,
         all.stored,
         all.retries,
+        all.exchanges,
         all.restarts
     );
     println!("test result: ok. {count} passed; 0 failed");

@@ -24,6 +24,8 @@ pub struct Sums {
     pub captured: u64,
     pub stored: u64,
     pub retries: u64,
+    /// Answers for which the next batch was given.
+    pub exchanges: u64,
     pub restarts: u64,
 }
 
@@ -233,6 +235,7 @@ fn finish(
             captured: metrics.ledger.captured,
             stored: metrics.ledger.stored,
             retries: metrics.retries,
+            exchanges: shared.tally.exchanged.load(Ordering::Acquire),
             restarts: metrics.writer_restarts,
         };
     } else {

@@ -112,10 +112,17 @@ impl Shared {
             }
         }
         // Without waiting where that says all there is to say; if the books are busy nothing has happened, and it waits.
-        let now = if job.plan.prefix == 0 {
-            token::try_complete(job.token, job.plan.result)
-        } else {
+        let now = if job.plan.prefix > 0 {
             Err(token::busy())
+        } else if !job.batch.is_multiple_of(4) {
+            token::exchange(job.token, job.plan.result).map(|next| {
+                if let Some(next) = next {
+                    // SAFETY: valid until its token is completed, which nobody knows yet.
+                    self.take_up(unsafe { next.as_ref() });
+                }
+            })
+        } else {
+            token::try_complete(job.token, job.plan.result)
         };
         let answered = match now {
             Err(error) if error.status == PIPELINE_ERR_BUSY => {
@@ -168,8 +175,19 @@ impl Shared {
         self.more.notify_all();
     }
 
-    pub(super) fn pend(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> i32 {
-        add(&self.tally.pending);
+    /// A batch that came in exchange for an answer: as if `store` had been called and had answered PENDING.
+    fn take_up(&self, batch: &BatchView) {
+        add(&self.tally.exchanged);
+        self.receive(batch);
+        let mut dice = Dice(self.settings.seed ^ batch.batch_id << 20 ^ u64::from(batch.attempt));
+        let plan = self.plan(&mut dice, batch);
+        self.mark(batch.batch_id, batch.token, batch.count, &plan);
+        let job = self.job(&mut dice, batch, plan);
+        self.promise(job, 1);
+    }
+
+    /// An answer that will come.
+    fn job(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> Arc<Job> {
         let delay = match dice.below(40) {
             _ if self.fault(dice) => {
                 add(&self.tally.hung);
@@ -182,14 +200,19 @@ impl Shared {
             1..20 => Duration::ZERO,
             _ => Duration::from_micros(dice.below(3000)),
         };
-        let job = Arc::new(Job {
+        Arc::new(Job {
             due: world::now_ns().saturating_add(delay.as_nanos() as u64),
             token: batch.token,
             batch: batch.batch_id,
             plan,
             accepted: AtomicU32::new(0),
             noted: Mutex::default(),
-        });
+        })
+    }
+
+    pub(super) fn pend(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> i32 {
+        add(&self.tally.pending);
+        let job = self.job(dice, batch, plan);
         if dice.once_in(8) || batch.batch_id % 16 == 3 {
             // Before `store` has returned; from then on what it returns has no say.
             add(&self.tally.early);

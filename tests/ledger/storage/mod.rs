@@ -49,6 +49,7 @@ pub const DIES: i32 = i32::MAX - 13;
 pub struct Tally {
     pub early: AtomicU64,
     pub pending: AtomicU64,
+    pub exchanged: AtomicU64,
     pub twice: AtomicU64,
     pub late: AtomicU64,
     pub hung: AtomicU64,

@@ -1,0 +1,360 @@
+/* An answer exchanged for the next batch: the same batches in the same order as through store, in its writer's name, accounted for in the same
+ * way; and nothing where a writer would not claim either. */
+#include "recorder.h"
+
+/* The batches that await an answer. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static const pipeline_batch_t *kept[64];
+static size_t kept_count;
+
+static int32_t keep(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    pthread_mutex_lock(&mutex);
+    CHECK_OR_STOP(kept_count < sizeof kept / sizeof *kept);
+    kept[kept_count++] = batch;
+    pthread_mutex_unlock(&mutex);
+    return PIPELINE_STORE_PENDING;
+}
+
+static size_t count_kept(void)
+{
+    size_t n;
+    pthread_mutex_lock(&mutex);
+    n = kept_count;
+    pthread_mutex_unlock(&mutex);
+    return n;
+}
+
+/* The oldest of them. */
+static const pipeline_batch_t *take(void)
+{
+    const pipeline_batch_t *batch = NULL;
+    pthread_mutex_lock(&mutex);
+    if (kept_count > 0) {
+        batch = kept[0];
+        kept_count--;
+        memmove(kept, kept + 1, kept_count * sizeof *kept);
+    }
+    pthread_mutex_unlock(&mutex);
+    return batch;
+}
+
+static const pipeline_batch_t *next_kept(void)
+{
+    const pipeline_batch_t *batch;
+    WAIT_FOR(count_kept() > 0);
+    batch = take();
+    CHECK_OR_STOP(batch != NULL);
+    return batch;
+}
+
+static const pipeline_batch_t nothing;
+
+/* Exchanges, as often as the books are busy; &nothing where it is not OK. */
+static const pipeline_batch_t *exchange_for(uint64_t token, int32_t result, int32_t *status)
+{
+    const pipeline_batch_t *next = &nothing;
+    do
+        *status = pipeline_batch_exchange(token, result, &next);
+    while (*status == PIPELINE_ERR_BUSY && next == &nothing);
+    return next;
+}
+
+static const pipeline_batch_t *exchange(uint64_t token, int32_t result)
+{
+    int32_t status;
+    const pipeline_batch_t *next = exchange_for(token, result, &status);
+    CHECK_STATUS(status, PIPELINE_OK);
+    return next;
+}
+
+static uint64_t value_of(const pipeline_batch_t *batch, size_t at)
+{
+    uint64_t value;
+    memcpy(&value, PIPELINE_BATCH_EVENT(batch, at)->data, sizeof value);
+    return value;
+}
+
+/* One batch may be out: it, and after it the one that is given for it. */
+static pipeline_config_t one_out(void)
+{
+    pipeline_config_t c = config_defaults();
+    c.batch_size = 10;
+    c.max_in_flight = 1;
+    return c;
+}
+
+/* All of them, one for the other, in order; store is called for the first alone. */
+static void one_for_the_other(uint32_t ordering)
+{
+    static recorder_t recs[2];
+    recorder_t *rec = &recs[ordering];
+    pipeline_storage_t s;
+    pipeline_config_t c = one_out();
+    const pipeline_batch_t *batch, *next;
+    pipeline_metrics_t m;
+    pipeline_t *p;
+    uint64_t sum = 0, batches = 0, calls = 0;
+    *rec = (recorder_t)RECORDER_INIT;
+    rec->answer = keep;
+    s = recorder_storage(rec);
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    s.open_writer = recorder_open;
+    s.close_writer = recorder_close;
+    c.ordering = ordering;
+    p = start_pipeline(&c, &s);
+    capture_numbers(p, 0, 1);
+    batch = next_kept();
+    capture_numbers(p, 1, 1001);
+    for (;;) {
+        const uint64_t token = batch->token, id = batch->batch_id;
+        const uint32_t writer = batch->writer_id;
+        void *data = batch->writer_data;
+        for (size_t i = 0; i < batch->count; i++)
+            CHECK_U64(value_of(batch, i), sum++);
+        batches++;
+        CHECK_U64(batch->attempt, 1);
+        CHECK_U64(metrics_of(p).in_flight, batch->count);
+        next = exchange(token, PIPELINE_STORE_OK);
+        CHECK_FAILS(pipeline_batch_complete(token, PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
+        if (sum == 1001)
+            break;
+        if (ordering == PIPELINE_ORDERING_PER_PRODUCER) {
+            CHECK(next == NULL);
+            next = next_kept();
+            calls++;
+        }
+        CHECK_OR_STOP(next != NULL);
+        CHECK_U64(next->batch_id, id + 1);
+        CHECK(next->token != token);
+        CHECK_U64(next->writer_id, writer);
+        CHECK(next->writer_data == data && data != NULL);
+        CHECK(next->processed_at_ns >= PIPELINE_BATCH_EVENT(next, next->count - 1)->timestamp_ns);
+        CHECK_U64(next->count, 10);
+        batch = next;
+    }
+    CHECK(next == NULL);
+    CHECK_U64(RECORDED(rec, store_calls), 1 + calls);
+    CHECK_U64(batches, 101);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    m = metrics_of(p);
+    CHECK_U64(m.stored, 1001);
+    CHECK_U64(m.batches, batches);
+    CHECK_U64(m.retries, 0);
+    CHECK_U64(m.bytes_stored, 1001 * sizeof(uint64_t));
+    CHECK_LEDGER(p);
+    /* What comes now goes to store again. */
+    capture_numbers(p, 1001, 1002);
+    batch = next_kept();
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    END(p);
+}
+
+/* A batch that was given is one like any other: it is tried again, late, in doubt, rejected; nothing is destroyed while it is out. */
+static void given_is_pending(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = one_out();
+    const pipeline_batch_t *batch, *next;
+    pipeline_t *p;
+    uint64_t token, id;
+    rec.answer = keep;
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    s.dead_letter = recorder_dead_letter;
+    c.storage_deadline_ms = 100;
+    c.max_in_doubt = 4;
+    p = start_pipeline(&c, &s);
+    capture_numbers(p, 0, 1);
+    batch = next_kept();
+    capture_numbers(p, 1, 31);
+    next = exchange(batch->token, PIPELINE_STORE_OK);
+    CHECK_OR_STOP(next != NULL && next != &nothing);
+    id = next->batch_id;
+    /* Given back: it comes again by store, the same. It holds its place meanwhile, so that nothing is given for it. */
+    CHECK(exchange(next->token, PIPELINE_STORE_RETRY) == NULL);
+    batch = next_kept();
+    CHECK_U64(batch->batch_id, id);
+    CHECK_U64(batch->attempt, 2);
+    CHECK_U64(value_of(batch, 0), 1);
+    /* In part: two rejected, which keep it until the dead letter has them. */
+    CHECK_STATUS(pipeline_batch_set_rejected(batch, 3), PIPELINE_OK);
+    CHECK_STATUS(pipeline_batch_set_rejected(batch, 4), PIPELINE_OK);
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    batch = next_kept();
+    CHECK_U64(value_of(batch, 0), 11);
+    CHECK_U64(RECORDED(&rec, dead.count), 2);
+    next = exchange(batch->token, PIPELINE_STORE_OK);
+    CHECK_OR_STOP(next != NULL && next != &nothing);
+    /* Too late: in doubt, and the late answer is honoured. */
+    WAIT_FOR(metrics_of(p).in_doubt == 10);
+    CHECK_U64(metrics_of(p).stored, 19);
+    token = next->token;
+    CHECK_FAILS(pipeline_close(p, 0), PIPELINE_ERR_TIMEOUT, "in doubt");
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_ERR_BUSY);
+    CHECK(exchange(token, PIPELINE_STORE_OK) == NULL);
+    CHECK_U64(metrics_of(p).stored, 29);
+    CHECK_U64(metrics_of(p).dead_lettered, 2);
+    CHECK_U64(metrics_of(p).retries, 1);
+    CHECK_LEDGER(p);
+    DESTROY_SOON(p);
+    CHECK_U64(RECORDED(&rec, destroy_calls), 1);
+}
+
+/* Wherever a writer would not claim, nothing is given; and afterwards it goes on by store. */
+static void nothing_is_given(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = one_out();
+    const pipeline_batch_t *batch, *next = &nothing;
+    pipeline_t *p;
+    rec.answer = keep;
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    p = start_pipeline(&c, &s);
+    capture_numbers(p, 0, 1);
+    batch = next_kept();
+    capture_numbers(p, 1, 101);
+    CHECK_FAILS(pipeline_batch_exchange(batch->token, PIPELINE_STORE_OK, NULL), PIPELINE_ERR_NULL, "next");
+    CHECK_FAILS(pipeline_batch_exchange(batch->token + 1, PIPELINE_STORE_OK, &next), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
+    CHECK(next == &nothing);
+    CHECK_U64(metrics_of(p).in_flight, 1);
+    /* Paused. */
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    CHECK_U64(metrics_of(p).buffered, 100);
+    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    batch = next_kept();
+    CHECK_U64(value_of(batch, 0), 1);
+    /* Its writer is gone. */
+    CHECK_STATUS(pipeline_scale(p, 0), PIPELINE_OK);
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    CHECK_U64(metrics_of(p).buffered, 90);
+    CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
+    batch = next_kept();
+    CHECK_U64(value_of(batch, 0), 11);
+    /* Let go of: what is left is left, and the last answer tears it down. */
+    pipeline_abandon(p);
+    CHECK_U64(RECORDED(&rec, destroy_calls), 0);
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    WAIT_FOR(RECORDED(&rec, destroy_calls) == 1);
+}
+
+/* Events wait for linger here as well, and a flush ends that. */
+static void lingering(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = one_out();
+    const pipeline_batch_t *batch, *next;
+    pipeline_t *p;
+    rec.answer = keep;
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    c.linger_us = 60u * 1000 * 1000;
+    p = start_pipeline(&c, &s);
+    capture_numbers(p, 0, 10);
+    batch = next_kept();
+    capture_numbers(p, 10, 14);
+    CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
+    CHECK_U64(metrics_of(p).buffered, 4);
+    capture_numbers(p, 14, 20);
+    batch = next_kept();
+    CHECK_U64(batch->count, 10);
+    capture_numbers(p, 20, 30);
+    next = exchange(batch->token, PIPELINE_STORE_OK);
+    CHECK_OR_STOP(next != NULL && next != &nothing);
+    CHECK_U64(value_of(next, 0), 20);
+    CHECK(exchange(next->token, PIPELINE_STORE_OK) == NULL);
+    END(p);
+}
+
+/* Four threads that exchange what they have, three that capture, one that reads the books: every event once. */
+enum { STORING = 4, CAPTURING = 3, EACH = 60000 };
+
+static _Atomic int over;
+static _Atomic uint64_t exchanged, got_sum, got_count;
+
+static void *store_by_exchange(void *unused)
+{
+    uint64_t sum = 0, count = 0;
+    (void)unused;
+    while (!over) {
+        const pipeline_batch_t *batch = take();
+        if (batch == NULL) {
+            sched_yield();
+            continue;
+        }
+        while (batch != NULL) {
+            int32_t status;
+            for (size_t i = 0; i < batch->count; i++)
+                sum += value_of(batch, i);
+            count += batch->count;
+            batch = exchange_for(batch->token, PIPELINE_STORE_OK, &status);
+            CHECK_STATUS(status, PIPELINE_OK);
+            exchanged += batch != NULL;
+        }
+    }
+    got_sum += sum;
+    got_count += count;
+    return NULL;
+}
+
+static void *capture_each(void *p)
+{
+    capture_numbers(p, 0, EACH);
+    return NULL;
+}
+
+static void *read_books(void *p)
+{
+    while (!over)
+        CHECK(metrics_of(p).stored <= (uint64_t)CAPTURING * EACH);
+    return NULL;
+}
+
+static void under_load(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = config_defaults();
+    pthread_t storing[STORING], capturing[CAPTURING], reading;
+    pipeline_t *p;
+    rec.answer = keep;
+    s.flags = PIPELINE_STORAGE_CONCURRENT;
+    c.batch_size = 64;
+    c.max_in_flight = STORING;
+    c.overflow = PIPELINE_OVERFLOW_BLOCK;
+    c.block_timeout_us = 60u * 1000 * 1000;
+    p = start_pipeline(&c, &s);
+    for (int i = 0; i < STORING; i++)
+        CHECK_U64(pthread_create(&storing[i], NULL, store_by_exchange, NULL), 0);
+    for (int i = 0; i < CAPTURING; i++)
+        CHECK_U64(pthread_create(&capturing[i], NULL, capture_each, p), 0);
+    CHECK_U64(pthread_create(&reading, NULL, read_books, p), 0);
+    for (int i = 0; i < CAPTURING; i++)
+        pthread_join(capturing[i], NULL);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    over = 1;
+    for (int i = 0; i < STORING; i++)
+        pthread_join(storing[i], NULL);
+    pthread_join(reading, NULL);
+    CHECK_U64(got_count, (uint64_t)CAPTURING * EACH);
+    CHECK_U64(got_sum, (uint64_t)CAPTURING * EACH * (EACH - 1) / 2);
+    CHECK_U64(metrics_of(p).stored, (uint64_t)CAPTURING * EACH);
+    CHECK(exchanged > 0);
+    printf("%llu batches by exchange, %llu by store\n", (unsigned long long)exchanged,
+           (unsigned long long)RECORDED(&rec, store_calls));
+    END(p);
+}
+
+int main(void)
+{
+    one_for_the_other(PIPELINE_ORDERING_NONE);
+    one_for_the_other(PIPELINE_ORDERING_PER_PRODUCER);
+    given_is_pending();
+    nothing_is_given();
+    lingering();
+    under_load();
+    return SUMMARY();
+}
