@@ -5,21 +5,7 @@
 
 #include <string.h>
 
-/* ---- letters ---- */
-
-static bool write_letter(struct letter *letter, const pipeline_batch_t *batch, bool notice)
-{
-    *letter = (struct letter) {
-        .token = batch->token, .batch_id = batch->batch_id, .generation = batch->generation, .count = batch->count,
-        .realtime_offset_ns = batch->realtime_offset_ns, .attempt = batch->attempt,
-    };
-    if (notice)
-        return true;
-    letter->env = enif_alloc_env();
-    if (letter->env)
-        letter->events = events_list(letter->env, batch, 0, batch->count);
-    return letter->env != NULL;
-}
+enum { MOST_EXCHANGED = 4096 };     /* events that are claimed on a normal scheduler, some 0.1 ms */
 
 /* ---- the storage's functions, on writer threads ---- */
 
@@ -30,10 +16,14 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     struct handed *h = enif_alloc(sizeof *h);
     if (!h)
         return PIPELINE_STORE_RETRY;
-    *h = (struct handed) { .token = batch->token, .batch = batch, .count = batch->count };
-    if (!write_letter(&h->letter, batch, d->notices)) {
-        enif_free(h);
-        return PIPELINE_STORE_RETRY;
+    handed_fill(h, batch);
+    if (!d->notices) {
+        h->letter.env = enif_alloc_env();
+        if (!h->letter.env) {
+            enif_free(h);
+            return PIPELINE_STORE_RETRY;
+        }
+        h->letter.events = events_list(h->letter.env, batch, 0, batch->count);
     }
     enif_mutex_lock(d->lock);
     bool stopped = d->stopped;
@@ -117,20 +107,22 @@ void delivery_begin(struct pipeline *pipeline, bool in_flight_given)
 }
 
 /* No face: the pipeline is paused, so that nothing is in doubt, and has one writer, which releases what is overwritten. Otherwise a writer
- * for each face, and batches for each: what it may have, and one that is ready when it answers. */
+ * for each face, and batches for each: what it may have, and, where it cannot exchange its answer for the next, one that is ready then. A
+ * writer that cannot claim one more sleeps while faces exchange: nobody wakes it. */
 static void apply(struct pipeline *pipeline)
 {
     struct delivery *d = pipeline->delivery;
     pipeline_config_t config = { .struct_size = sizeof config };
     enif_mutex_lock(d->lock);
-    unsigned faces = d->face_count;
+    unsigned faces = d->face_count, each = d->notices ? d->credit : CREDIT + 1;
     enif_mutex_unlock(d->lock);
     if (pipeline->paused || faces == 0)
         pipeline_pause(pipeline->native);
     if (pipeline_config_read(pipeline->native, &config) == PIPELINE_OK) {
         config.writers = faces == 0 ? 1 : faces < PIPELINE_MAX_WRITERS ? faces : PIPELINE_MAX_WRITERS;
         if (!d->in_flight_given)
-            config.max_in_flight = faces == 0 ? 1 : faces < 4096 / (CREDIT + 1) ? faces * (CREDIT + 1) : 4096;
+            config.max_in_flight = faces == 0 ? 1 : faces < 4096 / each ? faces * each : 4096;
+        d->exchanges = d->notices && config.batch_size <= MOST_EXCHANGED;
         pipeline_update(pipeline->native, &config);
     }
     if (!pipeline->paused && faces > 0)

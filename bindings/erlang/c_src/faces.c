@@ -183,27 +183,46 @@ static ERL_NIF_TERM complete(ErlNifEnv *env, struct pipeline *pipeline, int argc
         return known ? answer_badarg(env) : answer_refused(env, PIPELINE_ERR_UNKNOWN_TOKEN);
     }
     handed_take(d, h);
+    /* A face that asks for it has the next notice in the answer: no message, no process to be woken. */
+    ErlNifPid self;
+    struct face *face = h->face;
+    bool next = false, asks = wants_next && d->notices && enif_self(env, &self) && enif_compare_pids(&face->pid, &self) == 0;
     if (quick) {
         /* Taken out first: as soon as it is answered its batch may come again, under another token. */
-        status = pipeline_batch_try_complete(token, result);
+        const pipeline_batch_t *given = NULL;
+        if (asks && d->exchanges && d->parked_count == 0 && !d->stopped) {
+            /* The claim takes its time; the face is the caller's own, and stays. */
+            enif_mutex_unlock(d->lock);
+            status = pipeline_batch_exchange(token, result, &given);
+            enif_mutex_lock(d->lock);
+        } else {
+            status = pipeline_batch_try_complete(token, result);
+        }
         if (status == PIPELINE_ERR_BUSY) {
             handed_put_back(d, h);
             enif_mutex_unlock(d->lock);
             goto later;
         }
+        if (given) {
+            enif_consume_timeslice(env, (int)(given->count / 500) + 1);
+            handed_fill(h, given);
+            handed_to(d, face, h, &sending);
+            h = NULL;
+            next = true;
+        }
     }
-    /* A face that asks for it has the next notice in the answer: no message, no process to be woken. */
-    ErlNifPid self;
-    bool next = wants_next && d->notices && enif_self(env, &self) && enif_compare_pids(&h->face->pid, &self) == 0 &&
-        handed_unpark_to(d, h->face, &sending);
-    if (!next)
-        handed_unpark(d, &sending);
+    if (!next) {
+        next = asks && handed_unpark_to(d, face, &sending);
+        if (!next)
+            handed_unpark(d, &sending);
+    }
     bool tell = ++d->untold >= WORTH_TELLING || d->parked_count == 0;
     if (tell)
         d->untold = 0;
     enif_mutex_unlock(d->lock);
     if (quick) {
-        handed_free(h);
+        if (h)
+            handed_free(h);
     } else {
         for (unsigned i = 0; i < count; i++)
             pipeline_batch_set_rejected(h->batch, rejected[i]);

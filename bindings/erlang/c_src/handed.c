@@ -100,6 +100,23 @@ static void hand_to(struct delivery *d, struct face *face, struct handed *h, str
     enif_keep_resource(d->pipeline);
 }
 
+void handed_fill(struct handed *h, const pipeline_batch_t *batch)
+{
+    *h = (struct handed) { .token = batch->token, .batch = batch, .count = batch->count };
+    h->letter = (struct letter) {
+        .token = batch->token, .batch_id = batch->batch_id, .generation = batch->generation, .count = batch->count,
+        .realtime_offset_ns = batch->realtime_offset_ns, .attempt = batch->attempt,
+    };
+}
+
+void handed_to(struct delivery *d, struct face *face, struct handed *h, struct sending *sending)
+{
+    struct handed **chain = &d->chains[h->token % CHAINS];
+    h->chain = *chain;
+    *chain = h;
+    hand_to(d, face, h, sending);
+}
+
 static void unpark(struct delivery *d, struct face *face, struct sending *sending)
 {
     struct handed *h = d->parked.first;

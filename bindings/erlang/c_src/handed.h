@@ -63,6 +63,7 @@ struct delivery {
     struct room room;
     unsigned credit;
     unsigned untold;                    /* batches answered since those who wait for room were told */
+    _Atomic bool exchanges;             /* whoever answers a notice claims the next batch by itself */
     bool notices;                       /* a message has the number of events, which the face then takes by itself */
     bool stopped;
 };
@@ -77,7 +78,13 @@ struct sending {
 /* Called when the NIF is loaded or upgraded. */
 void handed_load(ErlNifEnv *env);
 
+/* A batch as the library gives it, in no table yet; as a notice: no environment. */
+void handed_fill(struct handed *h, const pipeline_batch_t *batch);
+
 /* ---- under the lock ---- */
+
+/* Puts a new batch into the table as that face's, which has been asked for by it. */
+void handed_to(struct delivery *d, struct face *face, struct handed *h, struct sending *sending);
 
 /* Puts a new batch into the table: to a face that has room, or parked. */
 void handed_add(struct delivery *d, struct handed *h, struct sending *sending);

@@ -343,9 +343,9 @@ events(Pipeline, Token, From, Before) ->
 complete(Pipeline, Token, Result) ->
     ?NIF:delivery_complete(Pipeline, Token, Result).
 
-%% @doc As {@link complete/3}; but if the calling process is the one that had the batch, and another one waits for a process, the answer is the
-%% notice of that one: what would have come as a message comes at once. Only with the storage `notices'; elsewhere the same as
-%% {@link complete/3}.
+%% @doc As {@link complete/3}; but if the calling process is the one that had the batch, and there are events for another one, the answer is the
+%% notice of that one: the process claims it by itself, in this call, and what would have come as a message comes at once. Only with the
+%% storage `notices'; elsewhere, and with a `batch_size' above 4096, the same as {@link complete/3}, but for batches that are claimed already.
 -spec complete_next(pipeline(), token(), result()) -> ok | batch() | {error, badarg | unknown_token}.
 complete_next(Pipeline, Token, Result) ->
     ?NIF:delivery_next(Pipeline, Token, Result).

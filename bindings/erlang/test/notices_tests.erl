@@ -167,7 +167,7 @@ until_answered(P, Token, Refused) ->
     end.
 
 the_next_notice_comes_with_the_answer_test() ->
-    P = started(#{batch_size => 10}),
+    P = started(#{batch_size => 10, max_in_flight => 3}),
     [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 30)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
@@ -185,7 +185,7 @@ the_next_notice_comes_with_the_answer_test() ->
     ok = closed(P).
 
 a_face_has_one_notice_at_a_time_test() ->
-    P = started(#{batch_size => 10}),
+    P = started(#{batch_size => 10, max_in_flight => 3}),
     [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 40)],
     ok = ?C:attach(P),
     {Token, _, _, 10} = notice(P),
@@ -215,11 +215,85 @@ rest_of(P, Left) ->
 
 %% An answer for another's batch brings nothing along.
 the_next_notice_is_for_the_face_alone_test() ->
-    P = started(#{batch_size => 10}),
+    P = started(#{batch_size => 10, max_in_flight => 2}),
     [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
     {Token, _, _, 10} = notice(P),
     await:until(fun() -> waiting(P) =:= 1 end),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, ?C:complete_next(P, Token, ok)}) end),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual({answer, ok}, Reason) end,
+    {Second, _, _, 10} = notice(P),
+    ok = ?C:complete_next(P, Second, ok),
+    ok = closed(P).
+
+%% Nobody has claimed the next batch before: the face does, with its answer.
+an_answer_is_exchanged_for_the_next_batch_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 35)],
+    ok = ?C:attach(P),
+    {First, Id, 1, 10} = notice(P),
+    ?assertEqual([{n, N} || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
+    ?assertMatch({ok, #{stored := 35, in_flight := 0, batches := 4, batches_handed := 0}}, ?C:metrics(P)),
+    nothing_came(P),
+    %% The writer is there for what comes later.
+    ok = ?C:capture(P, later),
+    {Last, _, 1, 1} = notice(P),
+    ?assertEqual([later], payloads(?C:events(P, Last))),
+    ok = ?C:complete_next(P, Last, ok),
+    ok = closed(P).
+
+%% The payloads of that batch; the ones after it are checked, each got for the one before.
+exchanged(P, Token, Id, From) ->
+    Payloads = payloads(?C:events(P, Token)),
+    case ?C:complete_next(P, Token, ok) of
+        ok ->
+            ?assertEqual(36, From);
+        {capture_batch, P, Next, NextId, 1, Count, {_, _}} ->
+            ?assertEqual({Id + 1, min(10, 36 - From)}, {NextId, Count}),
+            ?assertMatch({ok, #{batches_handed := 1, batches_parked := 0, in_flight := Count}}, ?C:metrics(P)),
+            ?assertEqual([{n, N} || N <- lists:seq(From, From + Count - 1)], exchanged(P, Next, NextId, From + Count)),
+            ?assertEqual({error, unknown_token}, ?C:complete_next(P, Token, ok))
+    end,
+    Payloads.
+
+%% What is given back, and what is claimed by more than a moment's work, comes as a message.
+what_is_not_exchanged_comes_as_a_message_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    ok = ?C:attach(P),
+    {First, Id, 1, 10} = notice(P),
+    ok = ?C:complete_next(P, First, retry),
+    {Again, Id, 2, 10} = notice(P),
+    ok = ?C:update(P, #{batch_size => 5000}),
+    ok = ?C:complete_next(P, Again, ok),
+    {Second, _, 1, 10} = notice(P),
+    ok = ?C:complete_next(P, Second, ok),
+    ok = closed(P).
+
+%% A face that dies with a batch that it was given for an answer has not had it.
+an_exchanged_batch_outlives_its_face_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        ok = ?C:attach(P),
+        {First, _, 1, 10} = notice(P),
+        exit(?C:complete_next(P, First, ok))
+    end),
+    Given = receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end,
+    {capture_batch, P, _, Id, 1, 10, _} = Given,
+    ok = ?C:attach(P),
+    {Again, Id, 2, 10} = notice(P),
+    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], payloads(?C:events(P, Again))),
+    ok = ?C:complete_next(P, Again, ok),
+    ?assertMatch({ok, #{stored := 20, retries := 1}}, ?C:metrics(P)),
+    ok = closed(P).
+
+%% And an answer for another's batch is not exchanged.
+an_answer_for_another_is_not_exchanged_test() ->
+    P = started(#{batch_size => 10}),
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    ok = ?C:attach(P),
+    {Token, _, _, 10} = notice(P),
     {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, ?C:complete_next(P, Token, ok)}) end),
     receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual({answer, ok}, Reason) end,
     {Second, _, _, 10} = notice(P),
