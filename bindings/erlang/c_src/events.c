@@ -17,13 +17,13 @@ void events_load(ErlNifEnv *env)
     atom_done = enif_make_atom(env, "done");
 }
 
-static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *event)
+static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event)
 {
     ERL_NIF_TERM term;
     if (event->kind & KIND_TERM) {
         const struct handle *handle = event->data;
         if (flat_is(*(const uint64_t *)event->data))
-            return flat_term(env, event->data);
+            return flat_term(env, made, event->data);
         return handle->block ? enif_make_copy(env, handle->term) : handle->term;
     }
     unsigned char *to = enif_make_new_binary(env, event->len, &term);
@@ -32,9 +32,9 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, const pipeline_event_view_t *even
     return term;
 }
 
-static ERL_NIF_TERM captured(ErlNifEnv *env, const pipeline_event_view_t *e)
+static ERL_NIF_TERM captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
 {
-    return enif_make_tuple7(env, event_term(env, e), enif_make_uint64(env, e->ring_id), enif_make_uint64(env, e->sequence),
+    return enif_make_tuple7(env, event_term(env, made, e), enif_make_uint64(env, e->ring_id), enif_make_uint64(env, e->sequence),
         enif_make_uint64(env, e->timestamp_ns), enif_make_uint(env, e->kind & ~KIND_TERM),
         enif_make_uint64(env, e->correlation_id), enif_make_uint64(env, e->node_id));
 }
@@ -43,11 +43,12 @@ static ERL_NIF_TERM captured(ErlNifEnv *env, const pipeline_event_view_t *e)
 ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to)
 {
     ERL_NIF_TERM some[EVENTS_AT_ONCE], events = enif_make_list(env, 0);
+    struct shapes_made made = { 0 };
     while (to > from) {
         size_t count = to - from < EVENTS_AT_ONCE ? to - from : EVENTS_AT_ONCE;
         to -= count;
         for (size_t i = 0; i < count; i++)
-            some[i] = captured(env, PIPELINE_BATCH_EVENT(batch, to + i));
+            some[i] = captured(env, &made, PIPELINE_BATCH_EVENT(batch, to + i));
         while (count-- > 0)
             events = enif_make_list_cell(env, some[count], events);
     }

@@ -1,14 +1,16 @@
-/* Flat terms: see flat.h. The head word: a one, then the number of words, of addresses among them, and of inserts, 16 bits each. Behind the words
- * the table of addresses (16 bits each, the word's index), then the inserts: terms that the reader makes by the API, as bytes of binaries that have
- * no place on a heap, and what has no bytes at all. */
+/* Flat terms: see flat.h. The head word: a one, 15 bits for the number of shapes, then the number of words, of addresses among them, and of
+ * inserts, 16 bits each. Behind the words the table of addresses (16 bits each, the word's index) and that of shapes (likewise: the word has the shape's
+ * number where a map has the tuple of its keys), then the inserts: terms that the reader makes by the API, as bytes of binaries that
+ * have no place on a heap, and what has no bytes at all. */
 #include "flat.h"
-#include "layout.h"
+#include "shapes.h"
 
 #include <string.h>
 
 enum {
     DEPTH = 64,                     /* containers begun at a time, but for those whose last element is next */
     ADDRESSES = FLAT_WORDS,
+    SHAPED = FLAT_WORDS / 4,        /* a map has four words at least */
     EMPTY_MAP = 1 << 30,            /* beside the sizes of binaries */
     EMPTY_TUPLE
 };
@@ -30,9 +32,10 @@ bool flat_known(void)
     return flats.known;
 }
 
-static inline size_t table_bytes(size_t addresses)
+/* Of both tables, which are one after the other. */
+static inline size_t tables_bytes(size_t entries)
 {
-    return (addresses * sizeof(uint16_t) + WORD - 1) / WORD * WORD;
+    return (entries * sizeof(uint16_t) + WORD - 1) / WORD * WORD;
 }
 
 /* ---- making ---- */
@@ -48,7 +51,8 @@ struct making {
     ErlNifEnv *env;
     ERL_NIF_TERM *words, *top, *end;
     uint16_t addresses[ADDRESSES];
-    size_t address_count;
+    uint16_t shaped[SHAPED];
+    size_t address_count, shaped_count;
     unsigned char *inserts;         /* into the second half of the flat's words, to be moved behind the tables */
     size_t insert_count, insert_bytes;
 };
@@ -120,6 +124,7 @@ static inline bool make_words(struct making *m, const ERL_NIF_TERM *root, ERL_NI
             const ERL_NIF_TERM *next;
             ERL_NIF_TERM *copy = m->top;
             size_t count, before;
+            int shape = -1;
             unsigned tag = (term & TAG_BITS) == TAG_LIST ? TAG_LIST : TAG_BOXED;
             if (tag == TAG_LIST) {
                 next = layout_words(term, TAG_LIST);
@@ -141,9 +146,10 @@ static inline bool make_words(struct making *m, const ERL_NIF_TERM *root, ERL_NI
                     continue;
                 }
                 if (kind == KIND_MAP && *next == layout.small_map && next[1] > 0) {
-                    /* The tuple of the keys is the first of the terms behind the size. */
-                    before = 2;
-                    count = 1 + next[1];
+                    shape = shape_of(m->env, layout_words(next[2], TAG_BOXED));
+                    /* Without a shape the tuple of the keys is the first of the terms behind the size. */
+                    before = shape < 0 ? 2 : 3;
+                    count = 3 - before + next[1];
                 } else if (kind != KIND_TUPLE || count == 0) {
                     if (kind == KIND_SIZED || !make_other(m, term, to))
                         return false;
@@ -155,6 +161,10 @@ static inline bool make_words(struct making *m, const ERL_NIF_TERM *root, ERL_NI
                 return false;
             for (size_t i = 0; i < before; i++)
                 copy[i] = next[i];
+            if (shape >= 0) {
+                copy[2] = (ERL_NIF_TERM)shape;
+                m->shaped[m->shaped_count++] = (uint16_t)(copy + 2 - m->words);
+            }
             m->top = copy + before + count;
             note_address(m, to);
             *to++ = offset_of(m, copy, tag);
@@ -181,20 +191,21 @@ static inline bool make(ErlNifEnv *env, ERL_NIF_TERM term, struct flat *flat)
     m.env = env;
     m.words = m.top = (ERL_NIF_TERM *)flat->words + 2;
     m.end = m.words + FLAT_WORDS;
-    m.address_count = 0;
+    m.address_count = m.shaped_count = 0;
     m.inserts = (unsigned char *)(flat->words + 2 + FLAT_WORDS) + FLAT_BYTES / 2;
     m.insert_count = m.insert_bytes = 0;
     if (layout_immediate(term) || !make_words(&m, &term, (ERL_NIF_TERM *)flat->words + 1) || m.top == m.words)
         return false;
     /* The first address is that of the root, which is not among the words. */
-    size_t words = (size_t)(m.top - m.words), addresses = m.address_count - 1, table = table_bytes(addresses);
-    unsigned char *behind = (unsigned char *)m.top;
-    flat->words[0] = 1 | (uint64_t)words << 16 | (uint64_t)addresses << 32 | (uint64_t)m.insert_count << 48;
-    memcpy(behind, m.addresses + 1, addresses * sizeof *m.addresses);
+    size_t words = (size_t)(m.top - m.words), addresses = m.address_count - 1, tables = tables_bytes(addresses + m.shaped_count);
+    uint16_t *behind = (uint16_t *)m.top;
+    flat->words[0] = 1 | (uint64_t)m.shaped_count << 1 | (uint64_t)words << 16 | (uint64_t)addresses << 32 |
+        (uint64_t)m.insert_count << 48;
+    memcpy(behind, m.addresses + 1, addresses * sizeof *behind);
+    memcpy(behind + addresses, m.shaped, m.shaped_count * sizeof *behind);
     if (m.insert_bytes)
-        memmove(behind + table, m.inserts, m.insert_bytes);
-    flat->bytes = (2 + words) * WORD + table + m.insert_bytes;
-    flat->heap_bytes = words * WORD + m.insert_bytes;
+        memmove((unsigned char *)behind + tables, m.inserts, m.insert_bytes);
+    flat->bytes = (2 + words) * WORD + tables + m.insert_bytes;
     return true;
 }
 
@@ -229,20 +240,22 @@ static __attribute__((noinline)) bool put_inserts(
     return true;
 }
 
-ERL_NIF_TERM flat_term(ErlNifEnv *env, const void *flat)
+ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *flat)
 {
     const uint64_t *from = flat;
-    size_t count = (uint16_t)(from[0] >> 16), address_count = (uint16_t)(from[0] >> 32), inserts = from[0] >> 48;
+    size_t shaped_count = (uint16_t)from[0] >> 1, count = (uint16_t)(from[0] >> 16), address_count = (uint16_t)(from[0] >> 32), inserts = from[0] >> 48;
     /* The words get there as the elements of a tuple, behind two that are the tuple's own word and the root. */
     ERL_NIF_TERM tuple = enif_make_tuple_from_array(env, (const ERL_NIF_TERM *)from + 1, (unsigned)count + 1);
     ERL_NIF_TERM *to = (ERL_NIF_TERM *)(tuple - TAG_BOXED), *words = to + 2, base = (ERL_NIF_TERM)words, term = to[1] + base;
-    const uint16_t *addresses = (const uint16_t *)(from + 2 + count);
+    const uint16_t *addresses = (const uint16_t *)(from + 2 + count), *shaped = addresses + address_count;
     for (size_t i = 0; i < address_count; i++)
         words[addresses[i]] += base;
+    for (size_t i = 0; i < shaped_count; i++)
+        words[shaped[i]] = shape_tuple(env, made, words[shaped[i]]);
     /* Nobody ever sees the tuple. Two words of it become a cell, for whoever goes through this memory from its start to its end. */
     to[0] = to[1] = flats.nil;
     if (inserts) {
-        const unsigned char *behind = (const unsigned char *)addresses + table_bytes(address_count);
+        const unsigned char *behind = (const unsigned char *)addresses + tables_bytes(address_count + shaped_count);
         if (!put_inserts(env, words, behind, inserts))
             return 0;
     }
@@ -291,13 +304,14 @@ static bool learn_references(ErlNifEnv *env)
 static bool comes_back(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     struct flat flat;
+    struct shapes_made made = { 0 };
     ERL_NIF_TERM copy;
-    return make(env, term, &flat) && (copy = flat_term(env, flat.words)) && enif_is_identical(term, copy);
+    return make(env, term, &flat) && (copy = flat_term(env, &made, flat.words)) && enif_is_identical(term, copy);
 }
 
 static bool learn(ErlNifEnv *env)
 {
-    ERL_NIF_TERM some[16], map = enif_make_new_map(env), large;
+    ERL_NIF_TERM some[16], map = enif_make_new_map(env), shaped = map, large;
     unsigned count = 0;
     memset(enif_make_new_binary(env, 1000, &large), 'x', 1000);
     for (unsigned bytes = 0; bytes <= 64; bytes += 8) {
@@ -318,9 +332,11 @@ static bool learn(ErlNifEnv *env)
     for (unsigned i = 0; i < count; i++)
         if (!enif_make_map_put(env, map, enif_make_tuple1(env, enif_make_uint(env, i)), some[i], &map))
             return false;
+    if (!enif_make_map_put(env, shaped, atom_ok, improper, &shaped) || !enif_make_map_put(env, shaped, atom_error, map, &shaped))
+        return false;
     flats.nil = enif_make_list(env, 0);
     return comes_back(env, tuple) && comes_back(env, list) && comes_back(env, improper) && comes_back(env, map) &&
-        comes_back(env, enif_make_list4(env, map, list, tuple, improper));
+        comes_back(env, shaped) && comes_back(env, enif_make_list5(env, shaped, map, list, tuple, shaped));
 }
 
 void flat_load(ErlNifEnv *env)
@@ -332,9 +348,10 @@ void flat_load(ErlNifEnv *env)
 ERL_NIF_TERM term_flat(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     struct flat flat;
+    struct shapes_made made = { 0 };
     (void)argc;
     if (!flat_make(env, argv[0], &flat))
         return enif_make_atom(env, "no");
-    ERL_NIF_TERM copy = flat_term(env, flat.words);
+    ERL_NIF_TERM copy = flat_term(env, &made, flat.words);
     return copy ? enif_make_tuple3(env, atom_ok, enif_make_uint64(env, flat.bytes), copy) : answer_error(env, "no_memory");
 }

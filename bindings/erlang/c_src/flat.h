@@ -1,6 +1,6 @@
-/* A term as flat words: the words that it has on a heap, copied once, with offsets where addresses would be. They lie in a ring as they
- * are, belong to nobody, pin nothing and are freed by being overwritten; a reader gets the term by copying the words to where it wants it
- * and adding that address to those that are offsets.
+/* A term as flat words: the words that it has on a heap, copied once, with offsets where addresses would be and, for the keys of a map, the number
+ * of its shape (shapes.h). They lie in a ring as they are, belong to nobody, pin nothing and are freed by being overwritten; a reader
+ * gets the term by copying the words to where it wants it and adding that address to those that are offsets.
  *
  * So copies the VM itself between heaps and into messages (and Cheney's collector, 1970, from which the layout of the copy comes); what the NIF API
  * offers takes two walks and an allocation to get the same into an environment. It needs to know the layout of terms (layout.h) and
@@ -8,7 +8,7 @@
 #ifndef CAPTURE_NIF_FLAT_H
 #define CAPTURE_NIF_FLAT_H
 
-#include "resource.h"
+#include "shapes.h"
 
 enum {
     FLAT_WORDS = 2048,      /* the largest term that is made flat, 16 KiB */
@@ -19,7 +19,6 @@ enum {
 struct flat {
     uint64_t words[2 + FLAT_WORDS + FLAT_BYTES / 8];
     size_t bytes;           /* in use, from the first word on */
-    size_t heap_bytes;      /* what the term takes on a heap */
 };
 
 /* Learns whether terms may be made flat in this VM. After term_load. */
@@ -38,8 +37,9 @@ static inline bool flat_is(uint64_t first_word)
     return first_word & 1;
 }
 
-/* The term, in the environment's memory. `words`: what flat_make wrote, aligned to 8 bytes; only read. 0 without memory. */
-ERL_NIF_TERM flat_term(ErlNifEnv *env, const void *words);
+/* The term, in the environment's memory. `made`: the environment's. `words`: what flat_make wrote, aligned to 8 bytes; only read. 0 without
+ * memory. */
+ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *words);
 
 /* NIF: term_flat(Term) -> {ok, Bytes, Copy} | no. For tests. */
 ERL_NIF_TERM term_flat(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -2,7 +2,8 @@
 -module(vm_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([
-    count/2, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0
+    count/2, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0,
+    copy/1, reload_from/1
 ]).
 -define(C, elixir_scope_capture_pipeline).
 -define(NIF, elixir_scope_capture_pipeline_nif).
