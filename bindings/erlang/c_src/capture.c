@@ -23,19 +23,17 @@ enum {
 };
 
 static ERL_NIF_TERM atom_opaque, atom_large;
-static bool small_known;        /* how this VM tags small integers is as expected */
 
 void capture_load(ErlNifEnv *env)
 {
     atom_opaque = enif_make_atom(env, "opaque");
     atom_large = enif_make_atom(env, "large");
-    small_known = enif_make_uint(env, 0) == 15 && enif_make_uint(env, 77) == (77 << 4 | 15);
 }
 
 static inline bool get_id(ErlNifEnv *env, ERL_NIF_TERM term, uint64_t *id)
 {
     ErlNifUInt64 wide;
-    if (small_known && (term & 15) == 15 && !(term >> 63)) {
+    if (layout.small_integers && layout_is_small(term)) {
         *id = term >> 4;
         return true;
     }

@@ -24,6 +24,15 @@ static bool learn_tags(ErlNifEnv *env)
     return (list & TAG_BITS) == TAG_LIST;
 }
 
+static bool learn_small_integers(ErlNifEnv *env)
+{
+    static const uint64_t some[] = { 0, 1, 77, UINT64_C(1) << 32, SMALL_MOST };
+    for (size_t i = 0; i < COUNT(some); i++)
+        if (enif_make_uint64(env, some[i]) != layout_small(some[i]))
+            return false;
+    return sizeof(ERL_NIF_TERM) == 8;
+}
+
 static const size_t small_sizes[] = { 1, 7, 8, 9, 31, 63, 64 }, large_sizes[] = { 65, 100, 5000 };
 
 static bool learn_heap_binaries(ErlNifEnv *env)
@@ -204,6 +213,7 @@ void layout_learn(ErlNifEnv *env)
     struct layout found = { 0 };
     found.tags = learn_tags(env);
     if (found.tags) {
+        found.small_integers = learn_small_integers(env);
         found.heap_binaries = learn_heap_binaries(env);
         found.cells = found.heap_binaries && learn_cells(env);
     }

@@ -22,6 +22,7 @@ enum kind {
 struct layout {
     bool tags;              /* the lowest bits of a term tell immediates, lists and boxed terms apart */
     bool heap_binaries;     /* the data of a heap binary lies two words behind the address in its term; of others, elsewhere */
+    bool small_integers;    /* layout_small makes them */
     bool cells;             /* the address in a list's term is that of its head and tail */
     ERL_NIF_TERM small_map; /* the first word of maps up to SMALL_MAP; 0: unknown */
     ERL_NIF_TERM slice;     /* the first word of a binary that is a slice of another one; 0: unknown */
@@ -36,6 +37,19 @@ void layout_learn(ErlNifEnv *env);
 static inline bool layout_immediate(ERL_NIF_TERM term)
 {
     return (term & TAG_BITS) == TAG_IMMEDIATE;
+}
+
+/* Integers that are immediates: up to SMALL_MOST, of those that are not negative. */
+#define SMALL_MOST ((UINT64_C(1) << 59) - 1)
+
+static inline ERL_NIF_TERM layout_small(uint64_t value)
+{
+    return value << 4 | 15;
+}
+
+static inline bool layout_is_small(ERL_NIF_TERM term)
+{
+    return (term & 15) == 15 && !(term >> 63);
 }
 
 /* The memory of a list cell or a boxed term. */

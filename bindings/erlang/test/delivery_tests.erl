@@ -84,6 +84,29 @@ a_message_says_all_about_its_events_test() ->
     ok = ?C:flush(P, 5000),
     ?assertMatch({ok, #{stored := 1, captured := 1, in_flight := 0}}, ?C:metrics(P)).
 
+numbers_of_every_size_are_delivered_as_they_were_given_test() ->
+    [
+        begin
+            {ok, P} = ?C:start(#{batch_size => 100}, Storage),
+            Numbers = [0, 1, 1 bsl 32, 1 bsl 59 - 1, 1 bsl 59, 1 bsl 60 - 1, 1 bsl 63 - 1, 1 bsl 63, 1 bsl 64 - 1],
+            [ok = ?C:capture(P, 1, {x}, N, 1 bsl 64 - 1 - N) || N <- Numbers],
+            ok = ?C:attach(P),
+            Given = fun Given(Left) when Left =< 0 -> [];
+                        Given(Left) ->
+                            receive
+                                {capture_batch, P, Token, _, _, Told, _} ->
+                                    Events = if Storage =:= notices -> ?C:events(P, Token); true -> Told end,
+                                    ok = ?C:complete(P, Token, ok),
+                                    Events ++ Given(Left - length(Events))
+                            after 5000 -> error(missing)
+                            end
+                    end,
+            ?assertEqual([{{x}, 1, N, 1 bsl 64 - 1 - N} || N <- Numbers], [{T, K, C, N} || {T, _, _, _, K, C, N} <- Given(length(Numbers))]),
+            ok = ?C:close(P, 5000)
+        end
+     || Storage <- [delivery, notices]
+    ].
+
 an_own_time_is_delivered_as_it_was_given_test() ->
     P = started(#{}),
     C = attached(P),
