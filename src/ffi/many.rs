@@ -8,20 +8,108 @@ use crate::manager::{Pipeline, Producer};
 use crate::ring::producer::AtOnce;
 use crate::status::{PIPELINE_ERR_FORKED, PIPELINE_ERR_VERSION, PIPELINE_OK};
 
-/// What both functions below do: the events of a run in which all is as usual together, any other by itself.
+/// What the events are captured through.
+trait Way {
+    /// What is said where there is none.
+    const NULL: &'static str;
+
+    fn forked(&self) -> bool;
+
+    /// The calling thread's to use, if it has one yet.
+    fn producer(&self) -> Option<&Producer>;
+
+    /// Captures one event, whatever is to be said of it.
+    ///
+    /// # Safety
+    /// `event` is NULL or as its `struct_size` says.
+    unsafe fn capture_event(&self, event: *const Event) -> i32;
+
+    fn count_invalid(&self);
+}
+
+impl Way for Pipeline {
+    const NULL: &'static str = "the pipeline is NULL";
+
+    #[inline(always)]
+    fn forked(&self) -> bool {
+        self.forked()
+    }
+
+    #[inline(always)]
+    fn producer(&self) -> Option<&Producer> {
+        self.producer()
+    }
+
+    #[inline(always)]
+    unsafe fn capture_event(&self, event: *const Event) -> i32 {
+        // SAFETY: passed on.
+        unsafe { capture_event_else(self, event) }
+    }
+
+    fn count_invalid(&self) {
+        self.count_invalid();
+    }
+}
+
+impl Way for Producer {
+    const NULL: &'static str = "the producer is NULL";
+
+    #[inline(always)]
+    fn forked(&self) -> bool {
+        self.forked()
+    }
+
+    #[inline(always)]
+    fn producer(&self) -> Option<&Producer> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    unsafe fn capture_event(&self, event: *const Event) -> i32 {
+        // SAFETY: passed on; a capture changes a producer through its cells alone.
+        unsafe { producer_capture_event_else(std::ptr::from_ref(self).cast_mut(), event) }
+    }
+
+    fn count_invalid(&self) {
+        self.count_invalid();
+    }
+}
+
+/// What both functions below do.
 ///
 /// # Safety
-/// `events` is NULL or points to `count` events that each follow the one before by the first one's `struct_size`; `captured` is NULL
-/// or writable; what `producer` answers is the calling thread's to use.
+/// `way` is NULL or valid, and the calling thread's to use; `events` is NULL or points to `count` events that each follow the one before by
+/// the first one's `struct_size`; `captured` is NULL or writable.
 #[inline(always)]
-unsafe fn capture_many<'a>(
+unsafe fn capture_many<W: Way>(
+    way: *const W,
     events: *const Event,
     count: usize,
     captured: *mut usize,
-    producer: impl Fn() -> Option<&'a Producer>,
-    one: impl Fn(*const Event) -> i32,
-    other_size: impl Fn() -> i32,
 ) -> i32 {
+    let mut done = 0;
+    let status = guard_capture(|| {
+        // SAFETY: by contract.
+        let Some(way) = (unsafe { way.as_ref() }) else { return null_argument(W::NULL) };
+        if way.forked() {
+            return PIPELINE_ERR_FORKED;
+        }
+        // SAFETY: passed on.
+        unsafe { capture_in_order(way, events, count, &mut done) }
+    });
+    if !captured.is_null() {
+        // SAFETY: by contract.
+        unsafe { captured.write(done) };
+    }
+    status
+}
+
+/// The events of a run in which all is as usual together, any other by itself; up to the first that is not captured.
+///
+/// # Safety
+/// As for [`capture_many`].
+#[inline(always)]
+unsafe fn capture_in_order<W: Way>(way: &W, events: *const Event, count: usize, captured: &mut usize) -> i32 {
     // SAFETY: by contract; no alignment is assumed.
     let size = |event: *const Event| unsafe { (&raw const (*event).struct_size).read_unaligned() };
     let stride = if events.is_null() || count == 0 { 0 } else { size(events) };
@@ -30,7 +118,7 @@ unsafe fn capture_many<'a>(
     let mut status = PIPELINE_OK;
     while done < count && status == PIPELINE_OK {
         if stride as usize == size_of::<Event>()
-            && let Some(producer) = producer()
+            && let Some(producer) = way.producer()
         {
             let (mut event, end) = (at(done), at(count));
             let next = || {
@@ -56,17 +144,16 @@ unsafe fn capture_many<'a>(
                     "pipeline_event_t.struct_size of event {done}: {stride} allowed (that of event 0), {} given",
                     size(event)
                 ));
-                other_size()
+                way.count_invalid();
+                PIPELINE_ERR_VERSION
             } else {
-                one(event)
+                // SAFETY: as its struct_size says, by contract.
+                unsafe { way.capture_event(event) }
             };
             done += usize::from(status == PIPELINE_OK);
         }
     }
-    if !captured.is_null() {
-        // SAFETY: by contract.
-        unsafe { captured.write(done) };
-    }
+    *captured = done;
     status
 }
 
@@ -92,27 +179,8 @@ pub unsafe extern "C" fn pipeline_capture_many(
     count: usize,
     captured: *mut usize,
 ) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or valid.
-        let Some(pipeline) = (unsafe { p.as_ref() }) else { return null_argument("the pipeline is NULL") };
-        if pipeline.forked() {
-            return PIPELINE_ERR_FORKED;
-        }
-        // SAFETY: passed on; a thread's producer is its own.
-        unsafe {
-            capture_many(
-                events,
-                count,
-                captured,
-                || pipeline.producer(),
-                |event| capture_event_else(p, event),
-                || {
-                    pipeline.count_invalid();
-                    PIPELINE_ERR_VERSION
-                },
-            )
-        }
-    })
+    // SAFETY: passed on; a thread's producer is its own.
+    unsafe { capture_many(p, events, count, captured) }
 }
 
 /// As `pipeline_capture_many`, through a producer. Since 0.1.0.
@@ -126,25 +194,6 @@ pub unsafe extern "C" fn pipeline_producer_capture_many(
     count: usize,
     captured: *mut usize,
 ) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        let Some(producer) = (unsafe { r.as_ref() }) else { return null_argument("the producer is NULL") };
-        if producer.forked() {
-            return PIPELINE_ERR_FORKED;
-        }
-        // SAFETY: passed on.
-        unsafe {
-            capture_many(
-                events,
-                count,
-                captured,
-                || Some(producer),
-                |event| producer_capture_event_else(r, event),
-                || {
-                    producer.count_invalid();
-                    PIPELINE_ERR_VERSION
-                },
-            )
-        }
-    })
+    // SAFETY: passed on.
+    unsafe { capture_many(r.cast_const(), events, count, captured) }
 }

@@ -46,6 +46,7 @@ static void everything_is_refused(pipeline_t *p, pipeline_producer_t *r)
     pipeline_health_t h;
     pipeline_producer_t *another = NULL;
     void *payload = NULL;
+    size_t captured = 12345;
     m.struct_size = sizeof m;
     w.struct_size = sizeof w;
     h.struct_size = sizeof h;
@@ -56,7 +57,8 @@ static void everything_is_refused(pipeline_t *p, pipeline_producer_t *r)
     CHECK_STATUS(pipeline_producer_capture_event(r, &e), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_capture_many(p, &e, 1, NULL), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_capture_many(p, NULL, 0, NULL), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_capture_many(r, &e, 1, NULL), PIPELINE_ERR_FORKED);
+    CHECK_STATUS(pipeline_producer_capture_many(r, &e, 1, &captured), PIPELINE_ERR_FORKED);
+    CHECK_U64(captured, 0);
     CHECK_STATUS(pipeline_producer_capture_many(r, NULL, 0, NULL), PIPELINE_ERR_FORKED);
     CHECK_STATUS(pipeline_producer_reserve(r, NULL, 1, &payload), PIPELINE_ERR_FORKED);
     CHECK(payload == NULL);

@@ -48,6 +48,7 @@ static void without_a_pipeline(void)
 
 static void without_a_producer(void)
 {
+    size_t captured = 12345;
     uint64_t n = 7;
     void *payload = &n;
     pipeline_event_t e = event_of(1, &n, sizeof n);
@@ -55,6 +56,11 @@ static void without_a_producer(void)
     CHECK_FAILS(pipeline_producer_capture_event(NULL, &e), PIPELINE_ERR_NULL, "producer");
     CHECK_FAILS(pipeline_producer_capture_many(NULL, &e, 1, NULL), PIPELINE_ERR_NULL, "producer");
     CHECK_FAILS(pipeline_capture_many(NULL, &e, 1, NULL), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_FAILS(pipeline_producer_capture_many(NULL, &e, 1, &captured), PIPELINE_ERR_NULL, "producer");
+    CHECK_U64(captured, 0);
+    captured = 12345;
+    CHECK_FAILS(pipeline_capture_many(NULL, &e, 1, &captured), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_U64(captured, 0);
     CHECK_FAILS(pipeline_producer_capture_event(NULL, NULL), PIPELINE_ERR_NULL, "NULL");
     CHECK_FAILS(pipeline_producer_reserve(NULL, &e, 8, &payload), PIPELINE_ERR_NULL, "producer");
     CHECK_FAILS(pipeline_producer_reserve(NULL, NULL, 8, &payload), PIPELINE_ERR_NULL, "producer");

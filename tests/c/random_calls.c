@@ -7,6 +7,7 @@
  *   SEED=n      begins there (a failing round prints its own)
  *   ROUNDS=n    so many, each with the next seed; 40 otherwise */
 #include "random_ends.h"
+#include "random_many.h"
 #include "random_offers.h"
 
 #include <sched.h>
@@ -194,6 +195,11 @@ static void wrong_calls(worker_t *me)
             CHECK_STATUS(pipeline_log_callback(NULL, NULL, 0), PIPELINE_OK);
         break;
     }
+    case 16:
+        CHECK_STATUS(pipeline_capture_many(NULL, NULL, 1, NULL), PIPELINE_ERR_NULL);
+        CHECK_STATUS(pipeline_producer_capture_many(NULL, NULL, 1, NULL), PIPELINE_ERR_NULL);
+        capture_alike(me);
+        break;
     default:
         start_another(&me->rng);
     }
@@ -251,8 +257,10 @@ static void *working(void *argument)
         case 15:
         case 16:
         case 17:
-        case 18:
             use_producer(me);
+            break;
+        case 18:
+            capture_many_somewhere(me);
             break;
         case 19: { /* faster than any writer, until its ring is full */
             unsigned burst = below(&me->rng, 100);
