@@ -20,6 +20,8 @@
 #define PIPELINE_KIND_KIND_NAME 0xFFFF0001
 /* A reserved kind: the thread behind the ring node_id; correlation_id is its thread id, the payload its name. */
 #define PIPELINE_KIND_THREAD 0xFFFF0002
+/* A reserved kind: the payload is a pipeline_clock_facts_t. */
+#define PIPELINE_KIND_CLOCK 0xFFFF0003
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,6 +43,21 @@ extern "C" {
  * something to a storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
  */
 #define PIPELINE_EVENT_RELEASE 4
+
+/**
+ * `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps
+ * its own time by it (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+ */
+#define PIPELINE_CLOCK_AUTO 0
+
+/** `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events. */
+#define PIPELINE_CLOCK_MONOTONIC 1
+
+/**
+ * `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the
+ * price. What a storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+ */
+#define PIPELINE_CLOCK_TICKS 2
 
 /** `pipeline_log_callback`'s `level`: something failed. */
 #define PIPELINE_LOG_ERROR 1
@@ -108,21 +125,6 @@ extern "C" {
  * time.
  */
 #define PIPELINE_ORDERING_PER_PRODUCER 1
-
-/**
- * `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps
- * its own time by it (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
- */
-#define PIPELINE_CLOCK_AUTO 0
-
-/** `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events. */
-#define PIPELINE_CLOCK_MONOTONIC 1
-
-/**
- * `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the
- * price. What a storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
- */
-#define PIPELINE_CLOCK_TICKS 2
 
 /** `pipeline_config_t.writer_class`: that of the thread that starts the writer. */
 #define PIPELINE_SCHED_INHERIT 0
@@ -366,8 +368,8 @@ extern "C" {
 
 /**
  * `pipeline_storage_t.flags`: the storage also wants the library's own events (kinds from
- * `PIPELINE_KIND_RESERVED`: names of kinds, threads behind rings). They come in batches of their own and are
- * in no count of the ledger.
+ * `PIPELINE_KIND_RESERVED`: names of kinds, threads behind rings, facts of the clock). They come in batches
+ * of their own and are in no count of the ledger; a flush and a close wait for them as for others.
  */
 #define PIPELINE_STORAGE_META 2
 
@@ -949,6 +951,39 @@ typedef struct pipeline_sqlite_options_t {
     /** Size of SQLite's page cache in KiB, 256 to 1048576. Default 2048. */
     uint32_t cache_kib;
 } pipeline_sqlite_options_t;
+
+/**
+ * The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and where it
+ * stands beside others. It comes when the pipeline starts; once more when the rate of the processor's counter
+ * has been measured, within seconds; and whenever another clock takes over. Later versions may append to it.
+ * Since 0.1.0.
+ */
+typedef struct pipeline_clock_facts_t {
+    /** `sizeof(pipeline_clock_facts_t)` of the library. */
+    uint32_t struct_size;
+    /**
+     * What stamps events from here on, `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Events show
+     * CLOCK_MONOTONIC either way.
+     */
+    uint32_t clock;
+    /** CLOCK_MONOTONIC in nanoseconds, at one moment. */
+    uint64_t monotonic_ns;
+    /** CLOCK_REALTIME in nanoseconds since 1970 at that moment, within a few microseconds. */
+    uint64_t realtime_ns;
+    /** The processor's counter at that moment. With `PIPELINE_CLOCK_TICKS`, else 0. */
+    uint64_t ticks;
+    /** How fast the counter runs, in hertz. 0: not measured yet, or not `PIPELINE_CLOCK_TICKS`. */
+    uint64_t ticks_hz;
+    /**
+     * Which boot of the machine CLOCK_MONOTONIC and the counter belong to: the bytes of
+     * `/proc/sys/kernel/random/boot_id` in the order of its digits. All 0: unknown.
+     */
+    uint8_t boot_id[16];
+    /** The process that captures. */
+    uint32_t pid;
+    /** 0. */
+    uint32_t reserved;
+} pipeline_clock_facts_t;
 
 /**
  * Captures an event into the ring buffer of the calling thread; the payload is copied. The thread's first

@@ -9,6 +9,14 @@ pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
 /// `pipeline_event_t.flags`: the payload is a handle, to be let go by the storage's `release`. Only means something to a
 /// storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
 pub const PIPELINE_EVENT_RELEASE: u32 = 4;
+/// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
+/// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
+pub const PIPELINE_CLOCK_AUTO: u32 = 0;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events.
+pub const PIPELINE_CLOCK_MONOTONIC: u32 = 1;
+/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the price. What a
+/// storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
+pub const PIPELINE_CLOCK_TICKS: u32 = 2;
 /// cbindgen:ignore
 /// Kinds from here on are the library's own; a caller's event must have a smaller one.
 pub const PIPELINE_KIND_RESERVED: u32 = 0xFFFF_0000;
@@ -18,6 +26,9 @@ pub const PIPELINE_KIND_KIND_NAME: u32 = 0xFFFF_0001;
 /// cbindgen:ignore
 /// A reserved kind: the thread behind the ring `node_id`: `correlation_id` is its thread id, the payload its name.
 pub const PIPELINE_KIND_THREAD: u32 = 0xFFFF_0002;
+/// cbindgen:ignore
+/// A reserved kind: the payload is a [`ClockFacts`].
+pub const PIPELINE_KIND_CLOCK: u32 = 0xFFFF_0003;
 
 /// cbindgen:ignore
 /// All flags that a caller may set.
@@ -46,6 +57,76 @@ pub struct Event {
     pub data: *const c_void,
     /// The payload's length in bytes, at most `max_event_bytes`.
     pub len: usize,
+}
+
+/// The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and where it stands beside others. It comes
+/// when the pipeline starts; once more when the rate of the processor's counter has been measured, within seconds; and whenever another
+/// clock takes over. Later versions may append to it. Since 0.1.0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockFacts {
+    /// `sizeof(pipeline_clock_facts_t)` of the library.
+    pub struct_size: u32,
+    /// What stamps events from here on, `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Events show CLOCK_MONOTONIC either way.
+    pub clock: u32,
+    /// CLOCK_MONOTONIC in nanoseconds, at one moment.
+    pub monotonic_ns: u64,
+    /// CLOCK_REALTIME in nanoseconds since 1970 at that moment, within a few microseconds.
+    pub realtime_ns: u64,
+    /// The processor's counter at that moment. With `PIPELINE_CLOCK_TICKS`, else 0.
+    pub ticks: u64,
+    /// How fast the counter runs, in hertz. 0: not measured yet, or not `PIPELINE_CLOCK_TICKS`.
+    pub ticks_hz: u64,
+    /// Which boot of the machine CLOCK_MONOTONIC and the counter belong to: the bytes of `/proc/sys/kernel/random/boot_id` in the order of
+    /// its digits. All 0: unknown.
+    pub boot_id: [u8; 16],
+    /// The process that captures.
+    pub pid: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl ClockFacts {
+    /// Its size in bytes.
+    pub const SIZE: usize = size_of::<Self>();
+
+    /// As it lies in memory.
+    pub fn bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        let mut at = 0;
+        let mut put = |field: &[u8]| {
+            bytes[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        };
+        [self.struct_size, self.clock].iter().for_each(|n| put(&n.to_ne_bytes()));
+        let times = [self.monotonic_ns, self.realtime_ns, self.ticks, self.ticks_hz];
+        times.iter().for_each(|n| put(&n.to_ne_bytes()));
+        put(&self.boot_id);
+        [self.pid, self.reserved].iter().for_each(|n| put(&n.to_ne_bytes()));
+        bytes
+    }
+
+    /// Reads the bytes of one, from this library or a newer one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+            let (field, more) = rest.split_first_chunk()?;
+            *rest = more;
+            Some(*field)
+        }
+        let mut rest = bytes;
+        let rest = &mut rest;
+        Some(Self {
+            struct_size: u32::from_ne_bytes(take(rest)?),
+            clock: u32::from_ne_bytes(take(rest)?),
+            monotonic_ns: u64::from_ne_bytes(take(rest)?),
+            realtime_ns: u64::from_ne_bytes(take(rest)?),
+            ticks: u64::from_ne_bytes(take(rest)?),
+            ticks_hz: u64::from_ne_bytes(take(rest)?),
+            boot_id: take(rest)?,
+            pid: u32::from_ne_bytes(take(rest)?),
+            reserved: u32::from_ne_bytes(take(rest)?),
+        })
+    }
 }
 
 /// What a storage sees of an event. It points into the ring buffer: valid until its batch is settled.
@@ -86,5 +167,40 @@ impl EventView {
         // SAFETY: `data` points to `len` bytes of a claimed record, which nobody writes until its batch is settled;
         // the view is only lent out for that time.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClockFacts;
+    use std::mem::offset_of;
+
+    #[test]
+    fn clock_facts_are_read_as_they_lie_in_memory() {
+        let facts = ClockFacts {
+            struct_size: ClockFacts::SIZE as u32,
+            clock: 2,
+            monotonic_ns: 3,
+            realtime_ns: u64::MAX,
+            ticks: 5,
+            ticks_hz: 6,
+            boot_id: std::array::from_fn(|n| n as u8),
+            pid: 7,
+            reserved: 8,
+        };
+        let bytes = facts.bytes();
+        let at = |offset: usize, field: &[u8]| assert_eq!(&bytes[offset..offset + field.len()], field);
+        at(offset_of!(ClockFacts, struct_size), &facts.struct_size.to_ne_bytes());
+        at(offset_of!(ClockFacts, clock), &facts.clock.to_ne_bytes());
+        at(offset_of!(ClockFacts, monotonic_ns), &facts.monotonic_ns.to_ne_bytes());
+        at(offset_of!(ClockFacts, realtime_ns), &facts.realtime_ns.to_ne_bytes());
+        at(offset_of!(ClockFacts, ticks), &facts.ticks.to_ne_bytes());
+        at(offset_of!(ClockFacts, ticks_hz), &facts.ticks_hz.to_ne_bytes());
+        at(offset_of!(ClockFacts, boot_id), &facts.boot_id);
+        at(offset_of!(ClockFacts, pid), &facts.pid.to_ne_bytes());
+        at(offset_of!(ClockFacts, reserved), &facts.reserved.to_ne_bytes());
+        assert_eq!(ClockFacts::from_bytes(&bytes), Some(facts));
+        assert_eq!(ClockFacts::from_bytes(&[&bytes[..], b"of a later version"].concat()), Some(facts));
+        assert_eq!(ClockFacts::from_bytes(&bytes[1..]), None);
     }
 }

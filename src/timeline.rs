@@ -175,6 +175,16 @@ impl Timeline {
         self.ceiling.load(Ordering::Relaxed) == u64::MAX
     }
 
+    /// The counter's rate in hertz; 0 before it was measured for long enough.
+    pub fn hz(&self) -> u64 {
+        let c = self.calibration.lock();
+        if c.rate == 0 || c.last.ns.saturating_sub(c.marks[0].1) < MEASURED_NS {
+            return 0;
+        }
+        let hz = (1_000_000_000u128 << SHIFT) / u128::from(c.rate);
+        u64::try_from(hz).unwrap_or(0)
+    }
+
     fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.needed.load(Ordering::Relaxed))
     }

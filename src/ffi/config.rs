@@ -4,6 +4,7 @@ use super::guard::{guard, guard_pipeline};
 use super::sized;
 use super::types::*;
 use crate::config::{Class, Clock, Config, Ordering, Overflow};
+use crate::event::{PIPELINE_CLOCK_AUTO, PIPELINE_CLOCK_MONOTONIC, PIPELINE_CLOCK_TICKS};
 use crate::manager::Pipeline;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
 use std::ffi::{CStr, c_char};

@@ -18,15 +18,6 @@ pub const PIPELINE_ORDERING_NONE: u32 = 0;
 /// `pipeline_config_t.ordering`: the events of one ring buffer reach the storage in order, one batch at a time.
 pub const PIPELINE_ORDERING_PER_PRODUCER: u32 = 1;
 
-/// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
-/// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
-pub const PIPELINE_CLOCK_AUTO: u32 = 0;
-/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: `clock_gettime(CLOCK_MONOTONIC)` stamps events.
-pub const PIPELINE_CLOCK_MONOTONIC: u32 = 1;
-/// `pipeline_config_t.clock`, `pipeline_metrics_t.clock`: the processor's counter stamps events, at half the price. What a
-/// storage sees is CLOCK_MONOTONIC all the same, converted by the writer.
-pub const PIPELINE_CLOCK_TICKS: u32 = 2;
-
 /// `pipeline_config_t.writer_class`: that of the thread that starts the writer.
 pub const PIPELINE_SCHED_INHERIT: u32 = 0;
 /// `pipeline_config_t.writer_class`: `SCHED_OTHER`, the usual one.

@@ -2,7 +2,8 @@
 
 use super::Pool;
 use crate::config;
-use crate::platform::time;
+use crate::event::{ClockFacts, PIPELINE_CLOCK_MONOTONIC, PIPELINE_CLOCK_TICKS};
+use crate::platform::{process, time};
 use crate::ring::buffer::Ring;
 use crate::ring::log::Log;
 use crate::ring::record::Tag;
@@ -69,7 +70,41 @@ impl Times<'_> {
     }
 }
 
+/// What the storage was told of the clock: which it is, and whether its rate was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told(config::Clock, bool);
+
 impl Pool {
+    /// Tells the storage which clock stamps events from here on, and where it stands; unless it was told just that.
+    pub(super) fn tell_clock(&self, told: &mut Option<Told>) {
+        if !self.rings.tells() {
+            return;
+        }
+        let clock = self.clock_in_use();
+        let timeline = self.clock.0.as_deref().filter(|_| clock == config::Clock::Ticks);
+        let ticks_hz = timeline.map_or(0, Timeline::hz);
+        let now = Told(clock, ticks_hz != 0);
+        if *told == Some(now) {
+            return;
+        }
+        let moment =
+            timeline.map_or_else(|| time::Pair { ticks: 0, ns: time::now_ns(), width: 0 }, |_| time::pair(0));
+        let facts = ClockFacts {
+            struct_size: ClockFacts::SIZE as u32,
+            clock: timeline.map_or(PIPELINE_CLOCK_MONOTONIC, |_| PIPELINE_CLOCK_TICKS),
+            monotonic_ns: moment.ns,
+            realtime_ns: moment.ns.wrapping_add_signed(time::realtime_offset_ns()),
+            ticks: moment.ticks,
+            ticks_hz,
+            boot_id: process::boot_id(),
+            pid: std::process::id(),
+            reserved: 0,
+        };
+        if self.rings.tell_clock(&facts) {
+            *told = Some(now);
+        }
+    }
+
     /// Keeps the timeline in step with the monotonic clock while nobody converts, and sees to it that what it will need stays.
     pub(super) fn keep_time(&self) {
         let Some(timeline) = &self.clock.0 else { return };
@@ -92,3 +127,6 @@ impl Pool {
         if self.front().in_ticks() { config::Clock::Ticks } else { config::Clock::Monotonic }
     }
 }
+
+#[cfg(test)]
+mod tests;

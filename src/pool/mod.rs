@@ -196,7 +196,9 @@ impl Pool {
             openers: AtomicU32::new(0),
         });
         announce(&pool);
-        let started = pool.start_supervisor().and_then(|()| pool.man(writers));
+        let mut told = None;
+        pool.tell_clock(&mut told);
+        let started = pool.start_supervisor(told).and_then(|()| pool.man(writers));
         if let Err(error) = started {
             pool.abandon();
             return Err(error);

@@ -2,6 +2,7 @@
 //! that nobody has seen. A thread of its own, asleep but for a tick now and then.
 
 use super::Pool;
+use super::clock::Told;
 use super::sleep::Work;
 use super::state::{Doing, State};
 use crate::batch::Place;
@@ -21,7 +22,8 @@ const END: u32 = 1;
 const CALL: u32 = 2;
 
 impl Pool {
-    pub(super) fn start_supervisor(self: &Arc<Self>) -> crate::status::Result<()> {
+    /// `told`: what the storage knows of the clock.
+    pub(super) fn start_supervisor(self: &Arc<Self>, told: Option<Told>) -> crate::status::Result<()> {
         let pool = Arc::downgrade(self);
         let id = self.id;
         let name = format!("cp-pool-{}", self.name);
@@ -31,12 +33,14 @@ impl Pool {
             Box::new(move || {
                 thread::set_works_for(id);
                 let mut pinned: Vec<(u64, u64)> = Vec::new();
+                let mut told = told;
                 while let Some(pool) = pool.upgrade() {
                     let seen = pool.supervisor.load(Ordering::Acquire);
                     if seen & END != 0 {
                         break;
                     }
                     let pause = pool.tick(&mut pinned);
+                    pool.tell_clock(&mut told);
                     park::wait(&pool.supervisor, seen, Some(pause));
                 }
             }),

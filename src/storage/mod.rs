@@ -27,8 +27,8 @@ pub const PIPELINE_STORE_PENDING: i32 = 3;
 /// `pipeline_storage_t.flags`: calls of `store`, `flush` and `dead_letter` may overlap (on different threads).
 pub const PIPELINE_STORAGE_CONCURRENT: u32 = 1;
 /// `pipeline_storage_t.flags`: the storage also wants the library's own events (kinds from
-/// `PIPELINE_KIND_RESERVED`: names of kinds, threads behind rings). They come in batches of their own and
-/// are in no count of the ledger.
+/// `PIPELINE_KIND_RESERVED`: names of kinds, threads behind rings, facts of the clock). They come in batches of their own
+/// and are in no count of the ledger; a flush and a close wait for them as for others.
 pub const PIPELINE_STORAGE_META: u32 = 2;
 /// `pipeline_storage_t.flags`: under `PIPELINE_OVERFLOW_DROP_OLDEST`, `release` is called for an overwritten event
 /// by the capture that overwrites it, on whatever thread that is; otherwise a writer does it later, and where

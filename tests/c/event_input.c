@@ -50,7 +50,8 @@ static int32_t offer(enum way way, uint32_t kind, uint32_t flags, const void *da
 static void refusals(enum way way)
 {
     static const size_t too_large[] = {LIMIT + 1, 65536, (size_t)1 << 32, SIZE_MAX / 2, SIZE_MAX - 7, SIZE_MAX};
-    static const uint32_t kinds[] = {PIPELINE_KIND_RESERVED, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD, UINT32_MAX};
+    static const uint32_t kinds[] = {PIPELINE_KIND_RESERVED, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD, PIPELINE_KIND_CLOCK,
+                                     UINT32_MAX};
     pipeline_metrics_t before = metrics_of(p), after;
     char value[32];
     size_t i;
@@ -64,9 +65,9 @@ static void refusals(enum way way)
         CHECK_FAILS(offer(way, kinds[i], 0, big, 4), PIPELINE_ERR_INVALID, "kind");
     after = metrics_of(p);
     if (!CHECK_U64(after.refused_too_large - before.refused_too_large, 6) ||
-        !CHECK_U64(after.refused_invalid - before.refused_invalid, 4))
+        !CHECK_U64(after.refused_invalid - before.refused_invalid, 5))
         fprintf(stderr, "  by %s\n", way_names[way]);
-    CHECK_U64(after.offered - before.offered, 10);
+    CHECK_U64(after.offered - before.offered, 11);
     CHECK_U64(after.captured, before.captured);
     if (way == EVENT || way == PRODUCER_EVENT || way == RESERVE) {
         static const uint32_t flags[] = {8, 0x40000000u, 0x80000000u, UINT32_MAX};

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use capture_pipeline::batch::{BatchView, token};
-use capture_pipeline::event::{EventView, PIPELINE_EVENT_OWN_TIME};
+use capture_pipeline::event::{ClockFacts, EventView, PIPELINE_EVENT_OWN_TIME};
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::storage::sqlite::{APPLICATION_ID, SqliteStorage, VERSION};
@@ -88,6 +88,17 @@ fn every_event_is_a_row_with_everything_that_was_offered() {
         ),
         THREADS as i64
     );
+    // The clock is told at the start, and once more when the rate of its counter is known.
+    assert!((1..=2).contains(&count(&path, "SELECT count(*) FROM clocks JOIN runs ON runs.id = run")));
+    assert_eq!(
+        count(
+            &path,
+            "SELECT count(*) FROM clocks c JOIN runs r ON r.id = c.run WHERE c.boot_id <> r.boot_id OR c.pid <> r.pid \
+             OR c.wall_ns - c.time_ns NOT BETWEEN r.first_wall_ns - r.first_time_ns - 1000000000 \
+             AND r.first_wall_ns - r.first_time_ns + 1000000000"
+        ),
+        0
+    );
     assert_eq!(count(&path, "PRAGMA application_id"), i64::from(APPLICATION_ID));
     assert_eq!(count(&path, "PRAGMA user_version"), i64::from(VERSION));
     assert_eq!(value::<String>(&path, "PRAGMA integrity_check"), "ok");
@@ -116,9 +127,25 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
         correlation_id: 77,
         ..event(0, 0, 0, payload)
     };
+    let facts: &'static [u8] = Box::leak(Box::new(
+        ClockFacts {
+            struct_size: ClockFacts::SIZE as u32,
+            clock: 2,
+            monotonic_ns: 1_000,
+            realtime_ns: 1_700_000_000_000_001_000,
+            ticks: 3_000,
+            ticks_hz: u64::MAX,
+            boot_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+            pid: 4711,
+            reserved: 0,
+        }
+        .bytes(),
+    ));
     let meta = [
         named(capture_pipeline::event::PIPELINE_KIND_KIND_NAME, 5, b"alloc"),
         named(capture_pipeline::event::PIPELINE_KIND_THREAD, 3, b"worker"),
+        named(capture_pipeline::event::PIPELINE_KIND_CLOCK, 0, facts),
+        named(capture_pipeline::event::PIPELINE_KIND_CLOCK, 0, &facts[1..]),
         named(0xFFFF_FFF0, 3, b"of a later version"),
     ];
     assert_eq!(deliver_views(&storage, 1, &meta), (PIPELINE_STORE_OK, vec![]));
@@ -148,6 +175,15 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
          42|2.5|-|-|9|7|1"
     );
     assert_eq!(count(&path, "SELECT count(*) FROM events"), 2, "the library's own events are no rows");
+    assert_eq!(
+        value::<String>(
+            &path,
+            "SELECT group_concat(time_ns || '|' || wall_ns || '|' || clock || '|' || ticks || '|' || ticks_hz || '|' || \
+             c.boot_id || '|' || c.pid) FROM clocks c JOIN runs ON runs.id = run"
+        ),
+        "1000|1700000000000001000|2|3000|-1|01234567-89ab-cdef-0123-456789abcdef|4711",
+        "clock facts that are cut short are not kept"
+    );
 }
 
 #[test]

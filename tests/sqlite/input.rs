@@ -196,6 +196,23 @@ fn what_is_no_database_of_ours_is_not_touched() {
     assert_eq!(unsafe { pipeline_sqlite_create_indexes(path.as_ptr()) }, PIPELINE_ERR_STORAGE);
     assert_eq!(std::fs::read(&foreign).expect("read"), before);
 
+    // The schema of the first version has no `clocks`, and gets them.
+    let earlier = scratch.file("earlier.db");
+    assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
+    Connection::open(&earlier)
+        .and_then(|db| {
+            db.execute_batch(
+                "DROP TABLE clocks; PRAGMA user_version = 1; \
+                 INSERT INTO runs(generation, pid, program, boot_id, first_wall_ns, first_time_ns) \
+                 VALUES(1, 2, 'earlier', '', 3, 4)",
+            )
+        })
+        .expect("made as it was");
+    assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
+    assert_eq!(count(&earlier, "PRAGMA user_version"), 2);
+    assert_eq!(count(&earlier, "SELECT count(*) FROM clocks"), 0);
+    assert_eq!(count(&earlier, "SELECT count(*) FROM runs WHERE program = 'earlier'"), 1);
+
     let later = scratch.file("later.db");
     assert_eq!(try_open(&later, null()).0, PIPELINE_OK);
     Connection::open(&later).and_then(|db| db.execute_batch("PRAGMA user_version = 1000")).expect("changed");

@@ -4,7 +4,7 @@
 //! is replaced: the supervisor puts a successor beside it, and its producer moves over when it next finds it full.
 
 use super::{META_RING_BYTES, Rings};
-use crate::event::{PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD};
+use crate::event::{ClockFacts, PIPELINE_KIND_CLOCK, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD};
 use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::thread;
 use crate::ring::buffer::{Ring, State};
@@ -245,6 +245,17 @@ impl Rings {
             PIPELINE_ERR_CLOSED => Err(Error::new(PIPELINE_ERR_CLOSED, "the pipeline is closed")),
             status => Err(Error::new(status, format!("kind {kind}: cannot be named"))),
         }
+    }
+
+    /// Tells the storage of the clock. `false`: there is no room for that at present.
+    pub fn tell_clock(&self, facts: &ClockFacts) -> bool {
+        let status = self.tell(&self.hold().registry, PIPELINE_KIND_CLOCK, 0, 0, &facts.bytes());
+        status != PIPELINE_ERR_FULL
+    }
+
+    /// Whether the storage wants to be told anything.
+    pub fn tells(&self) -> bool {
+        self.shape.meta
     }
 
     /// Whether kinds below the reserved ones only are given.

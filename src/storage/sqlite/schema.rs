@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// `PRAGMA application_id` of a database of ours: "cpip" in ASCII.
 pub const APPLICATION_ID: i32 = 0x6370_6970;
-/// `PRAGMA user_version`: the schema below.
-pub const VERSION: i32 = 1;
+/// `PRAGMA user_version`: the schema below. 1 was the same without `clocks`.
+pub const VERSION: i32 = 2;
 /// Bytes of a page in a new database.
 pub const PAGE_SIZE: u32 = 4096;
 
@@ -85,10 +85,27 @@ LEFT JOIN kinds k ON k.kind = e.kind
 LEFT JOIN threads t ON t.run = e.run AND t.ring_id = e.ring_id;
 ";
 
+/// What came with version 2.
+const CLOCKS: &str = "
+CREATE TABLE clocks(
+    run INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    wall_ns INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    ticks INTEGER NOT NULL,
+    ticks_hz INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    PRIMARY KEY(run, time_ns)
+) WITHOUT ROWID;
+";
+
 /// What a file turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Empty,
+    /// Ours, of the first version.
+    First,
     Ours,
 }
 
@@ -112,12 +129,13 @@ fn look(conn: &Connection) -> Result<Found, Failure> {
              and {tables} tables, indexes or views"
         )));
     }
-    if version != i64::from(VERSION) {
-        return Err(Failure::foreign(format!(
-            "the database has another schema: user_version {VERSION} expected, {version} found"
-        )));
+    match version {
+        1 => Ok(Found::First),
+        _ if version == i64::from(VERSION) => Ok(Found::Ours),
+        _ => Err(Failure::foreign(format!(
+            "the database has another schema: user_version 1 to {VERSION} expected, {version} found"
+        ))),
     }
-    Ok(Found::Ours)
 }
 
 /// Makes the tables in an empty file, or makes sure that they are ours. Never changes another program's database. While another
@@ -145,19 +163,23 @@ fn try_to_prepare(conn: &mut Connection) -> Result<(), Failure> {
     snapshot.finish()?;
     if found == Found::Empty {
         conn.execute_batch(&format!("PRAGMA page_size = {PAGE_SIZE}"))?;
-        write_ahead(conn)?;
-        // Another process may be doing the same: whoever gets the lock second finds the tables.
-        let tx = Transaction::new(conn, TransactionBehavior::Immediate)?;
-        if look(&tx)? == Found::Empty {
-            tx.execute_batch(TABLES)?;
-            tx.execute_batch(&format!(
-                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-            ))?;
-        }
-        tx.commit()?;
+    }
+    write_ahead(conn)?;
+    if found == Found::Ours {
         return Ok(());
     }
-    write_ahead(conn)
+    // Another process may be doing the same: whoever gets the lock second finds the tables.
+    let tx = Transaction::new(conn, TransactionBehavior::Immediate)?;
+    match look(&tx)? {
+        Found::Empty => {
+            tx.execute_batch(&format!("{TABLES}{CLOCKS}PRAGMA application_id = {APPLICATION_ID};"))?
+        }
+        Found::First => tx.execute_batch(CLOCKS)?,
+        Found::Ours => {}
+    }
+    tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+    tx.commit()?;
+    Ok(())
 }
 
 /// Only with a write-ahead log can others read while we write.

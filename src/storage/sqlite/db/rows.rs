@@ -2,8 +2,10 @@
 
 use super::Db;
 use crate::batch::BatchView;
-use crate::event::{EventView, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD};
-use crate::platform::time;
+use crate::event::{
+    ClockFacts, EventView, PIPELINE_KIND_CLOCK, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
+};
+use crate::platform::{process, time};
 use crate::storage::sqlite::failure::{Class, Failure};
 use crate::storage::sqlite::feed;
 use rusqlite::{OptionalExtension, params};
@@ -51,7 +53,7 @@ impl Db {
                         generation as i64,
                         std::process::id(),
                         program(),
-                        boot_id(),
+                        boot_id_text(process::boot_id()),
                         now.wrapping_add(time::realtime_offset_ns()),
                         now,
                     ],
@@ -193,6 +195,25 @@ impl Db {
                     )?
                     .execute(params![run, event.node_id as i64, event.correlation_id as i64, text])?;
             }
+            PIPELINE_KIND_CLOCK => {
+                let Some(facts) = ClockFacts::from_bytes(event.payload()) else { return Ok(()) };
+                let run = self.run(generation)?;
+                self.conn
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO clocks(run, time_ns, wall_ns, clock, ticks, ticks_hz, boot_id, pid) \
+                         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    )?
+                    .execute(params![
+                        run,
+                        facts.monotonic_ns as i64,
+                        facts.realtime_ns as i64,
+                        facts.clock,
+                        facts.ticks as i64,
+                        facts.ticks_hz as i64,
+                        boot_id_text(facts.boot_id),
+                        facts.pid,
+                    ])?;
+            }
             _ => {} // of a newer library: nothing that this schema has a place for
         }
         Ok(())
@@ -204,8 +225,11 @@ fn program() -> String {
     std::fs::read_to_string("/proc/self/comm").map(|s| s.trim_end().to_owned()).unwrap_or_default()
 }
 
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|s| s.trim_end().to_owned())
-        .unwrap_or_default()
+/// As the kernel writes it; empty if it is unknown.
+fn boot_id_text(id: [u8; 16]) -> String {
+    if id == [0; 16] {
+        return String::new();
+    }
+    let digits = format!("{:032x}", u128::from_be_bytes(id));
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
