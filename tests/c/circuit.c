@@ -1,16 +1,6 @@
-/* The circuit breaker: a storage that fails again and again is probed, one batch at a time and at a bounded pace, not
- * hammered; what waits uses up no attempts, but does grow old; when the storage works again all goes on without help, every
- * event once; and what does not open the circuit. */
-#include "recorder.h"
-
-static atomic_bool dead; /* the storage fails every attempt */
-
-static int32_t if_alive(recorder_t *r, const pipeline_batch_t *batch)
-{
-    (void)r;
-    (void)batch;
-    return dead ? PIPELINE_STORE_RETRY : PIPELINE_STORE_OK;
-}
+/* The circuit breaker: a storage that fails again and again is probed, one batch at a time and at a bounded pace, not hammered; when
+ * it works again all goes on without help, every event once. */
+#include "circuit.h"
 
 /* The same by another value, one that is no answer. */
 static int32_t if_alive_or_nonsense(recorder_t *r, const pipeline_batch_t *batch)
@@ -40,20 +30,6 @@ static void hear(void *user_data, int32_t level, const char *message)
         heard_open++;
     if (level == PIPELINE_LOG_INFO && strstr(message, "the circuit is closed") != NULL)
         heard_closed++;
-}
-
-#define CIRCUIT(p) metrics_of(p).circuit
-
-static pipeline_config_t config_with(uint32_t failures, uint64_t initial_us, uint64_t longest_us)
-{
-    pipeline_config_t c = config_defaults();
-    c.breaker_failures = failures;
-    c.retry_initial_us = initial_us;
-    c.retry_max_us = longest_us;
-    c.retry_limit = UINT32_MAX;
-    c.retry_max_age_ms = 3600000;
-    c.poll_interval_ms = 60000;
-    return c;
 }
 
 /* Thousands of events and dozens of batches wait for a dead storage. */
@@ -217,192 +193,6 @@ static void recovery_without_help(uint32_t writers, uint32_t flags, uint32_t ord
     }
 }
 
-/* Batches that wait for the circuit become too old, at their time and not at a probe's: the next of those would be in half an
- * hour at the earliest. What was never tried does not. */
-static void age_leads_to_the_dead_letter(void)
-{
-    static recorder_t rec = RECORDER_INIT;
-    pipeline_storage_t s = recorder_storage(&rec);
-    pipeline_config_t c = config_with(4, 3600000000u, 3600000000u);
-    pipeline_t *p;
-    size_t i;
-    c.batch_size = 10;
-    c.retry_max_age_ms = 100;
-    s.dead_letter = recorder_dead_letter;
-    rec.answer = if_alive;
-    dead = true;
-    p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 1000);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
-    WAIT_FOR(RECORDED(&rec, dead.count) == 40);
-    WAIT_FOR(metrics_of(p).dead_lettered == 40);
-    CHECK_U64(RECORDED(&rec, store_calls), 4);
-    CHECK_U64(metrics_of(p).circuit_probes, 0);
-    CHECK_U64(metrics_of(p).buffered, 960);
-    CHECK_U64(metrics_of(p).in_flight, 0);
-    CHECK_LEDGER(p);
-    /* A shorter pause takes effect at once. */
-    dead = false;
-    c.retry_max_us = 1000;
-    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
-    WAIT_FOR(metrics_of(p).stored == 960);
-    END(p);
-    for (i = 0; i < rec.dead.count; i++)
-        CHECK_U64(rec.dead.at[i].reason, PIPELINE_REASON_RETRY_AGE);
-    CHECK_VALUES(&rec.dead, 0, 40);
-    CHECK_VALUES(&rec.stored, 40, 1000);
-}
-
-/* A dead letter that fails as well is not held up by the circuit, nor does it hammer: each batch keeps its back-off and its
- * budget, and is discarded. */
-static int32_t dead_letter_is_dead_too(recorder_t *r, const pipeline_batch_t *batch, int32_t reason)
-{
-    (void)r;
-    (void)batch;
-    CHECK_U64(reason, PIPELINE_REASON_RETRY_AGE);
-    return PIPELINE_STORE_RETRY;
-}
-
-static void a_dead_dead_letter(void)
-{
-    static recorder_t rec = RECORDER_INIT;
-    pipeline_storage_t s = recorder_storage(&rec);
-    pipeline_config_t c = config_with(4, 3600000000u, 3600000000u);
-    pipeline_t *p;
-    c.batch_size = 10;
-    c.retry_max_age_ms = 50;
-    s.dead_letter = recorder_dead_letter;
-    rec.answer = if_alive;
-    rec.dead_answer = dead_letter_is_dead_too;
-    dead = true;
-    p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 40);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
-    /* Tried once, then an hour's back-off; the age says that there is no use in a later one, but its budget is its own. */
-    WAIT_FOR(RECORDED(&rec, dead_calls) == 4);
-    WAIT_FOR(health_of(p).batches_retrying == 4);
-    CHECK_U64(RECORDED(&rec, store_calls), 4);
-    CHECK_U64(metrics_of(p).in_flight, 40);
-    CHECK_FAILS(pipeline_close(p, 20), PIPELINE_ERR_TIMEOUT, "40 in flight");
-    CHECK_U64(RECORDED(&rec, dead_calls), 4);
-    CHECK_LEDGER(p);
-    DESTROY_SOON(p);
-}
-
-/* Without a breaker attempts are what counts; it can be turned on and off while the pipeline runs. */
-static void off_by_zero(void)
-{
-    static recorder_t rec = RECORDER_INIT;
-    pipeline_storage_t s = recorder_storage(&rec);
-    pipeline_config_t c = config_with(0, 10, 100);
-    pipeline_t *p;
-    c.batch_size = 10;
-    c.retry_limit = 5;
-    s.dead_letter = recorder_dead_letter;
-    rec.answer = if_alive;
-    dead = true;
-    p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 1000);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
-    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
-    CHECK_U64(rec.store_calls, 500);
-    CHECK_U64(metrics_of(p).dead_lettered, 1000);
-    CHECK_U64(metrics_of(p).circuit_openings, 0);
-    CHECK_U64(metrics_of(p).circuit_probes, 0);
-
-    c.breaker_failures = 3;
-    c.retry_initial_us = c.retry_max_us = 3600000000u;
-    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
-    /* The failures in a row from before count. */
-    capture_numbers(p, 1000, 1001);
-    WAIT_FOR(CIRCUIT(p) == PIPELINE_CIRCUIT_OPEN);
-    dead = false;
-    capture_numbers(p, 1001, 1100);
-    CHECK_FAILS(pipeline_flush(p, 20), PIPELINE_ERR_TIMEOUT, "");
-    CHECK_U64(metrics_of(p).stored, 0);
-    c.breaker_failures = 0;
-    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
-    CHECK_U64(CIRCUIT(p), PIPELINE_CIRCUIT_CLOSED);
-    WAIT_FOR(metrics_of(p).stored == 100);
-    CHECK_U64(metrics_of(p).circuit_openings, 1);
-    END(p);
-    CHECK_VALUES(&rec.stored, 1000, 1100);
-}
-
-/* A batch that can never be stored opens the circuit when it is alone, but does not keep it open for the others. */
-static int32_t never_the_first(recorder_t *r, const pipeline_batch_t *batch)
-{
-    (void)r;
-    return batch->batch_id <= 2 ? PIPELINE_STORE_RETRY : PIPELINE_STORE_OK;
-}
-
-static void a_poisoned_batch(void)
-{
-    static recorder_t rec = RECORDER_INIT;
-    pipeline_storage_t s = recorder_storage(&rec);
-    pipeline_config_t c = config_with(3, 1000, 2000);
-    pipeline_t *p;
-    c.batch_size = 1;
-    s.dead_letter = recorder_dead_letter;
-    rec.answer = never_the_first;
-    p = start_pipeline(&c, &s);
-    capture_numbers(p, 0, 2);
-    WAIT_FOR(metrics_of(p).circuit_openings == 1);
-    WAIT_FOR(metrics_of(p).circuit_probes >= 5);
-    capture_numbers(p, 2, 500);
-    WAIT_FOR(metrics_of(p).stored == 498);
-    CHECK_U64(metrics_of(p).in_flight, 2);
-    c.retry_limit = 1;
-    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
-    WAIT_FOR(metrics_of(p).dead_lettered == 2);
-    END(p);
-    CHECK_VALUES(&rec.stored, 2, 500);
-    CHECK_VALUES(&rec.dead, 0, 2);
-}
-
-/* What shows that the storage lives, though nothing is acknowledged as a whole: rejected batches, rejected events, a stored
- * prefix. And what is not an answer yet: PENDING. */
-static int32_t lives(recorder_t *r, const pipeline_batch_t *batch)
-{
-    (void)r;
-    switch (batch->attempt % 4) {
-    case 0: CHECK_STATUS(pipeline_batch_set_rejected(batch, batch->count - 1), PIPELINE_OK); break;
-    case 2: CHECK_STATUS(pipeline_batch_set_stored(batch, 1), PIPELINE_OK); break;
-    }
-    return PIPELINE_STORE_RETRY;
-}
-
-static int32_t rejects_at_the_second(recorder_t *r, const pipeline_batch_t *batch)
-{
-    (void)r;
-    return batch->attempt < 2 ? PIPELINE_STORE_RETRY : PIPELINE_STORE_REJECT;
-}
-
-static void signs_of_life(recorder_t *rec, int32_t (*answer)(recorder_t *, const pipeline_batch_t *))
-{
-    pipeline_storage_t s = recorder_storage(rec);
-    pipeline_config_t c = config_with(2, 10, 100);
-    pipeline_t *p;
-    pipeline_metrics_t m;
-    int i;
-    rec->answer = answer;
-    p = start_pipeline(&c, &s);
-    for (i = 0; i < 20; i++) {
-        CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-        capture_numbers(p, 0, 10);
-        CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
-        CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
-    }
-    m = metrics_of(p);
-    CHECK_U64(m.circuit_openings, 0);
-    CHECK_U64(m.stored + m.discarded, 200);
-    CHECK(rec->store_calls >= 40);
-    END(p);
-}
-
 /* A callback that ends its thread fails as well. */
 static int32_t deadly(void *user_data, const pipeline_batch_t *batch)
 {
@@ -514,8 +304,7 @@ static void close_drains_by_probes(void)
 
 int main(void)
 {
-    static recorder_t a = RECORDER_INIT, b = RECORDER_INIT, d = RECORDER_INIT, e = RECORDER_INIT, f = RECORDER_INIT,
-                      g = RECORDER_INIT;
+    static recorder_t a = RECORDER_INIT, b = RECORDER_INIT, d = RECORDER_INIT, e = RECORDER_INIT;
     const uint32_t concurrent = PIPELINE_STORAGE_CONCURRENT;
     probed_not_hammered(&a, 1, 0, if_alive);
     probed_not_hammered(&b, 4, concurrent, if_alive);
@@ -526,12 +315,6 @@ int main(void)
     recovery_without_help(3, concurrent, PIPELINE_ORDERING_NONE, false);
     recovery_without_help(1, 0, PIPELINE_ORDERING_NONE, true);
     recovery_without_help(3, concurrent, PIPELINE_ORDERING_PER_PRODUCER, true);
-    age_leads_to_the_dead_letter();
-    a_dead_dead_letter();
-    off_by_zero();
-    a_poisoned_batch();
-    signs_of_life(&f, lives);
-    signs_of_life(&g, rejects_at_the_second);
     deaths();
     a_probe_without_an_answer();
     close_drains_by_probes();

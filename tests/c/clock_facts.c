@@ -122,11 +122,30 @@ static void tell(uint32_t wanted, uint32_t flags)
     }
 }
 
+/* Also by a pipeline that ends at once. */
+static void tell_at_the_start(void)
+{
+    int i;
+    for (i = 0; i < 200 && checks_failed == 0; i++) {
+        pipeline_storage_t s;
+        pipeline_t *p = NULL;
+        told.count = 0;
+        CHECK_STATUS(pipeline_storage_init(&s, sizeof s), PIPELINE_OK);
+        s.flags = PIPELINE_STORAGE_META;
+        s.store = store;
+        CHECK_STATUS(pipeline_start(NULL, &s, &p), PIPELINE_OK);
+        CHECK_OR_STOP(p != NULL);
+        END(p);
+        CHECK(told.count >= 1);
+    }
+}
+
 int main(void)
 {
     tell(PIPELINE_CLOCK_MONOTONIC, PIPELINE_STORAGE_META);
     tell(PIPELINE_CLOCK_AUTO, PIPELINE_STORAGE_META);
     tell(PIPELINE_CLOCK_TICKS, PIPELINE_STORAGE_META);
     tell(PIPELINE_CLOCK_AUTO, 0);
+    tell_at_the_start();
     return SUMMARY();
 }
