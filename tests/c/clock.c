@@ -22,6 +22,7 @@ static struct {
     size_t count[THREADS], room;
     uint64_t last_processed;
     uint32_t seconds;
+    atomic_uint ended;
     pipeline_t *pipeline;
 } run;
 
@@ -91,9 +92,10 @@ static void *capture_and_move(void *argument)
         CHECK_STATUS(pipeline_capture(run.pipeline, 1, &p, sizeof p), PIPELINE_OK);
         e->after = now_ns();
         if (p.index % 16 == 0)
-            usleep(1000);
+            usleep(1000); /* its pace */
     }
     run.count[p.thread] = p.index;
+    run.ended++;
     return NULL;
 }
 
@@ -147,12 +149,13 @@ static void watch(uint32_t clock)
         run.events[t] = (event_t *)calloc(run.room, sizeof **run.events);
         CHECK_OR_STOP(run.events[t] != NULL);
     }
+    run.ended = 0;
     for (t = 0; t < THREADS; t++)
         CHECK_OR_STOP(pthread_create(&threads[t], NULL, capture_and_move, (void *)(uintptr_t)t) == 0);
-    /* Now and then it is stopped for longer than a calibration lasts. */
-    usleep(run.seconds * 200000);
+    /* Once it is stopped for longer than a calibration lasts. */
+    WAIT_FOR(metrics_of(run.pipeline).stored >= 1000 || run.ended == THREADS);
     CHECK_STATUS(pipeline_pause(run.pipeline), PIPELINE_OK);
-    usleep(100000);
+    WAIT_FOR(metrics_of(run.pipeline).oldest_age_ns >= 100000000 || run.ended == THREADS);
     CHECK_STATUS(pipeline_resume(run.pipeline), PIPELINE_OK);
     for (t = 0; t < THREADS; t++)
         pthread_join(threads[t], NULL);
@@ -210,8 +213,10 @@ static void overwritten(uint32_t clock)
     CHECK_STATUS(pipeline_start(&c, &s, &run.pipeline), PIPELINE_OK);
     for (i = 0; i < 2000; i++) {
         CHECK_STATUS(pipeline_capture(run.pipeline, 1, &i, sizeof i), PIPELINE_OK);
-        if (i % 500 == 0)
-            usleep(15000);
+        if (i % 500 == 0) { /* so that they lie in several calibrations */
+            uint64_t then = now_ns();
+            WAIT_FOR(now_ns() > then + 15000000);
+        }
     }
     CHECK_STATUS(pipeline_close(run.pipeline, 0), PIPELINE_ERR_TIMEOUT);
     CHECK_STATUS(pipeline_destroy(run.pipeline), PIPELINE_OK);

@@ -17,7 +17,6 @@ use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, Stora
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Closes, destroys, and compares everything.
 fn settle(pipeline: &Pipeline, shared: &Shared, sources: &Sources, facts: Facts) {
@@ -133,7 +132,11 @@ fn every_overwritten_event_is_released_once() {
                         source.offer(&Door::Thread(&pipeline), (n * 31) % 1500);
                         // Not all in one burst: some are to be stored before they are overwritten.
                         if n % 64 == 0 {
-                            std::thread::sleep(Duration::from_micros(300));
+                            let before = pipeline.metrics().ledger.stored;
+                            wait_for("more is stored", || {
+                                let now = pipeline.metrics().ledger;
+                                now.stored > before || now.buffered == 0
+                            });
                         }
                     }
                     sources.keep(source);

@@ -1,51 +1,18 @@
 # What a write and a read by position cost the caller, in ns, for a struct of 12 fields; at several sizes of the ring and from 1 and 2 processes.
 #
-#   mix run bench/ring_cost.exs
+#   MIX_ENV=bench mix run bench/ring_cost.exs
 #
 # Each figure is the least of several rounds: what else runs on the machine only adds. The counts are checked.
 
 defmodule RingCost do
+  alias CapturePipeline.Bench.Event
   alias ElixirScope.Capture.NativeRingBuffer, as: Ring
-
-  defmodule Call do
-    defstruct [
-      :id,
-      :timestamp,
-      :wall_time,
-      :module,
-      :function,
-      :arity,
-      :args,
-      :pid,
-      :correlation_id,
-      :result,
-      :duration,
-      :type
-    ]
-  end
 
   @rounds 300
   @per_round 5_000
 
-  def event do
-    %Call{
-      id: "call-0123456789",
-      timestamp: System.monotonic_time(),
-      wall_time: System.os_time(),
-      module: __MODULE__,
-      function: :run,
-      arity: 2,
-      args: [1, {:ok, "argument"}],
-      pid: self(),
-      correlation_id: {1, make_ref()},
-      result: {:ok, [1, 2, 3]},
-      duration: 1234,
-      type: :call
-    }
-  end
-
   def run do
-    call = event()
+    call = Event.new(1)
     large = %{call | args: [String.duplicate("x", 200)]}
 
     IO.puts(

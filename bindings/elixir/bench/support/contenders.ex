@@ -83,20 +83,46 @@ defmodule CapturePipeline.Bench.Keep do
   defp numbered(events), do: for(event <- events, do: {:erlang.unique_integer(), event})
 end
 
-defmodule CapturePipeline.Bench.Send do
-  @moduledoc "Each event is sent to one process."
-  @behaviour CapturePipeline.Bench.Contender
+defmodule CapturePipeline.Bench.Keeper do
+  @moduledoc "A process that keeps what it is sent, `{:event, event}` or `{:events, events}`."
   alias CapturePipeline.Bench.{Contender, Keep}
 
-  @impl true
-  def name, do: "send to a process"
-
-  @impl true
+  @spec start(:nothing | :ets) :: {pid(), :counters.counters_ref()}
   def start(storage) do
     counters = :counters.new(2, [:write_concurrency])
     kept = fn -> loop(Keep.open(storage), counters) end
     {:erlang.spawn_opt(kept, message_queue_data: :off_heap), counters}
   end
+
+  @spec drain({pid(), :counters.counters_ref()}, non_neg_integer()) :: :ok | {:error, term()}
+  def drain({_pid, counters}, count), do: Contender.await(counters, 1, count)
+
+  @spec stop({pid(), :counters.counters_ref()}) :: :ok
+  def stop({pid, _}) do
+    Process.exit(pid, :kill)
+    :ok
+  end
+
+  defp loop(table, counters) do
+    receive do
+      {:event, event} -> Keep.events([event], table, counters)
+      {:events, events} -> Keep.events(events, table, counters)
+    end
+
+    loop(table, counters)
+  end
+end
+
+defmodule CapturePipeline.Bench.Send do
+  @moduledoc "Each event is sent to one process."
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.Keeper
+
+  @impl true
+  def name, do: "send to a process"
+
+  @impl true
+  defdelegate start(storage), to: Keeper
 
   @impl true
   def burst(context, event, count), do: burst(context, event, count, count)
@@ -108,27 +134,16 @@ defmodule CapturePipeline.Bench.Send do
   end
 
   @impl true
-  def drain({_pid, counters}, count), do: Contender.await(counters, 1, count)
+  defdelegate drain(context, count), to: Keeper
 
   @impl true
-  def stop({pid, _}) do
-    Process.exit(pid, :kill)
-    :ok
-  end
-
-  defp loop(table, counters) do
-    receive do
-      {:event, event} ->
-        Keep.events([event], table, counters)
-        loop(table, counters)
-    end
-  end
+  defdelegate stop(context), to: Keeper
 end
 
 defmodule CapturePipeline.Bench.Dictionary do
   @moduledoc "Each producer collects 512 events in its process dictionary and sends them as one message; they die with it."
   @behaviour CapturePipeline.Bench.Contender
-  alias CapturePipeline.Bench.{Contender, Keep}
+  alias CapturePipeline.Bench.Keeper
 
   @batch 512
 
@@ -136,11 +151,7 @@ defmodule CapturePipeline.Bench.Dictionary do
   def name, do: "512 in the process dictionary"
 
   @impl true
-  def start(storage) do
-    counters = :counters.new(2, [:write_concurrency])
-    kept = fn -> loop(Keep.open(storage), counters) end
-    {:erlang.spawn_opt(kept, message_queue_data: :off_heap), counters}
-  end
+  defdelegate start(storage), to: Keeper
 
   @impl true
   def burst(context, event, count) do
@@ -174,19 +185,8 @@ defmodule CapturePipeline.Bench.Dictionary do
   end
 
   @impl true
-  def drain({_pid, counters}, count), do: Contender.await(counters, 1, count)
+  defdelegate drain(context, count), to: Keeper
 
   @impl true
-  def stop({pid, _}) do
-    Process.exit(pid, :kill)
-    :ok
-  end
-
-  defp loop(table, counters) do
-    receive do
-      {:events, events} ->
-        Keep.events(events, table, counters)
-        loop(table, counters)
-    end
-  end
+  defdelegate stop(context), to: Keeper
 end
