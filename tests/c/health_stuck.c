@@ -51,7 +51,7 @@ static void many_stuck_writers(void)
     END(p);
 }
 
-static atomic_int dead_hangs, flush_hangs, release_hangs;
+static atomic_int dead_hangs, flush_hangs, release_hangs, released;
 
 static void hang_while(atomic_int *word)
 {
@@ -83,6 +83,7 @@ static void release(void *user_data, const pipeline_event_view_t *event)
     (void)user_data;
     (void)event;
     hang_while(&release_hangs);
+    released++;
 }
 
 /* The other calls that can be stuck. */
@@ -103,6 +104,7 @@ static void stuck_elsewhere(void)
     CHECK_U64(AILS(p, PIPELINE_HEALTH_STUCK, PIPELINE_FAILING, "writer 0 is stuck in dead_letter with batch 1 for ").stuck_batch, 1);
     dead_hangs = 0;
     HEALTHY(p);
+    WAIT_FOR(released == 1); /* or it is that one which hangs */
     act = WORKS;
     release_hangs = 1;
     CHECK_STATUS(capture_number(p, 1), PIPELINE_OK);
