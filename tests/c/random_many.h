@@ -86,16 +86,17 @@ static void offer_nothing(worker_t *me, pipeline_producer_t *r)
 {
     uint32_t size = wrong_size(&me->rng, sizeof(pipeline_event_t));
     bool null = below(&me->rng, 2);
-    pipeline_event_t *events = null ? NULL : (pipeline_event_t *)malloc(sizeof size);
+    unsigned char *block = (unsigned char *)malloc(sizeof size);
+    pipeline_event_t *events = null ? NULL : (pipeline_event_t *)(void *)block;
     size_t captured = 12345, count = 1 + below(&me->rng, MANY);
-    if (events != NULL)
-        memcpy(events, &size, sizeof size);
+    CHECK_OR_STOP(block != NULL);
+    memcpy(block, &size, sizeof size);
     offered(0,
             r ? pipeline_producer_capture_many(r, events, count, &captured)
               : pipeline_capture_many(world.p, events, count, &captured),
             null ? REFUSED_NULL : REFUSED_UNREAD);
     CHECK_U64(captured, 0);
-    free(events);
+    free(block);
 }
 
 /* What was captured is what may be captured, up to the first that was not: that one is counted, and none behind it. */
