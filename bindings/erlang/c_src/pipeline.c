@@ -117,9 +117,7 @@ static void defaults(pipeline_config_t *config, bool delivery, unsigned lanes)
         config->max_rings = lanes;
     if (!delivery)
         return;
-    /* What a process does with a batch, how long it may take and how often it tries is its own affair. Terms are larger than the events of C
-     * programs; but a ring that leaves the second-level cache makes each capture dearer. */
-    config->ring_bytes = UINT64_C(2) << 20;
+    /* What a process does with a batch, how long it may take and how often it tries is its own affair. */
     config->retry_limit = UINT32_MAX;
     config->retry_max_age_ms = UINT64_MAX / 1000000;
     config->storage_deadline_ms = 86400000;

@@ -25,7 +25,7 @@ every_field_is_taken_by_its_name_and_read_back_test() ->
 the_defaults_are_those_of_processes_that_decide_on_retries_test() ->
     {ok, Read} = ?C:config(started()),
     ?assertMatch(
-        #{ring_bytes := 2097152, max_event_bytes := 65536, overflow := drop_newest, breaker_failures := 0,
+        #{ring_bytes := 1048576, max_event_bytes := 65536, overflow := drop_newest, breaker_failures := 0,
             retry_limit := 16#FFFFFFFF},
         Read
     ).
