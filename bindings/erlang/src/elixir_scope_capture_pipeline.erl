@@ -88,7 +88,7 @@
 }.
 %% The fields of `pipeline_config_t' in `capture_pipeline.h', where each is described. Where batches go to processes the numbers of writers are
 %% not to be set, they follow the processes, and other defaults hold: retries have no bound, and
-%% `max_in_flight' is three batches for each process. `writer_class' is `batch' everywhere: a writer that wakes up shall not take the core from
+%% `max_in_flight' is three batches for each process, with notices one. `writer_class' is `batch' everywhere: a writer that wakes up shall not take the core from
 %% the scheduler whose capture has woken it.
 -type sqlite_options() :: #{
     max_bytes => non_neg_integer(),
