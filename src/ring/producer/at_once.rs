@@ -102,11 +102,11 @@ impl Producer {
         self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         // As in `begin`; where captures pay for their fences, nothing is usual.
         barrier::light(true);
-        let usual = self.fast.signs().are_usual();
+        let as_usual = self.fast.signs().are_usual();
         let (lap, reach) = self.fast.ahead();
         let at = self.fast.head.get();
         let end = at + stride(offer.len);
-        if !usual || end > reach {
+        if !as_usual || end > reach {
             self.fast.busy.store(busy::NO, Ordering::Release);
             return None;
         }
