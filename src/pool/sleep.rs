@@ -114,7 +114,11 @@ impl Pool {
         let mut cost = None;
         if watch {
             expected = (seen & !gate::STATE) | mode;
-            asleep = front.signs.gate.compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            asleep = front
+                .signs
+                .gate
+                .compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
             if asleep && mode == gate::ASLEEP {
                 barrier::heavy(front.asymmetric);
                 asleep = !self.rings.any_claimable(self.ordered);
@@ -130,8 +134,11 @@ impl Pool {
         if watch {
             // Whoever woke us has opened the gate already, unless it was time that did.
             let open = (expected & !gate::STATE).wrapping_add(gate::STEP);
-            knocked =
-                front.signs.gate.compare_exchange(expected, open, Ordering::AcqRel, Ordering::Acquire).is_err();
+            knocked = front
+                .signs
+                .gate
+                .compare_exchange(expected, open, Ordering::AcqRel, Ordering::Acquire)
+                .is_err();
         }
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.

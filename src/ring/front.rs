@@ -186,7 +186,8 @@ impl Front {
         if unusual & unusual::MONOTONIC != 0 {
             Some("the monotonic clock stamps the events, not the processor's counter")
         } else {
-            (unusual & unusual::FENCED != 0).then_some("each capture pays for its fences, as there is no membarrier")
+            (unusual & unusual::FENCED != 0)
+                .then_some("each capture pays for its fences, as there is no membarrier")
         }
     }
 

@@ -96,7 +96,8 @@ impl Producer {
     #[inline(always)]
     fn begin_at_once<const LONG: bool>(&self, offer: &Offer) -> Option<(*mut u8, u64)> {
         let longest = if LONG { self.front().max_event_bytes } else { self.fast.longest() };
-        if self.fast.forked() || !usual(offer, longest) || self.fast.busy.load(Ordering::Relaxed) != busy::NO {
+        if self.fast.forked() || !usual(offer, longest) || self.fast.busy.load(Ordering::Relaxed) != busy::NO
+        {
             return None;
         }
         self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
