@@ -350,6 +350,7 @@ static void in_a_child(void)
         CHECK_FAILS(pipeline_producer_fast(inlined.r, PIPELINE_FAST_VERSION, &another), PIPELINE_ERR_FORKED, "parent");
         CHECK(another == NULL);
         CHECK_STATUS(pipeline_producer_wake(inlined.r), PIPELINE_ERR_FORKED);
+        CHECK_U64(inlined.fast->captured, 2);
         end_child();
     }
     AWAIT_CHILD(child);
