@@ -24,7 +24,7 @@ SONAME := $(SO).$(MAJOR)
 REAL   := $(SO).$(VERSION)
 A      := libcapture_pipeline.a
 
-HEADERS := $(wildcard include/capture_pipeline.h include/capture_pipeline.hpp)
+HEADERS := $(wildcard include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp)
 SOURCES := $(shell find src -name '*.rs') build.rs Cargo.toml Cargo.lock
 PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
 CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
@@ -76,7 +76,7 @@ install: build
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/$(SO) $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(REAL) $(DESTDIR)$(LIBDIR)/$(A)
-	rm -f $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.h $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.hpp $(PC)
+	rm -f $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.h $(DESTDIR)$(INCLUDEDIR)/capture_pipeline_fast.h $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.hpp $(PC)
 	rm -f $(CMAKE)/capture_pipelineConfig.cmake $(CMAKE)/capture_pipelineConfigVersion.cmake
 	-rmdir $(CMAKE) 2>/dev/null
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi

@@ -274,6 +274,12 @@ extern "C" {
 /** `pipeline_metrics_t.scale_reason`: one writer less had been enough for some time. */
 #define PIPELINE_SCALE_IDLE 7
 
+/**
+ * The version of `pipeline_fast_t`, of the order in which it is read and written, and of a record's header.
+ * Code that was compiled with another one is given none, and makes calls.
+ */
+#define PIPELINE_FAST_VERSION 1
+
 /** Done; for a capture: the event is captured. */
 #define PIPELINE_OK 0
 
@@ -906,6 +912,50 @@ typedef struct pipeline_health_t {
     uint32_t reserved;
 } pipeline_health_t;
 
+/** What each capture looks at, before and after. For C, where it is a part of `pipeline_fast_t`. */
+typedef struct pipeline_fast_signs_t {
+    /** Not 0: there is something out of the ordinary, and the calls know what. */
+    uint32_t unusual;
+    /** Not 0 in the lowest two bits: writers may have to be woken. */
+    uint32_t gate;
+} pipeline_fast_signs_t;
+
+/**
+ * What the inlined captures of `capture_pipeline_fast.h` work on, a part of the producer. Nothing for
+ * programs to read or write.
+ */
+typedef struct pipeline_fast_t {
+    /** `sizeof(pipeline_fast_t)` of the library. */
+    uint32_t struct_size;
+    /** Not 0: a capture is under way, or a reservation open. */
+    uint32_t busy;
+    /** The position at which the next record goes. */
+    uint64_t head;
+    /** Where position 0 would lie, if the memory that is being written began there. */
+    uint8_t *lap;
+    /** The position up to which records may be written there without a look at the ring buffer; 0: none. */
+    uint64_t reach;
+    /** Where the head is published. */
+    uint64_t *published;
+    /** The latest reading of the processor's counter in the producer's ring buffers. */
+    uint64_t last_ticks;
+    /** Events captured. */
+    uint64_t captured;
+    /** Payload bytes captured. */
+    uint64_t bytes;
+    /**
+     * What makes sequence numbers of `captured`: events dropped since the producer got its ring buffer, less
+     * those captured before.
+     */
+    uint64_t shift;
+    /** The longest payload that goes this way; at most 128. */
+    size_t longest;
+    /** 0 there: this is a forked child. */
+    const uint32_t *alive;
+    /** What else to look at. */
+    const pipeline_fast_signs_t *signs;
+} pipeline_fast_t;
+
 /** How a SQLite storage is to work. `pipeline_sqlite_options_init` writes every default. */
 typedef struct pipeline_sqlite_options_t {
     /** `sizeof(pipeline_sqlite_options_t)` of the caller. */
@@ -1237,6 +1287,32 @@ int32_t pipeline_destroy(pipeline_t *p);
  * Requires: `p` is NULL or valid, and not used again.
  */
 int32_t pipeline_abandon(pipeline_t *p);
+
+/**
+ * What the inlined captures of `capture_pipeline_fast.h` work on; `version` is `PIPELINE_FAST_VERSION` of the
+ * header. The struct is a part of the producer: valid until `pipeline_producer_close`, and used by one thread
+ * at a time, the one that uses the producer. Nothing for programs to read or write.
+ *
+ * `PIPELINE_ERR_UNSUPPORTED`: the library is of another version, knows no such way on this processor, or the
+ * pipeline's captures cannot take it (events are not stamped by the processor's counter, or captures pay for
+ * their fences, as `pipeline_last_error` says). Then there is no such struct, and with NULL for it the
+ * inlined captures are calls. Other errors: `PIPELINE_ERR_NULL`, `_FORKED`. Any thread that may use the
+ * producer. Since 0.1.0.
+ *
+ * Requires: `r` is NULL or open and used by no other thread; `out` is NULL or writable.
+ */
+int32_t pipeline_producer_fast(pipeline_producer_t *r, uint32_t version, pipeline_fast_t **out);
+
+/**
+ * Wakes a writer, if that is called for: what an inlined capture calls where writers sleep, once its event is
+ * published. Nothing for programs to call, and harmless.
+ *
+ * The thread that uses the producer; also in callbacks and signal handlers. `PIPELINE_OK`,
+ * `PIPELINE_ERR_NULL`, `PIPELINE_ERR_FORKED`. Since 0.1.0.
+ *
+ * Requires: `r` is NULL or open and used by no other thread.
+ */
+int32_t pipeline_producer_wake(pipeline_producer_t *r);
 
 /**
  * Sets who hears the library's messages up to `level` (`PIPELINE_LOG_...`), for the whole process; NULL:

@@ -1,4 +1,5 @@
-// capture_pipeline for C++17: move-only owners over the C functions of <capture_pipeline.h>, nothing to link beside them.
+// capture_pipeline for C++17: move-only owners over the C functions of <capture_pipeline.h> and the inlined captures of
+// <capture_pipeline_fast.h>, nothing to link beside them.
 //
 // What lives here: Config, Storage (a lambda, a class of your own, or a storage made in C), Batch and EventView (what a
 // storage sees), Completion (a later answer), Producer and Reservation, Pipeline. Set-up calls throw Error; captures,
@@ -11,7 +12,7 @@
 #ifndef CAPTURE_PIPELINE_HPP
 #define CAPTURE_PIPELINE_HPP
 
-#include <capture_pipeline.h>
+#include <capture_pipeline_fast.h>
 
 #include <atomic>
 #include <chrono>
@@ -654,13 +655,16 @@ class Reservation {
 };
 
 /// A ring buffer of its own, for one thread at a time. May outlive its Pipeline; then captures answer PIPELINE_ERR_CLOSED.
+/// A typed payload, whose size is known, is captured inlined where the library and the compiler can.
 class Producer {
   public:
-    Producer(Producer &&from) noexcept : handle_(std::exchange(from.handle_, nullptr)) {}
+    Producer(Producer &&from) noexcept
+        : handle_(std::exchange(from.handle_, nullptr)), fast_(std::exchange(from.fast_, nullptr)) {}
     Producer &operator=(Producer &&from) noexcept {
         if (this != &from) {
             close();
             handle_ = std::exchange(from.handle_, nullptr);
+            fast_ = std::exchange(from.fast_, nullptr);
         }
         return *this;
     }
@@ -677,7 +681,7 @@ class Producer {
     template <class T, class = std::enable_if_t<detail::is_payload<T>>>
     Status capture(std::uint32_t kind, const T &value) noexcept {
         detail::require_flat<T>();
-        return pipeline_producer_capture(handle_, kind, std::addressof(value), sizeof(T));
+        return pipeline_fast_capture(handle_, fast_, kind, std::addressof(value), sizeof(T));
     }
     Status capture(const Head &head, Bytes payload) noexcept {
         const pipeline_event_t e = head.event(payload.data(), payload.size());
@@ -690,7 +694,8 @@ class Producer {
     template <class T, class = std::enable_if_t<detail::is_payload<T>>>
     Status capture(const Head &head, const T &value) noexcept {
         detail::require_flat<T>();
-        return capture(head, Bytes(std::addressof(value), sizeof(T)));
+        const pipeline_event_t e = head.event(std::addressof(value), sizeof(T));
+        return pipeline_fast_capture_event(handle_, fast_, &e);
     }
     /// Room for `len` bytes. Until it is committed or aborted, other captures here answer PIPELINE_ERR_BUSY. It must not
     /// outlive the Producer.
@@ -704,14 +709,16 @@ class Producer {
     }
     /// Gives the ring back; what was captured gets stored.
     void close() noexcept {
+        fast_ = nullptr;
         if (handle_ != nullptr) pipeline_producer_close(std::exchange(handle_, nullptr));
     }
     pipeline_producer_t *raw() const noexcept { return handle_; }
 
   private:
     friend class Pipeline;
-    explicit Producer(pipeline_producer_t *handle) noexcept : handle_(handle) {}
+    explicit Producer(pipeline_producer_t *handle) noexcept : handle_(handle), fast_(pipeline_fast_of(handle)) {}
     pipeline_producer_t *handle_;
+    pipeline_fast_t *fast_;
 };
 
 /// A running pipeline. Its destructor never waits: a pipeline that was not closed is abandoned.

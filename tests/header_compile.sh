@@ -26,6 +26,27 @@ cd "$(dirname "$0")/.."
     echo '}'
 } >"$work/all.c"
 cp "$work/all.c" "$work/all.cpp"
+# Each function of the other header, as it is used: a length that the compiler knows, and one that it does not.
+cat >"$work/fast.c" <<'EOF'
+#include <capture_pipeline_fast.h>
+#include <capture_pipeline_fast.h>
+extern int32_t captures(pipeline_producer_t *producer, size_t len);
+int32_t captures(pipeline_producer_t *producer, size_t len) {
+    static const unsigned char some[100] = {1};
+    double known = 1.5;
+    pipeline_event_t event;
+    pipeline_fast_t *fast = pipeline_fast_of(producer);
+    int32_t status = pipeline_fast_capture(producer, fast, 7, some, len);
+    if (status == PIPELINE_OK)
+        status = pipeline_fast_capture(producer, fast, 7, &known, sizeof known);
+    memset(&event, 0, sizeof event);
+    event.struct_size = sizeof event;
+    event.data = some;
+    event.len = 3;
+    return status == PIPELINE_OK ? pipeline_fast_capture_event(producer, fast, &event) : status;
+}
+EOF
+cp "$work/fast.c" "$work/fast.cpp"
 printf '#include <capture_pipeline.hpp>\n#include <capture_pipeline.hpp>\n#include <capture_pipeline.h>\n' >"$work/wrapper.cpp"
 
 warnings="-pedantic -Wall -Wextra -Werror -Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes -Wundef -Wshadow"
@@ -37,6 +58,10 @@ for cc in gcc clang; do
     for std in c89 c99 c11 c17 c2x; do
         check "capture_pipeline.h, $cc -std=$std" \
             $cc -std=$std $warnings $cast -Iinclude -c "$work/all.c" -o "$work/all.o"
+        for way in "" -O2 -DPIPELINE_FAST_CALLS_ONLY; do
+            check "capture_pipeline_fast.h, $cc -std=$std $way" \
+                $cc -std=$std $warnings -Wconversion -Wcast-align $way -Iinclude -c "$work/fast.c" -o "$work/fast.o"
+        done
     done
 done
 for cxx in g++ clang++; do
@@ -44,6 +69,10 @@ for cxx in g++ clang++; do
     for std in c++98 c++11 c++14 c++17 c++20; do
         check "capture_pipeline.h, $cxx -std=$std" \
             $cxx -std=$std $cxx_warnings $cast -Iinclude -c "$work/all.cpp" -o "$work/all.o"
+        for way in "" -O2 -DPIPELINE_FAST_CALLS_ONLY; do
+            check "capture_pipeline_fast.h, $cxx -std=$std $way" \
+                $cxx -std=$std $cxx_warnings -Wconversion -Wcast-align $way -Iinclude -c "$work/fast.cpp" -o "$work/fast.o"
+        done
     done
     [ -e include/capture_pipeline.hpp ] || continue
     for std in c++17 c++20; do

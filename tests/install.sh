@@ -23,7 +23,7 @@ check "staged install" make install "${layout[@]}"
 cp=$stage/opt/cp
 hpp=
 [ -e include/capture_pipeline.hpp ] && hpp=include/cp/capture_pipeline.hpp
-check "these files and no others" same "$(printf '%s\n' include/cp/capture_pipeline.h $hpp \
+check "these files and no others" same "$(printf '%s\n' include/cp/capture_pipeline.h $hpp include/cp/capture_pipeline_fast.h \
     lib/some-arch/cmake/capture_pipeline/capture_pipelineConfig.cmake \
     lib/some-arch/cmake/capture_pipeline/capture_pipelineConfigVersion.cmake \
     lib/some-arch/libcapture_pipeline.a lib/some-arch/libcapture_pipeline.so \

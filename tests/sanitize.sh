@@ -34,7 +34,7 @@ library() { # library KIND
     ) || return
     version=$(sed -n '/^\[package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
     mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
-    cp include/capture_pipeline.h include/capture_pipeline.hpp "$prefix/include"
+    cp include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp "$prefix/include"
     cp "$CARGO_TARGET_DIR/$target/release/$so" "$prefix/lib/$so.$version"
     ln -sf "$so.$version" "$prefix/lib/$so.${version%%.*}"
     ln -sf "$so.${version%%.*}" "$prefix/lib/$so"

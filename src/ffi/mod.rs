@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod config;
 pub mod control;
+pub mod fast;
 mod guard;
 pub mod log;
 pub mod many;

@@ -72,7 +72,7 @@ impl Pool {
         naps: bool,
     ) -> MutexGuard<'a, State> {
         let front = self.front();
-        let seen = front.gate.load(Ordering::Acquire);
+        let seen = front.signs.gate.load(Ordering::Acquire);
         self.announce_owed(&mut st);
         st.set_doing(id, Doing::Asleep);
         let last = st.searching == 0;
@@ -114,7 +114,11 @@ impl Pool {
         let mut cost = None;
         if watch {
             expected = (seen & !gate::STATE) | mode;
-            asleep = front.gate.compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            asleep = front
+                .signs
+                .gate
+                .compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
             if asleep && mode == gate::ASLEEP {
                 barrier::heavy(front.asymmetric);
                 asleep = !self.rings.any_claimable(self.ordered);
@@ -123,15 +127,18 @@ impl Pool {
         if asleep {
             let timeout = (until != u64::MAX).then(|| Duration::from_nanos(until.saturating_sub(now)));
             let began = if napping { time::used_ns() } else { 0 };
-            park::wait(&front.gate, expected, timeout);
+            park::wait(&front.signs.gate, expected, timeout);
             cost = napping.then(|| time::used_ns() - began);
         }
         let mut knocked = false;
         if watch {
             // Whoever woke us has opened the gate already, unless it was time that did.
             let open = (expected & !gate::STATE).wrapping_add(gate::STEP);
-            knocked =
-                front.gate.compare_exchange(expected, open, Ordering::AcqRel, Ordering::Acquire).is_err();
+            knocked = front
+                .signs
+                .gate
+                .compare_exchange(expected, open, Ordering::AcqRel, Ordering::Acquire)
+                .is_err();
         }
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.
@@ -191,9 +198,9 @@ impl Pool {
         }
         // Without the barrier: what slips through in these nanoseconds waits for this writer, or the supervisor.
         let front = self.front();
-        let seen = front.gate.load(Ordering::Acquire);
+        let seen = front.signs.gate.load(Ordering::Acquire);
         let shut = (seen & !gate::STATE) | gate::ASLEEP;
-        let _ = front.gate.compare_exchange(seen, shut, Ordering::AcqRel, Ordering::Acquire);
+        let _ = front.signs.gate.compare_exchange(seen, shut, Ordering::AcqRel, Ordering::Acquire);
         self.rings.any_claimable(self.ordered)
     }
 }

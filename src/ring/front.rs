@@ -79,6 +79,24 @@ impl std::fmt::Debug for Evict {
     }
 }
 
+/// What each capture looks at, before and after. For C, where it is a part of `pipeline_fast_t`.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Signs {
+    /// Not 0: there is something out of the ordinary, and the calls know what.
+    pub(super) unusual: AtomicU32,
+    /// Not 0 in the lowest two bits: writers may have to be woken.
+    pub gate: AtomicU32,
+}
+
+impl Signs {
+    /// Whether a capture may go the shortest way: open, stamped by the counter, without fences.
+    #[inline(always)]
+    pub(super) fn are_usual(&self) -> bool {
+        self.unusual.load(Ordering::Relaxed) == 0
+    }
+}
+
 /// What a producer sees of its pipeline. Read by every capture, written rarely.
 ///
 /// In the order of the fields: what every capture reads lies in one cache line.
@@ -87,10 +105,8 @@ impl std::fmt::Debug for Evict {
 pub struct Front {
     /// 1 in the process that started the pipeline, 0 in its forked children.
     pub alive: &'static AtomicU32,
-    /// The bits of [`unusual`].
-    unusual: AtomicU32,
-    /// State and change count of the writers' sleep; the word that they sleep on.
-    pub gate: AtomicU32,
+    /// What may call a capture off the shortest way.
+    pub signs: Signs,
     /// The largest payload.
     pub max_event_bytes: usize,
     /// The largest payload that the shortest way of a capture copies.
@@ -145,8 +161,7 @@ impl Front {
         let clock = if start.in_ticks { 0 } else { unusual::MONOTONIC };
         Self {
             alive: start.alive,
-            unusual: AtomicU32::new(fenced | clock),
-            gate: AtomicU32::new(gate::OPEN),
+            signs: Signs { unusual: AtomicU32::new(fenced | clock), gate: AtomicU32::new(gate::OPEN) },
             max_event_bytes: start.max_event_bytes,
             short_bytes: start.max_event_bytes.min(SHORT),
             asymmetric: start.asymmetric,
@@ -160,32 +175,42 @@ impl Front {
         }
     }
 
-    /// Whether a capture may go the shortest way: open, stamped by the counter, without fences.
-    #[inline(always)]
+    /// Whether a capture may go the shortest way, as far as is known now.
     pub fn is_usual(&self) -> bool {
-        self.unusual.load(Ordering::Relaxed) == 0
+        self.signs.are_usual()
+    }
+
+    /// Why no capture of this pipeline will ever go the shortest way.
+    pub fn why_unusual(&self) -> Option<&'static str> {
+        let unusual = self.signs.unusual.load(Ordering::Relaxed);
+        if unusual & unusual::MONOTONIC != 0 {
+            Some("the monotonic clock stamps the events, not the processor's counter")
+        } else {
+            (unusual & unusual::FENCED != 0)
+                .then_some("each capture pays for its fences, as there is no membarrier")
+        }
     }
 
     /// Whether there are to be no new events. The look at it and [`close`](Self::close) are ordered by whoever needs that.
     #[inline(always)]
     pub fn is_closed(&self) -> bool {
-        self.unusual.load(Ordering::Relaxed) & unusual::CLOSED != 0
+        self.signs.unusual.load(Ordering::Relaxed) & unusual::CLOSED != 0
     }
 
     /// No new events from here on.
     pub fn close(&self) {
-        self.unusual.fetch_or(unusual::CLOSED, Ordering::SeqCst);
+        self.signs.unusual.fetch_or(unusual::CLOSED, Ordering::SeqCst);
     }
 
     /// Whether the processor's counter stamps events.
     #[inline(always)]
     pub fn in_ticks(&self) -> bool {
-        self.unusual.load(Ordering::Relaxed) & unusual::MONOTONIC == 0
+        self.signs.unusual.load(Ordering::Relaxed) & unusual::MONOTONIC == 0
     }
 
     /// The monotonic clock stamps events from here on.
     pub fn distrust_ticks(&self) {
-        self.unusual.fetch_or(unusual::MONOTONIC, Ordering::Relaxed);
+        self.signs.unusual.fetch_or(unusual::MONOTONIC, Ordering::Relaxed);
     }
 
     /// Whether this is a child of the process that started the pipeline.
@@ -198,7 +223,7 @@ impl Front {
     #[inline(always)]
     pub fn published(&self, gathered: impl Fn() -> (u64, u64)) {
         barrier::light(self.asymmetric);
-        let gate = self.gate.load(Ordering::Relaxed);
+        let gate = self.signs.gate.load(Ordering::Relaxed);
         if gate & gate::STATE != gate::OPEN {
             self.knock(gate, gathered());
         }
@@ -218,8 +243,8 @@ impl Front {
                 _ => {}
             }
             let open = (seen & !gate::STATE).wrapping_add(gate::STEP);
-            match self.gate.compare_exchange(seen, open, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return park::wake(&self.gate, 1),
+            match self.signs.gate.compare_exchange(seen, open, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return park::wake(&self.signs.gate, 1),
                 Err(now) => seen = now,
             }
         }
@@ -227,10 +252,10 @@ impl Front {
 
     /// Something else than a capture needs `writers` of them: opens the gate and wakes that many.
     pub fn call(&self, writers: u32) {
-        let _ = self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
+        let _ = self.signs.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
             Some((seen & !gate::STATE).wrapping_add(gate::STEP))
         });
-        park::wake(&self.gate, writers);
+        park::wake(&self.signs.gate, writers);
     }
 }
 
@@ -265,20 +290,20 @@ pub(super) mod tests {
     /// The same where captures go the shortest way.
     pub(in crate::ring) fn usual_front(overflow: Overflow) -> Front {
         let front = front(overflow);
-        front.unusual.store(0, Ordering::Relaxed);
+        front.signs.unusual.store(0, Ordering::Relaxed);
         front
     }
 
     /// The gate after a publication that finds it in this state, with so much gathered; `None`: nobody asked for that.
     fn after(state: u32, gathered: (u64, u64)) -> (u32, bool) {
         let front = front(Overflow::DropNewest);
-        front.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
+        front.signs.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
         let asked = std::cell::Cell::new(false);
         front.published(|| {
             asked.set(true);
             gathered
         });
-        (front.gate.load(Ordering::Relaxed), asked.get())
+        (front.signs.gate.load(Ordering::Relaxed), asked.get())
     }
 
     const OPENED: u32 = 6 * gate::STEP + gate::OPEN;
@@ -308,9 +333,9 @@ pub(super) mod tests {
     fn a_call_opens_the_gate_and_is_noticed_by_whoever_goes_to_sleep() {
         for state in [gate::OPEN, gate::ASLEEP, gate::LINGERING] {
             let front = front(Overflow::DropNewest);
-            front.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
+            front.signs.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
             front.call(1);
-            assert_eq!(front.gate.load(Ordering::Relaxed), OPENED);
+            assert_eq!(front.signs.gate.load(Ordering::Relaxed), OPENED);
         }
     }
 

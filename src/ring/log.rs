@@ -200,13 +200,14 @@ impl Log {
     #[inline(always)]
     pub fn publish(&self, cursor: &mut Cursor, end: u64) {
         cursor.head = end;
-        self.publish_to(end);
+        self.head.store(end, Ordering::Release);
     }
 
-    /// The same for whoever keeps the head elsewhere.
+    /// Where it is published, for whoever keeps the head elsewhere: by a release store.
+    #[cfg(not(loom))]
     #[inline(always)]
-    pub fn publish_to(&self, end: u64) {
-        self.head.store(end, Ordering::Release);
+    pub fn published(&self) -> *const AtomicU64 {
+        &raw const *self.head
     }
 
     /// What a producer needs to know to write on without a look at the ring: where position 0 would lie if the memory that is being

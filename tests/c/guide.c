@@ -1,6 +1,7 @@
 /* The snippets of docs/guide.md, compiled and run: each is here word for word (tests/readme.sh compares them). */
 #include "check.h"
 
+#include <capture_pipeline_fast.h>
 #include <signal.h>
 
 static unsigned long stored, dead;
@@ -67,6 +68,15 @@ static int32_t capture_in_place(pipeline_producer_t *producer)
         int used = snprintf(payload, 256, "pid %d", (int)getpid());
         status = pipeline_producer_commit(producer, (size_t)used);
     }
+    return status;
+}
+
+static int32_t capture_inlined(pipeline_producer_t *producer)
+{
+    struct { double x, y; } point = {1, 2};
+    int32_t status;
+    pipeline_fast_t *fast = pipeline_fast_of(producer); /* once */
+    status = pipeline_fast_capture(producer, fast, 7, &point, sizeof point);
     return status;
 }
 
@@ -189,6 +199,7 @@ int main(void)
     CHECK_STATUS(capture_all(traced, several, 2), 2);
     CHECK_STATUS(pipeline_producer_open(traced, &producer), PIPELINE_OK);
     CHECK_STATUS(capture_in_place(producer), PIPELINE_OK);
+    CHECK_STATUS(capture_inlined(producer), PIPELINE_OK);
     CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
     CHECK_STATUS(larger_batches(traced), PIPELINE_OK);
     CHECK_STATUS(scales_itself(traced), PIPELINE_OK);
@@ -211,7 +222,7 @@ int main(void)
     }
     AWAIT_CHILD(child);
     CHECK(end(traced));
-    CHECK_U64(stored, 6);
+    CHECK_U64(stored, 7);
     answers();
     CHECK_U64(dead, 1);
     return SUMMARY();

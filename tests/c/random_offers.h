@@ -6,6 +6,8 @@
 #include "random_model.h"
 #include "random_structs.h"
 
+#include <capture_pipeline_fast.h>
+
 /* ---- what a thread does ---- */
 
 typedef struct {
@@ -107,6 +109,12 @@ static unsigned random_event(worker_t *me, uint64_t key, unsigned char **payload
     return allowed;
 }
 
+/* Every other capture through a handle is inlined; with NULL it is a call. */
+static pipeline_fast_t *maybe_fast(worker_t *me, pipeline_producer_t *r)
+{
+    return below(&me->rng, 2) ? pipeline_fast_of(r) : NULL;
+}
+
 static void capture_something(worker_t *me, pipeline_producer_t *r)
 {
     unsigned char *payload;
@@ -116,7 +124,7 @@ static void capture_something(worker_t *me, pipeline_producer_t *r)
     if (below(&me->rng, 2)) {
         pipeline_event_t *e;
         allowed = random_event(me, key, &payload, &e);
-        status = r ? pipeline_producer_capture_event(r, e) : pipeline_capture_event(world.p, e);
+        status = r ? pipeline_fast_capture_event(r, maybe_fast(me, r), e) : pipeline_capture_event(world.p, e);
         free(e);
     } else {
         size_t len = 8 + below(&me->rng, 200);
@@ -126,7 +134,7 @@ static void capture_something(worker_t *me, pipeline_producer_t *r)
             kind = PIPELINE_KIND_RESERVED;
             allowed = REFUSED_INVALID;
         }
-        status = r ? pipeline_producer_capture(r, kind, payload, len) : pipeline_capture(world.p, kind, payload, len);
+        status = r ? pipeline_fast_capture(r, maybe_fast(me, r), kind, payload, len) : pipeline_capture(world.p, kind, payload, len);
     }
     free(payload);
     offered(key, status, allowed);

@@ -1,23 +1,34 @@
 /* Captures in every way, 1600 each, for callgrind to count: tests/instructions.sh runs it.
  *
  * The pipeline has no writers and room for everything, so that each capture takes the same way: what a capture costs when nothing
- * happens beside it. The counting is on inside the functions `counted_...` only. */
-#include <capture_pipeline.h>
+ * happens beside it. The counting is on inside the functions `counted_...` only; so of an inlined capture the function around it is counted. */
+#include <capture_pipeline_fast.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <valgrind/callgrind.h>
 
-enum { WARM = 160, EVENTS = 1600, MANY = 16 };
+enum { WARM = 160, EVENTS = 1600, MANY = 16, WAYS = 9 };
 
 static pipeline_t *pipeline;
 static pipeline_producer_t *producer;
+static pipeline_fast_t *fast;
 static unsigned char payload[64];
+static volatile size_t not_known = sizeof payload;
 static pipeline_event_t events[MANY];
 
 #define COUNTED __attribute__((noinline)) static int32_t
 
 COUNTED counted_handle(void) { return pipeline_producer_capture(producer, 7, payload, sizeof payload); }
+
+COUNTED counted_inlined(void) { return pipeline_fast_capture(producer, fast, 7, payload, sizeof payload); }
+
+COUNTED counted_inlined_of_any_length(void) { return pipeline_fast_capture(producer, fast, 7, payload, not_known); }
+
+COUNTED counted_inlined_event(void) {
+    pipeline_event_t event = {.struct_size = sizeof event, .kind = 7, .correlation_id = 1, .node_id = 2, .data = payload, .len = sizeof payload};
+    return pipeline_fast_capture_event(producer, fast, &event);
+}
 
 COUNTED counted_call(void) { return pipeline_capture(pipeline, 7, payload, sizeof payload); }
 
@@ -82,6 +93,7 @@ int main(void) {
     config.ring_bytes = 4 << 20;
     require(pipeline_start(&config, &storage, &pipeline));
     require(pipeline_producer_open(pipeline, &producer));
+    if (!(fast = pipeline_fast_of(producer))) require(PIPELINE_ERR_UNSUPPORTED);
 
     count(counted_handle, NULL);
     CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture");
@@ -89,6 +101,12 @@ int main(void) {
     CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture, figures read");
     count(counted_handle_event, NULL);
     CALLGRIND_DUMP_STATS_AT("pipeline_producer_capture_event");
+    count(counted_inlined, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_fast_capture");
+    count(counted_inlined_of_any_length, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_fast_capture, of any length");
+    count(counted_inlined_event, NULL);
+    CALLGRIND_DUMP_STATS_AT("pipeline_fast_capture_event");
     for (int i = 0; i < MANY; i++)
         events[i] = (pipeline_event_t){.struct_size = sizeof *events, .kind = 7, .correlation_id = 1, .data = payload, .len = sizeof payload};
     count(counted_many, NULL);
@@ -102,8 +120,8 @@ int main(void) {
     require(pipeline_metrics(pipeline, &metrics));
     require(pipeline_producer_close(producer));
     require(pipeline_abandon(pipeline));
-    if (metrics.captured != 6 * (WARM + EVENTS)) {
-        fprintf(stderr, "%llu events captured, %d offered\n", (unsigned long long)metrics.captured, 6 * (WARM + EVENTS));
+    if (metrics.captured != WAYS * (WARM + EVENTS)) {
+        fprintf(stderr, "%llu events captured, %d offered\n", (unsigned long long)metrics.captured, WAYS * (WARM + EVENTS));
         return 1;
     }
     return 0;

@@ -2,8 +2,9 @@
 #include "../harness/contender.h"
 #include "../harness/store.h"
 
-#include <capture_pipeline.h>
+#include <capture_pipeline_fast.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 static pipeline_t *pipeline;
 static uint32_t metrics_rate;
@@ -73,6 +74,36 @@ static void capture_handle(void *handle, const struct bench_burst *burst) {
 
 static void close_handle(void *handle) { pipeline_producer_close(handle); }
 
+/* --- the same, compiled in --- */
+struct inlined {
+    pipeline_producer_t *producer;
+    pipeline_fast_t *fast;
+};
+
+static void *open_inlined(uint32_t thread) {
+    struct inlined *with = malloc(sizeof *with);
+    if (!with) return NULL;
+    with->producer = open_handle(thread);
+    with->fast = with->producer ? pipeline_fast_of(with->producer) : NULL;
+    return with->fast ? with : NULL;
+}
+
+static void capture_inlined(void *handle, const struct bench_burst *burst) {
+    struct inlined with = *(struct inlined *)handle;
+    /* As for the bare ring: a size that the compiler knows. */
+    if (burst->payload == 64)
+        for (uint32_t i = 0; i < burst->count; i++)
+            pipeline_fast_capture(with.producer, with.fast, 7, burst->payloads + (size_t)(i & burst->mask) * burst->stride, 64);
+    else
+        for (uint32_t i = 0; i < burst->count; i++)
+            pipeline_fast_capture(with.producer, with.fast, 7, burst->payloads + (size_t)(i & burst->mask) * burst->stride, burst->payload);
+}
+
+static void close_inlined(void *handle) {
+    close_handle(((struct inlined *)handle)->producer);
+    free(handle);
+}
+
 /* --- the ring buffer that the library finds for the thread --- */
 static void *open_call(uint32_t thread) {
     (void)thread;
@@ -102,6 +133,7 @@ static void capture_reserve(void *handle, const struct bench_burst *burst) {
 const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
         {"capture_pipeline, handle", "pipeline_producer_capture; all defaults", start, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
+        {"capture_pipeline, inlined", "pipeline_fast_capture, of capture_pipeline_fast.h; all defaults", start, open_inlined, capture_inlined, close_inlined, stop, NULL, 0, 0},
         {"capture_pipeline, call", "pipeline_capture; all defaults", start, open_call, capture_call, close_call, stop, NULL, 0, 0},
         {"capture_pipeline, in place", "pipeline_producer_reserve and _commit; all defaults", start, open_handle, capture_reserve, close_handle, stop, NULL, 0, 0},
     };

@@ -85,7 +85,7 @@ def seconds(name):
     return lambda result: values(result["1 thread"].get(name), "cpu_s")
 
 
-H, C, PARKED, POLLING = parts.HANDLE, parts.CALL, parts.PARKED, parts.POLLING
+H, I, C, PARKED, POLLING = parts.HANDLE, parts.INLINED, parts.CALL, parts.PARKED, parts.POLLING
 READ = f"{H} (figures read 1000 times a second)"
 ONE, SIXTEEN = f"{H} (1 writer)", f"{H} (16 writers)"
 
@@ -94,23 +94,32 @@ BOUNDS = [
     capture("capture, handle, to the bare ring that sleeps", 1.15, H, PARKED),
     capture("capture, handle, to the bare ring that polls", 1.15, H, POLLING),
     capture("capture, handle, to that, all on one processor", 1.15, H, POLLING, "1 thread, one processor"),
+    capture("capture, inlined, to the bare ring that sleeps", 1.15, I, PARKED),
+    capture("capture, inlined, to the bare ring that polls", 1.15, I, POLLING),
+    capture("capture, inlined, to that, all on one processor", 1.15, I, POLLING, "1 thread, one processor"),
+    capture("capture, inlined, to the handle", 1, I, H),
     capture("capture, call, to the bare ring that sleeps", 1.6, C, PARKED),
     capture("capture, call, to the bare ring that polls", 1.6, C, POLLING),
     capture("capture, call, to that, all on one processor", 1.6, C, POLLING, "1 thread, one processor"),
     single("a single capture, handle, to the bare ring that sleeps", 1.15, H, PARKED),
+    single("a single capture, inlined, to the bare ring that sleeps", 1.15, I, PARKED),
     single("a single capture, call, to the bare ring that sleeps", 1.6, C, PARKED),
     single("a single capture, handle, to ArrayQueue", 0.6, H, "crossbeam ArrayQueue"),
     single("a single capture, handle, to spdlog", 0.07, H, "spdlog"),
     single("a single capture, handle, to OpenTelemetry", 0.07, H, "OpenTelemetry"),
+    single("a single capture, inlined, to spdlog", 0.07, I, "spdlog"),
     ("capture", "capture, handle, two threads to one", 1.15, False, "x",
      ratio("2 threads", H, "1 thread, anywhere", H, "ns", "50"), equal("1 thread, anywhere", "ns", "50")),
     capture("capture, handle, to ArrayQueue", 0.6, H, "crossbeam ArrayQueue"),
     capture("capture, handle, to LTTng-UST", 0.2, H, "LTTng-UST"),
     capture("capture, handle, to spdlog", 0.07, H, "spdlog"),
+    capture("capture, inlined, to LTTng-UST", 0.2, I, "LTTng-UST"),
+    capture("capture, inlined, to spdlog", 0.07, I, "spdlog"),
     capture("capture, handle, to OpenTelemetry", 0.07, H, "OpenTelemetry"),
     ("capture", "capture, figures read 1000 times a second, to none read", 1.05, False, "x",
      ratio("figures read", READ, "figures read", H, "ns", "50"), equal("1 thread", "ns", "50")),
     throughput("throughput, one thread, to the bare ring", 0.8, "1 thread", H, "1 thread", PARKED),
+    throughput("throughput, one thread, inlined, to the bare ring", 0.8, "1 thread", I, "1 thread", PARKED),
     throughput("throughput, two threads, to the bare ring", 0.8, "2 threads", H, "2 threads", PARKED),
     throughput("throughput, 16 threads to two", 0.8, "16 threads", H, "2 threads", H),
     ("payload", "4 KiB, bandwidth, to memcpy", 0.7, True, "x",

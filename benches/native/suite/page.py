@@ -8,7 +8,7 @@ from .machine import in_words
 from .table import number
 
 MARK = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
-OURS = [parts.HANDLE, parts.CALL]
+OURS = [parts.HANDLE, parts.INLINED, parts.CALL]
 
 
 def write(docs, readme, machine, contest, results, rows):
@@ -46,7 +46,7 @@ def by_figure(runs):
 
 def everyone(results):
     """Every contender, the library first, then as they are measured."""
-    seen = dict.fromkeys([parts.HANDLE, parts.CALL, parts.IN_PLACE])
+    seen = dict.fromkeys([parts.HANDLE, parts.INLINED, parts.CALL, parts.IN_PLACE])
     for setting in results["capture"].values():
         seen.update(dict.fromkeys(name for name in setting if "(" not in name))
     return list(seen)
@@ -121,7 +121,7 @@ lie {noise(results)} apart (capture and throughput), so much for equal things on
 
 def short(machine, results):
     """What the README shows."""
-    shown = [parts.HANDLE, parts.CALL, parts.PARKED, "crossbeam ArrayQueue", "moodycamel, waiting", parts.LTTNG, "spdlog", "OpenTelemetry"]
+    shown = [parts.HANDLE, parts.INLINED, parts.CALL, parts.PARKED, "crossbeam ArrayQueue", "moodycamel, waiting", parts.LTTNG, "spdlog", "OpenTelemetry"]
     rows = [row(results, name) for name in shown if name in results["capture"]["1 thread"]]
     few = [[r[0], r[1], r[2], r[3], r[4], r[7]] for r in rows]
     head = ["", "capture, 1 thread, ns", "2 threads", "million events/s, 1 thread", "2 threads", "wake p50 / p99, us"]

@@ -3,6 +3,7 @@ from . import table
 from .figures import mid
 
 HANDLE, CALL, IN_PLACE = "capture_pipeline, handle", "capture_pipeline, call", "capture_pipeline, in place"
+INLINED = "capture_pipeline, inlined"
 PARKED, POLLING, PREFETCH, FENCE = "bare ring, membarrier", "bare ring, polling", "bare ring, prefetching", "bare ring, fence"
 # The same once more: how far two equal measurements lie apart on this machine, now.
 AGAIN = "bare ring, membarrier (again)"
@@ -21,7 +22,7 @@ def capture(contest, quick):
     """ns per captured event of 64 bytes: median burst of 1000, the queue empty before each"""
     repeats, bursts = (2, 100) if quick else (7, 250)
     floors = [PARKED, AGAIN, POLLING, PREFETCH, FENCE]
-    ours = [HANDLE, CALL, IN_PLACE]
+    ours = [HANDLE, INLINED, CALL, IN_PLACE]
     fewer = {LTTNG: 60, "librdkafka, mock broker": 100}
     settings = {
         "1 thread": ([COPY, COPY_TIME, *floors, *ours, *QUEUES, *LOGGERS, LTTNG], dict(threads=1, pin=APART)),
@@ -42,7 +43,7 @@ def capture(contest, quick):
 
 def each(contest, quick):
     """ns per captured event, each timed by itself, reading the clock included: the percentiles"""
-    names = [POLLING, PARKED, HANDLE, CALL, "rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "spdlog", "OpenTelemetry", "nothing"]
+    names = [POLLING, PARKED, HANDLE, INLINED, CALL, "rtrb", "crossbeam ArrayQueue", "crossbeam-channel", "spdlog", "OpenTelemetry", "nothing"]
     result = {"1 thread": contest.in_turns(names, 2 if quick else 5, "each", bursts=50 if quick else 200, pin=APART)}
     for percentile in ["50", "99.9"]:
         table.show(f"one capture, percentile {percentile}", "ns", {n: mid(r, "ns", percentile) for n, r in result["1 thread"].items()})
@@ -51,7 +52,7 @@ def each(contest, quick):
 
 def payload(contest, quick):
     """ns per captured event by the size of its payload"""
-    names = [COPY, PARKED, AGAIN, HANDLE, CALL, IN_PLACE]
+    names = [COPY, PARKED, AGAIN, HANDLE, INLINED, CALL, IN_PLACE]
     result = {}
     for size in SIZES:
         setting = f"{size} bytes"
@@ -66,7 +67,7 @@ def payload(contest, quick):
 
 def throughput(contest, quick):
     """million events of 64 bytes a second from capture to storage, nothing lost"""
-    names = [PARKED, AGAIN, POLLING, PREFETCH, FENCE, HANDLE, CALL, IN_PLACE, *QUEUES, *LOGGERS]
+    names = [PARKED, AGAIN, POLLING, PREFETCH, FENCE, HANDLE, INLINED, CALL, IN_PLACE, *QUEUES, *LOGGERS]
     result = {}
     for threads in [1, 2] if quick else THREADS:
         setting = f"{threads} thread{'s' if threads > 1 else ''}"

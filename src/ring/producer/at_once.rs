@@ -62,8 +62,8 @@ impl Producer {
     #[inline(always)]
     pub(super) fn reserve_at_once(&self, head: &Offer) -> Option<*mut u8> {
         let (record, _) = self.begin_at_once::<true>(head)?;
-        self.reserved.set((self.head.get(), *head));
-        self.busy.store(busy::RESERVED, Ordering::Release);
+        self.reserved.set((self.fast.head.get(), *head));
+        self.fast.busy.store(busy::RESERVED, Ordering::Release);
         // SAFETY: the record's memory is this producer's.
         Some(unsafe { record.add(HEADER as usize) })
     }
@@ -71,22 +71,21 @@ impl Producer {
     /// Captures the reserved event with the first `used` bytes of its payload, if everything is as usual.
     #[inline(always)]
     pub(super) fn commit_at_once(&self, used: usize) -> AtOnce {
-        let front = self.front();
-        if front.forked() || self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+        if self.fast.forked() || self.fast.busy.load(Ordering::Relaxed) != busy::RESERVED {
             return AtOnce::No;
         }
         let (position, head) = self.reserved.get();
-        let (lap, reach) = self.ahead.get();
-        let at = self.head.get();
+        let (lap, reach) = self.fast.ahead();
+        let at = self.fast.head.get();
         let end = at + stride(used);
         // Elsewhere than at the head: behind a pad.
         if used > head.len || position != at || end > reach {
             return AtOnce::No;
         }
-        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         barrier::light(true);
-        if !front.is_usual() {
-            self.busy.store(busy::RESERVED, Ordering::Release);
+        if !self.fast.signs().are_usual() {
+            self.fast.busy.store(busy::RESERVED, Ordering::Release);
             return AtOnce::No;
         }
         // SAFETY: from `at` to `reach` the memory is this producer's, in one piece; the record ends in it.
@@ -96,19 +95,20 @@ impl Producer {
     /// Takes the busy word, and answers where the record goes and the position behind it.
     #[inline(always)]
     fn begin_at_once<const LONG: bool>(&self, offer: &Offer) -> Option<(*mut u8, u64)> {
-        let front = self.front();
-        let longest = if LONG { front.max_event_bytes } else { front.short_bytes };
-        if front.forked() || !usual(offer, longest) || self.busy.load(Ordering::Relaxed) != busy::NO {
+        let longest = if LONG { self.front().max_event_bytes } else { self.fast.longest() };
+        if self.fast.forked() || !usual(offer, longest) || self.fast.busy.load(Ordering::Relaxed) != busy::NO
+        {
             return None;
         }
-        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         // As in `begin`; where captures pay for their fences, nothing is usual.
         barrier::light(true);
-        let (lap, reach) = self.ahead.get();
-        let at = self.head.get();
+        let as_usual = self.fast.signs().are_usual();
+        let (lap, reach) = self.fast.ahead();
+        let at = self.fast.head.get();
         let end = at + stride(offer.len);
-        if !front.is_usual() || end > reach {
-            self.busy.store(busy::NO, Ordering::Release);
+        if !as_usual || end > reach {
+            self.fast.busy.store(busy::NO, Ordering::Release);
             return None;
         }
         if !LONG {
@@ -135,11 +135,11 @@ impl Producer {
     #[inline(always)]
     unsafe fn finish_at_once(&self, record: *mut u8, end: u64, offer: &Offer, len: usize) -> AtOnce {
         let (timestamp, in_ticks) = self.stamp_in_ticks(offer);
-        let captured = self.captured.load(Ordering::Relaxed);
+        let captured = self.fast.captured.load(Ordering::Relaxed);
         let head = Head {
             kind: offer.kind,
             weight: 1.0,
-            sequence: captured.wrapping_add(self.shift.get()),
+            sequence: captured.wrapping_add(self.fast.shift.get()),
             timestamp,
             correlation_id: offer.correlation_id,
             node_id: offer.node_id,
@@ -147,20 +147,23 @@ impl Producer {
         // SAFETY: passed on.
         unsafe { Self::write_header(record, Tag::event(len, offer.flags | in_ticks), &head) };
         // Counted before it is published: whoever sees the event sees it counted.
-        self.captured.store(captured.wrapping_add(1), Ordering::Relaxed);
-        add(&self.bytes, len as u64);
-        self.publish_at_once(end)
+        self.fast.captured.store(captured.wrapping_add(1), Ordering::Relaxed);
+        add(&self.fast.bytes, len as u64);
+        // SAFETY: by contract.
+        unsafe { self.publish_at_once(end) }
     }
 
     /// Publishes what is written up to `end`, and gives the busy word back.
+    ///
+    /// # Safety
+    /// It is written where [`Fast::ahead`](super::Fast::ahead) has said; the busy word is held.
     #[inline(always)]
-    pub(super) fn publish_at_once(&self, end: u64) -> AtOnce {
-        self.head.set(end);
-        // SAFETY: the log of a ring of the `Rings` that this producer is in; set wherever `ahead` is.
-        unsafe { (*self.log.get()).publish_to(end) };
-        self.busy.store(busy::NO, Ordering::Release);
+    pub(super) unsafe fn publish_at_once(&self, end: u64) -> AtOnce {
+        // SAFETY: passed on.
+        unsafe { self.fast.publish(end) };
+        self.fast.busy.store(busy::NO, Ordering::Release);
         barrier::light(true);
-        let open = self.front().gate.load(Ordering::Relaxed) & gate::STATE == gate::OPEN;
+        let open = self.fast.signs().gate.load(Ordering::Relaxed) & gate::STATE == gate::OPEN;
         if open { AtOnce::Captured } else { AtOnce::Knock }
     }
 
@@ -209,8 +212,8 @@ impl Producer {
     #[inline(always)]
     pub(super) fn ticks(&self) -> u64 {
         // Another processor's counter may be a little behind.
-        let ticks = time::ticks().max(self.last_ticks.get());
-        self.last_ticks.set(ticks);
+        let ticks = time::ticks().max(self.fast.last_ticks.get());
+        self.fast.last_ticks.set(ticks);
         ticks
     }
 }

@@ -44,7 +44,7 @@ impl Producer {
         }
         // SAFETY: passed on; the busy word is ours.
         let status = unsafe { self.capture_checked(offer) };
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
             self.front().published(|| self.gathered());
         }
@@ -54,10 +54,10 @@ impl Producer {
     /// Takes the busy word of a producer that is this thread's.
     #[inline(always)]
     pub(super) fn begin(&self) -> bool {
-        if self.busy.load(Ordering::Relaxed) != busy::NO {
+        if self.fast.busy.load(Ordering::Relaxed) != busy::NO {
             return false;
         }
-        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         // Between "busy" and the look at "closed": close sets "closed", then looks at "busy".
         barrier::light(self.front().asymmetric);
         true
@@ -86,7 +86,7 @@ impl Producer {
     #[cold]
     pub(super) fn count_full(&self) {
         add(&self.dropped_full, 1);
-        self.shift.set(self.shift.get().wrapping_add(1));
+        self.fast.shift.set(self.fast.shift.get().wrapping_add(1));
     }
 
     #[inline(always)]
@@ -189,13 +189,12 @@ impl Producer {
         // SAFETY: passed on.
         unsafe { log.write(position, Tag::event(len, offer.flags | in_ticks), &head) };
         // Counted before it is published: whoever sees the event sees it counted.
-        add(&self.captured, 1);
-        add(&self.bytes, len as u64);
+        add(&self.fast.captured, 1);
+        add(&self.fast.bytes, len as u64);
         let mut cursor = self.cursor();
         log.publish(&mut cursor, position + stride(len));
         self.set_cursor(cursor);
-        self.log.set(log);
-        self.ahead.set(log.ahead(&cursor));
+        self.fast.go_ahead(log, &cursor);
         PIPELINE_OK
     }
 

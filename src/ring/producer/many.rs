@@ -15,22 +15,22 @@ impl Producer {
     /// What `next` gives is as for [`capture`](Self::capture). It captures nothing itself.
     #[inline(always)]
     pub unsafe fn capture_run_at_once(&self, mut next: impl FnMut() -> Option<Offer>) -> (usize, AtOnce) {
-        let front = self.front();
-        if front.forked() || self.busy.load(Ordering::Relaxed) != busy::NO {
+        if self.fast.forked() || self.fast.busy.load(Ordering::Relaxed) != busy::NO {
             return (0, AtOnce::No);
         }
-        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         // As in `begin`; where captures pay for their fences, nothing is usual.
         barrier::light(true);
-        let (lap, reach) = self.ahead.get();
-        let mut at = self.head.get();
+        let (lap, reach) = self.fast.ahead();
+        let mut at = self.fast.head.get();
         let mut events = 0;
         let mut bytes = 0;
-        if front.is_usual() && at < reach {
+        if self.fast.signs().are_usual() && at < reach {
+            let longest = self.fast.longest();
             let ticks = self.ticks();
             let first = self.next_sequence();
             while let Some(offer) = next() {
-                if offer.data.is_null() || !usual(&offer, front.short_bytes) {
+                if offer.data.is_null() || !usual(&offer, longest) {
                     break;
                 }
                 let end = at + stride(offer.len);
@@ -57,11 +57,12 @@ impl Producer {
             }
         }
         if events == 0 {
-            self.busy.store(busy::NO, Ordering::Release);
+            self.fast.busy.store(busy::NO, Ordering::Release);
             return (0, AtOnce::No);
         }
-        add(&self.captured, events);
-        add(&self.bytes, bytes);
-        (events as usize, self.publish_at_once(at))
+        add(&self.fast.captured, events);
+        add(&self.fast.bytes, bytes);
+        // SAFETY: written in one piece up to `at`, within `reach`.
+        (events as usize, unsafe { self.publish_at_once(at) })
     }
 }

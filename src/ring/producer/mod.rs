@@ -4,11 +4,13 @@
 //! signal handler that captures on a busy producer is refused and counted. The shared producer is everybody's: it has a
 //! holder, who took it by compare-and-swap, as a try-lock.
 //!
-//! [`capture`] is the way of an event into the ring, [`at_once`] the shortest one, [`many`] that of several events, [`overflow`] what happens where there is no room, [`reserve`] the
+//! [`capture`] is the way of an event into the ring, [`at_once`] the shortest one, [`fast`] the words
+//! that this needs, [`many`] that of several events, [`overflow`] what happens where there is no room, [`reserve`] the
 //! capture in place, [`shared`] the one through the ring that all threads share.
 
 mod at_once;
 mod capture;
+mod fast;
 mod many;
 mod overflow;
 mod reserve;
@@ -18,11 +20,12 @@ mod tests;
 
 use super::buffer::{Ring, cursors};
 use super::front::Front;
-use super::log::{Cursor, Log};
+use super::log::Cursor;
 use super::rings::Rings;
 use crate::platform::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::platform::thread;
 pub use at_once::AtOnce;
+pub use fast::{Fast, PIPELINE_FAST_VERSION};
 use std::cell::{Cell, UnsafeCell};
 
 /// What a caller offers, read and not yet checked.
@@ -57,21 +60,10 @@ mod busy {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Producer {
+    // The first, so that the address of the one is that of the other.
+    fast: Fast,
     rings: Cell<*const Rings>,
-    busy: AtomicU32,
     live: AtomicU32,
-    /// Where the next record goes.
-    head: Cell<u64>,
-    /// What [`Log::ahead`] says; an end of 0: nothing may be written without a look at the ring.
-    ahead: Cell<(*mut u8, u64)>,
-    /// Its ring's log, while `ahead` has an end.
-    log: Cell<*const Log>,
-    /// The latest reading of the processor's counter in its rings.
-    last_ticks: Cell<u64>,
-    captured: AtomicU64,
-    /// What makes sequence numbers of `captured`: events dropped since it got its ring, less those captured before.
-    shift: Cell<u64>,
-    bytes: AtomicU64,
     dropped_full: AtomicU64,
     ring: AtomicPtr<Ring>,
     /// The shared producer alone: the thread that is in it, 0: none.
@@ -87,6 +79,8 @@ pub struct Producer {
     tid: AtomicU32,
     name: UnsafeCell<[u8; 16]>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Producer, fast) == 0);
 
 // SAFETY: the cells are only touched by whoever holds the busy word (or, while the producer is free, the registry's
 // lock); all that other threads read are atomics.
@@ -125,22 +119,15 @@ impl Producer {
             len: 0,
         };
         Self {
-            busy: AtomicU32::new(busy::NO),
+            fast: Fast::new(),
             live: AtomicU32::new(0),
             holder: AtomicU64::new(0),
             rings: Cell::new(std::ptr::null()),
             ring: AtomicPtr::new(std::ptr::null_mut()),
-            head: Cell::new(0),
             limit: Cell::new(0),
-            ahead: Cell::new((std::ptr::null_mut(), 0)),
-            log: Cell::new(std::ptr::null()),
             spill: Cell::default(),
             reserved: Cell::new((0, nothing)),
-            shift: Cell::new(0),
-            last_ticks: Cell::new(0),
             kept_before: AtomicU64::new(0),
-            captured: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),
             overwritten: AtomicU64::new(0),
             owner: AtomicU64::new(0),
@@ -150,8 +137,13 @@ impl Producer {
     }
 
     /// Tells the producer whose it is; before anything else.
-    pub(super) fn bind(&mut self, rings: *const Rings) {
+    ///
+    /// # Safety
+    /// `rings` is where the `Rings` with this producer in it are, for good.
+    pub(super) unsafe fn bind(&mut self, rings: *const Rings) {
         self.rings.set(rings);
+        // SAFETY: by contract.
+        self.fast.bind(unsafe { &raw const (*rings).front });
     }
 
     /// All rings of the pipeline.
@@ -172,12 +164,12 @@ impl Producer {
 
     #[inline(always)]
     fn cursor(&self) -> Cursor {
-        Cursor { head: self.head.get(), limit: self.limit.get() }
+        Cursor { head: self.fast.head.get(), limit: self.limit.get() }
     }
 
     #[inline(always)]
     fn set_cursor(&self, cursor: Cursor) {
-        self.head.set(cursor.head);
+        self.fast.head.set(cursor.head);
         self.limit.set(cursor.limit);
     }
 
@@ -191,7 +183,7 @@ impl Producer {
             self.tid.store(0, Ordering::Relaxed);
         }
         self.owner.store(owner, Ordering::Release);
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         self.live.store(1, Ordering::Release);
     }
 
@@ -199,8 +191,8 @@ impl Producer {
         let (cursor, spill) = cursors(ring);
         self.set_cursor(cursor);
         self.spill.set(spill);
-        self.ahead.set((std::ptr::null_mut(), 0));
-        self.shift.set(self.captured.load(Ordering::Relaxed).wrapping_neg());
+        self.fast.stop_ahead();
+        self.fast.shift.set(self.fast.captured.load(Ordering::Relaxed).wrapping_neg());
         self.kept_before.store(self.kept(), Ordering::Relaxed);
         self.ring.store(std::ptr::from_ref(ring).cast_mut(), Ordering::Release);
     }
@@ -217,10 +209,10 @@ impl Producer {
             return None;
         }
         let ring = self.ring();
-        self.ahead.set((std::ptr::null_mut(), 0));
+        self.fast.stop_ahead();
         self.ring.store(std::ptr::null_mut(), Ordering::Release);
         self.owner.store(0, Ordering::Release);
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         self.live.store(0, Ordering::Release);
         ring
     }
@@ -242,21 +234,21 @@ impl Producer {
     }
 
     pub(super) fn is_capturing(&self) -> bool {
-        self.busy.load(Ordering::Acquire) == busy::CAPTURING
+        self.fast.busy.load(Ordering::Acquire) == busy::CAPTURING
     }
 
     /// The sequence number of the next event. Only for whoever holds the busy word.
     #[inline(always)]
     fn next_sequence(&self) -> u64 {
-        self.captured.load(Ordering::Relaxed).wrapping_add(self.shift.get())
+        self.fast.captured.load(Ordering::Relaxed).wrapping_add(self.fast.shift.get())
     }
 
     /// What it counted. Each count is one word that only grows, so no snapshot shows less than an earlier one did.
     pub fn counts(&self) -> Counts {
         let overwritten = self.overwritten.load(Ordering::Acquire);
         let dropped_full = self.dropped_full.load(Ordering::Acquire);
-        let bytes = self.bytes.load(Ordering::Acquire);
-        let captured = self.captured.load(Ordering::Acquire);
+        let bytes = self.fast.bytes.load(Ordering::Acquire);
+        let captured = self.fast.captured.load(Ordering::Acquire);
         Counts { captured, dropped_full, overwritten, bytes }
     }
 
@@ -268,6 +260,23 @@ impl Producer {
     /// Whether this is a child of the process that started the pipeline.
     pub fn forked(&self) -> bool {
         self.front().forked()
+    }
+
+    /// Why captures cannot be inlined in the caller's code. What comes later, their look at the signs finds.
+    pub fn why_not_inlined(&self) -> Option<&'static str> {
+        let known = cfg!(all(
+            any(target_arch = "x86_64", target_arch = "aarch64"),
+            target_pointer_width = "64",
+            target_endian = "little",
+            not(simulator)
+        ));
+        if known { self.front().why_unusual() } else { Some("captures cannot be inlined on this processor") }
+    }
+
+    /// The part that inlined captures work on.
+    pub fn fast(this: *mut Self) -> *mut Fast {
+        // It is at the start.
+        this.cast()
     }
 
     /// Counts an offer whose arguments could not even be read.

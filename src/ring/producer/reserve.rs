@@ -33,7 +33,7 @@ impl Producer {
             match self.place(head.len, true) {
                 Some((log, position)) => {
                     self.reserved.set((position, *head));
-                    self.busy.store(busy::RESERVED, Ordering::Release);
+                    self.fast.busy.store(busy::RESERVED, Ordering::Release);
                     return Ok(log.payload(position));
                 }
                 None => self.no_place(),
@@ -42,7 +42,7 @@ impl Producer {
         if status == PIPELINE_ERR_FULL {
             self.count_full();
         }
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         Err(status)
     }
 
@@ -63,14 +63,14 @@ impl Producer {
         if self.front().forked() {
             return PIPELINE_ERR_FORKED;
         }
-        if self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+        if self.fast.busy.load(Ordering::Relaxed) != busy::RESERVED {
             return PIPELINE_ERR_STATE;
         }
         let (position, head) = self.reserved.get();
         if used > head.len {
             return PIPELINE_ERR_INVALID;
         }
-        self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         barrier::light(self.front().asymmetric);
         let status = if self.front().is_closed() {
             self.refuse_closed()
@@ -80,7 +80,7 @@ impl Producer {
         } else {
             PIPELINE_ERR_CLOSED
         };
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
             self.front().published(|| self.gathered());
         }
@@ -92,10 +92,10 @@ impl Producer {
         if self.front().forked() {
             return PIPELINE_ERR_FORKED;
         }
-        if self.busy.load(Ordering::Relaxed) != busy::RESERVED {
+        if self.fast.busy.load(Ordering::Relaxed) != busy::RESERVED {
             return PIPELINE_ERR_STATE;
         }
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         PIPELINE_OK
     }
 

@@ -77,7 +77,7 @@ impl Producer {
         loop {
             match self.holder.compare_exchange_weak(0, own, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => {
-                    self.busy.store(busy::CAPTURING, Ordering::Relaxed);
+                    self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
                     barrier::light(self.front().asymmetric);
                     return true;
                 }
@@ -106,7 +106,7 @@ impl Producer {
     }
 
     fn end_shared(&self) {
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         self.holder.store(0, Ordering::Release);
     }
 
@@ -127,7 +127,7 @@ impl Producer {
                 None => PIPELINE_ERR_FULL,
             }
         };
-        self.busy.store(busy::NO, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
             self.front().published(|| self.gathered());
         }

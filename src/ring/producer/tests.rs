@@ -34,7 +34,7 @@ fn capture_shared(rings: &Rings) -> i32 {
 
 /// How often a capture that waits has called for a writer: once before each of its sleeps.
 fn waits(rings: &Rings) -> u32 {
-    rings.front.gate.load(Ordering::Acquire) / gate::STEP
+    rings.front.signs.gate.load(Ordering::Acquire) / gate::STEP
 }
 
 /// One record's space comes free.
@@ -89,12 +89,12 @@ fn shut_waits_for_a_capture_under_way_as_long_as_patience_lasts() {
     for (ends_after, patience) in [(3, 1000), (1000, 5)] {
         let rings = rings(Overflow::DropNewest, shape(1, 0));
         let producer = rings.attach_handle().unwrap();
-        producer.busy.store(busy::CAPTURING, Ordering::Relaxed);
+        producer.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         let mut asked = 0;
         rings.shut(|| {
             asked += 1;
             if asked == ends_after {
-                producer.busy.store(busy::NO, Ordering::Relaxed);
+                producer.fast.busy.store(busy::NO, Ordering::Relaxed);
             }
             asked < patience
         });
@@ -132,9 +132,9 @@ fn an_event_wakes_a_writer_whichever_way_it_came() {
     let rings = rings(Overflow::DropNewest, Shape { meta: true, ..shape(1, 0) });
     let producer = rings.attach_handle().unwrap();
     let woken = |captured: &dyn Fn() -> i32| {
-        rings.front.gate.store(gate::ASLEEP, Ordering::Relaxed);
+        rings.front.signs.gate.store(gate::ASLEEP, Ordering::Relaxed);
         assert_eq!(captured(), PIPELINE_OK);
-        rings.front.gate.load(Ordering::Relaxed) == gate::STEP + gate::OPEN
+        rings.front.signs.gate.load(Ordering::Relaxed) == gate::STEP + gate::OPEN
     };
     assert!(woken(&|| capture(producer)), "a thread's own ring");
     assert!(woken(&|| capture_shared(&rings)), "the shared one");
@@ -203,17 +203,17 @@ fn the_shared_producer_is_waited_for_under_block_and_else_refused_as_busy() {
 fn what_was_written_in_place_is_captured_as_far_as_committed_and_wakes_a_writer() {
     let rings = rings(Overflow::DropNewest, shape(1, 0));
     let producer = rings.attach_handle().unwrap();
-    rings.front.gate.store(gate::ASLEEP, Ordering::Relaxed);
+    rings.front.signs.gate.store(gate::ASLEEP, Ordering::Relaxed);
     let place = producer.reserve(&offer(1)).expect("there is room");
     assert_eq!(producer.reserved_len(), offer(1).len);
     // SAFETY: `reserve` gave more bytes than that.
     unsafe { std::ptr::write_bytes(place, 9, 5) };
     assert_eq!(
-        (capture(producer), rings.front.gate.load(Ordering::Relaxed)),
+        (capture(producer), rings.front.signs.gate.load(Ordering::Relaxed)),
         (PIPELINE_ERR_BUSY, gate::ASLEEP)
     );
     assert_eq!((producer.commit(5), producer.commit(5)), (PIPELINE_OK, PIPELINE_ERR_STATE));
-    assert_eq!(rings.front.gate.load(Ordering::Relaxed), gate::STEP + gate::OPEN);
+    assert_eq!(rings.front.signs.gate.load(Ordering::Relaxed), gate::STEP + gate::OPEN);
     assert_eq!(drain(ring_of(producer)).iter().map(|e| e.1.clone()).collect::<Vec<_>>(), [vec![9; 5]]);
     producer.reserve(&offer(1)).expect("there is room");
     rings.shut(|| true);
@@ -262,7 +262,7 @@ fn a_counter_that_is_behind_stands_still_for_its_ring_and_own_times_stay_as_they
     let rings = Rings::new(usual_front(Overflow::DropNewest), shape(1, 0)).unwrap();
     let producer = rings.attach_handle().unwrap();
     let ahead = time::ticks() + (1 << 40);
-    producer.last_ticks.set(ahead);
+    producer.fast.last_ticks.set(ahead);
     let own = Offer { flags: PIPELINE_EVENT_OWN_TIME, timestamp: 3, ..offer(1) };
     // SAFETY: the payload is a static.
     assert_eq!((capture(producer), unsafe { producer.capture(&own) }, capture(producer)), (0, 0, 0));

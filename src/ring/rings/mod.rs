@@ -66,7 +66,8 @@ impl Rings {
         let at = std::sync::Arc::as_ptr(&this);
         if let Some(rings) = std::sync::Arc::get_mut(&mut this) {
             for producer in &mut rings.producers {
-                producer.bind(at);
+                // SAFETY: behind the `Arc`, where they stay.
+                unsafe { producer.bind(at) };
             }
         }
         {

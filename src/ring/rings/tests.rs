@@ -246,14 +246,14 @@ fn what_lies_unclaimed_is_told_over_all_rings() {
 #[test]
 fn while_writers_linger_a_rings_share_of_a_batch_wakes_one() {
     let rings = rings(Overflow::DropNewest, shape(1, 1));
-    let lingers = || rings.front.gate.load(Ordering::Relaxed) & gate::STATE == gate::LINGERING;
+    let lingers = || rings.front.signs.gate.load(Ordering::Relaxed) & gate::STATE == gate::LINGERING;
     // By events (four of one ring), then by bytes (what three take).
     for (bytes, enough) in [(u64::MAX, 4), (3 * RECORD, 3)] {
         rings.front.linger_bytes.store(bytes, Ordering::Relaxed);
         let producer = rings.attach_handle().unwrap();
         // What was claimed is no reason, and in a fresh ring it begins anew.
         for step in 0..3 {
-            rings.front.gate.store(gate::LINGERING, Ordering::Relaxed);
+            rings.front.signs.gate.store(gate::LINGERING, Ordering::Relaxed);
             for n in 1..=enough {
                 assert!(lingers(), "after {n} of {enough}");
                 capture(producer);
@@ -261,7 +261,7 @@ fn while_writers_linger_a_rings_share_of_a_batch_wakes_one() {
             assert!(!lingers(), "{enough} have gathered");
             let ring = ring_of(producer);
             if step == 1 {
-                rings.front.gate.store(gate::OPEN, Ordering::Relaxed);
+                rings.front.signs.gate.store(gate::OPEN, Ordering::Relaxed);
                 fill(producer);
                 claim(ring, 1);
                 assert!(rings.offer_successor(ring));

@@ -81,7 +81,7 @@ fn whatever_is_out_of_the_ordinary_is_left_to_the_general_way_untouched() {
         |rings, _| (rings.front.alive.store(0, Ordering::Relaxed), offer(1)).1,
         |rings, _| (rings.front.close(), offer(1)).1,
         |rings, _| (rings.front.distrust_ticks(), offer(1)).1,
-        |_, producer| (producer.busy.store(busy::CAPTURING, Ordering::Relaxed), offer(1)).1,
+        |_, producer| (producer.fast.busy.store(busy::CAPTURING, Ordering::Relaxed), offer(1)).1,
         |_, producer| (producer.reserve(&offer(1)).unwrap(), offer(1)).1,
         |_, producer| (fill(producer), offer(1)).1,
         // It does not fit before the end of the ring.
@@ -100,10 +100,10 @@ fn whatever_is_out_of_the_ordinary_is_left_to_the_general_way_untouched() {
         assert_eq!(unsafe { producer.capture_at_once::<true>(&offer(1)) }, AtOnce::Captured);
         assert!(drain(ring_of(producer)).len() == 2);
         let event = case(&rings, producer);
-        let before = (producer.busy.load(Ordering::Relaxed), producer.counts().captured);
+        let before = (producer.fast.busy.load(Ordering::Relaxed), producer.counts().captured);
         // SAFETY: as above.
         assert_eq!(unsafe { producer.capture_at_once::<true>(&event) }, AtOnce::No, "{n}");
-        assert_eq!((producer.busy.load(Ordering::Relaxed), producer.counts().captured), before, "{n}");
+        assert_eq!((producer.fast.busy.load(Ordering::Relaxed), producer.counts().captured), before, "{n}");
     }
 }
 
@@ -112,10 +112,10 @@ fn the_shortest_way_says_when_nobody_is_awake() {
     let rings = Rings::new(usual_front(Overflow::DropNewest), shape(1, 0)).unwrap();
     let producer = rings.attach_handle().unwrap();
     assert_eq!(capture(producer), PIPELINE_OK);
-    rings.front.gate.store(gate::ASLEEP, Ordering::Relaxed);
+    rings.front.signs.gate.store(gate::ASLEEP, Ordering::Relaxed);
     // SAFETY: the payload is a static.
     assert_eq!(unsafe { producer.capture_at_once::<true>(&offer(1)) }, AtOnce::Knock);
-    assert_eq!(rings.front.gate.load(Ordering::Relaxed), gate::ASLEEP);
+    assert_eq!(rings.front.signs.gate.load(Ordering::Relaxed), gate::ASLEEP);
     producer.knock();
-    assert_eq!(rings.front.gate.load(Ordering::Relaxed), gate::STEP + gate::OPEN);
+    assert_eq!(rings.front.signs.gate.load(Ordering::Relaxed), gate::STEP + gate::OPEN);
 }
