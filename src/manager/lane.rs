@@ -1,6 +1,7 @@
-//! From a thread to its producer: a few words of thread-local storage, without a destructor, matched by the pipeline's
-//! never-reused id.
+//! From a thread to its producer: a few [places] of the thread's own, each with the never-reused id of a pipeline and the thread's
+//! producer there.
 
+use crate::platform::places::{self, PLACES};
 use crate::platform::thread;
 use crate::ring::producer::{Offer, Producer};
 use crate::ring::rings::{NoRing, Rings};
@@ -8,17 +9,8 @@ use crate::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_FORKED};
 use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// How many pipelines a thread finds without a search.
-const PLACES: usize = 4;
-
 /// How often a thread without a ring of its own captures before it looks for one again.
 const PATIENCE: u32 = 1024;
-
-/// A place: whose pipeline's, and the thread's producer there.
-struct Lane {
-    pipeline: Cell<u64>,
-    producer: Cell<*const Producer>,
-}
 
 /// A place of a thread that got no ring of its own: in which pipeline, and when it shall try again.
 struct Without {
@@ -28,8 +20,6 @@ struct Without {
 }
 
 thread_local! {
-    static LANES: [Lane; PLACES] =
-        const { [const { Lane { pipeline: Cell::new(0), producer: Cell::new(std::ptr::null()) } }; PLACES] };
     static WITHOUT: [Without; PLACES] = const {
         [const { Without { pipeline: Cell::new(0), vacancies: Cell::new(0), patience: Cell::new(0) } }; PLACES]
     };
@@ -40,12 +30,16 @@ thread_local! {
 /// The calling thread's producer in a pipeline.
 #[inline(always)]
 pub fn find<'a>(pipeline_id: u64) -> Option<&'a Producer> {
-    LANES.with(|lanes| {
-        for lane in lanes {
-            if lane.pipeline.get() == pipeline_id {
+    places::with(|places| {
+        for place in places {
+            if place.number.get() == pipeline_id {
+                let producer = place.what.get().cast::<Producer>();
                 // SAFETY: the id is the live pipeline's, which the caller holds; its producers live as long. The id is
-                // written last (see `remember`), so it is never another pipeline's producer.
-                return unsafe { lane.producer.get().as_ref() };
+                // written last and taken away first (see `remember`), so beside it there is a producer, and never another pipeline's.
+                return unsafe {
+                    std::hint::assert_unchecked(!producer.is_null());
+                    producer.as_ref()
+                };
             }
         }
         None
@@ -124,28 +118,28 @@ fn own(rings: &Rings) -> Result<Option<&Producer>, i32> {
 }
 
 fn remember(id: u64, producer: &Producer) {
-    LANES.with(|lanes| {
-        let place = lanes.iter().position(|l| l.pipeline.get() == 0).unwrap_or_else(|| {
+    places::with(|places| {
+        let at = places.iter().position(|place| place.number.get() == 0).unwrap_or_else(|| {
             let next = NEXT.get();
             NEXT.set((next + 1) % PLACES);
             next
         });
         // A signal handler may come between any two of these: it finds the whole entry or none.
-        lanes[place].pipeline.set(0);
+        places[at].number.set(0);
         compiler_fence(Ordering::SeqCst);
-        lanes[place].producer.set(std::ptr::from_ref(producer));
+        places[at].what.set(std::ptr::from_ref(producer).cast_mut().cast());
         compiler_fence(Ordering::SeqCst);
-        lanes[place].pipeline.set(id);
+        places[at].number.set(id);
     });
 }
 
 /// The thread ends: what it uses from here on is the shared producer.
 pub fn forget() {
-    LANES.with(|lanes| {
-        for lane in lanes {
-            lane.pipeline.set(0);
+    places::with(|places| {
+        for place in places {
+            place.number.set(0);
             compiler_fence(Ordering::SeqCst);
-            lane.producer.set(std::ptr::null());
+            place.what.set(std::ptr::null_mut());
         }
     });
 }

@@ -25,6 +25,8 @@ use std::time::Duration;
 pub struct Pipeline {
     /// Given up by hand: in a forked child, where the counts of references are the parent's, it is not dropped.
     pool: ManuallyDrop<Arc<Pool>>,
+    /// The pool's id, where a capture has it at hand.
+    id: u64,
 }
 
 impl Pipeline {
@@ -42,7 +44,7 @@ impl Pipeline {
         let (id, asymmetric) = (process::next_id(), barrier::register());
         let pool = Pool::start(config, storage, id, alive, asymmetric, |pool| process.add(pool))?;
         log::debug!("pipeline {} started", pool.name);
-        Ok(Self { pool: ManuallyDrop::new(pool) })
+        Ok(Self { pool: ManuallyDrop::new(pool), id })
     }
 
     /// Whether this is a child of the process that started the pipeline.
@@ -75,7 +77,7 @@ impl Pipeline {
     /// The calling thread's producer, if it has one.
     #[inline(always)]
     pub fn producer(&self) -> Option<&Producer> {
-        lane::find(self.pool.id)
+        lane::find(self.id)
     }
 
     /// The largest payload.

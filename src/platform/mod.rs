@@ -14,6 +14,8 @@ pub mod park;
 #[cfg(not(loom))]
 pub mod placement;
 #[cfg(not(loom))]
+pub mod places;
+#[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
 pub mod random;

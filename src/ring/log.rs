@@ -215,7 +215,15 @@ impl Log {
     #[cfg(not(loom))]
     pub fn ahead(&self, cursor: &Cursor) -> (*mut u8, u64) {
         let lap = cursor.head & !self.mask;
-        (self.memory.start().wrapping_sub(lap as usize), cursor.limit.min(lap + self.capacity()))
+        let end = cursor.limit.min(lap + self.capacity()).min(self.memory.told());
+        (self.memory.start().wrapping_sub(lap as usize), end)
+    }
+
+    /// A record is about to be written up to `end`: has memory for it, and on a ring's first lap for some that follow.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn reach(&self, end: u64) {
+        self.memory.reach(end);
     }
 
     /// Takes the oldest unclaimed records away until `missing` bytes are free. `may` is asked before each, `evict` is shown each

@@ -2,6 +2,9 @@
 //!
 //! Offsets are positions modulo the capacity, 8-byte aligned, and never reach past the end: the log sees to both.
 
+#[cfg(not(loom))]
+mod resident;
+
 use super::record::{Head, Tag};
 #[cfg(not(loom))]
 use crate::platform::cache;
@@ -9,6 +12,8 @@ use crate::platform::cache;
 use crate::platform::sync::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
+#[cfg(not(loom))]
+use resident::Resident;
 
 /// The memory of a ring buffer.
 #[cfg(not(loom))]
@@ -16,6 +21,8 @@ use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
 pub struct Memory {
     base: *mut u8,
     capacity: u64,
+    /// The producer's.
+    resident: Resident,
 }
 
 // SAFETY: plain memory; who may touch which part of it when is the log's protocol.
@@ -27,7 +34,7 @@ unsafe impl Sync for Memory {}
 
 #[cfg(not(loom))]
 impl Memory {
-    /// Maps `capacity` bytes, a power of two. The kernel hands out pages as they are first touched.
+    /// Maps `capacity` bytes, a power of two. The kernel hands out pages as they are first written, or [asked for](resident).
     pub fn new(capacity: u64) -> Result<Self> {
         // SAFETY: a fresh anonymous mapping, checked for failure.
         let base = unsafe {
@@ -46,13 +53,27 @@ impl Memory {
                 format!("ring_bytes: {capacity} bytes cannot be mapped: {}", std::io::Error::last_os_error()),
             ));
         }
-        Ok(Self { base: base.cast(), capacity })
+        Ok(Self { base: base.cast(), capacity, resident: Resident::new(capacity) })
     }
 
     /// Its size in bytes.
     #[inline(always)]
     pub fn capacity(&self) -> u64 {
         self.capacity
+    }
+
+    /// The producer is about to write up to the position `end`.
+    #[inline(always)]
+    pub fn reach(&self, end: u64) {
+        if end > self.resident.end() {
+            self.resident.reach(end, self.base, self.capacity);
+        }
+    }
+
+    /// Up to which position the producer need not [tell](Self::reach) how far it writes.
+    #[inline(always)]
+    pub fn told(&self) -> u64 {
+        self.resident.end()
     }
 
     /// Gives the memory back.

@@ -153,10 +153,12 @@ impl Producer {
         let mut cursor = self.cursor();
         let found = log.room(&mut cursor, stride(len));
         self.set_cursor(cursor);
-        match found {
-            Ok(position) => Some((log, position)),
-            Err(missing) => self.make_room(stride(len), missing, wait),
-        }
+        let (log, position) = match found {
+            Ok(position) => (log, position),
+            Err(missing) => self.make_room(stride(len), missing, wait)?,
+        };
+        log.reach(position + stride(len));
+        Some((log, position))
     }
 
     /// Writes the record and publishes it.

@@ -5,8 +5,8 @@ use crate::ring::copy::SHORT;
 use crate::ring::front::Overflow;
 use crate::ring::front::tests::usual_front;
 use crate::ring::producer::Counts;
-use crate::ring::rings::Rings;
 use crate::ring::rings::tests::{capture, drain, fill, offer, ring_of, shape};
+use crate::ring::rings::{Rings, Shape};
 use crate::status::PIPELINE_OK;
 
 /// Answers, events and counts.
@@ -118,4 +118,31 @@ fn the_shortest_way_says_when_nobody_is_awake() {
     assert_eq!(rings.front.signs.gate.load(Ordering::Relaxed), gate::ASLEEP);
     producer.knock();
     assert_eq!(rings.front.signs.gate.load(Ordering::Relaxed), gate::STEP + gate::OPEN);
+}
+
+#[test]
+fn on_a_rings_first_lap_all_but_one_in_16_kib_go_the_shortest_way_and_later_all_but_the_first() {
+    const RING: u64 = 1 << 18;
+    let rings =
+        Rings::new(usual_front(Overflow::DropNewest), Shape { ring_bytes: RING, ..shape(1, 0) }).unwrap();
+    let producer = rings.attach_handle().unwrap();
+    let event = Offer { len: SHORT, ..offer(1) };
+    let lap = || {
+        let mut generally = 0;
+        loop {
+            // SAFETY: the payload is a static.
+            if unsafe { producer.capture_at_once::<false>(&event) } == AtOnce::No {
+                generally += 1;
+                // SAFETY: as above.
+                if unsafe { producer.capture_generally(&event) } != PIPELINE_OK {
+                    break generally;
+                }
+            }
+        }
+    };
+    // The first, which finds the ring, is one of them, and the last, which finds it full.
+    let first = lap();
+    assert!((3..=RING / (16 << 10) + 2).contains(&first), "{first}");
+    drain(ring_of(producer));
+    assert_eq!(lap(), 2);
 }
