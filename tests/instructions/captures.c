@@ -1,7 +1,8 @@
 /* Captures in every way, 1600 each, for callgrind to count: tests/instructions.sh runs it.
  *
- * The pipeline has no writers and room for everything, so that each capture takes the same way: what a capture costs when nothing
- * happens beside it. The counting is on inside the functions `counted_...` only. */
+ * The pipeline has no writers and room for everything, so that each capture takes the same way, but for one in 16 KiB (it is the ring's
+ * first lap, see src/ring/memory/resident.rs): what a capture costs when nothing happens beside it. The counting is on inside the
+ * functions `counted_...` only. */
 #include <capture_pipeline.h>
 #include <stdio.h>
 #include <stdlib.h>
