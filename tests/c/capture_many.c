@@ -35,7 +35,8 @@ static void start(uint32_t overflow, uint64_t ring_bytes)
     pipeline_storage_t s = recorder_storage(&rec);
     pipeline_config_t c = config_defaults();
     c.overflow = overflow;
-    c.block_timeout_us = 1000;
+    /* Where there are writers, what waits gets its room. */
+    c.block_timeout_us = ring_bytes ? 1000 : 60000000;
     if (ring_bytes)
         c.ring_bytes = ring_bytes;
     if (ring_bytes)

@@ -1,7 +1,8 @@
 /* Captures in every way, 1600 each, for callgrind to count: tests/instructions.sh runs it.
  *
- * The pipeline has no writers and room for everything, so that each capture takes the same way: what a capture costs when nothing
- * happens beside it. The counting is on inside the functions `counted_...` only; so of an inlined capture the function around it is counted. */
+ * The pipeline has no writers and room for everything, so that each capture takes the same way, but for one in 16 KiB (it is the ring's
+ * first lap, see src/ring/memory/resident.rs): what a capture costs when nothing happens beside it. The counting is on inside the
+ * functions `counted_...` only; so of an inlined capture the function around it is counted. */
 #include <capture_pipeline_fast.h>
 #include <stdio.h>
 #include <stdlib.h>
