@@ -109,7 +109,7 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
     let scratch = Scratch::new();
     let path = scratch.file("view.db");
     let storage = SqliteStorage::open(&path, plain()).expect("it opens");
-    let event = |ring_id, flags, timestamp_ns, payload: &'static [u8]| EventView {
+    let event = |ring_id, flags, timestamp_ns, payload: &[u8]| EventView {
         ring_id,
         sequence: u64::MAX,
         timestamp_ns,
@@ -121,30 +121,28 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
         data: payload.as_ptr().cast(),
         len: payload.len(),
     };
-    let named = |kind, node_id, payload: &'static [u8]| EventView {
+    let named = |kind, node_id, payload: &[u8]| EventView {
         kind,
         node_id,
         correlation_id: 77,
         ..event(0, 0, 0, payload)
     };
-    let facts: &'static [u8] = Box::leak(Box::new(
-        ClockFacts {
-            struct_size: ClockFacts::SIZE as u32,
-            clock: 2,
-            monotonic_ns: 1_000,
-            realtime_ns: 1_700_000_000_000_001_000,
-            ticks: 3_000,
-            ticks_hz: u64::MAX,
-            boot_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
-            pid: 4711,
-            reserved: 0,
-        }
-        .bytes(),
-    ));
+    let facts = ClockFacts {
+        struct_size: ClockFacts::SIZE as u32,
+        clock: 2,
+        monotonic_ns: 1_000,
+        realtime_ns: 1_700_000_000_000_001_000,
+        ticks: 3_000,
+        ticks_hz: u64::MAX,
+        boot_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+        pid: 4711,
+        reserved: 0,
+    }
+    .bytes();
     let meta = [
         named(capture_pipeline::event::PIPELINE_KIND_KIND_NAME, 5, b"alloc"),
         named(capture_pipeline::event::PIPELINE_KIND_THREAD, 3, b"worker"),
-        named(capture_pipeline::event::PIPELINE_KIND_CLOCK, 0, facts),
+        named(capture_pipeline::event::PIPELINE_KIND_CLOCK, 0, &facts),
         named(capture_pipeline::event::PIPELINE_KIND_CLOCK, 0, &facts[1..]),
         named(0xFFFF_FFF0, 3, b"of a later version"),
     ];
