@@ -79,7 +79,7 @@ def throughput(contest, quick):
 def wake(contest, quick):
     """microseconds from one capture on an idle contender to the storage"""
     names = [PARKED, AGAIN, FENCE, POLLING, HANDLE, CALL, *QUEUES, "tracing-appender", "spdlog"]
-    result = {"1 thread": contest.in_turns(names, 2 if quick else 7, "wake", bursts=100 if quick else 250)}
+    result = {"1 thread": contest.in_turns(names, 2 if quick else 7, "wake", bursts=100 if quick else 750)}
     for percentile in ["50", "99"]:
         table.show(f"wake, percentile {percentile}", "us", {n: mid(r, "ns", percentile) / 1e3 for n, r in result["1 thread"].items()})
     return result
