@@ -1,5 +1,5 @@
 /* The table of what is out: batches that processes have, batches that wait for one, and the processes. Everything here but sending and
- * finishing is called under the delivery's lock, which is held for no call of the library and no message. */
+ * finishing is called under the delivery's lock, which is held for no message and for no call of the library but the one that never waits (pipeline_batch_try_complete). */
 #ifndef CAPTURE_NIF_HANDED_H
 #define CAPTURE_NIF_HANDED_H
 
@@ -49,7 +49,7 @@ struct face {
     struct queue handed;
 };
 
-/* Everything under `lock`, which is held for no call of the library and no message. `pipeline` is only good while there is a
+/* Everything under `lock`, as above. `pipeline` is only good while there is a
  * face. Two references: the storage's and the resource's. */
 struct delivery {
     ErlNifMutex *lock;
