@@ -1,4 +1,5 @@
-//! Short copies without a call: two overlapping moves of a known size cover every length between that size and its double.
+//! Copies of payloads. Short ones without a call: two overlapping moves of a known size cover every length between that size and
+//! its double. Longer ones by the C library, in pieces.
 
 use std::ptr::copy_nonoverlapping;
 
@@ -26,6 +27,26 @@ pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
+/// The most that the C library is given at a time. From 4 KiB on glibc's copy turns to the processor's string instruction, which is slow
+/// where the two sides are aligned differently, as here: 140 to 155 ns for 4 KiB, in two pieces 90 to 95.
+const PIECE: usize = 3072;
+
+/// Copies `len` bytes.
+///
+/// # Safety
+/// As for [`short`], for any length.
+#[inline(always)]
+pub unsafe fn long(mut from: *const u8, mut to: *mut u8, mut len: usize) {
+    // SAFETY: the pieces are parts of the `len` bytes, each once.
+    unsafe {
+        while len > PIECE {
+            copy_nonoverlapping(from, to, PIECE);
+            (from, to, len) = (from.add(PIECE), to.add(PIECE), len - PIECE);
+        }
+        copy_nonoverlapping(from, to, len);
+    }
+}
+
 /// Copies the first and the last `N` bytes of `len`.
 ///
 /// # Safety
@@ -43,17 +64,19 @@ unsafe fn ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
+    /// Copies `len` bytes by `copy`, and looks that it copied them and nothing beside them.
+    fn copies(copy: unsafe fn(*const u8, *mut u8, usize), len: usize) {
+        let from: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
+        let mut to = vec![0; len + 2];
+        // SAFETY: both are long enough, and the second has a byte to spare on either side.
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr().add(1), len) };
+        assert!(to[1..=len] == from && to[0] == 0 && to[len + 1] == 0, "{len}");
+    }
+
     #[test]
     fn every_length_is_copied_and_nothing_beside_it() {
-        let from: Vec<u8> = (0..SHORT as u8).map(|b| b + 1).collect();
-        for len in 0..=SHORT {
-            let mut to = [0; SHORT + 2];
-            // SAFETY: both are long enough, and the second has a byte to spare on either side.
-            unsafe { short(from.as_ptr(), to.as_mut_ptr().add(1), len) };
-            assert!(
-                to[1..=len] == from[..len] && to[0] == 0 && to[len + 1..].iter().all(|&b| b == 0),
-                "{len}"
-            );
-        }
+        (0..=SHORT).for_each(|len| copies(short, len));
+        let pieces = [0, 1, PIECE, 2 * PIECE, 5 * PIECE];
+        pieces.into_iter().flat_map(|n| [n.saturating_sub(1), n, n + 1]).for_each(|len| copies(long, len));
     }
 }

@@ -5,6 +5,8 @@
 #[cfg(not(loom))]
 mod resident;
 
+#[cfg(not(loom))]
+use super::copy;
 use super::record::{Head, Tag};
 #[cfg(not(loom))]
 use crate::platform::cache;
@@ -183,7 +185,7 @@ impl Memory {
     #[inline(always)]
     pub unsafe fn set_payload(&self, offset: u64, from: *const u8, len: usize) {
         // SAFETY: the record fits before the end, and is ours by contract.
-        unsafe { std::ptr::copy_nonoverlapping(from, self.payload(offset), len) }
+        unsafe { copy::long(from, self.payload(offset), len) }
     }
 
     /// Where the payload of the record at `offset` lies.

@@ -9,13 +9,21 @@ use super::{Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use crate::platform::sync::{AtomicU64, Ordering};
 use crate::platform::{barrier, cache, time};
-use crate::ring::copy::short;
+use crate::ring::copy::{long, short};
 use crate::ring::front::gate;
 use crate::ring::record::{HEADER, Head, TICKS, Tag, stride};
 
 /// How far ahead of a record cache lines are fetched, in bytes: as long as a fetch from another processor's cache takes, and
 /// not longer. Two lines for each record, which is what one of a short payload takes.
-const PREFETCH: u64 = 2048;
+pub(super) const PREFETCH: u64 = 2048;
+
+/// The same where records may be long: a header some records on, if all are of one size. A storage has read that much at least, so those
+/// lines must come back; without this the copy of the whole payload waits behind them.
+#[inline(always)]
+fn ahead(stride: u64) -> u64 {
+    let doublings = stride.leading_zeros().saturating_sub(PREFETCH.leading_zeros() + 1);
+    stride << doublings.max(1)
+}
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +58,7 @@ impl Producer {
         unsafe {
             let payload = record.add(HEADER as usize);
             if LONG {
-                std::ptr::copy_nonoverlapping(offer.data, payload, offer.len);
+                long(offer.data, payload, offer.len);
             } else {
                 short(offer.data, payload, offer.len);
             }
@@ -111,18 +119,17 @@ impl Producer {
             self.fast.busy.store(busy::NO, Ordering::Release);
             return None;
         }
-        if !LONG {
-            self.prefetch(lap, at, reach);
-        }
+        let ahead = if LONG { ahead(end - at) } else { PREFETCH };
+        self.prefetch(lap, at + ahead, reach);
         Some((lap.wrapping_add(at as usize), end))
     }
 
-    /// Has the lines fetched that will be written soon; only what may be written: lines that a writer still reads would be taken from
-    /// it.
+    /// Has the lines at the position `at` fetched, which will be written soon; only what may be written: lines that a writer still reads
+    /// would be taken from it.
     #[inline(always)]
     pub(super) fn prefetch(&self, lap: *mut u8, at: u64, reach: u64) {
-        if at + PREFETCH < reach {
-            let line = lap.wrapping_add((at + PREFETCH) as usize);
+        if at < reach {
+            let line = lap.wrapping_add(at as usize);
             cache::fetch_to_write(line);
             cache::fetch_to_write(line.wrapping_add(64));
         }

@@ -1,6 +1,6 @@
 //! Several events at once, by the shortest way: one busy word, one time, one publication, one look at the gate.
 
-use super::at_once::usual;
+use super::at_once::{PREFETCH, usual};
 use super::{AtOnce, Offer, Producer, add, busy};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::platform::barrier;
@@ -37,7 +37,7 @@ impl Producer {
                 if end > reach {
                     break;
                 }
-                self.prefetch(lap, at, reach);
+                self.prefetch(lap, at + PREFETCH, reach);
                 let own = offer.flags & PIPELINE_EVENT_OWN_TIME != 0;
                 let head = Head {
                     kind: offer.kind,
