@@ -588,6 +588,19 @@ typedef struct pipeline_config_t {
      * copied. NULL: those of the thread that starts them. Default NULL. Fixed.
      */
     const char *writer_cpus;
+    /**
+     * Microseconds for which a writer's thread asks the scheduler at a time, 100 to 100000; 0 leaves that as
+     * it is in the thread that starts it. With shorter slices than others a thread gets the processor sooner
+     * and for less, not more of it in all. So where no other processor is free, a writer takes over from the
+     * thread whose capture has woken it at once, as a rule for some microseconds; otherwise it may wait for
+     * as long as that thread's own slice, which is milliseconds. A wish: heard by Linux 6.12 and later, for
+     * writers under `SCHED_OTHER`; nothing refuses it, and threads that a storage's function starts inherit
+     * it. It takes `sched_setattr(2)`, which some sandboxes end a process for; with 0 that is not called.
+     * Default 0. Fixed.
+     */
+    uint32_t writer_slice_us;
+    /** Must be 0. */
+    uint32_t reserved3;
 } pipeline_config_t;
 
 /** What a storage sees of an event. It points into the ring buffer: valid until its batch is settled. */
@@ -1139,13 +1152,13 @@ int32_t pipeline_config_init(pipeline_config_t *config, size_t struct_size);
  * Changes the configuration of a running pipeline, all fields at once or none. Best start from
  * `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` or
  * `writer_cpus` is no change. Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`,
- * `max_event_bytes`, `ordering`, `clock`, `writer_class`, `writer_priority`, `writer_nice`, `writer_cpus`; a
- * different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
- * number from then on; while autoscaling is on and stays on it is not looked at, so that what
- * `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling on and
- * off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them is
- * brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has a
- * `release` without `PIPELINE_STORAGE_RELEASE_ANYWHERE`.
+ * `max_event_bytes`, `ordering`, `clock`, `writer_class`, `writer_priority`, `writer_nice`, `writer_cpus`,
+ * `writer_slice_us`; a different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the
+ * field. `writers` is the number from then on; while autoscaling is on and stays on it is not looked at, so
+ * that what `pipeline_config_read` gave can be written back. `min_writers` and `max_writers` turn autoscaling
+ * on and off (`pipeline_scale` has turned it off by setting both to 0); a number of writers outside of them
+ * is brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage
+ * has a `release` without `PIPELINE_STORAGE_RELEASE_ANYWHERE`.
  *
  * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_FIXED`, `_CLOSED`,
  * `_FORKED`, `_SYSTEM` (a writer's thread could not be started). Since 0.1.0.

@@ -62,6 +62,7 @@ pub struct Config {
     pub writer_priority: u32,
     pub writer_nice: i32,
     pub writer_cpus: Option<String>,
+    pub writer_slice_us: u32,
 }
 
 impl Default for Config {
@@ -96,6 +97,7 @@ impl Default for Config {
             writer_priority: 0,
             writer_nice: 0,
             writer_cpus: None,
+            writer_slice_us: 0,
         }
     }
 }
@@ -188,6 +190,10 @@ impl Config {
         if nice != 0 && (self.writer_class.is_real_time() || self.writer_class == Class::Idle) {
             return invalid(format!("writer_nice: 0 allowed with this writer_class, {nice}"));
         }
+        let slice_us = self.writer_slice_us;
+        if slice_us != 0 && !(100..=100_000).contains(&slice_us) {
+            return invalid(format!("writer_slice_us: 0, or 100 to 100000 allowed, {slice_us}"));
+        }
         let processors = match &self.writer_cpus {
             None => None,
             Some(list) => match Processors::parse(list) {
@@ -200,7 +206,13 @@ impl Config {
                 some => some,
             },
         };
-        Ok(Placement { processors, class: self.writer_class, priority, nice })
+        Ok(Placement {
+            processors,
+            class: self.writer_class,
+            priority,
+            nice,
+            slice_ns: u64::from(slice_us) * 1000,
+        })
     }
 
     /// Checks that `next` only differs where a running pipeline can change; the error names the field that cannot.
@@ -225,6 +237,7 @@ impl Config {
         fixed("writer_priority", self.writer_priority.to_string(), next.writer_priority.to_string())?;
         fixed("writer_nice", self.writer_nice.to_string(), next.writer_nice.to_string())?;
         let cpus = |c: &Self| c.writer_cpus.clone().unwrap_or_else(|| "NULL".to_owned());
-        fixed("writer_cpus", cpus(self), cpus(next))
+        fixed("writer_cpus", cpus(self), cpus(next))?;
+        fixed("writer_slice_us", self.writer_slice_us.to_string(), next.writer_slice_us.to_string())
     }
 }

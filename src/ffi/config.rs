@@ -58,6 +58,8 @@ fn to_c(c: &Config) -> pipeline_config_t {
         writer_priority: c.writer_priority,
         writer_nice: c.writer_nice,
         writer_cpus: std::ptr::null(),
+        writer_slice_us: c.writer_slice_us,
+        reserved3: 0,
     }
 }
 
@@ -95,6 +97,9 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
     }
     if c.reserved2 != 0 {
         return Err(refuse("reserved2", "0", c.reserved2));
+    }
+    if c.reserved3 != 0 {
+        return Err(refuse("reserved3", "0", c.reserved3));
     }
     if !c.ring_dir.is_null() {
         return Err(Error::new(
@@ -164,6 +169,7 @@ fn from_c(c: &pipeline_config_t, base: &Config) -> Result<Config> {
             // SAFETY: the caller gives NULL or a NUL-terminated string.
             Some(unsafe { CStr::from_ptr(c.writer_cpus) }.to_string_lossy().into_owned())
         },
+        writer_slice_us: c.writer_slice_us,
     };
     config.validate()?;
     Ok(config)
@@ -198,7 +204,7 @@ pub unsafe extern "C" fn pipeline_config_init(config: *mut pipeline_config_t, st
 /// Changes the configuration of a running pipeline, all fields at once or none. Best start from
 /// `pipeline_config_read`. Fields beyond the caller's `struct_size` stay as they are; a NULL `name` or `writer_cpus` is no change.
 /// Fixed are `name`, `ring_bytes`, `max_rings`, `max_retired_rings`, `max_event_bytes`, `ordering`, `clock`, `writer_class`,
-/// `writer_priority`, `writer_nice`, `writer_cpus`; a different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
+/// `writer_priority`, `writer_nice`, `writer_cpus`, `writer_slice_us`; a different value there is `PIPELINE_ERR_FIXED`, and `pipeline_last_error` names the field. `writers` is the
 /// number from then on; while autoscaling is on and stays on it is not looked at, so that what `pipeline_config_read` gave can be
 /// written back. `min_writers` and `max_writers` turn autoscaling on and off (`pipeline_scale` has turned it off by setting both
 /// to 0); a number of writers outside of them is brought to the nearer one. `overflow` cannot become `PIPELINE_OVERFLOW_DROP_OLDEST` while the storage has

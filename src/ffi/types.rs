@@ -133,6 +133,15 @@ pub struct pipeline_config_t {
     /// The processors that the writers may use: a list of numbers and ranges as `taskset` takes it, "0-3,6"; copied. NULL: those of
     /// the thread that starts them. Default NULL. Fixed.
     pub writer_cpus: *const c_char,
+    /// Microseconds for which a writer's thread asks the scheduler at a time, 100 to 100000; 0 leaves that as it is in the
+    /// thread that starts it. With shorter slices than others a thread gets the processor sooner and for less, not more of it in all. So where no other
+    /// processor is free, a writer takes over from the thread whose capture has woken it at once, as a rule for some microseconds;
+    /// otherwise it may wait for as long as that thread's own slice, which is milliseconds. A wish: heard by Linux 6.12 and later,
+    /// for writers under `SCHED_OTHER`; nothing refuses it, and threads that a storage's function starts inherit it. It takes
+    /// `sched_setattr(2)`, which some sandboxes end a process for; with 0 that is not called. Default 0. Fixed.
+    pub writer_slice_us: u32,
+    /// Must be 0.
+    pub reserved3: u32,
 }
 
 /// Where the events go: the caller's functions. Called on writer threads only, with no lock of the library held. They

@@ -34,10 +34,10 @@ impl Pool {
                     }
                 }
             }
-            if let Some(task) = self.queued(&mut st, id) {
+            let now = time::now_ns();
+            if let Some(task) = self.queued(&mut st, id, now) {
                 return self.enter(st, id, task);
             }
-            let now = time::now_ns();
             if self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe {
                 if st.rests(id, now) {
                     st = if st.naps.while_more_gather() { self.sleep(st, id, true) } else { self.rest(st) };
@@ -49,7 +49,8 @@ impl Pool {
                     // Stopped meanwhile, or no more batches are let through: it waits for whoever takes it up, or for the
                     // teardown.
                     Some(Queued::Batch(slot))
-                        if st.life == Life::Stopped || !st.breaker.allows(time::now_ns()) =>
+                        if st.life == Life::Stopped
+                            || (!st.breaker.is_closed() && !st.breaker.allows(time::now_ns())) =>
                     {
                         st.make_ready(slot, Phase::Store)
                     }
@@ -100,11 +101,10 @@ impl Pool {
     }
 
     /// What waits in the pool itself for writer `id`: batches to be taken up, flushes, overwritten events.
-    fn queued(&self, st: &mut State, id: u32) -> Option<Queued> {
+    fn queued(&self, st: &mut State, id: u32, now: u64) -> Option<Queued> {
         if !self.may_call(st) {
             return None;
         }
-        let now = time::now_ns();
         if let Some(slot) = self.take_due(st, now) {
             return Some(Queued::Batch(slot));
         }

@@ -70,6 +70,11 @@ static const struct {
     {FIELD(writer_priority), UINT32_MAX, "0"},
     {FIELD(writer_nice), 20, "-20 to 19"},
     {FIELD(writer_nice), INT32_MAX, "-20 to 19"},
+    {FIELD(writer_slice_us), 1, "0, or 100 to 100000"},
+    {FIELD(writer_slice_us), 99, "0, or 100 to 100000"},
+    {FIELD(writer_slice_us), 100001, "0, or 100 to 100000"},
+    {FIELD(writer_slice_us), UINT32_MAX, "0, or 100 to 100000"},
+    {FIELD(reserved3), 1, "0"},
     {FIELD(clock), 3, "2"},
     {FIELD(clock), UINT32_MAX, "2"},
     {FIELD(storage_deadline_ms), 0, "1"},
@@ -125,6 +130,8 @@ static const struct {
     {FIELD(writer_class), PIPELINE_SCHED_BATCH},
     {FIELD(writer_class), PIPELINE_SCHED_IDLE},
     {FIELD(writer_nice), 19},
+    {FIELD(writer_slice_us), 100},
+    {FIELD(writer_slice_us), 100000},
     {FIELD(exit_timeout_ms), 86400000},
 };
 
@@ -138,6 +145,7 @@ static const struct {
     {FIELD(max_retired_rings), 7},    {FIELD(max_event_bytes), 100},
     {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER}, {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
     {FIELD(writer_class), PIPELINE_SCHED_BATCH}, {FIELD(writer_nice), 1},
+    {FIELD(writer_slice_us), 100},
 };
 
 /* Fields that can. */
@@ -237,6 +245,8 @@ static void defaults(void)
     CHECK_U64(c.writer_priority, 0);
     CHECK_U64((uint64_t)c.writer_nice, 0);
     CHECK(c.writer_cpus == NULL);
+    CHECK_U64(c.writer_slice_us, 0);
+    CHECK_U64(c.reserved3, 0);
 }
 
 static void refused_at_start(void)

@@ -11,11 +11,32 @@ static recorder_t rec = RECORDER_INIT;
 
 static int class_of(pid_t thread) { return (int)syscall(SYS_sched_getscheduler, thread); }
 
-/* What a thread has of its own. */
+/* What a thread has of its own. Its slice in nanoseconds, where it has one and the system tells it (0: it does not). */
 typedef struct {
     int class, nice, priority;
+    uint64_t slice;
     cpu_set_t cpus;
 } place_t;
+
+/* struct sched_attr, as far as every kernel that has it knows it; not all C libraries have it. */
+typedef struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+} attributes_t;
+
+static attributes_t attributes_of(pid_t thread)
+{
+    attributes_t a;
+    memset(&a, 0, sizeof a);
+    if (syscall(SYS_sched_getattr, thread, &a, sizeof a, 0) != 0)
+        a.policy = UINT32_MAX; /* not under this tool */
+    return a;
+}
+
+static bool has_slice(int class) { return class == SCHED_OTHER || class == SCHED_BATCH; }
 
 static place_t place_of(pid_t thread)
 {
@@ -27,6 +48,8 @@ static place_t place_of(pid_t thread)
     CHECK(syscall(SYS_sched_getparam, thread, &param) == 0);
     p.priority = param.sched_priority;
     CHECK(sched_getaffinity(thread, sizeof p.cpus, &p.cpus) == 0);
+    if (has_slice(p.class) && attributes_of(thread).policy == (uint32_t)p.class)
+        p.slice = attributes_of(thread).runtime;
     return p;
 }
 
@@ -71,9 +94,10 @@ static int check_threads(const place_t *writers, const place_t *others)
         count += is_writer(name);
         got = place_of(thread);
         if (!CHECK(got.class == want->class && got.nice == want->nice && got.priority == want->priority &&
+                   (!has_slice(got.class) || got.slice == want->slice) &&
                    CPU_EQUAL(&got.cpus, &want->cpus)))
-            fprintf(stderr, "  thread %s: class %x, nice %d, priority %d\n", name, (unsigned)got.class, got.nice,
-                    got.priority);
+            fprintf(stderr, "  thread %s: class %x, nice %d, priority %d, slice %llu ns\n", name,
+                    (unsigned)got.class, got.nice, got.priority, (unsigned long long)got.slice);
     }
     closedir(tasks);
     return count;
@@ -217,6 +241,42 @@ static void refused_later(void)
     AWAIT_CHILD(child);
 }
 
+/* Whether this system knows slices: tried on a thread of its own. */
+static void *tries_slice(void *known)
+{
+    attributes_t a = attributes_of(0);
+    a.size = sizeof a;
+    a.runtime = 700000;
+    *(bool *)known = a.policy == SCHED_OTHER && syscall(SYS_sched_setattr, 0, &a, 0) == 0 &&
+                     attributes_of(0).runtime == 700000;
+    return NULL;
+}
+
+/* Slices are asked for under SCHED_OTHER alone, and are no reason to refuse anything anywhere. */
+static void slices(void)
+{
+    pipeline_config_t c = config_defaults();
+    place_t own = place_of(0), want = own;
+    bool known = false;
+    pthread_t thread;
+    CHECK_OR_STOP(pthread_create(&thread, NULL, tries_slice, &known) == 0);
+    pthread_join(thread, NULL);
+    printf("slices: %s\n", known ? "known here" : "not known here");
+    c.writer_slice_us = 300;
+    if (known)
+        want.slice = 300000;
+    CHECK(placed(&c, &want));
+    if (own.nice < 15) {
+        c.writer_nice = want.nice = 15;
+        CHECK(placed(&c, &want));
+        c.writer_nice = 0;
+    }
+    c.writer_class = PIPELINE_SCHED_BATCH;
+    want = own;
+    want.class = SCHED_BATCH;
+    CHECK(placed(&c, &want));
+}
+
 int main(void)
 {
     static const char *const bad[] = {"", "x", "3-1", "1024", "0,", "0x1"};
@@ -237,6 +297,7 @@ int main(void)
         want.nice = 15;
     }
     CHECK(placed(&c, &want));
+    slices();
     c = config_defaults();
     want = own;
     c.writer_class = PIPELINE_SCHED_IDLE;

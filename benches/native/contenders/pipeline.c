@@ -29,7 +29,7 @@ static void *read_metrics(void *unused) {
     return unused;
 }
 
-static const char *start(const struct bench_setup *setup) {
+static const char *start_with(const struct bench_setup *setup, uint32_t slice_us) {
     pipeline_config_t config;
     pipeline_storage_t storage;
     pipeline_config_init(&config, sizeof config);
@@ -38,6 +38,7 @@ static const char *start(const struct bench_setup *setup) {
     storage.user_data = setup->store;
     if (setup->writers > 1) storage.flags = PIPELINE_STORAGE_CONCURRENT;
     config.writers = setup->writers;
+    config.writer_slice_us = slice_us;
     if (setup->batch) config.batch_size = setup->batch;
     if (setup->store->sleep_us) config.ring_bytes = 8 << 20;
     if (setup->lossless) {
@@ -49,6 +50,9 @@ static const char *start(const struct bench_setup *setup) {
     if (metrics_rate && pthread_create(&metrics_thread, NULL, read_metrics, NULL)) return "no thread";
     return NULL;
 }
+
+static const char *start(const struct bench_setup *setup) { return start_with(setup, 0); }
+static const char *start_short(const struct bench_setup *setup) { return start_with(setup, 300); }
 
 static const char *stop(void) {
     if (metrics_rate) {
@@ -133,6 +137,7 @@ static void capture_reserve(void *handle, const struct bench_burst *burst) {
 const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
         {"capture_pipeline, handle", "pipeline_producer_capture; all defaults", start, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
+        {"capture_pipeline, short slices", "the same, with writer_slice_us = 300", start_short, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
         {"capture_pipeline, inlined", "pipeline_fast_capture, of capture_pipeline_fast.h; all defaults", start, open_inlined, capture_inlined, close_inlined, stop, NULL, 0, 0},
         {"capture_pipeline, call", "pipeline_capture; all defaults", start, open_call, capture_call, close_call, stop, NULL, 0, 0},
         {"capture_pipeline, in place", "pipeline_producer_reserve and _commit; all defaults", start, open_handle, capture_reserve, close_handle, stop, NULL, 0, 0},

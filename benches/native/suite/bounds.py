@@ -85,7 +85,7 @@ def seconds(name):
     return lambda result: values(result["1 thread"].get(name), "cpu_s")
 
 
-H, I, C, PARKED, POLLING = parts.HANDLE, parts.INLINED, parts.CALL, parts.PARKED, parts.POLLING
+H, I, C, S, PARKED, POLLING = parts.HANDLE, parts.INLINED, parts.CALL, parts.SHORT, parts.PARKED, parts.POLLING
 READ = f"{H} (figures read 1000 times a second)"
 ONE, SIXTEEN = f"{H} (1 writer)", f"{H} (16 writers)"
 
@@ -126,9 +126,12 @@ BOUNDS = [
      ratio(parts.BANDWIDTH, H, parts.BANDWIDTH, parts.COPY, "events_per_s"), equal(parts.BANDWIDTH, "events_per_s")),
     ("idle", "idle, processor time in 10 s", 0.005, False, " s", seconds(H), None),
     ("wake", "wake, p50", 2.5, False, " us", microseconds(H, "50"), equal("1 thread", "ns", "50")),
+    ("wake", "wake, short slices, p50", 2.5, False, " us", microseconds(S, "50"), equal("1 thread", "ns", "50")),
     ("wake", "wake, p50, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", H, "1 thread", PARKED, "ns", "50"),
      equal("1 thread", "ns", "50")),
     ("wake", "wake, p99, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", H, "1 thread", PARKED, "ns", "99"),
+     equal("1 thread", "ns", "99")),
+    ("wake", "wake, short slices, p99, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", S, "1 thread", PARKED, "ns", "99"),
      equal("1 thread", "ns", "99")),
     ("writers", "storage of 1 ms a batch, 16 writers to one", 14, True, "x", ratio("1 thread", SIXTEEN, "1 thread", ONE, "batches_per_s"), None),
 ]

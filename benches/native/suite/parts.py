@@ -3,7 +3,7 @@ from . import table
 from .figures import mid
 
 HANDLE, CALL, IN_PLACE = "capture_pipeline, handle", "capture_pipeline, call", "capture_pipeline, in place"
-INLINED = "capture_pipeline, inlined"
+INLINED, SHORT = "capture_pipeline, inlined", "capture_pipeline, short slices"
 PARKED, POLLING, PREFETCH, FENCE = "bare ring, membarrier", "bare ring, polling", "bare ring, prefetching", "bare ring, fence"
 # The same once more: how far two equal measurements lie apart on this machine, now.
 AGAIN = "bare ring, membarrier (again)"
@@ -22,7 +22,7 @@ def capture(contest, quick):
     """ns per captured event of 64 bytes: median burst of 1000, the queue empty before each"""
     repeats, bursts = (2, 100) if quick else (7, 250)
     floors = [PARKED, AGAIN, POLLING, PREFETCH, FENCE]
-    ours = [HANDLE, INLINED, CALL, IN_PLACE]
+    ours = [HANDLE, INLINED, CALL, IN_PLACE, SHORT]
     fewer = {LTTNG: 60, "librdkafka, mock broker": 100}
     settings = {
         "1 thread": ([COPY, COPY_TIME, *floors, *ours, *QUEUES, *LOGGERS, LTTNG], dict(threads=1, pin=APART)),
@@ -78,7 +78,7 @@ def throughput(contest, quick):
 
 def wake(contest, quick):
     """microseconds from one capture on an idle contender to the storage"""
-    names = [PARKED, AGAIN, FENCE, POLLING, HANDLE, CALL, *QUEUES, "tracing-appender", "spdlog"]
+    names = [PARKED, AGAIN, FENCE, POLLING, HANDLE, SHORT, CALL, *QUEUES, "tracing-appender", "spdlog"]
     result = {"1 thread": contest.in_turns(names, 2 if quick else 7, "wake", bursts=100 if quick else 750)}
     for percentile in ["50", "99"]:
         table.show(f"wake, percentile {percentile}", "us", {n: mid(r, "ns", percentile) / 1e3 for n, r in result["1 thread"].items()})

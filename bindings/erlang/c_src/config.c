@@ -50,6 +50,7 @@ static const struct field config_fields[] = {
     FIELD_NAMED(pipeline_config_t, NAMES, writer_class, classes),
     FIELD(pipeline_config_t, U32, writer_priority),
     FIELD(pipeline_config_t, I32, writer_nice),
+    FIELD(pipeline_config_t, U32, writer_slice_us),
 };
 
 static const struct field sqlite_fields[] = {

@@ -84,6 +84,7 @@
     writer_class => inherit | other | batch | idle | fifo | rr,
     writer_priority => 0..99,
     writer_nice => -20..19,
+    writer_slice_us => 0..100000,
     writer_cpus => unicode:chardata()
 }.
 %% The fields of `pipeline_config_t' in `capture_pipeline.h', where each is described. Where batches go to processes the numbers of writers are

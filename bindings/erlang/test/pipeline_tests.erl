@@ -17,7 +17,7 @@ every_field_is_taken_by_its_name_and_read_back_test() ->
         overflow => drop_oldest, ordering => per_producer, block_timeout_us => 99, retry_limit => 17,
         retry_initial_us => 21, retry_max_us => 22, retry_max_age_ms => 23, storage_deadline_ms => 24,
         exit_timeout_ms => 25, breaker_failures => 26, clock => monotonic, writer_class => other,
-        writer_priority => 0, writer_nice => 1
+        writer_priority => 0, writer_nice => 1, writer_slice_us => 200
     },
     {ok, Read} = ?C:config(started(Given#{name => "a name"})),
     ?assertEqual(Given, maps:with(maps:keys(Given), Read)).
