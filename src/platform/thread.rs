@@ -293,7 +293,16 @@ pub fn pause(tries: &AtomicU32) {
     if tries.fetch_add(1, Ordering::Relaxed) < 64 {
         std::hint::spin_loop();
     } else {
-        // SAFETY: no arguments.
-        unsafe { libc::sched_yield() };
+        give_way();
     }
+}
+
+/// Lets other threads run that wait for this processor.
+pub fn give_way() {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::step_aside();
+    }
+    // SAFETY: no arguments; it does not fail.
+    unsafe { libc::sched_yield() };
 }

@@ -2,14 +2,21 @@
 
 use super::{Limits, Log, Span, Spans};
 use crate::platform::sync::{MutexGuard, Ordering, fence};
-use crate::ring::record::{Head, Tag};
+use crate::ring::record::{HEADER, Head, Tag};
 
-/// How far ahead of itself a walk over the tags fetches: bytes, and records if that is more. A tag says where the next one is, so
-/// without this each line would be waited for before the next is asked for; they come from the producer's cache.
-const AHEAD_BYTES: u64 = 1024;
-const AHEAD_RECORDS: u64 = 8;
+/// How far ahead of itself a walk over the tags fetches, about: bytes, and records if that is more. A tag says where the next one is, so
+/// without this each line would be waited for before the next is asked for; they come from the producer's cache, or from memory.
+const AHEAD_BYTES: u64 = 4096;
+const AHEAD_RECORDS_LOG2: u32 = 3;
 /// Bytes of a cache line.
 const LINE: u64 = 64;
+
+/// How far that is where all records are of one size: so many of them, so that it falls on their headers.
+#[inline(always)]
+fn ahead(stride: u64) -> u64 {
+    let doublings = stride.leading_zeros().saturating_sub(AHEAD_BYTES.leading_zeros() + 1);
+    stride.saturating_mul(1 << doublings.max(AHEAD_RECORDS_LOG2))
+}
 
 impl Log {
     /// Claims the oldest unclaimed events, within `limits`. `None`: there are none, or another thread is at the list.
@@ -52,14 +59,15 @@ impl Log {
         }
     }
 
-    /// Fetches the lines of `bytes` from `at` on, but none that the producer may be writing.
+    /// Fetches two lines from `at` on, but none that the producer may be writing: all there is of a small record, the header of a large
+    /// one.
     #[inline(always)]
-    fn fetch(&self, at: u64, bytes: u64, head: u64) {
-        let end = at.saturating_add(bytes);
-        let mut line = at;
-        while line < end && line < head {
-            self.memory.fetch(line & self.mask);
-            line += LINE;
+    fn fetch(&self, at: u64, head: u64) {
+        for line in [at, at.saturating_add(LINE)] {
+            if line < head {
+                // (Nonsense may be odd.)
+                self.memory.fetch(line & self.mask & !7);
+            }
         }
     }
 
@@ -68,16 +76,19 @@ impl Log {
     fn walk(&self, start: u64, reach: u64, head: u64, limits: &Limits) -> Span {
         let mut span = Span { start, end: start, events: 0, bytes: 0 };
         let mut at = start;
-        self.fetch(start, AHEAD_BYTES, head);
+        if start < head {
+            let stride = self.memory.peek(start & self.mask).stride().max(HEADER);
+            let until = start.saturating_add(ahead(stride));
+            while at < until && at < head {
+                self.fetch(at, head);
+                at = at.saturating_add(stride);
+            }
+            at = start;
+        }
         while at < head && span.events < limits.events {
             let tag = self.memory.peek(at & self.mask);
             let stride = tag.stride();
-            // Two lines: all there is of small records, the header of a large one if they are of one size.
-            self.fetch(
-                at.saturating_add(AHEAD_BYTES.max(stride.saturating_mul(AHEAD_RECORDS))),
-                2 * LINE,
-                head,
-            );
+            self.fetch(at.saturating_add(ahead(stride)), head);
             let next = at.saturating_add(stride);
             // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
             if next <= at || next > head || !next.is_multiple_of(8) {

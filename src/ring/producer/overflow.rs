@@ -9,6 +9,12 @@ use crate::ring::log::Log;
 use std::cell::Cell;
 use std::time::Duration;
 
+/// So long a capture that may wait looks for room, and gives way to other threads in between, before it sleeps. As a rule writers make
+/// enough within this time, and to be woken takes longer where a processor has gone idle meanwhile.
+const LOOKS_NS: u64 = 30_000;
+/// What is enough: such a part of the ring, or what it needs if that is more. With less it would be back at once.
+const ENOUGH: u64 = 8;
+
 impl Producer {
     /// The ring has no room for `need` bytes: `missing` are not free. Whatever the policy allows is done about that; under
     /// `drop_newest` that is nothing, and costs next to nothing.
@@ -31,7 +37,7 @@ impl Producer {
                     Overflow::DropOldest if !ring.is_meta() => self.overwrite(ring, missing),
                     Overflow::Block if wait => {
                         let until = *deadline.get_or_insert_with(|| self.may_wait());
-                        self.wait_in(ring, until?)?;
+                        self.wait_in(ring, missing, until?)?;
                     }
                     _ => return None,
                 }
@@ -49,15 +55,27 @@ impl Producer {
         }
     }
 
-    /// Waits once for space, a successor or the pipeline's close. `None`: the time is over, or the pipeline is closed.
-    fn wait_in(&self, ring: &Ring, until: u64) -> Option<()> {
+    /// Waits once for space, of which `missing` bytes are needed, a successor or the pipeline's close. `None`: the time is over, or the
+    /// pipeline is closed.
+    fn wait_in(&self, ring: &Ring, missing: u64, until: u64) -> Option<()> {
         let now = time::now_ns();
         if now >= until || self.front().is_closed() {
             return None;
         }
-        let seen = self.seen_released(ring.log()?);
+        let log = ring.log()?;
+        let seen = self.seen_released(log);
         self.front().call(1);
-        ring.wait_for_space(self.front(), seen, Duration::from_nanos(until - now));
+        let enough = seen + missing.max(log.capacity() / ENOUGH);
+        let asleep_from = until.min(now + LOOKS_NS);
+        let mut now = now;
+        while now < asleep_from {
+            if log.released() >= enough || ring.has_successor() || self.front().is_closed() {
+                return Some(());
+            }
+            thread::give_way();
+            now = time::now_ns();
+        }
+        ring.wait_for_space(self.front(), seen, Duration::from_nanos(until.saturating_sub(now)));
         Some(())
     }
 
