@@ -1,8 +1,9 @@
 //! When a capture that waits for space is told of it.
 //!
-//! At first it looks by itself. Then it sleeps, and to be told costs two switches between threads, so a capture that is told of each batch's worth does little else than wait. While
-//! batches are settled quickly, one is told when half of its ring is free, and at the latest after some more of
-//! them, or when a writer has nothing to do. So it waits for a fraction of a millisecond more, and then goes on for as long.
+//! At first it looks by itself. Then it sleeps, and to be told costs two switches between threads, so a capture that is told of each
+//! batch's worth does little else than wait. While batches are settled quickly, one is told when half of its ring is free, and at the
+//! latest after some more of them, or when a writer has nothing to do. So it waits for a fraction of a millisecond more, and then goes
+//! on for as long.
 
 use super::Pool;
 use super::sleep::WORTH_WAKING_NS;
