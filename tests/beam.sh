@@ -10,6 +10,8 @@ case ${1:-} in
 erlang)
     cd bindings/erlang
     rebar3 do compile, xref, dialyzer
+    # As on a VM that the NIF was never seen with; then as it is.
+    LAYOUT_UNKNOWN=1 rebar3 eunit
     rebar3 eunit
     # What is exported is nif_init, and nothing of the library that is linked in.
     exported=$(nm -D --defined-only priv/elixir_scope_capture_pipeline_nif.so | awk '{ print $3 }')

@@ -5,8 +5,8 @@
 #
 # PART is what to run: programs, rust; for address also beam, the NIF in a VM that runs with AddressSanitizer, under all
 # tests of the bindings (default: all there are). ONLY='*tokens*' limits the programs to those whose path matches,
-# RUST_TESTS='--test ledger' the Rust tests to those named, EUNIT='--module=vm_tests' and EXUNIT=test/FILE those of the
-# bindings; CHAOS_SECONDS and CAPTURE_STORM_SECONDS say how long processes are killed.
+# RUST_TESTS='--test ledger' the Rust tests to those named, ERLANG_TESTS='--module=vm_tests' and ELIXIR_TESTS=test/FILE
+# those of the bindings; CHAOS_SECONDS and CAPTURE_STORM_SECONDS say how long processes are killed.
 #
 # It installs what it misses, as root on Debian (clang-22 and its runtimes). ThreadSanitizer needs a standard library
 # built with it, so a compiler that comes with its sources: Debian's, unpacked under build/, not installed.
@@ -93,9 +93,9 @@ beam() { # beam KIND
             cannot "beam: the VM has its own allocators on"
         status=0
         # shellcheck disable=SC2086
-        (cd "$place/bindings/erlang" && rebar3 eunit ${EUNIT:-}) || status=1
+        (cd "$place/bindings/erlang" && rebar3 eunit ${ERLANG_TESTS:-}) || status=1
         # shellcheck disable=SC2086
-        (cd "$place/bindings/elixir" && mix test ${EXUNIT:-}) || status=1
+        (cd "$place/bindings/elixir" && mix test ${ELIXIR_TESTS:-}) || status=1
         exit $status
     )
 }

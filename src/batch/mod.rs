@@ -119,7 +119,7 @@ pub struct Batch {
     pub rejected: Vec<bool>,
     /// Events shown to `release` so far; written by the writer that shows them.
     pub released: AtomicU64,
-    /// An answer that came before `store` had returned.
+    /// An answer that is not applied yet: it came before `store` had returned, or is being exchanged for the next batch.
     pub early: Option<(usize, i32)>,
     /// Why its events go to the dead letter.
     pub reason: i32,

@@ -1,7 +1,8 @@
 //! A batch for a batch: whoever answers one that was pending gets the next in the same call, without a writer's help.
 //!
 //! The answer comes after the claim, so that the token answered for keeps the pipeline from being torn down meanwhile, and a writer
-//! that sleeps because no more batches may be out is not woken in between.
+//! that sleeps because no more batches may be out is not woken in between. What the answer is, is settled before: the place that it frees
+//! is what the claim may take.
 
 use super::Pool;
 use super::settle::open_attempt;
@@ -38,13 +39,14 @@ impl Pool {
             return Ok(None);
         }
         let unwatched = !self.may_claim(&st);
+        // From here on the token is answered for: nobody else makes the batch stay, by another answer or an event that is rejected.
+        open_attempt(&mut st, slot, token)?.early = Some((0, result));
         let (mut st, claimed) = self.claim_batch(st);
-        let answered = open_attempt(&mut st, slot, token).map(|_| ());
-        if answered.is_ok() {
-            self.apply_answer(&mut st, slot, 0, result);
+        if let Some((prefix, result)) = st.batch(slot).and_then(|batch| batch.early.take()) {
+            self.apply_answer(&mut st, slot, prefix, result);
         }
         let next = claimed.and_then(|(next, _)| {
-            let given = if answered.is_ok() { self.hand_out(&mut st, next, writer) } else { None };
+            let given = self.hand_out(&mut st, next, writer);
             if given.is_none() {
                 // Stopped meanwhile, or whatever else: it waits for a writer, or for the teardown.
                 st.make_ready(next, Phase::Store);
@@ -54,7 +56,7 @@ impl Pool {
         let claimable = self.may_claim(&st) && self.rings.any_claimable(self.ordered);
         let wake = (unwatched && self.may_claim(&st)) || st.has_due() || claimable;
         self.leave_books(st, wake);
-        answered.map(|()| next)
+        Ok(next)
     }
 
     /// Whether a batch may be claimed by whoever answers one of those that are out (which makes it `freed` fewer), and there is one.
@@ -93,3 +95,6 @@ impl Pool {
         NonNull::new(view.cast_mut())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 pub mod callback;
 pub mod caught;
+#[cfg(test)]
+pub mod closure;
 #[cfg(any(feature = "sqlite", feature = "sqlite-system"))]
 pub mod sqlite;
 #[cfg(not(any(feature = "sqlite", feature = "sqlite-system")))]

@@ -13,9 +13,7 @@ static pipeline_config_t quick(void)
 /* Numbers 0 to n-1 in one batch. */
 static void one_batch(pipeline_t *p, uint64_t n)
 {
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, n);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, n);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     CHECK_LEDGER(p);
 }

@@ -57,12 +57,7 @@ static void grows_and_shrinks(void)
     source.stop = false;
     thread = start_thread(produce, &source);
     WAIT_FOR(metrics_of(source.p).scale_ups > grown);
-    source.stop = true;
-    pthread_join(thread, NULL);
-
-    END(source.p);
-    CHECK_DISTINCT(&rec.stored);
-    CHECK_VALUES(&rec.stored, 0, source.next);
+    end_source(&source, &thread, 1);
     CHECK_U64(rec.opened, rec.closed);
 }
 
@@ -110,11 +105,8 @@ static void grows_only_where_calls_may_overlap(void)
     before = metrics_of(source.p).batches;
     WAIT_FOR(metrics_of(source.p).batches >= before + 60);
     CHECK_U64(metrics_of(source.p).writers_target, 2);
-    source.stop = true;
-    pthread_join(thread, NULL);
-    END(source.p);
+    end_source(&source, &thread, 1);
     CHECK_U64(rec.most_inside, 1);
-    CHECK_VALUES(&rec.stored, 0, source.next);
 }
 
 /* One ring buffer, in order: one batch at a time, so one writer is enough; with two, two. */
@@ -141,12 +133,8 @@ static void grows_only_as_far_as_the_order_lets_them_work(void)
     batches = metrics_of(source.p).batches;
     WAIT_FOR(now_ms() > before + 400 && metrics_of(source.p).batches >= batches + 60);
     CHECK_U64(metrics_of(source.p).writers_target, 2);
-    source.stop = true;
-    pthread_join(threads[0], NULL);
-    pthread_join(threads[1], NULL);
-    END(source.p);
+    end_source(&source, threads, 2);
     CHECK_U64(rec.most_inside, 2);
-    CHECK_VALUES(&rec.stored, 0, source.next);
 }
 
 static atomic_bool broken;
@@ -182,11 +170,7 @@ static void grows_only_when_the_storage_takes_something(void)
     CHECK_U64(metrics_of(source.p).stored, 0);
     broken = false;
     WAIT_FOR(metrics_of(source.p).writers_target == 8);
-    source.stop = true;
-    pthread_join(thread, NULL);
-    END(source.p);
-    CHECK_DISTINCT(&rec.stored);
-    CHECK_VALUES(&rec.stored, 0, source.next);
+    end_source(&source, &thread, 1);
 }
 
 int main(void)

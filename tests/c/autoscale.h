@@ -97,4 +97,16 @@ CHECK_UNUSED static void *produce(void *argument)
     return NULL;
 }
 
+/* They stop, the pipeline ends, and every number was stored once. */
+CHECK_UNUSED static void end_source(source_t *source, const pthread_t *threads, size_t count)
+{
+    size_t i;
+    source->stop = true;
+    for (i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    END(source->p);
+    CHECK_DISTINCT(&rec.stored);
+    CHECK_VALUES(&rec.stored, 0, source->next);
+}
+
 #endif

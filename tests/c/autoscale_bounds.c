@@ -87,9 +87,7 @@ static void none_at_all(void)
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     CHECK_U64(rec.flush_calls, 1);
     WAIT_FOR(metrics_of(p).writers_live == 0);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 10, 20);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 10, 20);
     WAIT_FOR(metrics_of(p).stored == 20);
     END(p);
     CHECK_VALUES(&rec.stored, 0, 20);
@@ -177,11 +175,7 @@ static void scale_turns_it_off_and_update_on(void)
     CHECK_U64(metrics_of(source.p).autoscaling, 0);
     CHECK_U64(running(source.p).max_writers, 6);
 
-    source.stop = true;
-    pthread_join(thread, NULL);
-    END(source.p);
-    CHECK_DISTINCT(&rec.stored);
-    CHECK_VALUES(&rec.stored, 0, source.next);
+    end_source(&source, &thread, 1);
 }
 
 /* Whatever scales it, whoever asks: nothing is lost and nothing comes twice. */
@@ -210,11 +204,7 @@ static void everybody_at_once(void)
         }
         WAIT_FOR(metrics_of(source.p).batches > before + i % 10);
     }
-    source.stop = true;
-    pthread_join(thread, NULL);
-    END(source.p);
-    CHECK_DISTINCT(&rec.stored);
-    CHECK_VALUES(&rec.stored, 0, source.next);
+    end_source(&source, &thread, 1);
 }
 
 int main(void)

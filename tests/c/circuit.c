@@ -246,9 +246,7 @@ static void a_probe_without_an_answer(void)
     c.batch_size = 10;
     rec.answer = kept_waiting;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 100);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 100);
     WAIT_FOR(metrics_of(p).circuit_openings == 1);
     keeps_waiting = true;
     WAIT_FOR(first_token != 0);

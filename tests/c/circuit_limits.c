@@ -16,9 +16,7 @@ static void age_leads_to_the_dead_letter(void)
     rec.answer = if_alive;
     dead = true;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 1000);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 1000);
     WAIT_FOR(RECORDED(&rec, dead.count) == 40);
     WAIT_FOR(metrics_of(p).dead_lettered == 40);
     CHECK_U64(RECORDED(&rec, store_calls), 4);
@@ -61,9 +59,7 @@ static void a_dead_dead_letter(void)
     rec.dead_answer = dead_letter_is_dead_too;
     dead = true;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 40);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 40);
     /* Tried once, then an hour's back-off; the age says that there is no use in a later one, but its budget is its own. */
     WAIT_FOR(RECORDED(&rec, dead_calls) == 4);
     WAIT_FOR(health_of(p).batches_retrying == 4);
@@ -88,9 +84,7 @@ static void off_by_zero(void)
     rec.answer = if_alive;
     dead = true;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 1000);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 1000);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     CHECK_U64(rec.store_calls, 500);
     CHECK_U64(metrics_of(p).dead_lettered, 1000);
@@ -175,9 +169,7 @@ static void signs_of_life(recorder_t *rec, int32_t (*answer)(recorder_t *, const
     rec->answer = answer;
     p = start_pipeline(&c, &s);
     for (i = 0; i < 20; i++) {
-        CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-        capture_numbers(p, 0, 10);
-        CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+        capture_together(p, 0, 10);
         CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     }
     m = metrics_of(p);

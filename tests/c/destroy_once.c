@@ -128,9 +128,7 @@ static void every_fate(void)
     r->answer = reject_some;
     r->dead_answer = dead_some;
     p = begin(r, &c);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 900);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 900);
     CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
     m = metrics_of(p);
     CHECK(m.stored > 0 && m.dead_lettered > 0 && m.discarded > 0);

@@ -1,19 +1,16 @@
 /* An inlined capture that is interrupted behind each of its instructions, by a handler that captures inlined as well, through the
  * same handle: the handler's event is captured or refused as busy, the other one is whole and counted before it can be seen, and
  * neither is lost. Then the same by a timer, with calls among them; and two threads at once, each with its handle. */
-#include "recorder.h"
+#include "timer_storm.h"
 
 #include <capture_pipeline_fast.h>
-#include <sched.h>
-#include <signal.h>
 
-enum { MAIN = 1, HANDLER = 2, CAPTURES = 40, SIGNALS = 3000 };
+enum { MAIN = 1, HANDLER = 2, CAPTURES = 40 };
 
 static recorder_t rec = RECORDER_INIT;
 static pipeline_t *p;
 static pipeline_producer_t *r;
 static pipeline_fast_t *fast;
-static volatile uint64_t in_handler, ok_in_handler, busy_in_handler, other_in_handler;
 
 static void begin(uint32_t overflow, uint64_t ring_bytes, uint32_t writers)
 {
@@ -24,7 +21,7 @@ static void begin(uint32_t overflow, uint64_t ring_bytes, uint32_t writers)
     c.ring_bytes = ring_bytes;
     c.writers = writers;
     rec.stored.count = rec.seen.count = 0;
-    in_handler = ok_in_handler = busy_in_handler = other_in_handler = 0;
+    storm_forget();
     p = start_pipeline(&c, &s);
     CHECK_STATUS(pipeline_producer_open(p, &r), PIPELINE_OK);
     fast = pipeline_fast_of(r);
@@ -60,16 +57,9 @@ static void end(uint64_t by_main, uint64_t busy, uint64_t full)
     CHECK_U64(next, by_main);
 }
 
-static void capture_in_handler(void)
+static int32_t inlined_in_handler(uint64_t n)
 {
-    uint64_t n = in_handler++;
-    int32_t status = pipeline_fast_capture(r, fast, HANDLER, &n, sizeof n);
-    if (status == PIPELINE_OK)
-        ok_in_handler++;
-    else if (status == PIPELINE_ERR_BUSY)
-        busy_in_handler++;
-    else
-        other_in_handler++;
+    return pipeline_fast_capture(r, fast, HANDLER, &n, sizeof n);
 }
 
 /* ---- behind each instruction ---- */
@@ -105,7 +95,7 @@ static void step(int signo)
 {
     (void)signo;
     if (capturing)
-        capture_in_handler();
+        storm_capture_in_handler(inlined_in_handler);
     else
         look();
 }
@@ -150,50 +140,21 @@ static void behind_each_instruction(void)
 
 /* ---- by a timer ---- */
 
-static void on_timer(int signo)
+/* Inlined, but for each fourth. */
+static int32_t capture_somehow(uint64_t n)
 {
-    int saved = errno;
-    (void)signo;
-    capture_in_handler();
-    errno = saved;
+    pipeline_event_t e = event_of(MAIN, &n, sizeof n);
+    return n % 4 == 0   ? pipeline_producer_capture(r, MAIN, &n, sizeof n)
+           : n % 4 == 1 ? pipeline_fast_capture_event(r, fast, &e)
+                        : pipeline_fast_capture(r, fast, MAIN, &n, sizeof n);
 }
 
 static void storm(uint32_t overflow)
 {
-    struct sigaction act;
-    struct sigevent event;
-    struct itimerspec often = {{0, 100000}, {0, 100000}}, never = {{0, 0}, {0, 0}};
-    timer_t timer;
-    uint64_t n = 0, busy = 0, full = 0, deadline = now_ms() + PATIENCE_MS;
-    const uint64_t signals = (uint64_t)count_of(SIGNALS, 50);
+    storm_t got;
     begin(overflow, 65536, 1);
-    memset(&act, 0, sizeof act);
-    act.sa_handler = on_timer;
-    sigaction(SIGUSR2, &act, NULL);
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_SIGNAL;
-    event.sigev_signo = SIGUSR2;
-    CHECK_OR_STOP(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    timer_settime(timer, 0, &often, NULL);
-    while (in_handler < signals && now_ms() < deadline) {
-        pipeline_event_t e = event_of(MAIN, &n, sizeof n);
-        int32_t status = n % 4 == 0   ? pipeline_producer_capture(r, MAIN, &n, sizeof n)
-                         : n % 4 == 1 ? pipeline_fast_capture_event(r, fast, &e)
-                                      : pipeline_fast_capture(r, fast, MAIN, &n, sizeof n);
-        if (status == PIPELINE_OK) {
-            n++;
-        } else if (status == PIPELINE_ERR_FULL) {
-            full++;
-            sched_yield();
-        } else if (CHECK_STATUS(status, PIPELINE_ERR_BUSY)) {
-            busy++;
-        }
-    }
-    timer_settime(timer, 0, &never, NULL);
-    timer_delete(timer);
-    signal(SIGUSR2, SIG_IGN);
-    CHECK(in_handler >= signals);
-    end(n, busy, full);
+    got = storm_pass(capture_somehow, inlined_in_handler);
+    end(got.ok, got.busy, got.full);
 }
 
 /* ---- two threads ---- */

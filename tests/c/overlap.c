@@ -29,9 +29,7 @@ static void concurrent_calls_overlap(void)
     rec.answer = meet;
     rec.extra = (void *)4;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 400);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 400);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     CHECK_U64(rec.most_inside, 4);
     END(p);

@@ -41,6 +41,12 @@ static const field_t fields[] = {
     FIELD(retry_max_age_ms, 0, 60, UINT64_MAX / 1000000),
     FIELD(storage_deadline_ms, 1, 20, 86400000),
     FIELD(exit_timeout_ms, 0, 1000, 86400000),
+    FIELD(breaker_failures, 0, 8, UINT32_MAX),
+    FIELD(clock, PIPELINE_CLOCK_AUTO, PIPELINE_CLOCK_MONOTONIC, PIPELINE_CLOCK_TICKS),
+    FIELD(writer_class, PIPELINE_SCHED_INHERIT, PIPELINE_SCHED_BATCH, PIPELINE_SCHED_RR),
+    FIELD(writer_priority, 0, 0, 99),
+    FIELD(writer_nice, 0, 3, 19),
+    FIELD(writer_slice_us, 100, 3000, 100000),
     FIELD(flags, 0, 0, 0),
     FIELD(reserved, 0, 0, 0),
 };
@@ -57,6 +63,45 @@ static void set_field(pipeline_config_t *c, const field_t *f, uint64_t value)
 static uint64_t good_value(rng_t *rng, const field_t *f)
 {
     return f->low + below(rng, (uint32_t)(f->high - f->low + 1));
+}
+
+/* Lists of processors, and whether they are: some there are on every machine, others may be refused by this one. */
+static const struct {
+    const char *list;
+    bool right;
+} processors[] = {
+    {NULL, true}, {"0-1023", true}, {"0", true}, {" 1, 0-2,5", true}, {"1023", true}, {"1024", false}, {"", false}, {"0-", false},
+    {"2-1", false}, {"0,,1", false}, {"-1", false}, {"0x1", false}, {"99999999999999999999", false},
+};
+
+/* What must fit together, and be granted by the system: at times it does not, and is not. */
+static void random_placement(rng_t *rng, pipeline_config_t *c)
+{
+    c->clock = below(rng, PIPELINE_CLOCK_TICKS + 2);
+    c->writer_class = below(rng, PIPELINE_SCHED_RR + 2);
+    c->writer_priority = below(rng, 2) ? 0 : below(rng, 101);
+    c->writer_nice = below(rng, 2) ? 0 : (int32_t)below(rng, 43) - 21;
+    c->writer_slice_us = below(rng, 2) ? 0 : 99 + below(rng, 100002 - 99);
+    c->writer_cpus = processors[below(rng, sizeof processors / sizeof *processors)].list;
+}
+
+/* Whether the library takes it. */
+static bool placed_right(const pipeline_config_t *c)
+{
+    bool real_time = c->writer_class == PIPELINE_SCHED_FIFO || c->writer_class == PIPELINE_SCHED_RR, listed = false;
+    size_t i;
+    for (i = 0; i < sizeof processors / sizeof *processors; i++)
+        listed = listed || (processors[i].right && processors[i].list == c->writer_cpus);
+    return listed && c->clock <= PIPELINE_CLOCK_TICKS && c->writer_class <= PIPELINE_SCHED_RR &&
+           (real_time ? c->writer_priority >= 1 && c->writer_priority <= 99 : c->writer_priority == 0) && c->writer_nice >= -20 &&
+           c->writer_nice <= 19 && (c->writer_nice == 0 || (!real_time && c->writer_class != PIPELINE_SCHED_IDLE)) &&
+           (c->writer_slice_us == 0 || (c->writer_slice_us >= 100 && c->writer_slice_us <= 100000));
+}
+
+/* Whether the system may refuse it. */
+static bool placed_at_all(const pipeline_config_t *c)
+{
+    return c->writer_class != PIPELINE_SCHED_INHERIT || c->writer_nice != 0 || c->writer_cpus != NULL;
 }
 
 /* Sets so many fields to random values, good ones or such as are out of their range. */
@@ -85,6 +130,10 @@ static pipeline_config_t good_config(rng_t *rng)
         c.storage_deadline_ms = 30000;
     if (below(rng, 2))
         c.retry_max_age_ms = 60000;
+    if (below(rng, 2))
+        c.writer_slice_us = 0;
+    if (below(rng, 4) == 0)
+        c.writer_cpus = "0-1023";
     return c;
 }
 
@@ -161,6 +210,7 @@ static void start_another(rng_t *rng)
     bool tail = below(rng, 8) == 0, config_tail = below(rng, 8) == 0, sqlite, null_out = below(rng, 16) == 0;
     bool taken = size >= sizeof s && size <= 4096 && !(tail && size > sizeof s);
     void *storage, *config;
+    bool placed;
     unsigned i, stored = 0;
     int32_t status;
     CHECK_OR_STOP(other != NULL);
@@ -173,6 +223,8 @@ static void start_another(rng_t *rng)
         s.destroy = other_destroy;
         s.flags = below(rng, 8) ? below(rng, 4) : (uint32_t)next(rng);
     }
+    if (below(rng, 3) == 0)
+        random_placement(rng, &c);
     random_fields(rng, &c, below(rng, 4));
     if (sqlite && c.retry_max_age_ms > 60) /* it may be told to leave more of the disk free than there is, and retries then */
         c.retry_max_age_ms = 60;
@@ -182,12 +234,14 @@ static void start_another(rng_t *rng)
     c.ring_dir = below(rng, 32) ? NULL : "nowhere";
     storage = exactly(rng, &s, sizeof s, size, tail);
     config = sqlite || below(rng, 8) ? exactly(rng, &c, sizeof c, config_size, config_tail) : NULL;
+    placed = config == NULL || placed_right(&c);
     status = pipeline_start((const pipeline_config_t *)config, (const pipeline_storage_t *)storage, null_out ? NULL : &p);
     free(storage);
     free(config);
     CHECK_AMONG(status, PIPELINE_OK, PIPELINE_ERR_NULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_VERSION,
-                PIPELINE_ERR_UNSUPPORTED);
+                PIPELINE_ERR_UNSUPPORTED, placed && placed_at_all(&c) ? PIPELINE_ERR_SYSTEM : NO_STATUS);
     CHECK((status == PIPELINE_OK) == (p != NULL));
+    CHECK(placed || p == NULL);
     if (!taken) {
         CHECK_STATUS(status, PIPELINE_ERR_VERSION);
         CHECK_U64(other->destroyed, 0);

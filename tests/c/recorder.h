@@ -302,6 +302,14 @@ CHECK_UNUSED static void capture_numbers(pipeline_t *p, uint64_t from, uint64_t 
         CHECK_STATUS(capture_number(p, n), PIPELINE_OK);
 }
 
+/* The same while nothing is claimed: what is there together is claimed together. */
+CHECK_UNUSED static void capture_together(pipeline_t *p, uint64_t from, uint64_t to)
+{
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    capture_numbers(p, from, to);
+    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+}
+
 CHECK_UNUSED static pipeline_t *start_pipeline(const pipeline_config_t *config, const pipeline_storage_t *storage)
 {
     pipeline_t *p = NULL;

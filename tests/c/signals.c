@@ -1,34 +1,24 @@
 /* Captures from signal handlers that interrupt captures: each is captured or refused as busy, never torn, never lost
  * without being counted. Writers take no asynchronous signals. */
-#include "recorder.h"
-
-#include <signal.h>
+#include "timer_storm.h"
 
 #define KIND_MAIN 1
 #define KIND_HANDLER 2
-#define SIGNALS 3000
 
 static pipeline_t *p;
-static volatile uint64_t in_handler, ok_in_handler, busy_in_handler, other_in_handler;
 static pthread_t main_thread;
 static volatile sig_atomic_t elsewhere;
 
-static void handler(int signo)
+static int32_t capture_by_main(uint64_t n)
 {
-    int saved = errno;
-    uint64_t n = in_handler++;
-    int32_t status;
-    (void)signo;
+    return pipeline_capture(p, KIND_MAIN, &n, sizeof n);
+}
+
+static int32_t capture_by_handler(uint64_t n)
+{
     if (!pthread_equal(pthread_self(), main_thread))
         elsewhere = 1;
-    status = pipeline_capture(p, KIND_HANDLER, &n, sizeof n);
-    if (status == PIPELINE_OK)
-        ok_in_handler++;
-    else if (status == PIPELINE_ERR_BUSY)
-        busy_in_handler++;
-    else
-        other_in_handler++;
-    errno = saved;
+    return pipeline_capture(p, KIND_HANDLER, &n, sizeof n);
 }
 
 /* `shared`: on the ring that threads without one share, where a handler must not wait for the thread that it stopped. */
@@ -38,18 +28,13 @@ static void storm(uint32_t overflow, bool shared)
     recorder_t *rec = (recorder_t *)calloc(1, sizeof *rec);
     pipeline_storage_t s;
     pipeline_config_t c = config_defaults();
-    struct sigaction act;
-    struct sigevent event;
-    struct itimerspec often = {{0, 100000}, {0, 100000}}, never = {{0, 0}, {0, 0}};
-    timer_t timer;
     pipeline_metrics_t m;
-    uint64_t n = 0, ok = 0, full = 0, busy = 0, deadline = now_ms() + PATIENCE_MS;
-    const uint64_t signals = (uint64_t)count_of(SIGNALS, 50);
+    storm_t got;
     CHECK_OR_STOP(rec != NULL);
     pthread_mutex_init(&rec->mutex, NULL);
     pthread_cond_init(&rec->changed, NULL);
     s = recorder_storage(rec);
-    in_handler = ok_in_handler = busy_in_handler = other_in_handler = 0;
+    storm_forget();
     c.overflow = overflow;
     c.ring_bytes = overflow == PIPELINE_OVERFLOW_DROP_NEWEST ? UINT64_C(1) << 24 : 65536;
     c.block_timeout_us = PATIENCE_MS * 1000;
@@ -59,30 +44,7 @@ static void storm(uint32_t overflow, bool shared)
     if (shared)
         CHECK_STATUS(pipeline_producer_open(p, &only), PIPELINE_OK);
     CHECK_STATUS(pipeline_capture(p, KIND_MAIN + 2, "first", 5), PIPELINE_OK);
-    memset(&act, 0, sizeof act);
-    act.sa_handler = handler;
-    sigaction(SIGUSR2, &act, NULL);
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_SIGNAL;
-    event.sigev_signo = SIGUSR2;
-    CHECK_OR_STOP(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    timer_settime(timer, 0, &often, NULL);
-    while (in_handler < signals && now_ms() < deadline) {
-        int32_t status = pipeline_capture(p, KIND_MAIN, &n, sizeof n);
-        if (status == PIPELINE_OK) {
-            ok++;
-            n++;
-        } else if (status == PIPELINE_ERR_FULL) {
-            full++;
-            sched_yield();
-        } else if (CHECK_STATUS(status, PIPELINE_ERR_BUSY)) {
-            busy++;
-        }
-    }
-    timer_settime(timer, 0, &never, NULL);
-    timer_delete(timer);
-    signal(SIGUSR2, SIG_IGN);
-    CHECK(in_handler >= signals);
+    got = storm_pass(capture_by_main, capture_by_handler);
     CHECK_U64(elsewhere, 0);
     if (overflow == PIPELINE_OVERFLOW_BLOCK)
         CHECK_U64(other_in_handler, 0);
@@ -90,10 +52,10 @@ static void storm(uint32_t overflow, bool shared)
         CHECK_STATUS(pipeline_producer_close(only), PIPELINE_OK);
     CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
     m = metrics_of(p);
-    CHECK_U64(m.offered, ok + full + busy + in_handler + 1);
-    CHECK_U64(m.captured, ok + ok_in_handler + 1);
-    CHECK_U64(m.refused_busy, busy + busy_in_handler);
-    CHECK_U64(m.dropped_full, full + other_in_handler);
+    CHECK_U64(m.offered, got.ok + got.full + got.busy + in_handler + 1);
+    CHECK_U64(m.captured, got.ok + ok_in_handler + 1);
+    CHECK_U64(m.refused_busy, got.busy + busy_in_handler);
+    CHECK_U64(m.dropped_full, got.full + other_in_handler);
     CHECK_U64(m.stored + m.overwritten, m.captured);
     CHECK_U64(rec->stored.count, m.stored);
     CHECK_LEDGER(p);

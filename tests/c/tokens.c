@@ -155,9 +155,7 @@ static void in_part(void)
     c.retry_limit = 100;
     rec.answer = keep;
     p = start_pipeline(&c, &s);
-    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
-    capture_numbers(p, 0, 10);
-    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    capture_together(p, 0, 10);
     for (attempt = 1; next < 10; attempt++) {
         const pipeline_batch_t *batch;
         uint64_t first = 0, last = 0;

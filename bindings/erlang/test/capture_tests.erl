@@ -33,14 +33,14 @@ terms() ->
 
 any_term_is_delivered_equal_to_what_it_was_test() ->
     [begin
-        P = started(),
+        P = started(#{max_event_bytes => 131072}),
         ok = ?C:capture(P, Term),
         Payload = delivered(P),
         ?assert(Payload =:= Term),
-        Q = started(),
+        Q = started(#{max_event_bytes => 131072}),
         ok = ?C:capture(Q, 1, Term, 2, 3),
         ?assert(delivered(Q) =:= Term),
-        R = started(),
+        R = started(#{max_event_bytes => 131072}),
         ok = ?C:capture_event(R, #{payload => Term}),
         ?assert(delivered(R) =:= Term)
     end || Term <- terms()].
@@ -97,7 +97,7 @@ the_bound_is_exact_for_binaries_test() ->
 
 a_large_term_is_captured_where_it_is_allowed_test() ->
     P = started(#{ring_bytes => 1 bsl 26, max_event_bytes => 1 bsl 23}),
-    Term = lists:seq(1, 200000),
+    Term = lists:seq(1, 100000),
     ok = ?C:capture(P, Term),
     ?assert(delivered(P) =:= Term),
     ok = ?C:detach(P),

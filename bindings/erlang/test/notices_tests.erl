@@ -49,7 +49,7 @@ all_of(P, Left, Before) ->
     all_of(P, Left - Count, [payloads(Events) | Before]).
 
 a_large_event_is_copied_too_test() ->
-    P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 16 bsl 20}),
+    P = started(#{max_event_bytes => 1 bsl 21, ring_bytes => 16 bsl 20}),
     Large = {large, lists:seq(1, 50000)},
     ok = ?C:capture(P, Large),
     ok = ?C:capture(P, small),
@@ -226,13 +226,20 @@ the_next_notice_is_for_the_face_alone_test() ->
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
 
+%% Batches of what has to be released are not exchanged: they hold their place until that is done.
+of_no_release(N) ->
+    case vm_layout:is_known() of
+        true -> {n, N};
+        false -> <<N>>
+    end.
+
 %% Nobody has claimed the next batch before: the face does, with its answer.
 an_answer_is_exchanged_for_the_next_batch_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 35)],
+    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 35)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
-    ?assertEqual([{n, N} || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
+    ?assertEqual([of_no_release(N) || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
     ?assertMatch({ok, #{stored := 35, in_flight := 0, batches := 4, batches_handed := 0}}, ?C:metrics(P)),
     nothing_came(P),
     %% The writer is there for what comes later.
@@ -251,7 +258,7 @@ exchanged(P, Token, Id, From) ->
         {capture_batch, P, Next, NextId, 1, Count, {_, _}} ->
             ?assertEqual({Id + 1, min(10, 36 - From)}, {NextId, Count}),
             ?assertMatch({ok, #{batches_handed := 1, batches_parked := 0, in_flight := Count}}, ?C:metrics(P)),
-            ?assertEqual([{n, N} || N <- lists:seq(From, From + Count - 1)], exchanged(P, Next, NextId, From + Count)),
+            ?assertEqual([of_no_release(N) || N <- lists:seq(From, From + Count - 1)], exchanged(P, Next, NextId, From + Count)),
             ?assertEqual({error, unknown_token}, ?C:complete_next(P, Token, ok))
     end,
     Payloads.
@@ -259,7 +266,7 @@ exchanged(P, Token, Id, From) ->
 %% What is given back, and what is claimed by more than a moment's work, comes as a message.
 what_is_not_exchanged_comes_as_a_message_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
     ok = ?C:complete_next(P, First, retry),
@@ -273,7 +280,7 @@ what_is_not_exchanged_comes_as_a_message_test() ->
 %% A face that dies with a batch that it was given for an answer has not had it.
 an_exchanged_batch_outlives_its_face_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
     {Pid, Monitor} = spawn_monitor(fun() ->
         ok = ?C:attach(P),
         {First, _, 1, 10} = notice(P),
@@ -283,7 +290,7 @@ an_exchanged_batch_outlives_its_face_test() ->
     {capture_batch, P, _, Id, 1, 10, _} = Given,
     ok = ?C:attach(P),
     {Again, Id, 2, 10} = notice(P),
-    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], payloads(?C:events(P, Again))),
+    ?assertEqual([of_no_release(N) || N <- lists:seq(11, 20)], payloads(?C:events(P, Again))),
     ok = ?C:complete_next(P, Again, ok),
     ?assertMatch({ok, #{stored := 20, retries := 1}}, ?C:metrics(P)),
     ok = closed(P).
@@ -291,7 +298,7 @@ an_exchanged_batch_outlives_its_face_test() ->
 %% And an answer for another's batch is not exchanged.
 an_answer_for_another_is_not_exchanged_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
     {Token, _, _, 10} = notice(P),
     {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, ?C:complete_next(P, Token, ok)}) end),

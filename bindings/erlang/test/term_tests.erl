@@ -22,6 +22,14 @@ copy(Term) ->
     {ok, Copy, 1} = ring_read(Ring, 0),
     Copy.
 
+%% Where nothing is known of the VM it may be as much as if every integer in it were a large one, and each binary off the heap.
+is_sized(Term, Bytes, Needs) ->
+    Flat = erts_debug:flat_size(Term) * 8,
+    case vm_layout:is_known() of
+        true -> ?assertEqual({Term, Flat, 0}, {Term, Bytes, Needs});
+        false -> ?assert(Bytes >= Flat andalso Bytes =< 64 + Flat * 3 andalso Needs band (bnot ?REBUILD) =:= 0, {Term, Bytes, Flat})
+    end.
+
 sized_exactly_without_opaque_parts_test() ->
     Terms = [
         1, a, [], {1, 2, 3}, [1, 2, 3], [1 | 2], {[{[{1}]}]}, 1.5, 1 bsl 63, 1 bsl 64, -(1 bsl 100), 1 bsl 100000,
@@ -30,18 +38,19 @@ sized_exactly_without_opaque_parts_test() ->
     ],
     [
         begin
-            {Bytes, 0, []} = term_walk(binary_to_term(term_to_binary(T)), 1 bsl 30),
-            ?assertEqual({T, erts_debug:flat_size(T) * 8}, {T, Bytes})
+            {Bytes, Needs, []} = term_walk(binary_to_term(term_to_binary(T)), 1 bsl 30),
+            is_sized(T, Bytes, Needs)
         end
      || T <- Terms
     ].
 
 sized_within_a_third_where_the_vm_does_not_tell_test() ->
+    Most = case vm_layout:is_known() of true -> 4 / 3; false -> 3 end,
     [
         begin
             {Bytes, _, []} = term_walk(T, 1 bsl 30),
             Flat = erts_debug:flat_size(T) * 8,
-            ?assert(Bytes >= Flat andalso Bytes =< 100 + Flat * 4 div 3, {Bytes, Flat})
+            ?assert(Bytes >= Flat andalso Bytes =< 100 + Flat * Most, {Bytes, Flat})
         end
      || T <- [make_ref(), maps:from_list([{I, I} || I <- lists:seq(1, 33)]), maps:from_list([{{I}, [I]} || I <- lists:seq(1, 10000)])]
     ].
@@ -62,7 +71,7 @@ funs_and_odd_bitstrings_are_opaque_test() ->
     ?assertEqual(2, length(Both)).
 
 the_environment_of_a_fun_is_bounded_test() ->
-    Environment = lists:seq(1, 1000),
+    Environment = lists:duplicate(1000, a),
     Fun = fun() -> Environment end,
     {ok, Bytes, ?OPAQUE} = bound({Fun}, ?MEGABYTE),
     ?assert(Bytes > 16000 andalso Bytes < 17000),

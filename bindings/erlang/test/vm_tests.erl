@@ -112,7 +112,7 @@ from_a_copy() ->
     ok = ?C:attach(New),
     ok = ?C:capture(New, {new, fun() -> new end}),
     receive {capture_batch, New, Token, _, _, [_], _} -> ok = ?C:complete(New, Token, ok) end,
-    ok = ?C:capture_wait(Old, 1, lists:seq(1, 3000), infinity),
+    ok = ?C:capture_wait(Old, 1, lists:seq(1, 2000), infinity),
     counters:add(Counter, 2, 1),
     %% Everything that can be asked of a resource of the old copy.
     ok = ?C:update(Old, #{batch_size => 10}),

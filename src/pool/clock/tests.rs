@@ -1,36 +1,21 @@
 //! What the storage is told of the clock when another one takes over.
 
 use super::*;
-use crate::batch::BatchView;
 use crate::config::Config;
 use crate::event::PIPELINE_KIND_CLOCK;
 use crate::platform::{barrier, process};
-use crate::storage::{PIPELINE_STORE_OK, Storage};
+use crate::storage::PIPELINE_STORE_OK;
+use crate::storage::closure::Closure;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Keeps the facts that it is told.
-#[derive(Default)]
-struct Told(Mutex<Vec<ClockFacts>>);
-
-// SAFETY: reads the batch during the call alone.
-unsafe impl Storage for Arc<Told> {
-    fn wants_meta(&self) -> bool {
-        true
-    }
-    fn store(&self, batch: &BatchView) -> i32 {
-        // SAFETY: `count` views, as every batch of this library has them.
-        let views = unsafe { std::slice::from_raw_parts(batch.events, batch.count) };
-        let facts = views.iter().filter(|v| v.kind == PIPELINE_KIND_CLOCK);
-        self.0.lock().unwrap().extend(facts.filter_map(|v| ClockFacts::from_bytes(v.payload())));
-        PIPELINE_STORE_OK
-    }
-}
+/// The facts that the storage was told.
+type Told = Mutex<Vec<ClockFacts>>;
 
 fn await_facts(told: &Told, so_many: usize) -> Vec<ClockFacts> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
-        let facts = told.0.lock().unwrap().clone();
+        let facts = told.lock().unwrap().clone();
         if facts.len() >= so_many {
             return facts;
         }
@@ -45,8 +30,13 @@ fn the_storage_is_told_of_the_clock_that_takes_over() {
     // The supervisor looks four times in the deadline.
     let config = Config { storage_deadline_ms: 40, ..Config::default() };
     let alive = process::alive().unwrap();
-    let pool =
-        Pool::start(config, Box::new(told.clone()), 1 << 40, alive, barrier::register(), |_| {}).unwrap();
+    let kept = Arc::clone(&told);
+    let storage = Closure(move |_: &_, events: &[crate::event::EventView]| {
+        let facts = events.iter().filter(|v| v.kind == PIPELINE_KIND_CLOCK);
+        kept.lock().unwrap().extend(facts.filter_map(|v| ClockFacts::from_bytes(v.payload())));
+        PIPELINE_STORE_OK
+    });
+    let pool = Pool::start(config, Box::new(storage), 1 << 40, alive, barrier::register(), |_| {}).unwrap();
     if !pool.clock.is_counter() {
         println!("the processor's counter is no clock here: there is nothing that it could be replaced by");
     } else {
@@ -63,7 +53,7 @@ fn the_storage_is_told_of_the_clock_that_takes_over() {
     }
     let clocks = if pool.clock.is_counter() { 3 } else { 1 };
     pool.close(Some(Duration::from_secs(60))).unwrap();
-    assert_eq!(told.0.lock().unwrap().len(), clocks, "told once of each");
+    assert_eq!(told.lock().unwrap().len(), clocks, "told once of each");
     assert_eq!(pool.metrics().ledger.offered(), 0, "and in no count");
     while !pool.tear_down_if_at_rest() {
         std::thread::yield_now();
