@@ -160,7 +160,7 @@ taken(P, Left, All) ->
         {capture_batch, P, Token, _, _, Events, _} ->
             ok = ?C:complete(P, Token, ok),
             taken(P, Left - length(Events), [element(1, E) || E <- Events] ++ All)
-    after 5000 -> error({silent, Left})
+    after 20000 -> error({silent, Left})
     end.
 
 a_full_ring_drops_what_is_new_and_counts_it_test() ->

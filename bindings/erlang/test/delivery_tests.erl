@@ -98,7 +98,7 @@ numbers_of_every_size_are_delivered_as_they_were_given_test() ->
                                     Events = if Storage =:= notices -> ?C:events(P, Token); true -> Told end,
                                     ok = ?C:complete(P, Token, ok),
                                     Events ++ Given(Left - length(Events))
-                            after 5000 -> error(missing)
+                            after 20000 -> error(missing)
                             end
                     end,
             ?assertEqual([{{x}, 1, N, 1 bsl 64 - 1 - N} || N <- Numbers], [{T, K, C, N} || {T, _, _, _, K, C, N} <- Given(length(Numbers))]),

@@ -172,7 +172,7 @@ delivered(P, Storage, Left, Kept) ->
                 end,
             ok = ?C:complete(P, Token, ok),
             delivered(P, Storage, Left - length(Events), Kept ++ [element(1, E) || E <- Events])
-    after 5000 -> error({missing, Left})
+    after 20000 -> error({missing, Left})
     end.
 
 %% The head and the term, the words of its heap, a table, and no allocation: that is what a ring is charged with.
