@@ -4,13 +4,18 @@
  * back as it was given, and the storage's destroy runs once. */
 #include "events.h"
 
-/* What was accepted reads back as it was given (what it says of itself, and of memory, apart). */
+/* What was accepted reads back as it was given (what it says of itself, and of memory, apart; and the number of writers where the
+ * pipeline chooses it). */
 static void reads_back(pipeline_t *of, const pipeline_config_t *given)
 {
     pipeline_config_t now, want = *given;
     memset(&now, 0, sizeof now);
     now.struct_size = sizeof now;
     MUST(pipeline_config_read(of, &now) == PIPELINE_OK);
+    if (now.max_writers != 0) {
+        MUST(now.writers >= now.min_writers && now.writers <= now.max_writers);
+        want.writers = now.writers;
+    }
     want.struct_size = sizeof want;
     want.name = want.writer_cpus = NULL;
     if (want.max_event_bytes == 0)
@@ -29,6 +34,8 @@ static void temper(pipeline_config_t *c)
 {
     if (c->writers > 8 && c->writers <= PIPELINE_MAX_WRITERS)
         c->writers %= 9;
+    if (c->min_writers > 8 && c->min_writers <= c->max_writers && c->max_writers <= PIPELINE_MAX_WRITERS)
+        c->min_writers %= 9;
     if (c->max_rings > 64 && c->max_rings <= 65536)
         c->max_rings = 1 + c->max_rings % 64;
     if (c->max_retired_rings > 64 && c->max_retired_rings <= 4096)

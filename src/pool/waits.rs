@@ -191,8 +191,13 @@ impl Pool {
             }
             st.life = Life::Draining;
         }
-        self.rings.shut(|| !deadline.passed());
-        let result = self.drain(deadline, timeout);
+        let all_in = self.rings.shut(|| !deadline.passed());
+        // A capture that is not published yet is in no ring, so that the rest may look drained without it.
+        let result = if all_in {
+            self.drain(deadline, timeout)
+        } else {
+            Err(self.timed_out("pipeline_close", timeout))
+        };
         if result.is_err() && self.lock().life == Life::Stopped {
             // Another close has given up meanwhile and stopped the writers; perhaps a third one is about to go on.
             return result;

@@ -175,6 +175,65 @@ static void a_flush_that_fails(void)
     CHECK_U64(own.destroy_calls, 1);
 }
 
+/* ---- a capture that outlasts the close ---- */
+
+static atomic_int held, let_go;
+
+static _Thread_local bool captures;
+
+/* Of an event that is overwritten: in the capture that overwrites it. */
+static void hold(void *user_data, const pipeline_event_view_t *event)
+{
+    (void)user_data;
+    (void)event;
+    while (captures && !let_go) {
+        held = 1;
+        pause_a_little();
+    }
+}
+
+static void *capture_until_held(void *p)
+{
+    static const char payload[900];
+    captures = true;
+    while (!held)
+        CHECK_STATUS(pipeline_capture((pipeline_t *)p, 1, payload, sizeof payload), PIPELINE_OK);
+    return NULL;
+}
+
+/* A close whose time is over before a capture that was let in is published has not drained, whatever else it finds done; the next one
+ * stores it. */
+static void a_capture_that_outlasts_its_close(int64_t timeout_ms, int tries)
+{
+    static recorder_t own = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&own);
+    pipeline_config_t c = config_defaults();
+    pthread_t capturing;
+    pipeline_t *p;
+    int again;
+    held = let_go = 0;
+    s.release = hold;
+    s.flags |= PIPELINE_STORAGE_RELEASE_ANYWHERE;
+    c.overflow = PIPELINE_OVERFLOW_DROP_OLDEST;
+    c.ring_bytes = 4096;
+    c.writers = 0;
+    p = start_pipeline(&c, &s);
+    CHECK_U64(pthread_create(&capturing, NULL, capture_until_held, p), 0);
+    WAIT_FOR(held);
+    CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
+    WAIT_FOR(metrics_of(p).stored == metrics_of(p).captured - 1);
+    for (again = 0; again < tries; again++)
+        if (!CHECK_STATUS(pipeline_close(p, timeout_ms), PIPELINE_ERR_TIMEOUT))
+            break;
+    let_go = 1;
+    pthread_join(capturing, NULL);
+    CHECK_STATUS(pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).left, 0);
+    CHECK_U64(metrics_of(p).stored, metrics_of(p).captured - 1);
+    CHECK_LEDGER(p);
+    CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
+}
+
 int main(void)
 {
     closed_then_destroyed();
@@ -183,5 +242,7 @@ int main(void)
     no_time_at_all();
     close_lifts_a_pause_and_finds_a_writer();
     a_flush_that_fails();
+    a_capture_that_outlasts_its_close(0, 3000);
+    a_capture_that_outlasts_its_close(1, 100);
     return SUMMARY();
 }

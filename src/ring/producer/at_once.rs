@@ -83,11 +83,15 @@ impl Producer {
             return AtOnce::No;
         }
         let (position, head) = self.reserved.get();
+        // (Of more than that there may be no stride.)
+        if used > head.len {
+            return AtOnce::No;
+        }
         let (lap, reach) = self.fast.ahead();
         let at = self.fast.head.get();
         let end = at + stride(used);
         // Elsewhere than at the head: behind a pad.
-        if used > head.len || position != at || end > reach {
+        if position != at || end > reach {
             return AtOnce::No;
         }
         self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);

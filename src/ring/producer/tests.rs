@@ -91,7 +91,7 @@ fn shut_waits_for_a_capture_under_way_as_long_as_patience_lasts() {
         let producer = rings.attach_handle().unwrap();
         producer.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         let mut asked = 0;
-        rings.shut(|| {
+        let all_in = rings.shut(|| {
             asked += 1;
             if asked == ends_after {
                 producer.fast.busy.store(busy::NO, Ordering::Relaxed);
@@ -99,6 +99,7 @@ fn shut_waits_for_a_capture_under_way_as_long_as_patience_lasts() {
             asked < patience
         });
         assert_eq!((asked, rings.any_capturing()), (ends_after.min(patience), ends_after > patience));
+        assert_eq!(all_in, ends_after < patience);
     }
 }
 

@@ -209,8 +209,9 @@ impl Rings {
         self.producers.iter().any(Producer::is_capturing)
     }
 
-    /// No new events from here on: on return every capture that was let in is published, as far as `patience` allows.
-    pub fn shut(&self, mut patience: impl FnMut() -> bool) {
+    /// No new events from here on: on return every capture that was let in is published, as far as `patience` allows. Answers
+    /// whether that is so.
+    pub fn shut(&self, mut patience: impl FnMut() -> bool) -> bool {
         {
             // Under the registry's lock, so that no ring is attached behind our back.
             let _held = self.hold();
@@ -223,8 +224,9 @@ impl Rings {
             for ring in self.iter() {
                 ring.announce_space();
             }
-            if !self.any_capturing() || !patience() {
-                break;
+            let all_in = !self.any_capturing();
+            if all_in || !patience() {
+                return all_in;
             }
             thread::pause(&tries);
         }

@@ -7,7 +7,7 @@ use crate::ring::front::tests::usual_front;
 use crate::ring::producer::Counts;
 use crate::ring::rings::tests::{capture, drain, fill, offer, ring_of, shape};
 use crate::ring::rings::{Rings, Shape};
-use crate::status::PIPELINE_OK;
+use crate::status::{PIPELINE_ERR_INVALID, PIPELINE_OK};
 
 /// Answers, events and counts.
 type Seen = (Vec<i32>, Vec<(Head, Vec<u8>)>, Counts);
@@ -105,6 +105,19 @@ fn whatever_is_out_of_the_ordinary_is_left_to_the_general_way_untouched() {
         assert_eq!(unsafe { producer.capture_at_once::<true>(&event) }, AtOnce::No, "{n}");
         assert_eq!((producer.fast.busy.load(Ordering::Relaxed), producer.counts().captured), before, "{n}");
     }
+}
+
+#[test]
+fn a_commit_of_more_than_was_reserved_is_refused_however_much() {
+    let rings = Rings::new(usual_front(Overflow::DropNewest), shape(1, 0)).unwrap();
+    let producer = rings.attach_handle().unwrap();
+    assert_eq!(capture(producer), PIPELINE_OK);
+    producer.reserve(&offer(1)).unwrap();
+    let most = offer(1).len;
+    for used in [most + 1, usize::MAX - 64, usize::MAX - 6, usize::MAX] {
+        assert_eq!(producer.commit(used), PIPELINE_ERR_INVALID, "{used}");
+    }
+    assert_eq!((producer.commit(most), drain(ring_of(producer)).len()), (PIPELINE_OK, 2));
 }
 
 #[test]
