@@ -173,13 +173,29 @@ static ERL_NIF_TERM message(ErlNifEnv *env, const struct sending *sending)
             enif_make_int64(env, letter->realtime_offset_ns)));
 }
 
-/* A process that is gone does not matter: its monitor sees to what it had. */
+/* The process was not told of its batch: the library is to deliver that again. */
+static void recall(struct delivery *d, uint64_t token)
+{
+    enif_mutex_lock(d->lock);
+    struct handed *h = handed_find(d, token);
+    if (h && h->taking)
+        h = NULL;
+    if (h)
+        handed_take(d, h);
+    enif_mutex_unlock(d->lock);
+    if (h)
+        handed_finish(h, PIPELINE_STORE_RETRY);
+}
+
+/* A process that is gone does not matter: its monitor sees to what it had. But who is killed in a call on a dirty scheduler can send
+ * nothing more, to the living neither. */
 void handed_send(ErlNifEnv *caller, struct sending *sending)
 {
     if (!sending->pipeline)
         return;
     ErlNifEnv *own = sending->letter.env, *env = own ? own : enif_alloc_env();
-    enif_send(caller, &sending->pid, env, message(env, sending));
+    if (!enif_send(caller, &sending->pid, env, message(env, sending)) && caller)
+        recall(sending->pipeline->delivery, sending->letter.token);
     enif_free_env(env);
     enif_release_resource(sending->pipeline);
 }

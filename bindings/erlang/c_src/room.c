@@ -56,6 +56,15 @@ static struct waiter *take(struct room *room, struct waiter **at)
     return taken;
 }
 
+/* Adds one at the end; under the lock. */
+static void add(struct room *room, struct waiter *waiter)
+{
+    waiter->next = NULL;
+    *room->end = waiter;
+    room->end = &waiter->next;
+    room->count++;
+}
+
 void room_wake(struct room *room, ErlNifEnv *env)
 {
     struct waiter *woken[AT_ONCE];
@@ -67,8 +76,16 @@ void room_wake(struct room *room, ErlNifEnv *env)
         woken[count++] = take(room, &room->first);
     enif_mutex_unlock(room->lock);
     for (int i = 0; i < count; i++) {
-        enif_send(env, &woken[i]->pid, woken[i]->env, enif_make_tuple2(woken[i]->env, atom_room, woken[i]->ref));
-        forget(woken[i]);
+        ErlNifEnv *own = woken[i]->env;
+        if (enif_send(env, &woken[i]->pid, own, enif_make_tuple2(own, atom_room, woken[i]->ref)) || !env ||
+            !enif_is_process_alive(env, &woken[i]->pid)) {
+            forget(woken[i]);
+        } else {
+            /* Whoever is killed in a call on a dirty scheduler can send nothing more: it waits on, and looks again by itself. */
+            enif_mutex_lock(room->lock);
+            add(room, woken[i]);
+            enif_mutex_unlock(room->lock);
+        }
     }
 }
 
@@ -85,12 +102,9 @@ ERL_NIF_TERM room_add(ErlNifEnv *env, struct room *room)
         return answer_error(env, "limit");
     }
     ERL_NIF_TERM ref = enif_make_ref(env);
-    waiter->next = NULL;
     waiter->ref = enif_make_copy(waiter->env, ref);
     enif_mutex_lock(room->lock);
-    *room->end = waiter;
-    room->end = &waiter->next;
-    room->count++;
+    add(room, waiter);
     enif_mutex_unlock(room->lock);
     return answer_ok(env, ref);
 }

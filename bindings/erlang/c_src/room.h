@@ -30,7 +30,8 @@ static inline void room_tell(struct room *room, ErlNifEnv *env)
 
 /* The calling process waits: {ok, Ref} | {error, limit}. */
 ERL_NIF_TERM room_add(ErlNifEnv *env, struct room *room);
-/* It no longer does: ok, and no message comes; or sent: it has come, or is about to. */
+/* It no longer does: ok, and no message comes; or sent: it has come, or is about to, or it waits again in a moment, where the process that
+ * was to send it is killed meanwhile. */
 ERL_NIF_TERM room_cancel(ErlNifEnv *env, struct room *room, ERL_NIF_TERM ref);
 
 /* Called when the NIF is loaded or upgraded. */

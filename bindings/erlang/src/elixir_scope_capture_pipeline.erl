@@ -288,17 +288,13 @@ left(infinity) -> ?WAIT_STEP;
 left(Until) -> max(0, min(?WAIT_STEP, Until - erlang:monotonic_time(millisecond))).
 
 %% Until there is room, or for so long; and no message is left behind.
-wait_in(Pipeline, {ok, Ref}, Left) ->
+wait_in(Pipeline, {ok, Ref} = Place, Left) ->
     receive
         {capture_room, Ref} -> ok
     after Left ->
         case ?NIF:delivery_cancel(Pipeline, Ref) of
-            sent ->
-                receive
-                    {capture_room, Ref} -> ok
-                end;
-            _ ->
-                ok
+            sent -> wait_in(Pipeline, Place, 1);
+            _ -> ok
         end
     end;
 wait_in(_Pipeline, {error, _}, Left) ->

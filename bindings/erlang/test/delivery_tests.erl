@@ -19,7 +19,7 @@ consumer(P) ->
 result(Pid) ->
     receive
         {Pid, Result} -> Result
-    after 5000 -> error(silent)
+    after 20000 -> error(silent)
     end.
 
 forward(To) ->

@@ -100,3 +100,39 @@ wrong_arguments_are_answered_test() ->
         ?assertEqual({error, unsupported}, delivery_wait(Q)),
         ok = ?C:close(Q, 5000)
     end).
+
+%% Killed in its call, on a dirty scheduler, it can send nothing more. Whoever waits is told all the same, or waits on.
+who_is_killed_while_it_answers_takes_no_message_along_test_() ->
+    {timeout, 120, fun() ->
+        {ok, P} = ?C:start(#{batch_size => 1, retry_initial_us => 0}),
+        Lost = [N || N <- lists:seq(1, 2000), not is_accounted_for(P, N)],
+        ?assertEqual([], Lost)
+    end}.
+
+is_accounted_for(P, N) ->
+    Self = self(),
+    %% (An answer with a rejection goes to a dirty scheduler.)
+    {Face, Monitor} = spawn_monitor(fun() ->
+        ok = ?C:attach(P),
+        receive {capture_batch, P, Token, _, _, _, _} -> Self ! {self(), has_one} end,
+        receive go -> Self ! {self(), goes}, ?C:complete(P, Token, {ok, [0]}) end
+    end),
+    ok = ?C:capture(P, 1, N),
+    receive {Face, has_one} -> ok end,
+    {ok, Ref} = delivery_wait(P),
+    Face ! go,
+    receive {Face, goes} -> ok end,
+    _ = lists:seq(1, rand:uniform(1000)),
+    exit(Face, kill),
+    receive {'DOWN', Monitor, process, Face, _} -> ok end,
+    waits_or_is_told(P, Ref, 2000).
+
+waits_or_is_told(_P, _Ref, 0) -> false;
+waits_or_is_told(P, Ref, Tries) ->
+    receive {capture_room, Ref} -> true
+    after 1 ->
+        case delivery_cancel(P, Ref) of
+            ok -> true;
+            sent -> waits_or_is_told(P, Ref, Tries - 1)
+        end
+    end.
