@@ -152,6 +152,13 @@ sanitize-beam:
 memcheck:
 	tests/sanitize.sh memcheck
 
+.PHONY: targets targets-aarch64 targets-musl
+# Built for aarch64 and for musl, and tested there (aarch64 under QEMU); tests/targets.sh says what it installs for that.
+targets: targets-aarch64 targets-musl
+
+targets-aarch64 targets-musl: targets-%:
+	tests/targets.sh $*
+
 # Fuzzes calls and structs of the C interface, each for so many seconds.
 SECONDS ?= 60
 fuzz:
@@ -159,7 +166,7 @@ fuzz:
 
 clean: clean-instrumented
 clean-instrumented:
-	rm -rf target-address target-thread target-fuzz
+	rm -rf target-address target-thread target-fuzz target-aarch64 target-musl
 
 clean:
 	$(CARGO) clean
