@@ -14,6 +14,8 @@ STRIP       ?= strip --strip-debug
 
 BUILD  := build
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# CARGO_BUILD_TARGET builds for another system (with its LD, OBJCOPY, AR, NM and STRIP); cargo then writes elsewhere.
+BUILT  := $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 LOCAL  := $(CURDIR)/$(BUILD)/prefix
 
 VERSION := $(shell sed -n '/^\[package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
@@ -47,9 +49,9 @@ $(BUILD)/lib/$(REAL): $(SOURCES) $(BUILD)/flags
 	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib $(CARGO_FLAGS) -- \
 	    --print native-static-libs=$(TARGET)/native-static-libs
 	@mkdir -p $(BUILD)/lib
-	cp $(TARGET)/release/$(A) $(BUILD)/whole.a
+	cp $(BUILT)/$(A) $(BUILD)/whole.a
 	cp $(TARGET)/native-static-libs $(BUILD)/native-static-libs
-	cp $(TARGET)/release/$(SO) $(BUILD)/lib/$(REAL)
+	cp $(BUILT)/$(SO) $(BUILD)/lib/$(REAL)
 	$(if $(STRIP),$(STRIP) $(BUILD)/lib/$(REAL))
 	ln -sf $(REAL) $(BUILD)/lib/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/lib/$(SO)
@@ -150,6 +152,13 @@ sanitize-beam:
 memcheck:
 	tests/sanitize.sh memcheck
 
+.PHONY: targets targets-aarch64 targets-musl
+# Built for aarch64 and for musl, and tested there (aarch64 under QEMU); tests/targets.sh says what it installs for that.
+targets: targets-aarch64 targets-musl
+
+targets-aarch64 targets-musl: targets-%:
+	tests/targets.sh $*
+
 # Fuzzes calls and structs of the C interface, each for so many seconds.
 SECONDS ?= 60
 fuzz:
@@ -157,7 +166,7 @@ fuzz:
 
 clean: clean-instrumented
 clean-instrumented:
-	rm -rf target-address target-thread target-fuzz
+	rm -rf target-address target-thread target-fuzz target-aarch64 target-musl
 
 clean:
 	$(CARGO) clean

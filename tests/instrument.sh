@@ -1,5 +1,5 @@
-# Sourced: what it takes to build the library with a sanitizer in it: clang-22 with its runtimes and, for ThreadSanitizer, a
-# compiler that comes with the sources of its standard library. Sets what cargo needs; `build` are cargo's arguments.
+# Sourced: what it takes to build the library with a sanitizer in it, or for another system: clang-22 with its runtimes; a compiler
+# that comes with the sources of its standard library. Sets what cargo needs; `build` are cargo's arguments.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2206
@@ -24,6 +24,22 @@ packages() {
     rm -f "$log"
 }
 
+# unpack PLACE PACKAGE...: what is in Debian packages, without installing them.
+unpack() {
+    local place=$1 work status
+    shift
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    (
+        cd "$work" || exit 1
+        apt-get download "$@" || { apt-get update && apt-get download "$@"; } || exit 1
+        for package in *.deb; do dpkg -x "$package" "$place" || exit 1; done
+    )
+    status=$?
+    rm -rf "$work"
+    return $status
+}
+
 need_clang() {
     if ! command -v clang-22 >/dev/null || ! command -v llvm-symbolizer-22 >/dev/null ||
         [ ! -e "$(clang-22 --print-file-name=libclang_rt.tsan-x86_64.a)" ]; then
@@ -33,28 +49,23 @@ need_clang() {
 
 # A compiler with the sources of its standard library, in build/rust-with-sources.
 need_sources() {
-    local place=$PWD/build/rust-with-sources work
+    local place=$PWD/build/rust-with-sources
     if [ ! -e "$place/done" ]; then
-        command -v apt-get >/dev/null || cannot "ThreadSanitizer needs Debian's rustc-web and rust-web-src"
+        command -v apt-get >/dev/null || cannot "needs Debian's rustc-web and rust-web-src"
         echo "unpacking in build/rust-with-sources: rustc-web, libstd-rust-web, rust-web-src"
         rm -rf "$place"
         mkdir -p "$place"
-        work=$(mktemp -d)
-        chmod 755 "$work"
         (
-            cd "$work" || exit 1
             version() { apt-cache show rustc-web 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' | head -1; }
             [ -n "$(version)" ] && dpkg --compare-versions "$(version)" ge 1.88 || apt-get update || exit 1
-            apt-get download rustc-web "libstd-rust-web-$(version)" libstd-rust-web-dev rust-web-src || exit 1
-            for package in *.deb; do dpkg -x "$package" "$place" || exit 1; done
-        ) >"$place/log" 2>&1 || { tail -3 "$place/log" >&2 && cannot "ThreadSanitizer: no compiler with sources"; }
-        rm -rf "$work"
+            unpack "$place" rustc-web "libstd-rust-web-$(version)" libstd-rust-web-dev rust-web-src
+        ) >"$place/log" 2>&1 || { tail -3 "$place/log" >&2 && cannot "no compiler with sources"; }
         ldconfig -p | grep -q libLLVM.so.22 || packages libllvm22
         touch "$place/done"
     fi
     export RUSTC=$place/usr/bin/rustc
     export LD_LIBRARY_PATH=$place/usr/lib/$(uname -m)-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    "$RUSTC" --version >/dev/null || cannot "ThreadSanitizer: the unpacked compiler does not run"
+    "$RUSTC" --version >/dev/null || cannot "the unpacked compiler does not run"
 }
 
 # instrument KIND TARGET_DIR [RUSTFLAG...]: from here on cargo and $CC build with the sanitizer `address` or `thread`.

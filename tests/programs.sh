@@ -3,6 +3,7 @@
 # through pkg-config, runs each in an empty directory of its own, and says which passed (answered 0 in time).
 #
 #   --valgrind       run under memcheck; an error or a definite leak fails
+#   --runner COMMAND run under this command (an emulator); no options are added
 #   --build-only     do not run
 #   --out DIR        keep the programs here (default: build/programs)
 #   --prefix DIR     where the library is installed (default: build/prefix)
@@ -78,6 +79,7 @@ prefix=build/prefix
 jobs=2
 LIMIT=
 RUNNER=
+UNDER_VALGRIND=0
 only='*'
 except=()
 title=programs
@@ -85,8 +87,10 @@ while [ $# -gt 0 ]; do
     case $1 in
     --valgrind)
         RUNNER="valgrind -q --fair-sched=try --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9"
+        UNDER_VALGRIND=1
         title="programs under valgrind"
         ;;
+    --runner) RUNNER=$2 && shift ;;
     --build-only) BUILD_ONLY=1 ;;
     --out) OUT=$2 && shift ;;
     --prefix) prefix=$2 && shift ;;
@@ -103,8 +107,6 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-UNDER_VALGRIND=0
-[ -z "$RUNNER" ] || UNDER_VALGRIND=1
 LIMIT=${LIMIT:-$([ -n "$RUNNER" ] && echo 600 || echo 120)}
 PIPELINE_PREFIX=$(realpath "$prefix")
 PKG_CONFIG_PATH=$PIPELINE_PREFIX/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}

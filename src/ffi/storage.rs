@@ -138,10 +138,11 @@ pub extern "C" fn pipeline_batch_try_complete(token: u64, result: i32) -> i32 {
 /// to `store`. So a thread that stores batches by itself needs no other thread to wake it for each. The next batch is the
 /// caller's to complete, by its own token, and valid until then; it counts as in flight, and `storage_deadline_ms` holds for it.
 ///
-/// `*next` is NULL where a writer would claim nothing either (no events, a pause, `linger_us`, `max_in_flight`), where an older batch is due or the
-/// writer is gone, and always where `ordering` is `PIPELINE_ORDERING_PER_PRODUCER`. Any thread, any time, callbacks included.
-/// Errors as for `pipeline_batch_try_complete`, then `*next` is not written; `PIPELINE_ERR_NULL` if `next` is NULL. It takes the time of a
-/// claim, some tens of nanoseconds an event, and waits for other threads only where they are at the books at the end of it. Since 0.1.0.
+/// `*next` is NULL where a writer would claim nothing either (no events, a pause, `linger_us`, `max_in_flight`), where an older batch is due, the
+/// writer is gone or its call of `store` has not returned yet, and always where `ordering` is `PIPELINE_ORDERING_PER_PRODUCER`. Any
+/// thread, any time, callbacks included. Errors as for `pipeline_batch_try_complete`, then `*next` is not written;
+/// `PIPELINE_ERR_NULL` if `next` is NULL. It takes the time of a claim, some tens of nanoseconds an event, and waits for other
+/// threads only where they are at the books at the end of it. Since 0.1.0.
 ///
 /// # Safety
 /// `next` is NULL or writable.

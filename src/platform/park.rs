@@ -19,7 +19,8 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         return;
     }
     let spec = timeout.map(|t| libc::timespec {
-        tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
+        // 68 years at most, which every size of time_t can say (the libc crate does not want its name said with musl).
+        tv_sec: t.as_secs().min(i32::MAX as u64) as _,
         tv_nsec: t.subsec_nanos().into(),
     });
     let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);

@@ -38,8 +38,8 @@ impl Class {
     }
 }
 
-/// The highest number of a processor, and one more.
-pub const PROCESSORS: usize = libc::CPU_SETSIZE as usize;
+/// The highest number of a processor, and one more: as many as glibc's set has. (musl's has an eighth; the kernel is told the size.)
+pub const PROCESSORS: usize = 1024;
 
 /// Processors by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,18 +96,13 @@ impl Placement {
             if answer == 0 { Ok(()) } else { Err(Refusal { field, error: io::Error::last_os_error() }) }
         };
         if let Some(Processors(numbers)) = &self.processors {
-            // SAFETY: plain data, valid when zeroed; the numbers are below its size.
-            let set = unsafe {
-                let mut set: libc::cpu_set_t = std::mem::zeroed();
-                numbers
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, on)| **on)
-                    .for_each(|(n, _)| libc::CPU_SET(n, &mut set));
-                set
-            };
+            const BITS: usize = libc::c_ulong::BITS as usize;
+            let mut set: [libc::c_ulong; PROCESSORS / BITS] = [0; PROCESSORS / BITS];
+            for (n, _) in numbers.iter().enumerate().filter(|(_, on)| **on) {
+                set[n / BITS] |= 1 << (n % BITS);
+            }
             // SAFETY: reads the set, whose size is given.
-            let answer = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+            let answer = unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) };
             check("writer_cpus", answer.into())?;
         }
         if let Some(policy) = self.class.policy() {

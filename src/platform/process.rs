@@ -4,7 +4,7 @@ use super::sync::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::Once;
 
 /// The alive word of this process. It lies on a page of its own that the kernel wipes in a forked child
-/// (MADV_WIPEONFORK; where that is refused, an atfork handler does it).
+/// (MADV_WIPEONFORK; where that is refused, or cannot be believed, an atfork handler does it).
 static ALIVE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The word that is 1 in this process and 0 in every child forked from now on. Never unmapped. `None`: no memory.
@@ -41,7 +41,10 @@ fn map_word() -> Option<*mut AtomicU32> {
         if page == libc::MAP_FAILED {
             return None;
         }
-        if libc::madvise(page, size, libc::MADV_WIPEONFORK) != 0 {
+        // Emulators of a process (QEMU's) answer 0 to advice that they do not know, and do nothing.
+        const UNKNOWN: libc::c_int = -1;
+        let wiped = libc::madvise(page, size, libc::MADV_WIPEONFORK) == 0;
+        if !wiped || libc::madvise(page, size, UNKNOWN) == 0 {
             static ATFORK: Once = Once::new();
             ATFORK.call_once(|| {
                 libc::pthread_atfork(None, None, Some(wipe));

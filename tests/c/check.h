@@ -242,6 +242,14 @@ CHECK_UNUSED static int count_of(int usually, int under_valgrind)
     return there != NULL && *there == '1' ? under_valgrind : usually;
 }
 
+/* Whether a forked child can start threads: not under an emulator that loses its own bookkeeping at a fork, whose user says
+ * so with THREADS_IN_CHILDREN=0. */
+CHECK_UNUSED static bool children_can_start_threads(void)
+{
+    const char *told = getenv("THREADS_IN_CHILDREN");
+    return told == NULL || strcmp(told, "0") != 0;
+}
+
 /* A child process counts its checks alone and tells its parent by its exit status; a hang ends it. */
 CHECK_UNUSED static void begin_child(void)
 {

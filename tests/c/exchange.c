@@ -40,12 +40,22 @@ static const pipeline_batch_t *take(void)
     return batch;
 }
 
-static const pipeline_batch_t *next_kept(void)
+static bool in_call(pipeline_t *p, uint32_t writer)
+{
+    pipeline_writer_metrics_t m;
+    m.struct_size = sizeof m;
+    CHECK_STATUS(pipeline_writer_metrics(p, writer, &m), PIPELINE_OK);
+    return m.state == PIPELINE_WRITER_IN_CALL;
+}
+
+/* The oldest, once store has returned with it: before that nothing is given for it. */
+static const pipeline_batch_t *next_kept(pipeline_t *p)
 {
     const pipeline_batch_t *batch;
     WAIT_FOR(count_kept() > 0);
     batch = take();
     CHECK_OR_STOP(batch != NULL);
+    WAIT_FOR(!in_call(p, batch->writer_id));
     return batch;
 }
 
@@ -105,7 +115,7 @@ static void one_for_the_other(uint32_t ordering)
     c.ordering = ordering;
     p = start_pipeline(&c, &s);
     capture_numbers(p, 0, 1);
-    batch = next_kept();
+    batch = next_kept(p);
     capture_numbers(p, 1, 1001);
     for (;;) {
         const uint64_t token = batch->token, id = batch->batch_id;
@@ -122,7 +132,7 @@ static void one_for_the_other(uint32_t ordering)
             break;
         if (ordering == PIPELINE_ORDERING_PER_PRODUCER) {
             CHECK(next == NULL);
-            next = next_kept();
+            next = next_kept(p);
             calls++;
         }
         CHECK_OR_STOP(next != NULL);
@@ -146,7 +156,7 @@ static void one_for_the_other(uint32_t ordering)
     CHECK_LEDGER(p);
     /* What comes now goes to store again. */
     capture_numbers(p, 1001, 1002);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
     END(p);
 }
@@ -167,14 +177,14 @@ static void given_is_pending(void)
     c.max_in_doubt = 4;
     p = start_pipeline(&c, &s);
     capture_numbers(p, 0, 1);
-    batch = next_kept();
+    batch = next_kept(p);
     capture_numbers(p, 1, 31);
     next = exchange(batch->token, PIPELINE_STORE_OK);
     CHECK_OR_STOP(next != NULL && next != &nothing);
     id = next->batch_id;
     /* Given back: it comes again by store, the same. It holds its place meanwhile, so that nothing is given for it. */
     CHECK(exchange(next->token, PIPELINE_STORE_RETRY) == NULL);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK_U64(batch->batch_id, id);
     CHECK_U64(batch->attempt, 2);
     CHECK_U64(value_of(batch, 0), 1);
@@ -182,7 +192,7 @@ static void given_is_pending(void)
     CHECK_STATUS(pipeline_batch_set_rejected(batch, 3), PIPELINE_OK);
     CHECK_STATUS(pipeline_batch_set_rejected(batch, 4), PIPELINE_OK);
     CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK_U64(value_of(batch, 0), 11);
     CHECK_U64(RECORDED(&rec, dead.count), 2);
     next = exchange(batch->token, PIPELINE_STORE_OK);
@@ -214,7 +224,7 @@ static void nothing_is_given(void)
     s.flags = PIPELINE_STORAGE_CONCURRENT;
     p = start_pipeline(&c, &s);
     capture_numbers(p, 0, 1);
-    batch = next_kept();
+    batch = next_kept(p);
     capture_numbers(p, 1, 101);
     CHECK_FAILS(pipeline_batch_exchange(batch->token, PIPELINE_STORE_OK, NULL), PIPELINE_ERR_NULL, "next");
     CHECK_FAILS(pipeline_batch_exchange(batch->token + 1, PIPELINE_STORE_OK, &next), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
@@ -225,14 +235,14 @@ static void nothing_is_given(void)
     CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
     CHECK_U64(metrics_of(p).buffered, 100);
     CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK_U64(value_of(batch, 0), 1);
     /* Its writer is gone. */
     CHECK_STATUS(pipeline_scale(p, 0), PIPELINE_OK);
     CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
     CHECK_U64(metrics_of(p).buffered, 90);
     CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK_U64(value_of(batch, 0), 11);
     /* Let go of: what is left is left, and the last answer tears it down. */
     pipeline_abandon(p);
@@ -254,12 +264,12 @@ static void lingering(void)
     c.linger_us = 60u * 1000 * 1000;
     p = start_pipeline(&c, &s);
     capture_numbers(p, 0, 10);
-    batch = next_kept();
+    batch = next_kept(p);
     capture_numbers(p, 10, 14);
     CHECK(exchange(batch->token, PIPELINE_STORE_OK) == NULL);
     CHECK_U64(metrics_of(p).buffered, 4);
     capture_numbers(p, 14, 20);
-    batch = next_kept();
+    batch = next_kept(p);
     CHECK_U64(batch->count, 10);
     capture_numbers(p, 20, 30);
     next = exchange(batch->token, PIPELINE_STORE_OK);

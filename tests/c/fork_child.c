@@ -26,6 +26,8 @@ static void a_pipeline_of_its_own(uint64_t events)
     static recorder_t own = RECORDER_INIT;
     pipeline_storage_t s = recorder_storage(&own);
     pipeline_t *p;
+    if (!children_can_start_threads())
+        return;
     pthread_mutex_init(&own.mutex, NULL);
     own.stored.count = own.seen.count = 0;
     own.destroy_calls = 0;

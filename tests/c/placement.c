@@ -232,7 +232,10 @@ static void without_privilege(void)
 
 static void refused_later(void)
 {
-    pid_t child = fork();
+    pid_t child;
+    if (!children_can_start_threads())
+        return;
+    child = fork();
     if (child == 0) {
         begin_child();
         without_privilege();
