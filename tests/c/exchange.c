@@ -43,9 +43,12 @@ static const pipeline_batch_t *take(void)
 static bool in_call(pipeline_t *p, uint32_t writer)
 {
     pipeline_writer_metrics_t m;
+    uint32_t i;
     m.struct_size = sizeof m;
-    CHECK_STATUS(pipeline_writer_metrics(p, writer, &m), PIPELINE_OK);
-    return m.state == PIPELINE_WRITER_IN_CALL;
+    for (i = 0; pipeline_writer_metrics(p, i, &m) == PIPELINE_OK; i++)
+        if (m.writer_id == writer)
+            return m.state == PIPELINE_WRITER_IN_CALL;
+    return false;
 }
 
 /* The oldest, once store has returned with it: before that nothing is given for it. */

@@ -239,6 +239,7 @@ an_answer_is_exchanged_for_the_next_batch_test() ->
     [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 35)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
+    sender_is_back(P),
     ?assertEqual([of_no_release(N) || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
     ?assertMatch({ok, #{stored := 35, in_flight := 0, batches := 4, batches_handed := 0}}, ?C:metrics(P)),
     nothing_came(P),
@@ -284,6 +285,7 @@ an_exchanged_batch_outlives_its_face_test() ->
     {Pid, Monitor} = spawn_monitor(fun() ->
         ok = ?C:attach(P),
         {First, _, 1, 10} = notice(P),
+        sender_is_back(P),
         exit(?C:complete_next(P, First, ok))
     end),
     Given = receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end,
@@ -306,6 +308,10 @@ an_answer_for_another_is_not_exchanged_test() ->
     {Second, _, _, 10} = notice(P),
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
+
+%% The library's thread has returned from the call that sent the notice: before that nothing is given for it.
+sender_is_back(P) ->
+    await:until(fun() -> {ok, #{state := State}} = ?C:writer_metrics(P, 0), State =/= in_call end).
 
 waiting(P) ->
     {ok, #{batches_parked := Parked}} = ?C:metrics(P),
