@@ -213,13 +213,15 @@ int main(void)
     if (child == 0) {
         pipeline_t *own;
         begin_child();
+        if (!children_can_start_threads()) {
+            CHECK_STATUS(pipeline_capture(traced, 1, "x", 1), PIPELINE_ERR_FORKED);
+            end_child();
+        }
         CHECK(pipeline_capture(traced, 1, "x", 1) == PIPELINE_ERR_FORKED);
         pipeline_destroy(traced);
-        if (children_can_start_threads()) {
-            own = start(NULL);
-            CHECK_OR_STOP(own != NULL);
-            CHECK(end(own));
-        }
+        own = start(NULL);
+        CHECK_OR_STOP(own != NULL);
+        CHECK(end(own));
         end_child();
     }
     AWAIT_CHILD(child);
