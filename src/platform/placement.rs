@@ -139,6 +139,8 @@ impl Placement {
         extern "C-unwind" fn main(rehearsal: *mut c_void) -> *mut c_void {
             // SAFETY: `rehearse` waits for this thread, and does not touch it before.
             let rehearsal = unsafe { &mut *rehearsal.cast::<Rehearsal<'_>>() };
+            // The system may list it for a moment after it has been waited for.
+            thread::set_name(&thread::short_name("cp-rehearsal"));
             rehearsal.outcome = rehearsal.placement.take();
             std::ptr::null_mut()
         }

@@ -40,14 +40,14 @@ static const pipeline_batch_t *take(void)
     return batch;
 }
 
-static bool in_call(pipeline_t *p, uint32_t writer)
+static bool any_in_call(pipeline_t *p)
 {
     pipeline_writer_metrics_t m;
     uint32_t i;
     m.struct_size = sizeof m;
     for (i = 0; pipeline_writer_metrics(p, i, &m) == PIPELINE_OK; i++)
-        if (m.writer_id == writer)
-            return m.state == PIPELINE_WRITER_IN_CALL;
+        if (m.state == PIPELINE_WRITER_IN_CALL)
+            return true;
     return false;
 }
 
@@ -58,7 +58,7 @@ static const pipeline_batch_t *next_kept(pipeline_t *p)
     WAIT_FOR(count_kept() > 0);
     batch = take();
     CHECK_OR_STOP(batch != NULL);
-    WAIT_FOR(!in_call(p, batch->writer_id));
+    WAIT_FOR(!any_in_call(p));
     return batch;
 }
 

@@ -213,6 +213,10 @@ int main(void)
     if (child == 0) {
         pipeline_t *own;
         begin_child();
+        if (!children_can_start_threads()) {
+            CHECK_STATUS(pipeline_capture(traced, 1, "x", 1), PIPELINE_ERR_FORKED);
+            end_child();
+        }
         CHECK(pipeline_capture(traced, 1, "x", 1) == PIPELINE_ERR_FORKED);
         pipeline_destroy(traced);
         own = start(NULL);
