@@ -209,7 +209,7 @@ int main(void)
     signal(SIGUSR1, SIG_DFL);
 
     fflush(NULL);
-    child = children_can_start_threads() ? fork() : -1;
+    child = fork();
     if (child == 0) {
         pipeline_t *own;
         begin_child();
@@ -224,8 +224,7 @@ int main(void)
         CHECK(end(own));
         end_child();
     }
-    if (children_can_start_threads())
-        AWAIT_CHILD(child);
+    AWAIT_CHILD(child);
     CHECK(end(traced));
     CHECK_U64(stored, 7);
     answers();
