@@ -176,7 +176,6 @@ static void given_is_pending(void)
     rec.answer = keep;
     s.flags = PIPELINE_STORAGE_CONCURRENT;
     s.dead_letter = recorder_dead_letter;
-    c.storage_deadline_ms = 100;
     c.max_in_doubt = 4;
     p = start_pipeline(&c, &s);
     capture_numbers(p, 0, 1);
@@ -201,6 +200,8 @@ static void given_is_pending(void)
     next = exchange(batch->token, PIPELINE_STORE_OK);
     CHECK_OR_STOP(next != NULL && next != &nothing);
     /* Too late: in doubt, and the late answer is honoured. */
+    c.storage_deadline_ms = 100;
+    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
     WAIT_FOR(metrics_of(p).in_doubt == 10);
     CHECK_U64(metrics_of(p).stored, 19);
     token = next->token;
