@@ -24,6 +24,16 @@ packages() {
     rm -f "$log"
 }
 
+# leave_out OPTION NAME...: `without` are the arguments that leave those out; says so.
+leave_out() {
+    local option=$1 name
+    without=()
+    for name in "${@:2}"; do
+        echo "left out: $name ($0 says why)"
+        without+=("$option" "$name")
+    done
+}
+
 # unpack PLACE PACKAGE...: what is in Debian packages, without installing them.
 unpack() {
     local place=$1 work status

@@ -44,11 +44,9 @@ library() { # library KIND
 
 # --- what runs ---------------------------------------------------------------------------------------------------------
 programs() { # programs KIND
-    local without=() path
-    while read -r path; do
-        echo "left out: $path (tests/sanitize.sh says why)"
-        without+=(--except "$path")
-    done < <(without "$1")
+    local names without
+    mapfile -t names < <(without "$1")
+    leave_out --except "${names[@]}"
     if [ "$1" = memcheck ]; then
         "${MAKE:-make}" --no-print-directory local || return
         tests/programs.sh --valgrind --only "${ONLY:-*}" "${without[@]}" tests/c tests/cpp

@@ -160,11 +160,9 @@ linked() { # linked KIND TARGET
 }
 
 programs() { # programs TARGET
-    local without=() path
-    while read -r path; do
-        echo "left out: $path (tests/targets.sh says why)"
-        without+=(--except "$path")
-    done < <(without "$1")
+    local names without
+    mapfile -t names < <(without "$1")
+    leave_out --except "${names[@]}"
     # The kernel's own headers, behind the C library's: some tests include them, and musl has none.
     if [ "$1" = musl ]; then
         mkdir -p build/musl/kernel
@@ -176,14 +174,12 @@ programs() { # programs TARGET
 }
 
 rust() { # rust TARGET
-    local skip=() name
-    while read -r name; do
-        echo "left out: $name (tests/targets.sh says why)"
-        skip+=(--skip "$name")
-    done < <(without_rust "$1")
+    local names without
+    mapfile -t names < <(without_rust "$1")
+    leave_out --skip "${names[@]}"
     # As fast as what is shipped, with every assertion on.
     # shellcheck disable=SC2086
-    (unset CC CXX && "$cargo" test "${build[@]}" --profile simulator --no-fail-fast $rust_tests -- "${skip[@]}")
+    (unset CC CXX && "$cargo" test "${build[@]}" --profile simulator --no-fail-fast $rust_tests -- "${without[@]}")
 }
 
 name=${1:-}

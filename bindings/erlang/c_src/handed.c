@@ -188,13 +188,14 @@ static void recall(struct delivery *d, uint64_t token)
 }
 
 /* A process that is gone does not matter: its monitor sees to what it had. But who is killed in a call on a dirty scheduler can send
- * nothing more, to the living neither. */
+ * nothing more, to the living neither. (On a normal one that cannot be, and nothing is waited for.) */
 void handed_send(ErlNifEnv *caller, struct sending *sending)
 {
     if (!sending->pipeline)
         return;
     ErlNifEnv *own = sending->letter.env, *env = own ? own : enif_alloc_env();
-    if (!enif_send(caller, &sending->pid, env, message(env, sending)) && caller)
+    bool sent = enif_send(caller, &sending->pid, env, message(env, sending));
+    if (!sent && caller && enif_thread_type() != ERL_NIF_THR_NORMAL_SCHEDULER)
         recall(sending->pipeline->delivery, sending->letter.token);
     enif_free_env(env);
     enif_release_resource(sending->pipeline);
