@@ -75,7 +75,8 @@ if [ ${#broken[@]} -gt 0 ]; then
     # What failed once more, here at the end, where a long log is cut last.
     for name in "${broken[@]}"; do
         echo "=== $name, what failed:"
-        grep -E -A4 'FAILED|panicked at|^error' "$logs/$name.log" | cut -c1-1500 | head -40
+        # EUnit says *failed*, ExUnit a number and the test's name.
+        sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E -A12 'FAILED|\*failed\*|^ +[0-9]+\) test |panicked at|^error' | cut -c1-1500 | head -60
     done
     echo
     echo "make test: FAILED in $((SECONDS - began)) s: ${broken[*]}"
