@@ -48,7 +48,6 @@ impl Piece {
         self.ns.saturating_add(span(ticks - self.start, self.rate))
     }
 
-    #[inline(always)]
     fn covers(&self, ticks: u64) -> bool {
         self.start <= ticks && ticks < self.end
     }
@@ -142,9 +141,19 @@ impl Timeline {
         this
     }
 
-    /// Converts readings; for one batch of them.
-    pub fn reader(&self) -> Reader<'_> {
-        Reader { timeline: self, piece: Piece::default(), ceiling: self.ceiling.load(Ordering::Acquire) }
+    /// Converts a reading, and those of the same piece; for a batch of them.
+    #[cold]
+    pub fn know(&self, ticks: u64) -> Known {
+        let piece = self.find(ticks).unwrap_or_else(|_| {
+            self.lengthen(&mut self.calibration.lock(), ticks);
+            self.find(ticks).unwrap_or_else(|last| last.held())
+        });
+        let ceiling = self.ceiling.load(Ordering::Acquire);
+        if ceiling == u64::MAX && piece.covers(ticks) && piece.at(piece.end) < u64::MAX {
+            Known { start: piece.start, width: piece.end - piece.start, ns: piece.ns, rate: piece.rate }
+        } else {
+            Known::only(ticks, piece.at(ticks).min(ceiling))
+        }
     }
 
     /// Converts a reading without ever waiting for another thread: if one is about to make the chain longer at this moment, what lies
@@ -317,31 +326,28 @@ impl Timeline {
     }
 }
 
-/// Converts readings of the counter, one batch of them: it remembers where the last one lay.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    timeline: &'a Timeline,
-    piece: Piece,
-    ceiling: u64,
+/// Readings of which it is known what they convert to: all in one piece. At first none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// So many from `start` on, by numbers with which none leads to a time of more than 64 bits.
+    start: u64,
+    width: u64,
+    ns: u64,
+    rate: u64,
 }
 
-impl Reader<'_> {
-    /// What the counter showed, in nanoseconds of the monotonic clock.
-    #[inline(always)]
-    pub fn ns(&mut self, ticks: u64) -> u64 {
-        if !self.piece.covers(ticks) {
-            self.turn_to(ticks);
-        }
-        self.piece.at(ticks).min(self.ceiling)
+impl Known {
+    /// A reading by itself, and when it was.
+    pub fn only(ticks: u64, ns: u64) -> Self {
+        Self { start: ticks, width: 1, ns, rate: 0 }
     }
 
-    #[cold]
-    fn turn_to(&mut self, ticks: u64) {
-        self.piece = self.timeline.find(ticks).unwrap_or_else(|_| {
-            self.timeline.lengthen(&mut self.timeline.calibration.lock(), ticks);
-            self.timeline.find(ticks).unwrap_or_else(|last| last.held())
-        });
-        self.ceiling = self.timeline.ceiling.load(Ordering::Acquire);
+    /// What the counter showed, in nanoseconds of the monotonic clock; `None`: it is none of them.
+    #[inline(always)]
+    pub fn ns(&self, ticks: u64) -> Option<u64> {
+        let past = ticks.wrapping_sub(self.start);
+        let ns = self.ns.wrapping_add(((u128::from(past) * u128::from(self.rate)) >> SHIFT) as u64);
+        (past < self.width).then_some(ns)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ring::buffer::Ring;
 use crate::ring::log::Log;
 use crate::ring::record::Tag;
 use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
-use crate::timeline::{Reader, Timeline};
+use crate::timeline::{Known, Timeline};
 use std::sync::Arc;
 
 /// The clock of a pipeline: a timeline where the processor's counter stamps the events.
@@ -44,7 +44,7 @@ impl Clock {
 
     /// Tells the times of events, one batch of them.
     pub(super) fn times(&self) -> Times<'_> {
-        Times(self.0.as_deref().map(Timeline::reader))
+        Times { timeline: self.0.as_deref(), known: Known::default() }
     }
 
     /// When an event was captured; never waits.
@@ -57,16 +57,32 @@ impl Clock {
 }
 
 /// Tells the times of events, one batch of them.
-pub(super) struct Times<'a>(Option<Reader<'a>>);
+#[derive(Clone, Copy)]
+pub(super) struct Times<'a> {
+    timeline: Option<&'a Timeline>,
+    known: Known,
+}
 
 impl Times<'_> {
-    /// When an event was captured, by its record's timestamp.
+    /// When an event was captured, by its record's timestamp; `None` until that is learnt.
     #[inline(always)]
+    pub(super) fn known(&self, tag: Tag, timestamp: u64) -> Option<u64> {
+        if tag.in_ticks() { self.known.ns(timestamp) } else { Some(timestamp) }
+    }
+
+    /// Learns what a timestamp in ticks is, and those near it.
+    pub(super) fn learn(&mut self, timestamp: u64) {
+        self.known = self
+            .timeline
+            .map_or_else(|| Known::only(timestamp, timestamp), |timeline| timeline.know(timestamp));
+    }
+
+    /// When an event was captured.
     pub(super) fn of(&mut self, tag: Tag, timestamp: u64) -> u64 {
-        match &mut self.0 {
-            Some(reader) if tag.in_ticks() => reader.ns(timestamp),
-            _ => timestamp,
-        }
+        self.known(tag, timestamp).unwrap_or_else(|| {
+            self.learn(timestamp);
+            self.known.ns(timestamp).unwrap_or(timestamp)
+        })
     }
 }
 

@@ -285,8 +285,13 @@ CHECK_UNUSED static pthread_t start_thread(void *(*body)(void *), void *argument
     return thread;
 }
 
-#define SUMMARY()                                                                                                      \
-    (printf("%s: %lld checks, %d failed\n", __FILE__, (long long)checks_done, (int)checks_failed), fflush(stdout),             \
-     checks_failed ? 1 : 0)
+/* What main answers. */
+CHECK_UNUSED __attribute__((warn_unused_result)) static int summary(const char *file)
+{
+    printf("%s: %lld checks, %d failed\n", file, (long long)checks_done, (int)checks_failed);
+    fflush(stdout);
+    return checks_failed ? 1 : 0;
+}
+#define SUMMARY() summary(__FILE__)
 
 #endif

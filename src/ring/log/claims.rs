@@ -4,18 +4,18 @@ use super::{Limits, Log, Span, Spans};
 use crate::platform::sync::{MutexGuard, Ordering, fence};
 use crate::ring::record::{HEADER, Head, Tag};
 
-/// How far ahead of itself a walk over the tags fetches, about: bytes, and records if that is more. A tag says where the next one is, so
-/// without this each line would be waited for before the next is asked for; they come from the producer's cache, or from memory.
-const AHEAD_BYTES: u64 = 4096;
-const AHEAD_RECORDS_LOG2: u32 = 3;
+/// How far ahead of itself a walk over the tags fetches: so many bytes where two lines are a whole record, else so many records. A tag
+/// says where the next one is, so without this each line would be waited for before the next is asked for; they come from the producer's
+/// cache, or from memory.
+const AHEAD_BYTES: u64 = 8192;
+const AHEAD_RECORDS: u64 = 16;
 /// Bytes of a cache line.
 const LINE: u64 = 64;
 
-/// How far that is where all records are of one size: so many of them, so that it falls on their headers.
+/// How far that is; where it is further than that, on the header of a record, if all are of one size.
 #[inline(always)]
 fn ahead(stride: u64) -> u64 {
-    let doublings = stride.leading_zeros().saturating_sub(AHEAD_BYTES.leading_zeros() + 1);
-    stride.saturating_mul(1 << doublings.max(AHEAD_RECORDS_LOG2))
+    if stride <= 2 * LINE { AHEAD_BYTES } else { stride.wrapping_mul(AHEAD_RECORDS) }
 }
 
 impl Log {
@@ -59,53 +59,86 @@ impl Log {
         }
     }
 
-    /// Fetches two lines from `at` on, but none that the producer may be writing: all there is of a small record, the header of a large
-    /// one.
+    /// Fetches two lines from `at` on: all there is of a small record, the header of a large one. None that lie behind `known`.
     #[inline(always)]
-    fn fetch(&self, at: u64, head: u64) {
-        for line in [at, at.saturating_add(LINE)] {
-            if line < head {
-                // (Nonsense may be odd.)
-                self.memory.fetch(line & self.mask & !7);
-            }
+    fn fetch(&self, at: u64, known: u64) {
+        if at < known {
+            // (Nonsense may be odd.)
+            self.memory.fetch(at & self.mask & !7);
+            self.memory.fetch(at.wrapping_add(LINE) & self.mask & !7);
         }
     }
 
     /// Measures what a claim from `start` would take. While a producer overwrites, the tags may be nonsense; then so is
     /// the answer, and the claim fails, but the walk ends.
     fn walk(&self, start: u64, reach: u64, head: u64, limits: &Limits) -> Span {
-        let mut span = Span { start, end: start, events: 0, bytes: 0 };
-        let mut at = start;
+        // What the producer may be writing is left with it.
+        let known = head.saturating_sub(2 * LINE);
         if start < head {
             let stride = self.memory.peek(start & self.mask).stride().max(HEADER);
-            let until = start.saturating_add(ahead(stride));
-            while at < until && at < head {
-                self.fetch(at, head);
+            let until = known.min(start.saturating_add(ahead(stride)));
+            let mut at = start;
+            while at < until {
+                self.fetch(at, known);
                 at = at.saturating_add(stride);
             }
-            at = start;
         }
-        while at < head && span.events < limits.events {
+        let (mut at, mut end, mut events, mut bytes) = (start, start, 0, 0);
+        // One event may always be claimed, however narrow the limits.
+        let (mut furthest, mut most) = (u64::MAX, if limits.exceed { u64::MAX } else { limits.bytes });
+        while at < head && events < limits.events {
             let tag = self.memory.peek(at & self.mask);
             let stride = tag.stride();
-            self.fetch(at.saturating_add(ahead(stride)), head);
             let next = at.saturating_add(stride);
-            // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
-            if next <= at || next > head || !next.is_multiple_of(8) {
-                break; // nonsense
-            }
-            if !tag.is_pad() {
-                let bytes = span.bytes + tag.payload_len() as u64;
-                // One event may always be claimed, however narrow the limits.
-                let first = span.events == 0;
-                if (next > reach && !first) || (bytes > limits.bytes && !(first && limits.exceed)) {
-                    break;
+            if tag.is_pad() {
+                // A payload read as a pad may have any length; from an odd one the next tag would lie across words, or the end.
+                if next <= at || !next.is_multiple_of(8) {
+                    break; // nonsense
                 }
-                span = Span { start, end: next, events: span.events + 1, bytes };
+                at = next;
+                continue;
             }
-            at = next;
+            self.fetch(at.wrapping_add(ahead(stride)), known);
+            let with_it = bytes + tag.payload_len() as u64;
+            // Behind the head is nonsense.
+            if next > head || next > furthest || with_it > most {
+                break;
+            }
+            (at, end, events, bytes) = (next, next, events + 1, with_it);
+            (furthest, most) = (reach, limits.bytes);
         }
-        span
+        Span { start, end, events, bytes }
+    }
+
+    /// Appends what `make` makes of each event from the position `from` of a claimed span on: of its tag, header and payload. Answers
+    /// where it ended: behind the span, or at an event of which `make` made nothing.
+    #[inline(always)]
+    pub fn collect<T: Copy>(
+        &self,
+        span: &Span,
+        from: u64,
+        into: &mut Vec<T>,
+        mut make: impl FnMut(Tag, Head, *const u8) -> Option<T>,
+    ) -> u64 {
+        let mut places = into.spare_capacity_mut().iter_mut();
+        let before = places.len();
+        let mut at = from;
+        while at < span.end {
+            let offset = at & self.mask;
+            let tag = self.memory.tag(offset);
+            if !tag.is_pad() {
+                // SAFETY: claimed, so nobody writes it; the claim's swap ordered its publication before this.
+                let head = unsafe { self.memory.head(offset) };
+                let Some(made) = make(tag, head, self.memory.payload(offset)) else { break };
+                let Some(place) = places.next() else { break };
+                place.write(made);
+            }
+            at += tag.stride();
+        }
+        let made = before - places.len();
+        // SAFETY: so many have been written, one behind the other, behind those that were there.
+        unsafe { into.set_len(into.len() + made) };
+        at
     }
 
     /// Shows each event of a claimed span: its position, tag and header.
