@@ -11,6 +11,9 @@
 
 enum { MOST_THREADS = 64 };
 
+/* How many events, and the sum of their first 8 bytes. */
+struct offered { uint64_t count, sum; };
+
 /* A measurement, as the command line has it. */
 struct measurement {
     const struct contender *who;
@@ -21,6 +24,9 @@ struct measurement {
     double seconds;   /* at most, or exactly where the measurement is by time */
     double rate;      /* events per second that are offered */
     double ns_a_tick;
+    /* NULL, or another contender that is measured in the same process, in turns with this one: its own store, the same setup. */
+    struct measurement *beside;
+    struct offered offered; /* of the one beside */
 };
 
 /* One capturing thread: its handle, its payloads, what it has offered. */
@@ -34,8 +40,7 @@ struct capturer {
     uint64_t taken;
 };
 
-/* Each prints its figures as members of a JSON object, and answers what was offered, and its sum. */
-struct offered { uint64_t count, sum; };
+/* Each prints its figures as members of a JSON object, and answers what was offered. */
 struct offered measure_capture(const struct measurement *m);
 struct offered measure_each(const struct measurement *m);
 struct offered measure_throughput(const struct measurement *m);

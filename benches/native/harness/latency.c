@@ -13,17 +13,27 @@ static void carry(struct capturer *c, struct bench_burst *burst, uint64_t due) {
     c->m->who->capture(c->handle, burst);
 }
 
-static void singles(struct capturer *c) {
+/* One event to an idle contender. */
+static void single(struct capturer *c) {
     const struct measurement *m = c->m;
-    uint64_t rest = 12345;
-    for (uint32_t i = 0; i < m->bursts; i++) {
-        struct bench_burst burst = capturer_fill(c, 1);
-        rest = rest * 6364136223846793005u + 1442695040888963407u;
-        rest_us(REST_LEAST_US + (double)(rest >> 40) / (1 << 24) * (REST_MOST_US - REST_LEAST_US));
-        spin_us(m, 5);
-        carry(c, &burst, ticks());
-        if (!drained(m, c->offered)) fail("%s: an event does not arrive", m->who->name);
+    struct bench_burst burst = capturer_fill(c, 1);
+    rest_us(REST_LEAST_US + (double)(c->seed >> 40) / (1 << 24) * (REST_MOST_US - REST_LEAST_US));
+    spin_us(m, 5);
+    carry(c, &burst, ticks());
+    if (!drained(m, c->offered)) fail("%s: an event does not arrive", m->who->name);
+}
+
+/* In turns with the one beside it, if there is one: whatever the machine does meanwhile meets both. */
+static void singles(struct capturer *c) {
+    struct capturer other;
+    if (c->m->beside) capturer_open(&other, c->m->beside, c->number);
+    for (uint32_t i = 0; i < c->m->bursts; i++) {
+        if (c->m->beside) single(&other);
+        single(c);
     }
+    if (!c->m->beside) return;
+    c->m->beside->offered = (struct offered){other.offered, other.sum};
+    capturer_close(&other);
 }
 
 static void stream(struct capturer *c) {
@@ -40,17 +50,27 @@ static void stream(struct capturer *c) {
     }
 }
 
-static struct offered measure(const struct measurement *m, void (*work)(struct capturer *), uint64_t events) {
-    struct capturer all[MOST_THREADS];
+static void want_latencies(const struct measurement *m, uint64_t events) {
     struct bench_store *store = m->store;
     store->room = events;
     store->latencies = malloc(events * sizeof *store->latencies);
     if (!store->latencies) fail("no memory");
     memset(store->latencies, 0, events * sizeof *store->latencies);
+}
+
+static void print_latencies(const struct measurement *m, const char *name) {
+    uint64_t warm = m->store->room / 20;
+    print_percentiles(m, name, m->store->latencies + warm, m->store->room - warm, 1);
+}
+
+static struct offered measure(const struct measurement *m, void (*work)(struct capturer *), uint64_t events) {
+    struct capturer all[MOST_THREADS];
+    want_latencies(m, events);
+    if (m->beside) want_latencies(m->beside, events);
     struct offered offered = capturers_run(m, all, work);
     if (!drained(m, offered.count)) fail("%s: events do not arrive", m->who->name);
-    uint64_t warm = events / 20;
-    print_percentiles(m, "ns", store->latencies + warm, events - warm, 1);
+    print_latencies(m, "ns");
+    if (m->beside) print_latencies(m->beside, "beside_ns");
     return offered;
 }
 

@@ -2,8 +2,8 @@
  *
  *   harness OBJECT.so NAME capture|each|throughput|wake|load|idle [KEY=VALUE...]
  *
- * Keys: threads, payload, writers, batch, lossless, metrics, bursts, pin, seconds, rate, sleep_us. It fails where the storage has
- * not got exactly what was offered. `harness OBJECT.so` lists the names, a tab, and the configurations. */
+ * Keys: threads, payload, writers, batch, lossless, metrics, bursts, pin, seconds, rate, sleep_us; and beside=OBJECT.so:NAME, for wake:
+ * another contender, measured in turns with the first. It fails where the storage has not got exactly what was offered. `harness OBJECT.so` lists the names, a tab, and the configurations. */
 #include "harness.h"
 
 #include <dlfcn.h>
@@ -39,7 +39,7 @@ static int by_size(const void *a, const void *b) {
 void print_percentiles(const struct measurement *m, const char *name, uint64_t *samples, uint64_t count, double each) {
     static const double wanted[] = {1, 10, 50, 75, 90, 99, 99.9, 99.99, 100};
     qsort(samples, count, sizeof *samples, by_size);
-    printf("\"samples\": %llu, \"%s\": {", (unsigned long long)count, name);
+    printf("\"%s\": {", name);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         uint64_t at = (uint64_t)((double)count * wanted[i] / 100);
         if (at >= count) at = count - 1;
@@ -62,6 +62,56 @@ static void take(struct bench_store *store, const void *first, size_t stride, si
     batch_end(&batch);
 }
 
+/* The contenders of an object. */
+static const struct contender *load(const char *path, size_t *count) {
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!object) fail("%s", dlerror());
+    const struct contender *(*list)(size_t *);
+    *(void **)&list = dlsym(object, "contenders");
+    if (!list) fail("%s: no contenders()", path);
+    return list(count);
+}
+
+static const struct contender *find(const char *path, const char *name) {
+    size_t count;
+    const struct contender *all = load(path, &count);
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(all[i].name, name)) return &all[i];
+    fail("%s has no %s", path, name);
+}
+
+/* OBJECT.so:NAME */
+static struct measurement *put_beside(const struct measurement *m, char *object) {
+    static struct bench_store store;
+    static struct measurement beside;
+    char *name = strchr(object, ':');
+    if (!name) fail("beside: not OBJECT.so:NAME: %s", object);
+    *name++ = 0;
+    beside = *m;
+    beside.who = find(object, name);
+    beside.store = beside.setup.store = &store;
+    return &beside;
+}
+
+static void begin(const struct measurement *m) {
+    const char *failed = m->who->start(&m->setup);
+    if (failed) fail("%s: %s", m->who->name, failed);
+}
+
+/* The storage has exactly what was offered. */
+static void check(const struct measurement *m, struct offered offered) {
+    uint64_t seen = __atomic_load_n(&m->store->count, __ATOMIC_ACQUIRE);
+    if (seen != offered.count || m->store->sum != offered.sum)
+        fail("%s: %llu events offered, %llu stored; sums %s", m->who->name, (unsigned long long)offered.count,
+             (unsigned long long)seen, m->store->sum == offered.sum ? "equal" : "differ");
+}
+
+static void end(const struct measurement *m, struct offered offered) {
+    const char *failed = m->who->stop();
+    if (failed) fail("%s: %s", m->who->name, failed);
+    check(m, offered);
+}
+
 static void read_keys(struct measurement *m, char **keys) {
     static const struct { const char *name; size_t at; } words[] = {
         {"threads", offsetof(struct measurement, setup.threads)}, {"payload", offsetof(struct measurement, setup.payload)},
@@ -77,6 +127,7 @@ static void read_keys(struct measurement *m, char **keys) {
         if (!strcmp(*keys, "seconds")) m->seconds = atof(value);
         else if (!strcmp(*keys, "rate")) m->rate = atof(value);
         else if (!strcmp(*keys, "sleep_us")) m->store->sleep_us = (uint32_t)atoi(value);
+        else if (!strcmp(*keys, "beside")) m->beside = put_beside(m, value);
         else known = false;
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
             if (!strcmp(*keys, words[i].name)) {
@@ -97,37 +148,29 @@ int main(int argc, char **argv) {
     struct measurement m = {.setup = {.threads = 1, .payload = 64, .writers = 1, .store = &store, .take = take}, .store = &store,
                             .bursts = 500, .seconds = 0.3, .rate = 1e5};
     if (argc < 2) fail("harness OBJECT.so NAME MEASUREMENT [KEY=VALUE...]");
-    void *object = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-    if (!object) fail("%s", dlerror());
-    const struct contender *(*list)(size_t *);
-    *(void **)&list = dlsym(object, "contenders");
-    if (!list) fail("%s: no contenders()", argv[1]);
-    size_t count;
-    const struct contender *all = list(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (argc < 4) printf("%s\t%s\n", all[i].name, all[i].configuration);
-        else if (!strcmp(all[i].name, argv[2])) m.who = &all[i];
+    if (argc < 4) {
+        size_t count;
+        const struct contender *all = load(argv[1], &count);
+        for (size_t i = 0; i < count; i++) printf("%s\t%s\n", all[i].name, all[i].configuration);
+        return 0;
     }
-    if (argc < 4) return 0;
-    if (!m.who) fail("%s has no %s", argv[1], argv[2]);
+    m.who = find(argv[1], argv[2]);
+    m.ns_a_tick = m.setup.ns_a_tick = measure_ticks();
     read_keys(&m, argv + 4);
     if (m.setup.threads < 1 || m.setup.threads > MOST_THREADS) fail("threads: 1 to %d", MOST_THREADS);
     if (m.setup.payload < 16 || m.setup.payload > 4096) fail("payload: 16 to 4096");
     store.shared = m.setup.writers > 1;
-    m.ns_a_tick = m.setup.ns_a_tick = measure_ticks();
     place_others(&m);
-    const char *failed = m.who->start(&m.setup);
-    if (failed) fail("%s: %s", m.who->name, failed);
+    begin(&m);
+    if (m.beside) begin(m.beside);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].name, argv[3])) continue;
+        if (m.beside && kinds[i].measure != measure_wake) fail("beside: for wake alone");
         printf("{");
         struct offered offered = kinds[i].measure(&m);
-        bool stopped = m.who->blind && kinds[i].measure == measure_throughput;
-        if (!stopped && (failed = m.who->stop())) fail("%s: %s", m.who->name, failed);
-        uint64_t seen = __atomic_load_n(&store.count, __ATOMIC_ACQUIRE);
-        if (seen != offered.count || store.sum != offered.sum)
-            fail("%s: %llu events offered, %llu stored; sums %s", m.who->name, (unsigned long long)offered.count,
-                 (unsigned long long)seen, store.sum == offered.sum ? "equal" : "differ");
+        if (m.who->blind && kinds[i].measure == measure_throughput) check(&m, offered); /* it is stopped */
+        else end(&m, offered);
+        if (m.beside) end(m.beside, m.beside->offered);
         printf("\"events\": %llu}\n", (unsigned long long)offered.count);
         fflush(stdout);
         /* Threads that a peer leaves behind are none of ours. */

@@ -81,8 +81,17 @@ def microseconds(name, percentile):
     return lambda result: [v / 1e3 for v in values(result["1 thread"].get(name), "ns", percentile) if v is not None]
 
 
+def in_turns(name, percentile):
+    return lambda result: parts.against(result[parts.IN_TURNS].get(name), percentile)
+
+
+def equal_in_turns(percentile):
+    """How far the floor and the floor lie apart, measured in turns."""
+    return lambda result: median([max(r, 1 / r) - 1 for r in parts.against(result[parts.IN_TURNS].get(parts.AGAIN), percentile)] or [0])
+
+
 def seconds(name):
-    return lambda result: values(result["1 thread"].get(name), "cpu_s")
+    return lambda result: values(result[parts.ALONE].get(name), "cpu_s")
 
 
 H, I, C, S, PARKED, POLLING = parts.HANDLE, parts.INLINED, parts.CALL, parts.SHORT, parts.PARKED, parts.POLLING
@@ -125,13 +134,10 @@ BOUNDS = [
     ("payload", "4 KiB, bandwidth, to memcpy", 0.7, True, "x",
      ratio(parts.BANDWIDTH, H, parts.BANDWIDTH, parts.COPY, "events_per_s"), equal(parts.BANDWIDTH, "events_per_s")),
     ("idle", "idle, processor time in 10 s", 0.005, False, " s", seconds(H), None),
-    ("wake", "wake, p50", 2.5, False, " us", microseconds(H, "50"), equal("1 thread", "ns", "50")),
-    ("wake", "wake, short slices, p50", 2.5, False, " us", microseconds(S, "50"), equal("1 thread", "ns", "50")),
-    ("wake", "wake, p50, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", H, "1 thread", PARKED, "ns", "50"),
-     equal("1 thread", "ns", "50")),
-    ("wake", "wake, p99, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", H, "1 thread", PARKED, "ns", "99"),
-     equal("1 thread", "ns", "99")),
-    ("wake", "wake, short slices, p99, to the bare ring that sleeps", 1.2, False, "x", ratio("1 thread", S, "1 thread", PARKED, "ns", "99"),
-     equal("1 thread", "ns", "99")),
+    ("wake", "wake, p50", 2.5, False, " us", microseconds(H, "50"), equal_in_turns("50")),
+    ("wake", "wake, short slices, p50", 2.5, False, " us", microseconds(S, "50"), equal_in_turns("50")),
+    ("wake", "wake, p50, to the bare ring that sleeps", 1.2, False, "x", in_turns(H, "50"), equal_in_turns("50")),
+    ("wake", "wake, p99, to the bare ring that sleeps", 1.2, False, "x", in_turns(H, "99"), equal_in_turns("99")),
+    ("wake", "wake, short slices, p99, to the bare ring that sleeps", 1.2, False, "x", in_turns(S, "99"), equal_in_turns("99")),
     ("writers", "storage of 1 ms a batch, 16 writers to one", 14, True, "x", ratio("1 thread", SIXTEEN, "1 thread", ONE, "batches_per_s"), None),
 ]

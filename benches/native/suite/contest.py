@@ -3,6 +3,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,13 @@ class Contest:
             self.failures.append(f"{who}, {kind} {' '.join(map(str, keys.values()))}: {done.stderr.strip()[-200:]}")
             return None
         return json.loads(done.stdout)
+
+    def beside(self, who):
+        """What a harness is told to measure `who` in turns with another, in the same process: a copy of its object, as it may be the same."""
+        path = Path(self.scratch) / f"beside-{self.objects[who].name}"
+        if not path.exists():
+            shutil.copy(self.objects[who], path)
+        return f"{path}:{who}"
 
     def present(self, names):
         """Those of them that take part. A name may have a note in brackets, for one that is measured more than once."""

@@ -53,7 +53,8 @@ def everyone(results):
 
 
 def row(results, name):
-    capture, rate, wake, idle = results["capture"], results["throughput"], results["wake"]["1 thread"], results["idle"]["1 thread"]
+    capture, rate, wake = results["capture"], results["throughput"], results["wake"]["1 thread"]
+    idle = {**results["idle"]["1 thread"], **results["idle"][parts.ALONE]}
     millions = [mid(rate[f"{n} thread{'s' if n > 1 else ''}"].get(name), "events_per_s") for n in parts.THREADS]
     woken = [mid(wake.get(name), "ns", p) for p in ("50", "99")]
     return [name, number(mid(capture["1 thread"].get(name), "ns", "50")), number(mid(capture["2 threads"].get(name), "ns", "50")),
@@ -94,7 +95,8 @@ in turns, in an order that changes from repeat to repeat; the figures are median
 capturing thread, the median over bursts of 1000 with rests between them in which all is drained; one thread has a
 processor of its own, and the consumer the other. *Throughput*: millions of events a second from the first capture until the
 last event is with the storage, nothing lost. *Wake*: microseconds from one capture on an idle contender to the storage. *Idle*: seconds of
-processor time in 10 s.
+processor time in 10 s; the library and the bare ring that sleeps each by itself, the others all at once (where the library, among them,
+used {number(mid(results["idle"]["1 thread"].get(parts.HANDLE), "cpu_s"))}).
 
 {table.markdown(HEAD, [row(results, name) for name in names])}
 
@@ -102,7 +104,8 @@ processor time in 10 s.
 
 A ratio is taken within a repeat; below are its median and its range. (The parts may have been measured one by one, all with the same
 build of the library; no ratio goes across parts.) The bare ring that sleeps is measured twice in each: the two
-lie {noise(results)} apart (capture and throughput), so much for equal things on this machine.
+lie {noise(results)} apart (capture and throughput), so much for equal things on this machine. For the ratios of a wake both
+are in one process, an event to the one after an event to the other, so that whatever the machine does meanwhile meets both.
 
 {table.markdown(["", "bound", "measured", "range", ""], [bound(r) for r in rows])}
 
