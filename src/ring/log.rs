@@ -125,6 +125,10 @@ impl Log {
     /// (A claim may reach past that by one event.)
     #[inline]
     pub fn is_claimable(&self, cover: u64) -> bool {
+        // As a rule that is the answer, and `released` lies elsewhere.
+        if !self.has_unclaimed() {
+            return false;
+        }
         let released = self.released();
         let claimed = self.claimed();
         // `released` first: it never passes `claimed`, so an old one is the smaller all the more.
