@@ -63,7 +63,9 @@ impl Pool {
         st.claiming += 1;
         let (slot, mut batch) = st.take_slot(self.id, self.generation);
         let (events, bytes) = (st.config.batch_size, st.config.batch_bytes);
-        let quick = st.call_average_ns.max(st.answer_average_ns) < WORTH_WAKING_NS;
+        // (A storage that fails is not quick: what is claimed is a probe then, and may be of a ring of which none can succeed.)
+        let took = st.call_average_ns.max(st.answer_average_ns);
+        let quick = took < WORTH_WAKING_NS && st.breaker.is_closed();
         let in_a_row = if quick { IN_A_ROW } else { 1 };
         drop(st);
         self.gather(&mut batch, events, bytes, in_a_row);
