@@ -18,8 +18,8 @@ use std::sync::Arc;
 const SMALL: usize = 4;
 const REST_NS: u64 = 5_000;
 
-/// Claims in a row that may come from one ring, if each fills its batch and the storage is quick: what lies behind a claim was fetched
-/// with it, and would go to waste if the next claim were of another ring. So nobody waits for long.
+/// Claims in a row that may come from one ring, if each fills its batch and the storage answers quickly: what lies behind a claim was
+/// fetched with it, and would go to waste if the next claim were of another ring. So nobody waits for long.
 const IN_A_ROW: u64 = 8;
 
 /// An event as a storage sees it.
@@ -63,7 +63,10 @@ impl Pool {
         st.claiming += 1;
         let (slot, mut batch) = st.take_slot(self.id, self.generation);
         let (events, bytes) = (st.config.batch_size, st.config.batch_bytes);
-        let in_a_row = if st.call_average_ns < WORTH_WAKING_NS { IN_A_ROW } else { 1 };
+        // (A storage that fails is not quick: what is claimed is a probe then, and may be of a ring of which none can succeed.)
+        let took = st.call_average_ns.max(st.answer_average_ns);
+        let quick = took < WORTH_WAKING_NS && st.breaker.is_closed();
+        let in_a_row = if quick { IN_A_ROW } else { 1 };
         drop(st);
         self.gather(&mut batch, events, bytes, in_a_row);
         let mut st = self.lock();

@@ -82,6 +82,7 @@ impl Pool {
         let Some(mut batch) = st.batches[slot].take() else { return };
         token::retire(batch.token);
         batch.token = 0;
+        st.answer_average_ns = (st.answer_average_ns * 7 + now.saturating_sub(batch.since_ns)) / 8;
         let before = batch.unsettled();
         let prefix = prefix.max(batch.prefix).min(batch.events.len());
         if !matches!(result, PIPELINE_STORE_OK | PIPELINE_STORE_RETRY | PIPELINE_STORE_REJECT) {

@@ -161,6 +161,8 @@ pub struct State {
     pub latency: Latency,
     /// A moving average of the length of storage calls.
     pub call_average_ns: u64,
+    /// The same from the beginning of a call to the answer, which may be pending meanwhile.
+    pub answer_average_ns: u64,
     /// Time that all writers together have spent in calls that came back.
     pub calls_ns: u64,
     /// How the pipeline scales itself.
@@ -233,6 +235,7 @@ impl State {
             deaths_in_a_row: 0,
             latency: Latency::default(),
             call_average_ns: 0,
+            answer_average_ns: 0,
             calls_ns: 0,
             scaler: Scaler::default(),
             flushes: Vec::new(),

@@ -141,6 +141,47 @@ static void a_poisoned_batch(void)
     CHECK_VALUES(&rec.dead, 0, 2);
 }
 
+/* A ring full of such batches does not keep the circuit open for another ring: each has its turn as the probe. */
+static int32_t never_of_kind_0(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    return PIPELINE_BATCH_EVENT(batch, 0)->kind == 0 ? PIPELINE_STORE_RETRY : PIPELINE_STORE_OK;
+}
+
+static void a_poisoned_ring(void)
+{
+    static recorder_t rec = RECORDER_INIT;
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_config_t c = config_with(3, 20000, 20000);
+    pipeline_producer_t *poisoned, *other;
+    pipeline_t *p;
+    uint64_t n, before, fresh = 0;
+    c.batch_size = 1;
+    rec.answer = never_of_kind_0;
+    p = start_pipeline(&c, &s);
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_open(p, &poisoned), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_open(p, &other), PIPELINE_OK);
+    for (n = 0; n < 40; n++)
+        CHECK_STATUS(pipeline_producer_capture(poisoned, 0, &n, sizeof n), PIPELINE_OK);
+    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    WAIT_FOR(metrics_of(p).circuit_openings == 1);
+    CHECK_STATUS(pipeline_producer_capture(other, 1, &n, sizeof n), PIPELINE_OK);
+    before = RECORDED(&rec, seen.count);
+    WAIT_FOR(metrics_of(p).stored == 1);
+    for (n = before; n < rec.seen.count && rec.seen.at[n].kind == 0; n++)
+        fresh += rec.seen.at[n].attempt == 1;
+    CHECK(n < rec.seen.count);
+    /* One may have been on its way, and one had its turn. */
+    CHECK(fresh <= 2);
+    CHECK_STATUS(pipeline_producer_close(poisoned), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_close(other), PIPELINE_OK);
+    c.retry_limit = 1;
+    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
+    WAIT_FOR(metrics_of(p).discarded == 40);
+    END(p);
+}
+
 /* What shows that the storage lives, though nothing is acknowledged as a whole: rejected batches, rejected events, a stored
  * prefix. And what is not an answer yet: PENDING. */
 static int32_t lives(recorder_t *r, const pipeline_batch_t *batch)
@@ -186,6 +227,7 @@ int main(void)
     a_dead_dead_letter();
     off_by_zero();
     a_poisoned_batch();
+    a_poisoned_ring();
     signs_of_life(&f, lives);
     signs_of_life(&g, rejects_at_the_second);
     return SUMMARY();
