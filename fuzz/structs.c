@@ -4,6 +4,8 @@
  * back as it was given, and the storage's destroy runs once. */
 #include "events.h"
 
+#include <sched.h>
+
 /* What was accepted reads back as it was given (what it says of itself, and of memory, apart; and the number of writers where the
  * pipeline chooses it). */
 static void reads_back(pipeline_t *of, const pipeline_config_t *given)
@@ -244,16 +246,39 @@ static void hear(void *user_data, int32_t level, const char *message)
     MUST(user_data == &staying && level >= PIPELINE_LOG_ERROR && level <= PIPELINE_LOG_DEBUG && message[0] != 0);
 }
 
+/* One that is not out: they count up from 1, and those of a call of store that has not returned are small. */
+static uint64_t wrong_token(void)
+{
+    uint64_t token = number(8);
+    return token == 0 ? 0 : token | UINT64_C(1) << 63;
+}
+
+/* Refused, and nothing written, once the writers are not at their books. */
+static void fuzz_exchange(void)
+{
+    static const pipeline_batch_t untouched;
+    const pipeline_batch_t *next = &untouched, **out = number(1) & 7 ? &next : NULL;
+    uint64_t token = wrong_token(), deadline = now_ms() + PATIENCE_MS;
+    int32_t result = (int32_t)number(4), status;
+    while ((status = explained(pipeline_batch_exchange(token, result, out))) == PIPELINE_ERR_BUSY && now_ms() < deadline)
+        MUST(next == &untouched);
+    MUST(status == (out == NULL ? PIPELINE_ERR_NULL : PIPELINE_ERR_UNKNOWN_TOKEN) && next == &untouched);
+    while ((status = explained(pipeline_batch_try_complete(token, result))) == PIPELINE_ERR_BUSY && now_ms() < deadline)
+        sched_yield();
+    MUST(status == PIPELINE_ERR_UNKNOWN_TOKEN);
+}
+
 static void fuzz_numbers(void)
 {
     int32_t status;
-    switch (number(1) % 8) {
-    case 0:
-        /* No token of this process is out: none can be right. */
-        MUST(explained(pipeline_batch_complete(number(8), (int32_t)number(4))) == PIPELINE_ERR_UNKNOWN_TOKEN);
+    switch (number(1) % 9) {
+    case 0: {
+        uint64_t token = wrong_token();
+        MUST(explained(pipeline_batch_complete(token, (int32_t)number(4))) == PIPELINE_ERR_UNKNOWN_TOKEN);
         break;
+    }
     case 1: {
-        uint64_t token = number(8);
+        uint64_t token = wrong_token();
         MUST(explained(pipeline_batch_complete_at(token, (size_t)number(8), (int32_t)number(4))) ==
              PIPELINE_ERR_UNKNOWN_TOKEN);
         break;
@@ -261,7 +286,7 @@ static void fuzz_numbers(void)
     case 2: {
         pipeline_batch_t batch;
         memset(&batch, 0, sizeof batch);
-        batch.token = number(8);
+        batch.token = wrong_token();
         batch.count = (size_t)number(8);
         MUST(explained(pipeline_batch_set_stored(&batch, (size_t)number(8))) == PIPELINE_ERR_UNKNOWN_TOKEN);
         MUST(explained(pipeline_batch_set_rejected(&batch, (size_t)number(8))) == PIPELINE_ERR_UNKNOWN_TOKEN);
@@ -301,6 +326,9 @@ static void fuzz_numbers(void)
         MUST(pipeline_log_callback(NULL, NULL, 0) == PIPELINE_OK);
         break;
     }
+    case 7:
+        fuzz_exchange();
+        break;
     default:
         MUST(pipeline_status_message((int32_t)number(4))[0] != 0);
     }

@@ -1,6 +1,6 @@
 /* Captures that are compiled into the program (capture_pipeline_fast.h) against the calls: the same offers to two pipelines, one
  * through each, are answered alike, counted alike, and stored alike, whatever is the matter with them. And they are
- * not calls, where nothing is the matter. */
+ * not calls, where nothing is the matter and the processor's counter stamps events; where it does not, all are. */
 #include "check.h"
 
 /* The calls that the inlined captures make, counted. */
@@ -23,6 +23,7 @@ static int32_t counted_capture_event(pipeline_producer_t *r, const pipeline_even
 #include <capture_pipeline_fast.h>
 #undef pipeline_producer_capture
 #undef pipeline_producer_capture_event
+#include "inlined.h"
 
 enum { LONGEST = 180, SIZES = 200, EVENTS = 20000, KEPT = EVENTS * 2 };
 
@@ -38,7 +39,8 @@ typedef struct {
 typedef struct {
     pipeline_t *p;
     pipeline_producer_t *r;
-    pipeline_fast_t *fast; /* NULL: the side that makes calls */
+    bool through_calls;
+    pipeline_fast_t *fast; /* NULL where the clock is not the processor's counter: calls then, too */
     kept_t kept[KEPT];
     size_t count;
 } side_t;
@@ -78,8 +80,8 @@ static void begin(side_t *side, const pipeline_config_t *config, bool through_ca
     side->count = 0;
     CHECK_STATUS(pipeline_start(config, &s, &side->p), PIPELINE_OK);
     CHECK_STATUS(pipeline_producer_open(side->p, &side->r), PIPELINE_OK);
-    side->fast = through_calls ? NULL : pipeline_fast_of(side->r);
-    CHECK(through_calls || side->fast != NULL);
+    side->through_calls = through_calls;
+    side->fast = through_calls ? NULL : fast_by_the_clock(side->p, side->r);
 }
 
 static void begin_both(const pipeline_config_t *config)
@@ -142,18 +144,20 @@ static unsigned char bytes[SIZES + 1];
 
 static int32_t plain(side_t *side, uint32_t kind, const void *data, size_t len)
 {
-    return side->fast ? pipeline_fast_capture(side->r, side->fast, kind, data, len) : pipeline_producer_capture(side->r, kind, data, len);
+    return side->through_calls ? pipeline_producer_capture(side->r, kind, data, len)
+                               : pipeline_fast_capture(side->r, side->fast, kind, data, len);
 }
 
 static int32_t with_all(side_t *side, const pipeline_event_t *event)
 {
-    return side->fast ? pipeline_fast_capture_event(side->r, side->fast, event) : pipeline_producer_capture_event(side->r, event);
+    return side->through_calls ? pipeline_producer_capture_event(side->r, event) : pipeline_fast_capture_event(side->r, side->fast, event);
 }
 
 /* Of a length that the compiler knows. */
 #define KNOWN(len)                                                                                                     \
     case len:                                                                                                          \
-        return side->fast ? pipeline_fast_capture(side->r, side->fast, 3, bytes, len) : pipeline_producer_capture(side->r, 3, bytes, len)
+        return side->through_calls ? pipeline_producer_capture(side->r, 3, bytes, len)                                 \
+                                   : pipeline_fast_capture(side->r, side->fast, 3, bytes, len)
 
 static int32_t of_known_length(side_t *side, unsigned which)
 {
@@ -230,7 +234,8 @@ static void everything_alike(uint32_t overflow)
     end(&called);
 }
 
-/* Where nothing is the matter no call is made, but for the first, where the ring begins again, and for each 16 KiB of its first lap. */
+/* Where nothing is the matter no call is made, but for the first, where the ring begins again, and for each 16 KiB of its first lap.
+ * Without the processor's counter each is one. */
 static void no_calls(void)
 {
     pipeline_config_t c = config_defaults();
@@ -244,8 +249,8 @@ static void no_calls(void)
         calls_before = calls;
         CHECK_STATUS(plain(&inlined, 7, bytes, len), PIPELINE_OK);
         CHECK_STATUS(with_all(&inlined, &e), PIPELINE_OK);
-        calls_before += len > 128 ? 2 : 0;
-        CHECK(calls == calls_before || calls == calls_before + 1);
+        calls_before += inlined.fast == NULL || len > 128 ? 2 : 0;
+        CHECK(calls == calls_before || (inlined.fast != NULL && calls == calls_before + 1));
         steps += calls - calls_before;
     }
     CHECK(steps <= metrics_of(inlined.p).backlog_bytes / (16 << 10) + 1);
@@ -265,6 +270,10 @@ static void wakes(void)
     unsigned n;
     c.poll_interval_ms = 60000;
     begin(&inlined, &c, false);
+    if (inlined.fast == NULL) { /* and no gate to be seen from here */
+        end(&inlined);
+        return;
+    }
     CHECK_STATUS(plain(&inlined, 7, "first", 5), PIPELINE_OK);
     for (n = 0; n < 10; n++) {
         CHECK_STATUS(pipeline_flush(inlined.p, PATIENCE_MS), PIPELINE_OK);
@@ -282,6 +291,11 @@ static void counter_behind(void)
     pipeline_config_t c = config_defaults();
     c.writers = 0;
     begin_both(&c);
+    if (inlined.fast == NULL) { /* and no counter */
+        end(&inlined);
+        end(&called);
+        return;
+    }
     CHECK_STATUS(plain(&inlined, 7, "first", 5), PIPELINE_OK);
     inlined.fast->last_ticks += UINT64_C(1) << 32;
     CHECK_STATUS(pipeline_producer_capture(inlined.r, 7, "second", 6), PIPELINE_OK);
@@ -353,7 +367,8 @@ static void in_a_child(void)
         CHECK_FAILS(pipeline_producer_fast(inlined.r, PIPELINE_FAST_VERSION, &another), PIPELINE_ERR_FORKED, "parent");
         CHECK(another == NULL);
         CHECK_STATUS(pipeline_producer_wake(inlined.r), PIPELINE_ERR_FORKED);
-        CHECK_U64(inlined.fast->captured, 2);
+        if (inlined.fast != NULL)
+            CHECK_U64(inlined.fast->captured, 2);
         end_child();
     }
     AWAIT_CHILD(child);

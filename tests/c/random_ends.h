@@ -3,7 +3,7 @@
 #ifndef CAPTURE_PIPELINE_RANDOM_ENDS_H
 #define CAPTURE_PIPELINE_RANDOM_ENDS_H
 
-#include "random_model.h"
+#include "random_storage.h"
 #include "random_structs.h"
 
 /* ---- begin and end ---- */
@@ -19,6 +19,13 @@ static void begin_world(rng_t *rng, uint64_t seed)
     world.has_dead = below(rng, 2);
     world.concurrent = below(rng, 2);
     world.meta = below(rng, 4) == 0;
+    world.exchanges = below(rng, 3) == 0;
+    if (world.exchanges) { /* so that events wait for an answer to make room for them */
+        c.max_in_flight = 1 + below(rng, 3);
+        c.batch_size = 1 + below(rng, 8);
+        c.ordering = PIPELINE_ORDERING_NONE;
+        world.concurrent |= below(rng, 2);
+    }
     world.ordered = c.ordering == PIPELINE_ORDERING_PER_PRODUCER;
     world.slow_us = below(rng, 2) ? 4000 : 300;
     world.may_overwrite = c.overflow == PIPELINE_OVERFLOW_DROP_OLDEST;
