@@ -92,8 +92,9 @@ Written by `make bench` on {machine['date']}; [native.json](native.json) has eve
 Events have a payload of 64 bytes, a header of 32 and the time. All contenders get the same events and have the same storage,
 which adds up the first 8 bytes of each; every measurement checks the count and the sum. Each one runs in a process of its own,
 in turns, in an order that changes from repeat to repeat; the figures are medians over the repeats. *Capture*: ns per event on the
-capturing thread, the median over bursts of 1000 with rests between them in which all is drained; one thread has a
-processor of its own, and the consumer the other. *Throughput*: millions of events a second from the first capture until the
+capturing thread, the median over bursts of 1000 with rests between them in which all is drained, once that goes as it will for good
+(the library's writers are woken at most some 1000 times a second, and 128 times at once after a while of idleness; a burst in which one is
+takes longer by the price of that, here some 10 us); one thread has a processor of its own, and the consumer the other. *Throughput*: millions of events a second from the first capture until the
 last event is with the storage, nothing lost. *Wake*: microseconds from one capture on an idle contender to the storage. *Idle*: seconds of
 processor time in 10 s; the library and the bare ring that sleeps each by itself, the others all at once (where the library, among them,
 used {number(mid(results["idle"]["1 thread"].get(parts.HANDLE), "cpu_s"))}).
