@@ -306,11 +306,22 @@ impl Timeline {
         loop {
             let next = self.next.load(Ordering::Acquire);
             let first = self.first.load(Ordering::Acquire);
-            let (mut low, mut high) = (first, next);
-            // The last piece that begins at it or before, if there is one.
+            // The last piece that begins at it or before, if there is one: as a rule one of the newest. So it is looked for from that
+            // end on, in steps that double, and then between the last two (Bentley and Yao, "An almost optimal algorithm for
+            // unbounded searching", 1976).
+            let begins_by = |number: u64| self.slot(number).start.load(Ordering::Relaxed) <= ticks;
+            let (mut low, mut high, mut step) = (first, next, 1);
+            while low < high {
+                let before = high.saturating_sub(step).max(first);
+                if begins_by(before) {
+                    low = before + 1;
+                    break;
+                }
+                (high, step) = (before, step * 2);
+            }
             while low < high {
                 let middle = low + (high - low) / 2;
-                if self.slot(middle).start.load(Ordering::Relaxed) <= ticks {
+                if begins_by(middle) {
                     low = middle + 1;
                 } else {
                     high = middle;
