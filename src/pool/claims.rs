@@ -20,7 +20,7 @@ const REST_NS: u64 = 5_000;
 
 /// Claims in a row that may come from one ring, if each fills its batch and the storage answers quickly: what lies behind a claim was
 /// fetched with it, and would go to waste if the next claim were of another ring. So nobody waits for long.
-const IN_A_ROW: u64 = 8;
+pub(super) const IN_A_ROW: u64 = 8;
 
 /// An event as a storage sees it.
 pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, payload: *const u8) -> EventView {

@@ -69,7 +69,7 @@ pub struct Pool {
     started_ns: u64,
     state: Mutex<State>,
     changed: Condvar,
-    /// Where the next claim begins its round over the rings.
+    /// Where the next claim begins its round over the rings, times [`claims::IN_A_ROW`], and how many that ring has filled in a row.
     turn: AtomicU64,
     /// The supervisor sleeps on it; counts calls to look again; its lowest bit: it shall end.
     supervisor: AtomicU32,
