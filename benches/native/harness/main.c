@@ -3,7 +3,8 @@
  *   harness OBJECT.so NAME capture|each|throughput|wake|load|idle [KEY=VALUE...]
  *
  * Keys: threads, payload, writers, batch, lossless, metrics, bursts, pin, seconds, rate, sleep_us; and beside=OBJECT.so:NAME, for wake:
- * another contender, measured in turns with the first. It fails where the storage has not got exactly what was offered. `harness OBJECT.so` lists the names, a tab, and the configurations. */
+ * another contender, measured in turns with the first. It fails where the storage has not got exactly what was offered.
+ * `harness OBJECT.so` lists the names, a tab, and the configurations. */
 #include "harness.h"
 
 #include <dlfcn.h>

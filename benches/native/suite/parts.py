@@ -89,7 +89,7 @@ def wake(contest, quick):
         [HANDLE, SHORT, AGAIN], 2 if quick else 9, "wake", bursts=100 if quick else 750, beside=contest.beside(PARKED))
     for percentile in ["50", "99"]:
         table.show(f"wake, percentile {percentile}", "us", {n: mid(r, "ns", percentile) / 1e3 for n, r in result["1 thread"].items()})
-        table.show(f"the same in turns with the bare ring that sleeps, to that", "x",
+        table.show("the same in turns with the bare ring that sleeps, to that", "x",
                    {n: median(against(r, percentile)) for n, r in result[IN_TURNS].items()})
     return result
 
@@ -116,7 +116,7 @@ def idle(contest, quick):
     """seconds of processor time that an idle contender uses in 10 s"""
     names = [PARKED, HANDLE, *QUEUES[1:3], *QUEUES[4:], *LOGGERS]
     seconds = 2 if quick else 10
-    # A look once a second costs several times as much where a dozen others have had the processor in between.
+    # A look once a second may cost several times as much where a dozen others have had the processor in between.
     result = {ALONE: contest.in_turns([HANDLE, PARKED], 1 if quick else 5, "idle", seconds=seconds),
               "1 thread": contest.at_once(names, "idle", seconds=seconds)}
     for setting, runs in result.items():
