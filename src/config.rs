@@ -29,9 +29,10 @@ pub enum Clock {
     Ticks,
 }
 
-/// How a pipeline is to work; `pipeline_config_t` documents each field.
+/// How a pipeline is to work; `pipeline_config_t` documents each field. In the order of its fields: what each batch needs is together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of `pipeline_config_t`, and documented there
+#[repr(C)]
 pub struct Config {
     pub name: String,
     pub writers: u32,

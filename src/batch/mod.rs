@@ -6,6 +6,7 @@ use crate::event::EventView;
 use crate::platform::sync::AtomicU64;
 use crate::ring::log::Span;
 use std::ffi::c_void;
+use token::Issuer;
 
 /// What `open_writer` gave for a writer; a number to everyone but the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub struct Batch {
     pub own_times: bool,
     /// Whether it is counted as in doubt.
     pub in_doubt: bool,
+    /// Names the attempts; made for the first of them.
+    pub issuer: Option<Issuer>,
     /// Names the present attempt; 0: none is open.
     pub token: u64,
     /// Attempts in this phase.
@@ -160,6 +163,7 @@ impl Batch {
             marked: false,
             own_times: false,
             in_doubt: false,
+            issuer: None,
             token: 0,
             attempt: 0,
             first_attempt_ns: 0,

@@ -1,12 +1,15 @@
 //! Tokens: the names under which attempts can be answered, from any thread, at any time, once.
+//!
+//! Each slot of a pool has an issuer with a number of its own, and a token is that number and how many the issuer has issued: so a new
+//! attempt touches nothing that others use, and an answer finds the slot by the number. Whether the attempt is still open, the pool
+//! knows.
 
 use super::BatchView;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
-use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Whoever waits for the answers: a pool.
 pub trait Answered: Send + Sync {
@@ -26,15 +29,101 @@ pub trait Answered: Send + Sync {
     }
 }
 
-/// Who waits for an attempt's answer, and in which slot it keeps the batch.
-type Attempt = (Arc<dyn Answered>, usize);
+/// The low bits of a token: how many its issuer has issued. An issuer that has used them up makes way for another.
+const COUNT_BITS: u32 = 40;
+const MOST: u64 = (1 << COUNT_BITS) - 1;
+/// So many numbers there are.
+const NUMBERS: u64 = 1 << (u64::BITS - COUNT_BITS);
 
-struct Tokens {
-    next: AtomicU64,
-    out: Mutex<BTreeMap<u64, Attempt>>,
+/// Numbers given in this process, and in those that it was forked from: in a child no token is that of an attempt of its parent's.
+static NUMBERED: AtomicU64 = AtomicU64::new(0);
+
+static TOKENS: PerProcess<Mutex<Issuers>> = PerProcess::new();
+
+/// The issuers of this process, by number.
+struct Issuers {
+    first: u64,
+    all: Vec<Entry>,
+    /// Those of them that nobody has.
+    free: Vec<usize>,
 }
 
-static TOKENS: PerProcess<Tokens> = PerProcess::new();
+struct Entry {
+    /// Who waits for the answers, and in which slot it keeps the batch.
+    whose: Option<(Weak<dyn Answered>, usize)>,
+    /// Tokens issued by those that had the number before.
+    issued: u64,
+}
+
+impl Issuers {
+    fn find(&self, token: u64) -> Option<(Arc<dyn Answered>, usize)> {
+        let at = usize::try_from((token >> COUNT_BITS).checked_sub(self.first)?).ok()?;
+        let (who, slot) = self.all.get(at)?.whose.as_ref()?;
+        Some((who.upgrade()?, *slot))
+    }
+}
+
+/// Issues the tokens of one slot, each once. Gives its number back when it is dropped.
+pub struct Issuer {
+    issuers: &'static Mutex<Issuers>,
+    number: u64,
+    issued: u64,
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Issuer({}, {})", self.number, self.issued)
+    }
+}
+
+impl Issuer {
+    /// For the attempts that `who` keeps in `slot`. `None`: there is no memory at all, or there are 16 million issuers.
+    pub fn new(who: Weak<dyn Answered>, slot: usize) -> Option<Self> {
+        let first = NUMBERED.load(Ordering::Relaxed);
+        let issuers =
+            TOKENS.get_or_make(|| Mutex::new(Issuers { first, all: Vec::new(), free: Vec::new() }))?;
+        let mut held = issuers.lock();
+        let at = match held.free.pop() {
+            Some(at) => at,
+            None if held.first + held.all.len() as u64 >= NUMBERS => return None,
+            None => {
+                held.all.push(Entry { whose: None, issued: 0 });
+                held.all.len() - 1
+            }
+        };
+        NUMBERED.store(held.first + held.all.len() as u64, Ordering::Relaxed);
+        let entry = &mut held.all[at];
+        entry.whose = Some((who, slot));
+        let issued = entry.issued;
+        let number = held.first + at as u64;
+        Some(Self { issuers, number, issued })
+    }
+
+    /// A token for an attempt. `None`: this one has issued all that it can.
+    #[inline]
+    pub fn issue(&mut self) -> Option<u64> {
+        if self.issued == MOST {
+            return None;
+        }
+        self.issued += 1;
+        Some(self.number << COUNT_BITS | self.issued)
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        // (In a forked child the parent's may be locked, by a thread that is not there.)
+        if !TOKENS.get().is_some_and(|own| std::ptr::eq(own, self.issuers)) {
+            return;
+        }
+        let mut held = self.issuers.lock();
+        let at = (self.number - held.first) as usize;
+        held.all[at] = Entry { whose: None, issued: self.issued };
+        if self.issued < MOST {
+            held.free.push(at);
+        }
+    }
+}
 
 /// An error for a token that is not out.
 pub fn unknown(token: u64) -> Error {
@@ -44,26 +133,14 @@ pub fn unknown(token: u64) -> Error {
     )
 }
 
-/// Issues a token for an attempt; 0 if there is no memory at all.
-pub fn issue(who: Arc<dyn Answered>, slot: usize) -> u64 {
-    let Some(tokens) =
-        TOKENS.get_or_make(|| Tokens { next: AtomicU64::new(1), out: Mutex::new(BTreeMap::new()) })
-    else {
-        return 0;
-    };
-    let token = tokens.next.fetch_add(1, Ordering::Relaxed);
-    tokens.out.lock().insert(token, (who, slot));
-    token
+/// Who waits for the answer to an attempt, and in which slot.
+fn find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
+    TOKENS.get().and_then(|issuers| issuers.lock().find(token)).ok_or_else(|| unknown(token))
 }
 
-/// The attempt is over: its token is never known again.
-pub fn retire(token: u64) {
-    let gone = TOKENS.get().and_then(|t| t.out.lock().remove(&token));
-    drop(gone); // outside the lock: it may be the last reference to a pool
-}
-
-fn find(token: u64) -> Result<Attempt> {
-    let found = TOKENS.get().and_then(|t| t.out.lock().get(&token).cloned());
+fn try_find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
+    let issuers = TOKENS.get().ok_or_else(|| unknown(token))?;
+    let found = issuers.try_lock().ok_or_else(busy)?.find(token);
     found.ok_or_else(|| unknown(token))
 }
 
@@ -85,12 +162,6 @@ pub fn complete(token: u64, prefix: usize, result: i32) -> Result<()> {
     who.complete(slot, token, prefix, result)
 }
 
-fn try_find(token: u64) -> Result<Attempt> {
-    let Some(tokens) = TOKENS.get() else { return Err(unknown(token)) };
-    let found = tokens.out.try_lock().ok_or_else(busy)?.get(&token).cloned();
-    found.ok_or_else(|| unknown(token))
-}
-
 /// See `pipeline_batch_try_complete`.
 pub fn try_complete(token: u64, result: i32) -> Result<()> {
     let (who, slot) = try_find(token)?;
@@ -107,3 +178,6 @@ pub fn exchange(token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
 pub fn busy() -> Error {
     Error::new(PIPELINE_ERR_BUSY, "another thread is at the pipeline's books at this moment")
 }
+
+#[cfg(test)]
+mod tests;

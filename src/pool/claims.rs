@@ -11,12 +11,13 @@ use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::time;
 use crate::ring::log::{Limits, Log, Span};
 use crate::ring::record::{Head, Tag};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A writer that follows a producer too closely takes the cache lines out of its hands while it writes them, and makes each
 /// capture several times dearer. After a claim of less than this part of a batch it lets more gather, for so long.
 const SMALL: usize = 4;
-const REST_NS: u64 = 5_000;
+pub(super) const REST_NS: u64 = 5_000;
 
 /// Claims in a row that may come from one ring, if each fills its batch and the storage answers quickly: what lies behind a claim was
 /// fetched with it, and would go to waste if the next claim were of another ring. So nobody waits for long.
@@ -48,7 +49,7 @@ impl Pool {
         let (mut st, claimed) = self.claim_batch(st);
         let claimed = claimed.map(|(slot, small)| {
             if let Some(w) = st.writer(id) {
-                w.rests_until = if small { time::now_ns() + REST_NS } else { 0 };
+                (w.rests, w.rests_until) = (small, 0);
             }
             Queued::Batch(slot)
         });
@@ -67,8 +68,18 @@ impl Pool {
         let took = st.call_average_ns.max(st.answer_average_ns);
         let quick = took < WORTH_WAKING_NS && st.breaker.is_closed();
         let in_a_row = if quick { IN_A_ROW } else { 1 };
+        let knocked = std::mem::take(&mut st.knocked);
         drop(st);
-        self.gather(&mut batch, events, bytes, in_a_row);
+        if knocked {
+            // Until that capture all rings were empty: what has come to others since may be of the next batch.
+            let knocker = self.rings.knocker();
+            self.gather(&mut batch, events, bytes, 1, knocker..knocker + 1, 0..0);
+        }
+        if batch.spans.is_empty() {
+            let (rings, turn) = (self.rings.used(), self.turn.load(Ordering::Relaxed));
+            let first = (turn / IN_A_ROW) as usize % rings.max(1);
+            self.gather(&mut batch, events, bytes, in_a_row, first..rings, 0..first);
+        }
         let mut st = self.lock();
         st.claiming -= 1;
         if batch.spans.is_empty() {
@@ -91,15 +102,21 @@ impl Pool {
         (st, Some((slot, small)))
     }
 
-    /// Fills a batch from the rings, beginning with the one whose turn it is. That one may fill so many batches `in_a_row`.
-    fn gather(&self, batch: &mut Batch, events: u32, bytes: u64, in_a_row: u64) {
-        let rings = self.rings.used();
+    /// Fills a batch from the rings at these places, in this order. The first of them may fill so many batches `in_a_row`.
+    fn gather(
+        &self,
+        batch: &mut Batch,
+        events: u32,
+        bytes: u64,
+        in_a_row: u64,
+        from: Range<usize>,
+        then: Range<usize>,
+    ) {
         let turn = self.turn.load(Ordering::Relaxed);
-        let start = (turn / IN_A_ROW) as usize % rings.max(1);
+        let first = from.start;
         let mut left = (events, bytes);
         let mut times = self.clock.times();
-        for i in 0..rings {
-            let index = (start + i) % rings;
+        for index in from.chain(then) {
             let ring = &self.rings.all()[index];
             let Some(log) = ring.log() else { continue };
             if !log.has_unclaimed() {
@@ -118,7 +135,7 @@ impl Pool {
             };
             let Some(span) = log.claim(&limits) else { continue };
             if batch.spans.is_empty() {
-                let so_far = if i == 0 { turn % IN_A_ROW } else { 0 };
+                let so_far = if index == first { turn % IN_A_ROW } else { 0 };
                 let full = span.events == events;
                 let goes_on = if full && so_far + 1 < in_a_row { so_far + 1 } else { IN_A_ROW };
                 self.turn.store(index as u64 * IN_A_ROW + goes_on, Ordering::Relaxed);

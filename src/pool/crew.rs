@@ -101,6 +101,7 @@ impl Pool {
             open_failures: 0,
             open_status: 0,
             start,
+            rests: false,
             rests_until: 0,
             misplaced: None,
             attempts: 0,

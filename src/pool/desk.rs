@@ -72,7 +72,7 @@ impl Desk for Arc<Pool> {
             self.apply(&mut st, slot, result, prefix, now, Some(id));
         } else if answer == PIPELINE_STORE_PENDING {
             batch.place = Place::Pending;
-            st.pending += 1;
+            self.await_answer(&mut st);
         } else {
             self.apply(&mut st, slot, answer, 0, now, Some(id));
         }

@@ -91,7 +91,7 @@ impl Pool {
         if let Some(batch) = st.batch(slot) {
             (batch.place, batch.since_ns) = (Place::Pending, now);
         }
-        st.pending += 1;
+        self.await_answer(st);
         NonNull::new(view.cast_mut())
     }
 }

@@ -80,7 +80,6 @@ impl Pool {
         writer: Option<u32>,
     ) {
         let Some(mut batch) = st.batches[slot].take() else { return };
-        token::retire(batch.token);
         batch.token = 0;
         st.answer_average_ns = (st.answer_average_ns * 7 + now.saturating_sub(batch.since_ns)) / 8;
         let before = batch.unsettled();
@@ -315,7 +314,7 @@ impl Answered for Pool {
 impl Pool {
     /// The answer to an attempt has come, from whichever thread.
     pub(super) fn answered(
-        &self,
+        self: &Arc<Self>,
         mut st: MutexGuard<'_, State>,
         slot: usize,
         token: u64,
@@ -337,9 +336,18 @@ impl Pool {
         Ok(())
     }
 
-    /// A pending attempt is answered.
-    pub(super) fn apply_answer(&self, st: &mut State, slot: usize, prefix: usize, result: i32) {
+    /// An attempt waits for its answer from here on, and the pool with it, whoever lets go of it meanwhile.
+    pub(super) fn await_answer(self: &Arc<Self>, st: &mut State) {
+        st.pending += 1;
+        st.stays.get_or_insert_with(|| Arc::clone(self));
+    }
+
+    /// A pending attempt is answered. (Whoever brings the answer has the pool as well, so that it does not go here.)
+    pub(super) fn apply_answer(self: &Arc<Self>, st: &mut State, slot: usize, prefix: usize, result: i32) {
         st.pending -= 1;
+        if st.pending == 0 {
+            st.stays = None;
+        }
         self.apply(st, slot, result, prefix, time::now_ns(), None);
         self.notify(st);
     }
@@ -379,3 +387,6 @@ pub(super) fn open_attempt(st: &mut State, slot: usize, token: u64) -> Result<&m
         _ => Err(unknown(token)),
     }
 }
+
+#[cfg(test)]
+mod tests;

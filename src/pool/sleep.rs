@@ -40,6 +40,12 @@ impl Pool {
         if linger == 0 || st.life != Life::Running || !st.flushes.is_empty() || st.waiters > 0 {
             return Work::Ripe;
         }
+        self.ripening(st, now, linger)
+    }
+
+    /// The same while a batch may fill.
+    #[cold]
+    fn ripening(&self, st: &mut State, now: u64, linger: u64) -> Work {
         let since = *st.unclaimed_since.get_or_insert(now);
         let (events, bytes, fullest) = self.rings.unclaimed();
         let full = st.gathered
@@ -143,6 +149,7 @@ impl Pool {
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.
         st.gathered |= lingers && knocked;
+        st.knocked |= knocked && mode == gate::ASLEEP;
         st.polled |= watch && mode == gate::ASLEEP && asleep && !knocked;
         if let Some(cost) = cost {
             st.naps.cost(cost);

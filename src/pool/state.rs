@@ -1,5 +1,6 @@
 //! The pool's state: everything that changes under its lock.
 
+use super::Pool;
 use super::breaker::Breaker;
 use super::faults::Faults;
 use super::nap::Naps;
@@ -12,6 +13,7 @@ use crate::ledger::Settled;
 use crate::storage::WriterData;
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::sync::Arc;
 
 /// What a writer is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,9 @@ pub struct Writer {
     pub open_status: i32,
     /// What its thread was started with.
     pub start: *mut c_void,
-    /// Its last claim was small: it lets more gather until this time.
+    /// Its last claim was small, and its call is about to begin: then it lets more gather for a while.
+    pub rests: bool,
+    /// Until this time.
     pub rests_until: u64,
     /// The field of the configuration that it was refused.
     pub misplaced: Option<&'static str>,
@@ -105,18 +109,24 @@ pub enum Teardown {
 }
 
 /// Everything that changes under the pool's lock.
-#[derive(Debug)]
+///
+/// In the order of the fields: what each batch needs comes first, in few cache lines.
+#[repr(C)]
 pub struct State {
-    /// The running configuration.
-    pub config: Config,
     /// How far its life has come.
     pub life: Life,
     /// Nothing is claimed at present.
     pub paused: bool,
+    /// A writer has looked unwoken and found nothing: until something comes that is left to the supervisor.
+    pub polled: bool,
+    /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
+    pub gathered: bool,
+    /// A capture has woken a writer that slept because all rings were empty, and nothing was claimed since.
+    pub knocked: bool,
+    /// Nobody holds the pipeline any more.
+    pub abandoned: bool,
     /// Writers that there should be.
     pub target: u32,
-    /// Writers that there are, leaving ones included.
-    pub writers: Vec<Writer>,
     /// Writers looking for work (or on their way to it).
     pub searching: u32,
     /// Writers asleep.
@@ -125,32 +135,52 @@ pub struct State {
     pub calls: u32,
     /// Writers that are claiming.
     pub claiming: u32,
-    /// The batches; `None`: being filled, or never used.
-    pub batches: Vec<Option<Box<Batch>>>,
-    /// Slots that are free.
-    pub free: Vec<usize>,
     /// Batches not settled, those in doubt excluded.
     pub open: u32,
     /// Batches in doubt.
     pub doubtful: u32,
-    /// Tokens of pending batches.
+    /// Attempts that wait for their answer.
     pub pending: u32,
+    /// Threads that wait for a change.
+    pub waiters: u32,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// The id of the next batch.
+    pub next_batch: u64,
+    /// A moving average of the length of storage calls.
+    pub call_average_ns: u64,
+    /// The same from the beginning of a call to the answer, which may be pending meanwhile.
+    pub answer_average_ns: u64,
+    /// Since when there is unclaimed work, as far as writers have seen (for linger).
+    pub unclaimed_since: Option<u64>,
+    /// Writers that there are, leaving ones included.
+    pub writers: Vec<Writer>,
+    /// The batches; `None`: being filled, or never used.
+    pub batches: Vec<Option<Box<Batch>>>,
+    /// Slots that are free.
+    pub free: Vec<usize>,
     /// Batches to be taken up at once.
     pub ready: VecDeque<usize>,
     /// Batches that wait for their next attempt.
     pub back_off: Vec<usize>,
-    /// The id of the next batch.
-    pub next_batch: u64,
+    /// Flushes asked for.
+    pub flushes: Vec<FlushJob>,
     /// The writers' side of the ledger.
     pub settled: Settled,
-    /// Batches settled.
-    pub settled_batches: u64,
-    /// Attempts after the first.
-    pub retries: u64,
-    /// Calls that did what they must not.
-    pub faults: Faults,
+    /// How long writers nap for want of one.
+    pub naps: Naps,
+    /// The running configuration.
+    pub config: Config,
     /// Whether batches may be given to `store`.
     pub breaker: Breaker,
+    /// How the pipeline scales itself.
+    pub scaler: Scaler,
+    /// The pool itself, while there are such.
+    pub stays: Option<Arc<Pool>>,
+    /// Batches settled.
+    pub settled_batches: u64,
+    /// Calls that did what they must not.
+    pub faults: Faults,
     /// What is to be logged once the lock is given back.
     pub news: Vec<(log::Level, String)>,
     /// Looks in a row at which the supervisor got no thread for a writer.
@@ -159,40 +189,20 @@ pub struct State {
     pub deaths_in_a_row: u32,
     /// From capture to acknowledgement.
     pub latency: Latency,
-    /// A moving average of the length of storage calls.
-    pub call_average_ns: u64,
-    /// The same from the beginning of a call to the answer, which may be pending meanwhile.
-    pub answer_average_ns: u64,
     /// Time that all writers together have spent in calls that came back.
     pub calls_ns: u64,
-    /// How the pipeline scales itself.
-    pub scaler: Scaler,
-    /// Flushes asked for.
-    pub flushes: Vec<FlushJob>,
     /// The id of the next.
     pub next_flush: u64,
     /// Space that captures wait for, and are not told of yet.
     pub owed: Owed,
-    /// Threads that wait for a change.
-    pub waiters: u32,
-    /// Since when there is unclaimed work, as far as writers have seen (for linger).
-    pub unclaimed_since: Option<u64>,
     /// When the heavy barrier was last used, and how often it may be at once.
     pub barrier_budget: (u64, u32),
-    /// How long writers nap for want of one.
-    pub naps: Naps,
-    /// A writer has looked unwoken and found nothing: until something comes that is left to the supervisor.
-    pub polled: bool,
     /// A close has drained everything and said so.
     pub closed: bool,
-    /// Writers lingered, and enough has gathered in one ring to wake one: what there is, is ripe.
-    pub gathered: bool,
     /// The exit handler is at work.
     pub at_exit: bool,
     /// The process ends: no further callback at all, `close_writer` included.
     pub exiting: bool,
-    /// Nobody holds the pipeline any more.
-    pub abandoned: bool,
     /// How far the teardown has come.
     pub teardown: Teardown,
     /// Varies the jitter.
@@ -222,6 +232,7 @@ impl State {
             open: 0,
             doubtful: 0,
             pending: 0,
+            stays: None,
             ready: VecDeque::new(),
             back_off: Vec::new(),
             next_batch: 1,
@@ -245,6 +256,7 @@ impl State {
             unclaimed_since: None,
             barrier_budget: (0, 0),
             naps: Naps::default(),
+            knocked: false,
             polled: false,
             closed: false,
             abandoned: false,
@@ -314,12 +326,20 @@ impl State {
 
     /// A slot, with an empty batch that is taken out of it to be filled.
     pub fn take_slot(&mut self, pipeline_id: u64, generation: u64) -> (usize, Box<Batch>) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.batches.push(None);
-            self.batches.len() - 1
-        });
+        let slot = self.free.pop().unwrap_or_else(|| self.another_slot());
         let batch = self.batches[slot].take();
-        (slot, batch.unwrap_or_else(|| Box::new(Batch::new(pipeline_id, generation))))
+        (slot, batch.unwrap_or_else(|| Self::another_batch(pipeline_id, generation)))
+    }
+
+    #[cold]
+    fn another_slot(&mut self) -> usize {
+        self.batches.push(None);
+        self.batches.len() - 1
+    }
+
+    #[cold]
+    fn another_batch(pipeline_id: u64, generation: u64) -> Box<Batch> {
+        Box::new(Batch::new(pipeline_id, generation))
     }
 
     /// An empty batch goes back.

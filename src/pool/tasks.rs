@@ -1,14 +1,16 @@
 //! What a writer does next: ends, opens itself, takes up what waits in the pool, claims from the rings, or sleeps.
 
 use super::Pool;
+use super::claims::REST_NS;
 use super::sleep::Work;
 use super::state::{Doing, Life, State};
-use crate::batch::{BatchView, Phase, Place, token};
+use crate::batch::token::{Answered, Issuer};
+use crate::batch::{Batch, BatchView, Phase, Place};
 use crate::platform::sync::{MutexGuard, Ordering};
 use crate::platform::time;
 use crate::storage::WriterData;
 use crate::writer::Task;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 impl Pool {
     /// What writer `id` is to do next; waits until there is something.
@@ -68,6 +70,14 @@ impl Pool {
 
     /// Whether the writer shall end, or open itself first (`Err`: not before that time).
     fn leave_or_open(&self, st: &mut State, id: u32) -> Option<Result<Task, u64>> {
+        match st.writer(id) {
+            Some(w) if w.opened && !w.leaving => None,
+            _ => self.leave_or_open_generally(st, id),
+        }
+    }
+
+    #[cold]
+    fn leave_or_open_generally(&self, st: &mut State, id: u32) -> Option<Result<Task, u64>> {
         let Some(w) = st.writer(id) else {
             return Some(Ok(Task::Exit { opened: false, data: WriterData::NONE }));
         };
@@ -102,9 +112,15 @@ impl Pool {
 
     /// What waits in the pool itself for writer `id`: batches to be taken up, flushes, overwritten events.
     fn queued(&self, st: &mut State, id: u32, now: u64) -> Option<Queued> {
-        if !self.may_call(st) {
+        let anything = st.has_due() || !st.flushes.is_empty() || self.can.release || !st.breaker.is_closed();
+        if !anything || !self.may_call(st) {
             return None;
         }
+        self.queued_generally(st, id, now)
+    }
+
+    #[cold]
+    fn queued_generally(&self, st: &mut State, id: u32, now: u64) -> Option<Queued> {
         if let Some(slot) = self.take_due(st, now) {
             return Some(Queued::Batch(slot));
         }
@@ -153,6 +169,9 @@ impl Pool {
         if let Some(w) = st.writer(id) {
             w.slot = Some(slot);
             w.attempts += 1;
+            if std::mem::take(&mut w.rests) {
+                w.rests_until = now + REST_NS;
+            }
             data = w.data;
         }
         let Some(batch) = st.batches[slot].as_deref_mut() else {
@@ -160,19 +179,27 @@ impl Pool {
         };
         batch.place = Place::InCall;
         batch.since_ns = now;
-        if batch.phase == Phase::Release {
-            return Task::Release { slot };
-        }
-        if batch.phase == Phase::DeadLetter {
-            let reason = batch.reason;
-            batch.begin_attempt(now);
-            st.retries += u64::from(batch.attempt > 1);
-            let batch = batch.present(id, data, now, time::realtime_offset_ns());
-            return Task::DeadLetter { slot, batch, reason };
+        if batch.phase != Phase::Store {
+            return self.present_otherwise(st, id, data, slot, now);
         }
         match self.open_attempt(st, id, data, slot, now) {
             Some(batch) => Task::Store { slot, batch },
             None => Task::Release { slot },
+        }
+    }
+
+    /// The batch goes elsewhere than to `store`.
+    #[cold]
+    fn present_otherwise(&self, st: &mut State, id: u32, data: WriterData, slot: usize, now: u64) -> Task {
+        match st.batches[slot].as_deref_mut() {
+            Some(batch) if batch.phase == Phase::DeadLetter => {
+                let reason = batch.reason;
+                batch.begin_attempt(now);
+                st.retries += u64::from(batch.attempt > 1);
+                let batch = batch.present(id, data, now, time::realtime_offset_ns());
+                Task::DeadLetter { slot, batch, reason }
+            }
+            _ => Task::Release { slot },
         }
     }
 
@@ -192,8 +219,22 @@ impl Pool {
         batch.prefix = 0;
         batch.rejected.clear();
         batch.early = None;
-        batch.token = token::issue(Arc::clone(self) as Arc<dyn token::Answered>, slot);
+        batch.token = self.name_attempt(batch, slot);
         Some(batch.present(id, data, now, time::realtime_offset_ns()))
+    }
+}
+
+impl Pool {
+    /// The token of an attempt; 0 if there is no memory at all.
+    fn name_attempt(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> u64 {
+        let token = batch.issuer.as_mut().and_then(Issuer::issue);
+        token.unwrap_or_else(|| self.name_by_another(batch, slot))
+    }
+
+    #[cold]
+    fn name_by_another(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> u64 {
+        batch.issuer = Issuer::new(Arc::downgrade(self) as Weak<dyn Answered>, slot);
+        batch.issuer.as_mut().and_then(Issuer::issue).unwrap_or(0)
     }
 }
 

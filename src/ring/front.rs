@@ -79,6 +79,14 @@ impl std::fmt::Debug for Evict {
     }
 }
 
+/// Whoever publishes events, and may have to wake a writer for that.
+pub(super) trait Knocks {
+    /// What has gathered in its ring: events, bytes.
+    fn gathered(&self) -> (u64, u64);
+    /// Where its ring is among the others.
+    fn place(&self) -> u32;
+}
+
 /// What each capture looks at, before and after. For C, where it is a part of `pipeline_fast_t`.
 #[derive(Debug)]
 #[repr(C)]
@@ -111,6 +119,8 @@ pub struct Front {
     pub max_event_bytes: usize,
     /// The largest payload that the shortest way of a capture copies.
     pub short_bytes: usize,
+    /// The ring whose capture was the last to wake a writer: its place among them.
+    pub(super) knocker: AtomicU32,
     /// Whether `membarrier` is there to make captures cheap.
     pub asymmetric: bool,
     /// Which pipeline; never reused.
@@ -164,6 +174,7 @@ impl Front {
             signs: Signs { unusual: AtomicU32::new(fenced | clock), gate: AtomicU32::new(gate::OPEN) },
             max_event_bytes: start.max_event_bytes,
             short_bytes: start.max_event_bytes.min(SHORT),
+            knocker: AtomicU32::new(0),
             asymmetric: start.asymmetric,
             pipeline_id: start.pipeline_id,
             overflow: AtomicU32::new(start.overflow as u32),
@@ -221,18 +232,18 @@ impl Front {
 
     /// After a publication: wakes a writer if all are asleep.
     #[inline(always)]
-    pub fn published(&self, gathered: impl Fn() -> (u64, u64)) {
+    pub(super) fn published(&self, by: &impl Knocks) {
         barrier::light(self.asymmetric);
         let gate = self.signs.gate.load(Ordering::Relaxed);
         if gate & gate::STATE != gate::OPEN {
-            self.knock(gate, gathered);
+            self.knock(gate, by);
         }
     }
 
     #[cold]
-    fn knock(&self, mut seen: u32, gathered: impl Fn() -> (u64, u64)) {
+    fn knock(&self, mut seen: u32, by: &impl Knocks) {
         let enough = || {
-            let (events, bytes) = gathered();
+            let (events, bytes) = by.gathered();
             events >= self.linger_events.load(Ordering::Relaxed)
                 || bytes >= self.linger_bytes.load(Ordering::Relaxed)
         };
@@ -242,6 +253,8 @@ impl Front {
                 gate::LINGERING if !enough() => return,
                 _ => {}
             }
+            // A hint, for whoever is woken by this.
+            self.knocker.store(by.place(), Ordering::Relaxed);
             let open = (seen & !gate::STATE).wrapping_add(gate::STEP);
             match self.signs.gate.compare_exchange(seen, open, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return park::wake(&self.signs.gate, 1),
@@ -294,16 +307,29 @@ pub(super) mod tests {
         front
     }
 
-    /// The gate after a publication that finds it in this state, with so much gathered; `None`: nobody asked for that.
+    struct Gathered((u64, u64), std::cell::Cell<bool>);
+
+    impl Knocks for Gathered {
+        fn gathered(&self) -> (u64, u64) {
+            self.1.set(true);
+            self.0
+        }
+
+        fn place(&self) -> u32 {
+            7
+        }
+    }
+
+    /// The gate after a publication that finds it in this state, with so much gathered, and whether anybody asked for that.
     fn after(state: u32, gathered: (u64, u64)) -> (u32, bool) {
         let front = front(Overflow::DropNewest);
         front.signs.gate.store(5 * gate::STEP + state, Ordering::Relaxed);
-        let asked = std::cell::Cell::new(false);
-        front.published(|| {
-            asked.set(true);
-            gathered
-        });
-        (front.signs.gate.load(Ordering::Relaxed), asked.get())
+        let by = Gathered(gathered, std::cell::Cell::new(false));
+        front.published(&by);
+        let gate = front.signs.gate.load(Ordering::Relaxed);
+        let knocker = if gate == OPENED { 7 } else { 0 };
+        assert_eq!(front.knocker.load(Ordering::Relaxed), knocker);
+        (gate, by.1.get())
     }
 
     const OPENED: u32 = 6 * gate::STEP + gate::OPEN;

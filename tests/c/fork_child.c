@@ -20,6 +20,15 @@ static void destroy_in_the_parent(void *user_data)
     recorder_destroy(user_data);
 }
 
+/* The parent's token names nothing in the child, whatever is out there. */
+static int32_t with_a_token_of_its_own(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    CHECK(batch->token != pending_token);
+    CHECK_STATUS(pipeline_batch_complete(pending_token, PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN);
+    return PIPELINE_STORE_OK;
+}
+
 /* A pipeline of the child's own, from start to end. */
 static void a_pipeline_of_its_own(uint64_t events)
 {
@@ -31,6 +40,7 @@ static void a_pipeline_of_its_own(uint64_t events)
     pthread_mutex_init(&own.mutex, NULL);
     own.stored.count = own.seen.count = 0;
     own.destroy_calls = 0;
+    own.answer = with_a_token_of_its_own;
     p = start_pipeline(NULL, &s);
     capture_numbers(p, 0, events);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);

@@ -250,11 +250,10 @@ impl token::Answered for Waiter {
     fn complete(
         self: Arc<Self>,
         _: usize,
-        token: u64,
+        _: u64,
         _: usize,
         result: i32,
     ) -> capture_pipeline::status::Result<()> {
-        token::retire(token);
         *self.0.lock().expect("not poisoned") = Some(result);
         self.1.notify_all();
         Ok(())
@@ -272,7 +271,8 @@ unsafe impl Storage for Forgetful {
         }
         let waiter = Arc::new(Waiter::default());
         let who: Arc<dyn token::Answered> = waiter.clone();
-        let copy = BatchView { token: token::issue(who, 0), ..*batch };
+        let mut issuer = token::Issuer::new(Arc::downgrade(&who), 0).expect("memory");
+        let copy = BatchView { token: issuer.issue().expect("the first"), ..*batch };
         self.inner.store(&copy);
         let mut answer = waiter.0.lock().expect("not poisoned");
         while answer.is_none() {

@@ -201,8 +201,7 @@ impl token::Answered for Desk {
         self.state.lock().expect("not poisoned").1.push(index);
         Ok(())
     }
-    fn complete(self: Arc<Self>, _: usize, token: u64, _: usize, result: i32) -> Result<()> {
-        token::retire(token);
+    fn complete(self: Arc<Self>, _: usize, _: u64, _: usize, result: i32) -> Result<()> {
         let mut state = self.state.lock().expect("not poisoned");
         assert!(state.0.is_none(), "answered twice");
         state.0 = Some(result);
@@ -240,13 +239,14 @@ pub fn deliver(storage: &dyn Storage, attempt: u32, samples: &[Sample]) -> Answe
 pub fn deliver_views(storage: &dyn Storage, attempt: u32, views: &[EventView]) -> Answer {
     let desk = Arc::new(Desk::default());
     let who: Arc<dyn token::Answered> = desk.clone();
+    let mut issuer = token::Issuer::new(Arc::downgrade(&who), 0).expect("memory");
     let batch = BatchView {
         struct_size: size_of::<BatchView>() as u32,
         event_stride: size_of::<EventView>() as u32,
         pipeline_id: 1,
         generation: GENERATION,
         batch_id: 1,
-        token: token::issue(who, 0),
+        token: issuer.issue().expect("the first"),
         attempt,
         writer_id: 9,
         processed_at_ns: 5_000,

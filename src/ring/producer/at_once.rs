@@ -207,7 +207,7 @@ impl Producer {
     /// Wakes a writer, if that is still called for.
     #[cold]
     pub fn knock(&self) {
-        self.front().published(|| self.gathered());
+        self.front().published(self);
     }
 
     /// As [`stamp`](Self::stamp), where the counter is known to be the clock.

@@ -4,6 +4,7 @@ use super::{AtOnce, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use crate::platform::sync::Ordering;
 use crate::platform::{barrier, time};
+use crate::ring::front::Knocks;
 use crate::ring::log::Log;
 use crate::ring::record::{Head, Tag, stride};
 use crate::status::{
@@ -46,7 +47,7 @@ impl Producer {
         let status = unsafe { self.capture_checked(offer) };
         self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
-            self.front().published(|| self.gathered());
+            self.front().published(self);
         }
         status
     }
@@ -208,15 +209,21 @@ impl Producer {
         }
         self.stamp_in_ticks(offer)
     }
+}
 
+impl Knocks for Producer {
     /// What has gathered in its ring since writers last took from it: events, bytes. Of the shared producer another thread may
     /// have taken hold meanwhile, so only atomics are read; figures of different moments wake a writer too many, or leave it
     /// to that thread's own capture.
     #[cold]
-    pub(super) fn gathered(&self) -> (u64, u64) {
+    fn gathered(&self) -> (u64, u64) {
         let Some(ring) = self.ring() else { return (0, 0) };
         let events = self.kept().wrapping_sub(self.kept_before.load(Ordering::Relaxed));
         let bytes = ring.log().map_or(0, |log| log.head().saturating_sub(log.claimed()));
         (events.saturating_sub(ring.claimed_events()), bytes)
+    }
+
+    fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed)
     }
 }

@@ -66,6 +66,8 @@ pub struct Producer {
     live: AtomicU32,
     dropped_full: AtomicU64,
     ring: AtomicPtr<Ring>,
+    /// Where that is among the others.
+    place: AtomicU32,
     /// The shared producer alone: the thread that is in it, 0: none.
     holder: AtomicU64,
     /// Where the space known to be free ends.
@@ -124,6 +126,7 @@ impl Producer {
             holder: AtomicU64::new(0),
             rings: Cell::new(std::ptr::null()),
             ring: AtomicPtr::new(std::ptr::null_mut()),
+            place: AtomicU32::new(0),
             limit: Cell::new(0),
             spill: Cell::default(),
             reserved: Cell::new((0, nothing)),
@@ -194,6 +197,7 @@ impl Producer {
         self.fast.stop_ahead();
         self.fast.shift.set(self.fast.captured.load(Ordering::Relaxed).wrapping_neg());
         self.kept_before.store(self.kept(), Ordering::Relaxed);
+        self.place.store(self.rings().place_of(ring), Ordering::Relaxed);
         self.ring.store(std::ptr::from_ref(ring).cast_mut(), Ordering::Release);
     }
 

@@ -82,7 +82,7 @@ impl Producer {
         };
         self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
-            self.front().published(|| self.gathered());
+            self.front().published(self);
         }
         status
     }

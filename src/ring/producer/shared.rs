@@ -63,7 +63,7 @@ impl Producer {
         }
         self.end_shared();
         if status == PIPELINE_OK {
-            self.front().published(|| self.gathered());
+            self.front().published(self);
         }
         status
     }
@@ -129,7 +129,7 @@ impl Producer {
         };
         self.fast.busy.store(busy::NO, Ordering::Release);
         if status == PIPELINE_OK {
-            self.front().published(|| self.gathered());
+            self.front().published(self);
         }
         status
     }

@@ -111,6 +111,17 @@ impl Rings {
         self.rings.iter().take_while(|r| r.log().is_some())
     }
 
+    /// Where a ring is among all of them.
+    pub(super) fn place_of(&self, ring: &Ring) -> u32 {
+        let behind = std::ptr::from_ref(ring).addr().wrapping_sub(self.rings.as_ptr().addr());
+        (behind / size_of::<Ring>()) as u32
+    }
+
+    /// The ring whose capture was the last to wake a writer, as a rule: its place.
+    pub fn knocker(&self) -> usize {
+        self.front.knocker.load(Ordering::Relaxed) as usize
+    }
+
     /// Every ring's place.
     pub fn all(&self) -> &[Ring] {
         &self.rings
@@ -136,10 +147,10 @@ impl Rings {
 
     /// Whether a claim would find something; `alone`: in a ring of which nothing is claimed.
     pub fn any_claimable(&self, alone: bool) -> bool {
-        self.rings
-            .iter()
-            .map_while(Ring::log)
-            .any(|log| log.is_claimable(self.cover(log)) && (!alone || log.spans() == 0))
+        let claimable = |log: &Log| log.is_claimable(self.cover(log)) && (!alone || log.spans() == 0);
+        // Whoever was woken finds it there.
+        self.rings.get(self.knocker()).and_then(Ring::log).is_some_and(claimable)
+            || self.rings.iter().map_while(Ring::log).any(claimable)
     }
 
     /// Whether overwritten events wait for their release.
