@@ -142,12 +142,9 @@ impl Timeline {
     }
 
     /// Converts a reading, and those of the same piece; for a batch of them.
-    #[cold]
+    #[inline(never)]
     pub fn know(&self, ticks: u64) -> Known {
-        let piece = self.find(ticks).unwrap_or_else(|_| {
-            self.lengthen(&mut self.calibration.lock(), ticks);
-            self.find(ticks).unwrap_or_else(|last| last.held())
-        });
+        let piece = self.find(ticks).unwrap_or_else(|_| self.lengthen(&mut self.calibration.lock(), ticks));
         let ceiling = self.ceiling.load(Ordering::Acquire);
         if ceiling == u64::MAX && piece.covers(ticks) && piece.at(piece.end) < u64::MAX {
             Known { start: piece.start, width: piece.end - piece.start, ns: piece.ns, rate: piece.rate }
@@ -159,11 +156,9 @@ impl Timeline {
     /// Converts a reading without ever waiting for another thread: if one is about to make the chain longer at this moment, what lies
     /// behind its end becomes that end. For captures, which convert what they overwrite.
     pub fn at_once(&self, ticks: u64) -> u64 {
-        let piece = self.find(ticks).unwrap_or_else(|last| {
-            if let Some(mut calibration) = self.calibration.try_lock() {
-                self.lengthen(&mut calibration, ticks);
-            }
-            self.find(ticks).unwrap_or(last.held())
+        let piece = self.find(ticks).unwrap_or_else(|last| match self.calibration.try_lock() {
+            Some(mut calibration) => self.lengthen(&mut calibration, ticks),
+            None => self.find(ticks).unwrap_or(last.held()),
         });
         piece.at(ticks).min(self.ceiling.load(Ordering::Acquire))
     }
@@ -201,7 +196,7 @@ impl Timeline {
     /// Reads both clocks, and learns the rate from that.
     fn look(&self, c: &mut Calibration) -> Pair {
         let mut now = (self.read)(c.best_width.saturating_mul(2).saturating_add(1));
-        if now.ticks.saturating_add(ticks_in(SKEW_NS, c.rate)) < c.last.ticks && c.rate != 0 {
+        if span(c.last.ticks.saturating_sub(now.ticks), c.rate) > SKEW_NS {
             // Whatever was noted up to now is not later than now.
             let _ = self.ceiling.compare_exchange(u64::MAX, now.ns, Ordering::AcqRel, Ordering::Acquire);
         }
@@ -226,18 +221,19 @@ impl Timeline {
             c.rate = measured;
             c.jumped &= !like;
         }
-        if now.ticks - c.marks[1].0 >= ticks_in(MEASURED_NS, c.rate).max(self.age(now.ticks) / SHARE) {
+        let since = now.ticks - c.marks[1].0;
+        if span(since, c.rate) >= MEASURED_NS && since >= self.age(now.ticks) / SHARE {
             c.marks = [c.marks[1], (now.ticks, now.ns)];
         }
         c.last = now;
         now
     }
 
-    /// Adds pieces up to behind a reading.
-    fn lengthen(&self, c: &mut Calibration, upto: u64) {
+    /// Adds pieces up to behind a reading; answers the one that it lies in.
+    fn lengthen(&self, c: &mut Calibration, upto: u64) -> Piece {
         let last = self.last();
         if upto < last.end {
-            return; // another was faster
+            return self.find(upto).unwrap_or_else(|last| last.held()); // another was faster
         }
         let now = self.look(c);
         let wanted = ticks_in(LENGTH_NS, c.rate).max(self.age(now.ticks) / SHARE);
@@ -246,10 +242,13 @@ impl Timeline {
         let mut last = last;
         if now.ticks > last.end.saturating_add(length / 4) {
             last = self.bridge(&last, now);
+            if upto < last.end {
+                return last; // where events are rare the next one will lie behind a gap as well
+            }
         }
         let end = now.ticks.max(upto).max(last.end).saturating_add(length);
         let ns = now.ns.saturating_add(span(end - now.ticks.min(end), c.rate));
-        self.join(&last, (end, ns));
+        self.join(&last, (end, ns))
     }
 
     /// Adds a piece from the end of the last one to a reading of both clocks.
