@@ -64,14 +64,14 @@ static void release(void *user_data, const pipeline_event_view_t *e)
     told_of(e)->released = e->timestamp_ns;
 }
 
-/* To another of the processors that this process may use. */
+/* The processors that this process may use. */
+static cpu_set_t allowed;
+
+/* To another of them. */
 static void move(uint64_t round)
 {
-    static cpu_set_t allowed;
     cpu_set_t one;
     int cpu = -1, steps;
-    if (CPU_COUNT(&allowed) == 0)
-        CHECK_OR_STOP(sched_getaffinity(getpid(), sizeof allowed, &allowed) == 0);
     for (steps = (int)(round % (uint64_t)CPU_COUNT(&allowed)) + 1; steps > 0; steps--)
         do
             cpu = (cpu + 1) % CPU_SETSIZE;
@@ -229,6 +229,7 @@ int main(void)
     const char *seconds = getenv("CLOCK_SECONDS"), *tolerance = getenv("CLOCK_TOLERANCE_NS");
     if (tolerance)
         tolerance_ns = (uint64_t)atoi(tolerance);
+    CHECK_OR_STOP(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
     run.seconds = seconds ? (uint32_t)atoi(seconds) : 1;
     watch(PIPELINE_CLOCK_MONOTONIC);
     watch(PIPELINE_CLOCK_AUTO);
