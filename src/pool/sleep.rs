@@ -46,6 +46,8 @@ impl Pool {
     /// The same while a batch may fill.
     #[cold]
     fn ripening(&self, st: &mut State, now: u64, linger: u64) -> Work {
+        // What fills meanwhile is of all rings, and leaves together: what stayed behind would linger once more.
+        st.knocked = false;
         let since = *st.unclaimed_since.get_or_insert(now);
         let (events, bytes, fullest) = self.rings.unclaimed();
         let full = st.gathered
