@@ -7,7 +7,7 @@
 //!
 //! The chain is made longer by whoever has to convert a reading behind its end: both clocks are read, and the new piece is aimed
 //! at where the monotonic clock will be at the piece's end, a millisecond on, which corrects what the last one missed. Where
-//! nothing was converted for a while, a piece that joins the two readings spans the gap.
+//! nothing was converted for a while, a piece that joins the two readings spans the gap; alone, if the gap is longer than a piece.
 //!
 //! Only so many pieces are kept. They grow longer as the oldest event that is not converted yet grows older (by its age over
 //! [`SHARE`]), so that those that will still be needed stay few: some 1,200 for ten years.
@@ -240,15 +240,18 @@ impl Timeline {
         // Never further ahead than the rate was measured over: what it is wrong by is then no more than the readings are.
         let length = wanted.min(now.ticks.saturating_sub(c.marks[0].0)).max(1);
         let mut last = last;
-        if now.ticks > last.end.saturating_add(length / 4) {
+        let gap = now.ticks.saturating_sub(last.end);
+        if gap > length / 4 {
             last = self.bridge(&last, now);
-            if upto < last.end {
-                return last; // where events are rare the next one will lie behind a gap as well
+            // Where events are rare the next one will lie behind a gap as well.
+            if gap > length && upto < last.end {
+                return last;
             }
         }
         let end = now.ticks.max(upto).max(last.end).saturating_add(length);
         let ns = now.ns.saturating_add(span(end - now.ticks.min(end), c.rate));
-        self.join(&last, (end, ns))
+        let ahead = self.join(&last, (end, ns));
+        if upto < last.end { last } else { ahead }
     }
 
     /// Adds a piece from the end of the last one to a reading of both clocks.

@@ -151,7 +151,9 @@ impl Pool {
         let mut st = self.lock();
         // A ring has reached its share of a batch: enough, or each further capture would knock again.
         st.gathered |= lingers && knocked;
-        st.knocked |= knocked && mode == gate::ASLEEP;
+        if watch {
+            st.knocked = knocked && mode == gate::ASLEEP;
+        }
         st.polled |= watch && mode == gate::ASLEEP && asleep && !knocked;
         if let Some(cost) = cost {
             st.naps.cost(cost);
