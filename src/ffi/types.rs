@@ -123,7 +123,9 @@ pub struct pipeline_config_t {
     /// The scheduling class of the writers' threads, `PIPELINE_SCHED_...`. Default `PIPELINE_SCHED_INHERIT`. Fixed. This and the next
     /// three are tried at the start, on a thread of its own: what the system refuses is `PIPELINE_ERR_SYSTEM`, and
     /// `pipeline_last_error` names the field. A writer that is refused it later works all the same, as health then says
-    /// (`PIPELINE_HEALTH_PLACEMENT`). No thread but the writers' is touched; they set it before the start hook.
+    /// (`PIPELINE_HEALTH_PLACEMENT`). No thread but the writers' is touched; they set it themselves, before the start hook: maybe
+    /// after `pipeline_start` has returned, so who is about to give up privileges waits until `pipeline_writer_metrics` shows none in
+    /// `PIPELINE_WRITER_OPENING`.
     pub writer_class: u32,
     /// With `PIPELINE_SCHED_FIFO` and `PIPELINE_SCHED_RR`: their priority, 1 to 99. Else 0. Default 0. Fixed.
     pub writer_priority: u32,

@@ -169,9 +169,11 @@ static void a_poisoned_ring(void)
     CHECK_STATUS(pipeline_producer_capture(other, 1, &n, sizeof n), PIPELINE_OK);
     before = RECORDED(&rec, seen.count);
     WAIT_FOR(metrics_of(p).stored == 1);
+    pthread_mutex_lock(&rec.mutex);
     for (n = before; n < rec.seen.count && rec.seen.at[n].kind == 0; n++)
         fresh += rec.seen.at[n].attempt == 1;
     CHECK(n < rec.seen.count);
+    pthread_mutex_unlock(&rec.mutex);
     /* One may have been on its way, and one had its turn. */
     CHECK(fresh <= 2);
     CHECK_STATUS(pipeline_producer_close(poisoned), PIPELINE_OK);

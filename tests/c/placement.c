@@ -211,12 +211,16 @@ static void without_privilege(void)
 {
     pipeline_storage_t s = recorder_storage(&rec);
     pipeline_config_t c = config_defaults();
+    pipeline_writer_metrics_t w;
     struct rlimit none = {0, 0};
     pipeline_t *p = NULL;
     c.writer_class = PIPELINE_SCHED_FIFO;
     c.writer_priority = 5;
     if (geteuid() != 0 || pipeline_start(&c, &s, &p) != PIPELINE_OK)
         return; /* no privilege to give up */
+    /* It takes its place on its own thread, before it opens itself. */
+    w.struct_size = sizeof w;
+    WAIT_FOR(pipeline_writer_metrics(p, 0, &w) == PIPELINE_OK && w.state != PIPELINE_WRITER_OPENING);
     CHECK_OR_STOP(setrlimit(RLIMIT_RTPRIO, &none) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
     CHECK_STATUS(pipeline_scale(p, 2), PIPELINE_OK);
     WAIT_FOR((health_of(p).reasons & PIPELINE_HEALTH_PLACEMENT) != 0);
