@@ -34,13 +34,14 @@ static void calls(const char *where)
     CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
     CHECK_STATUS(pipeline_kind_name(p, 3, "three"), PIPELINE_OK);
     if (captured_inside < 10) {
-        captured_inside += 2;
         CHECK_STATUS(pipeline_capture(p, 2, &n, sizeof n), PIPELINE_OK);
         CHECK_STATUS(pipeline_producer_open(p, &r), PIPELINE_OK);
         if (r != NULL) {
             CHECK_STATUS(pipeline_producer_capture(r, 2, &n, sizeof n), PIPELINE_OK);
             CHECK_STATUS(pipeline_producer_close(r), PIPELINE_OK);
         }
+        /* Then only: whoever sees it flushes what it counts. */
+        captured_inside += 2;
     }
     /* Another pipeline is not concerned. */
     CHECK_STATUS(capture_number(other, n), PIPELINE_OK);
