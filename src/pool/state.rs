@@ -167,7 +167,7 @@ pub struct State {
     pub flushes: Vec<FlushJob>,
     /// The writers' side of the ledger.
     pub settled: Settled,
-    /// How long writers nap for want of one.
+    /// How long writers nap for want of a barrier.
     pub naps: Naps,
     /// The running configuration.
     pub config: Config,
@@ -175,7 +175,7 @@ pub struct State {
     pub breaker: Breaker,
     /// How the pipeline scales itself.
     pub scaler: Scaler,
-    /// The pool itself, while there are such.
+    /// The pool itself, while attempts wait for their answer.
     pub stays: Option<Arc<Pool>>,
     /// Batches settled.
     pub settled_batches: u64,
