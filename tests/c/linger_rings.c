@@ -43,6 +43,7 @@ int main(void)
     CHECK_STATUS(pipeline_storage_init(&s, sizeof s), PIPELINE_OK);
     c.batch_size = 2;
     c.linger_us = 60000000; /* a minute: only a full batch ends it */
+    c.poll_interval_ms = 10; /* the second ring is new to a writer that lingers: it is seen at the next look */
     c.writers = 1;
     s.store = store;
     CHECK_STATUS(pipeline_start(&c, &s, &p), PIPELINE_OK);
