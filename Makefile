@@ -1,9 +1,13 @@
 # Builds, installs and tests capture_pipeline. `make` builds, `make install PREFIX=/usr/local` installs, `make demo` shows
 # it on a real program, `make test` checks everything. CARGO_FLAGS goes to every build by cargo ("--offline --locked").
+# `make build` and `make install-lib` leave out the command capture-pipeline, which takes longer to build than the library.
 
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+BINDIR     ?= $(PREFIX)/bin
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
 DESTDIR    ?=
 
 CARGO       ?= cargo
@@ -17,6 +21,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # CARGO_BUILD_TARGET builds for another system (with its LD, OBJCOPY, AR, NM and STRIP); cargo then writes elsewhere.
 BUILT  := $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 LOCAL  := $(CURDIR)/$(BUILD)/prefix
+# The command has a folder of its own in cargo's, so that its build changes nothing in that of the library. RUNNER runs it where it is built for
+# another system (qemu-aarch64, say), because it writes its own manual pages and completions.
+BUILT_CLI := $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)cli/capture-pipeline
+RUNNER    ?=
+
+# Quotes a word for the shell, because paths may have spaces.
+q = '$(subst ','\'',$(1))'
 
 VERSION := $(shell sed -n '/^\[package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
@@ -26,71 +37,121 @@ SONAME := $(SO).$(MAJOR)
 REAL   := $(SO).$(VERSION)
 A      := libcapture_pipeline.a
 
-HEADERS := $(wildcard include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp)
+HEADERS := $(wildcard include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp \
+    include/capture_pipeline_reader.hpp)
 SOURCES := $(shell find src -name '*.rs') build.rs Cargo.toml Cargo.lock
-PC      := $(DESTDIR)$(LIBDIR)/pkgconfig/capture_pipeline.pc
-CMAKE   := $(DESTDIR)$(LIBDIR)/cmake/capture_pipeline
+CLI       := $(BUILD)/bin/capture-pipeline
+# What it writes itself: manual pages and completions, in the folders below DATADIR that they are installed into.
+CLI_PAGES := $(BUILD)/share
+CLI_SOURCES := $(shell find cli/src -name '*.rs') cli/Cargo.toml
+# Where the parts of an installation go, quoted for the shell.
+TO_LIB     = $(call q,$(DESTDIR)$(LIBDIR))
+TO_INCLUDE = $(call q,$(DESTDIR)$(INCLUDEDIR))
+TO_BIN     = $(call q,$(DESTDIR)$(BINDIR))
+TO_DATA    = $(call q,$(DESTDIR)$(DATADIR))
+TO_MAN     = $(call q,$(DESTDIR)$(MANDIR))/man1
+PC         = $(TO_LIB)/pkgconfig/capture_pipeline.pc
+CMAKE      = $(TO_LIB)/cmake/capture_pipeline
+FILL       = $(call q,$(VERSION)) $(call q,$(PREFIX)) $(call q,$(LIBDIR)) $(call q,$(INCLUDEDIR)) $(BUILD)/native-static-libs
 
-.PHONY: all build install uninstall header examples demo demo-elixir bench bench-elixir test simulate check-tools check-tools-beam \
+# An invalid path is refused before anything is built or written.
+ifneq ($(filter install install-lib install-cli uninstall,$(MAKECMDGOALS)),)
+REFUSED := $(shell packaging/check_paths.sh $(call q,PREFIX=$(PREFIX)) $(call q,LIBDIR=$(LIBDIR)) $(call q,INCLUDEDIR=$(INCLUDEDIR)) \
+    $(call q,BINDIR=$(BINDIR)) $(call q,DATADIR=$(DATADIR)) $(call q,MANDIR=$(MANDIR)))
+ifneq ($(REFUSED),)
+$(error $(REFUSED))
+endif
+endif
+
+.PHONY: all build cli install install-lib install-cli uninstall header examples demo demo-elixir bench bench-elixir test simulate check-tools check-tools-beam \
     check-tools-bench local clean FORCE
 
-all: build
+all: build cli
 
 build: $(BUILD)/lib/$(REAL) $(BUILD)/lib/$(A)
 
-# Rebuilds when the flags change, not only when a source does.
+# The command, its manual pages and its completions.
+cli: $(CLI) $(CLI_PAGES)/made
+
+# The library is also rebuilt when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
-	@echo '$(CARGO) $(CARGO_FLAGS) $(STRIP)' | cmp -s - $@ || echo '$(CARGO) $(CARGO_FLAGS) $(STRIP)' > $@
+	@echo $(call q,$(CARGO) $(CARGO_FLAGS) $(STRIP)) | cmp -s - $@ || echo $(call q,$(CARGO) $(CARGO_FLAGS) $(STRIP)) > $@
 
-# The crate types are named here because cargo links across crates (lto) only where no rlib is asked for.
-# What the static library needs from the system is written down by the compiler itself.
-$(BUILD)/lib/$(REAL): $(SOURCES) $(BUILD)/flags
-	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib $(CARGO_FLAGS) -- \
-	    --print native-static-libs=$(TARGET)/native-static-libs
+# The crate types are named here because cargo optimizes across crates (lto) only if no rlib is built. The compiler writes down the system
+# libraries that the static library needs.
+$(BUILD)/lib/$(REAL): $(SOURCES) $(BUILD)/flags packaging/compile.sh
+	packaging/compile.sh $(CARGO) rustc --release --lib --crate-type cdylib,staticlib $(CARGO_FLAGS) -- \
+	    --print $(call q,native-static-libs=$(TARGET)/native-static-libs)
 	@mkdir -p $(BUILD)/lib
-	cp $(BUILT)/$(A) $(BUILD)/whole.a
-	cp $(TARGET)/native-static-libs $(BUILD)/native-static-libs
-	cp $(BUILT)/$(SO) $(BUILD)/lib/$(REAL)
+	cp $(call q,$(BUILT)/$(A)) $(BUILD)/whole.a
+	cp $(call q,$(TARGET)/native-static-libs) $(BUILD)/native-static-libs
+	cp $(call q,$(BUILT)/$(SO)) $(BUILD)/lib/$(REAL)
 	$(if $(STRIP),$(STRIP) $(BUILD)/lib/$(REAL))
 	ln -sf $(REAL) $(BUILD)/lib/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/lib/$(SO)
 
-# One object in which everything but the documented functions is local.
+# One object file, in which only the documented functions are global.
 $(BUILD)/lib/$(A): $(BUILD)/lib/$(REAL) packaging/localize.sh packaging/exports.txt
 	packaging/localize.sh $(BUILD)/whole.a packaging/exports.txt $@ $(if $(STRIP),--strip-debug)
 
-install: build
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(CMAKE) $(DESTDIR)$(INCLUDEDIR)
-	$(INSTALL) -m 755 $(BUILD)/lib/$(REAL) $(DESTDIR)$(LIBDIR)/$(REAL)
-	ln -sf $(REAL) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(SO)
-	$(INSTALL) -m 644 $(BUILD)/lib/$(A) $(DESTDIR)$(LIBDIR)/$(A)
-	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)
-	packaging/fill.sh packaging/capture_pipeline.pc.in $(PC) \
-	    '$(VERSION)' '$(PREFIX)' '$(LIBDIR)' '$(INCLUDEDIR)' $(BUILD)/native-static-libs
-	packaging/fill.sh packaging/capture_pipelineConfig.cmake.in $(CMAKE)/capture_pipelineConfig.cmake \
-	    '$(VERSION)' '$(PREFIX)' '$(LIBDIR)' '$(INCLUDEDIR)' $(BUILD)/native-static-libs
-	packaging/fill.sh packaging/capture_pipelineConfigVersion.cmake.in $(CMAKE)/capture_pipelineConfigVersion.cmake \
-	    '$(VERSION)' '$(PREFIX)' '$(LIBDIR)' '$(INCLUDEDIR)' $(BUILD)/native-static-libs
-	@# The loader finds a library in its own directories by its cache; a staged install leaves that to the package.
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
+# The profile compiles the library once more, for the command alone.
+$(CLI): $(CLI_SOURCES) $(SOURCES) $(BUILD)/flags packaging/compile.sh
+	packaging/compile.sh $(CARGO) build --profile cli --package capture_pipeline_cli $(CARGO_FLAGS)
+	@mkdir -p $(BUILD)/bin
+	cp $(call q,$(BUILT_CLI)) $@
+	$(if $(STRIP),$(STRIP) $@)
+
+$(CLI_PAGES)/made: $(CLI)
+	@rm -rf $(CLI_PAGES)
+	@mkdir -p $(CLI_PAGES)/bash-completion/completions $(CLI_PAGES)/zsh/site-functions $(CLI_PAGES)/fish/vendor_completions.d
+	$(RUNNER) $(CLI) man $(CLI_PAGES)/man/man1
+	$(RUNNER) $(CLI) completions bash > $(CLI_PAGES)/bash-completion/completions/capture-pipeline
+	$(RUNNER) $(CLI) completions zsh > $(CLI_PAGES)/zsh/site-functions/_capture-pipeline
+	$(RUNNER) $(CLI) completions fish > $(CLI_PAGES)/fish/vendor_completions.d/capture-pipeline.fish
+	@touch $@
+
+install: install-lib install-cli
+
+install-cli: cli
+	$(INSTALL) -d $(TO_BIN) $(TO_MAN) $(TO_DATA)/bash-completion/completions $(TO_DATA)/zsh/site-functions $(TO_DATA)/fish/vendor_completions.d
+	$(INSTALL) -m 755 $(CLI) $(TO_BIN)/capture-pipeline
+	$(INSTALL) -m 644 $(CLI_PAGES)/man/man1/*.1 $(TO_MAN)
+	@cd $(CLI_PAGES) && for file in bash-completion/completions/* zsh/site-functions/* fish/vendor_completions.d/*; do \
+	    $(INSTALL) -m 644 $$file $(TO_DATA)/$$file || exit 1; done
+
+install-lib: build
+	$(INSTALL) -d $(TO_LIB)/pkgconfig $(CMAKE) $(TO_INCLUDE)
+	$(INSTALL) -m 755 $(BUILD)/lib/$(REAL) $(TO_LIB)/$(REAL)
+	ln -sf $(REAL) $(TO_LIB)/$(SONAME)
+	ln -sf $(SONAME) $(TO_LIB)/$(SO)
+	$(INSTALL) -m 644 $(BUILD)/lib/$(A) $(TO_LIB)/$(A)
+	$(INSTALL) -m 644 $(HEADERS) $(TO_INCLUDE)
+	packaging/fill.sh packaging/capture_pipeline.pc.in $(PC) $(FILL)
+	packaging/fill.sh packaging/capture_pipelineConfig.cmake.in $(CMAKE)/capture_pipelineConfig.cmake $(FILL)
+	packaging/fill.sh packaging/capture_pipelineConfigVersion.cmake.in $(CMAKE)/capture_pipelineConfigVersion.cmake $(FILL)
+	@# The loader finds the library by its cache. After a staged install (DESTDIR) the package updates the cache.
+	@if [ -z $(call q,$(DESTDIR)) ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
 
 uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/$(SO) $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(REAL) $(DESTDIR)$(LIBDIR)/$(A)
-	rm -f $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.h $(DESTDIR)$(INCLUDEDIR)/capture_pipeline_fast.h $(DESTDIR)$(INCLUDEDIR)/capture_pipeline.hpp $(PC)
+	rm -f $(TO_LIB)/$(SO) $(TO_LIB)/$(SONAME) $(TO_LIB)/$(REAL) $(TO_LIB)/$(A)
+	rm -f $(TO_INCLUDE)/capture_pipeline.h $(TO_INCLUDE)/capture_pipeline_fast.h $(TO_INCLUDE)/capture_pipeline.hpp \
+	    $(TO_INCLUDE)/capture_pipeline_reader.hpp $(PC)
 	rm -f $(CMAKE)/capture_pipelineConfig.cmake $(CMAKE)/capture_pipelineConfigVersion.cmake
 	-rmdir $(CMAKE) 2>/dev/null
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
+	rm -f $(TO_BIN)/capture-pipeline $(TO_MAN)/capture-pipeline.1 $(TO_MAN)/capture-pipeline-*.1
+	rm -f $(TO_DATA)/bash-completion/completions/capture-pipeline $(TO_DATA)/zsh/site-functions/_capture-pipeline
+	rm -f $(TO_DATA)/fish/vendor_completions.d/capture-pipeline.fish
+	@if [ -z $(call q,$(DESTDIR)) ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
 
-# Installs into ./build/prefix, for the examples, the demonstration and the tests.
+# Installs the library into ./build/prefix, for the examples, the demonstration and the tests.
 local:
 	@mkdir -p $(BUILD)
-	@$(MAKE) --no-print-directory install DESTDIR= PREFIX=$(LOCAL) LIBDIR=$(LOCAL)/lib INCLUDEDIR=$(LOCAL)/include \
-	    > $(BUILD)/local.log 2>&1 || { cat $(BUILD)/local.log; exit 1; }
+	@$(MAKE) --no-print-directory install-lib DESTDIR= $(call q,PREFIX=$(LOCAL)) $(call q,LIBDIR=$(LOCAL)/lib) \
+	    $(call q,INCLUDEDIR=$(LOCAL)/include) > $(BUILD)/local.log 2>&1 || { cat $(BUILD)/local.log; exit 1; }
 	@echo "installed in $(BUILD)/prefix"
 
-# Writes include/capture_pipeline.h anew from src/ffi.
+# Generates include/capture_pipeline.h from src/ffi.
 header:
 	UPDATE_HEADER=1 $(CARGO) test $(CARGO_FLAGS) --test header
 
@@ -104,25 +165,24 @@ demo: check-tools build local
 test: check-tools check-tools-beam
 	tests/all.sh
 
-# The same for Elixir: a real library's function calls, captured, stored and told.
+# The demonstration for Elixir: the function calls of a real library are captured, stored and printed.
 EVENTS ?= 300000
 demo-elixir: check-tools-beam build
 	cd bindings/elixir && mix run demo/demo.exs $(EVENTS)
 
-# What it costs, against floors and peers: a table, bounds, plots in docs/benchmarks. QUICK=1 for a first look. PARTS: capture each
-# payload throughput wake load idle writers. A peer that cannot be had is said so, and left out.
+# The costs of the library beside lower bounds and peers: a table, limits, and plots in docs/benchmarks. QUICK=1 takes a minute. PARTS:
+# capture each payload throughput wake load idle writers storage. A peer that cannot be installed is named and left out.
 bench: check-tools-bench build local
 	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' > $(BUILD)/bench.log 2>&1
 	@QUICK='$(QUICK)' PARTS='$(PARTS)' python3 benches/native/run.py
 
-# What it costs on the BEAM, against what one would do without this library; QUICK=1 for a first look. PARTS: capture
-# throughput wake default idle.
+# The costs on the BEAM, beside the ways to do without this library. QUICK=1 takes a minute. PARTS: capture throughput wake default idle.
 PARTS ?=
 bench-elixir: check-tools-beam build
 	cd bindings/elixir && MIX_ENV=bench mix run bench/run.exs $(PARTS)
 
-# The shipped pool, rings and writers under a scheduler that follows from a seed: SEEDS of them, from FROM on, in JOBS
-# processes. SEED=n replays one.
+# Runs the real pool, rings and writers under a scheduler that is determined by a seed: SEEDS seeds from FROM on, in JOBS processes.
+# SEED=n replays one.
 SEEDS ?= 5000
 FROM  ?= 1
 JOBS  ?= 2
@@ -139,13 +199,13 @@ check-tools-bench:
 	@packaging/check_tools.sh bench
 
 .PHONY: clean-instrumented sanitize sanitize-address sanitize-thread sanitize-beam memcheck fuzz
-# The tests under AddressSanitizer, ThreadSanitizer and valgrind; tests/sanitize.sh says what it installs for that.
+# The tests under AddressSanitizer, ThreadSanitizer and valgrind. tests/sanitize.sh names the packages that it installs.
 sanitize: sanitize-address sanitize-thread memcheck
 
 sanitize-address sanitize-thread: sanitize-%:
 	tests/sanitize.sh $*
 
-# The NIF alone, in a VM with AddressSanitizer; it is a part of sanitize-address.
+# The NIF alone, in a VM with AddressSanitizer. This is a part of sanitize-address.
 sanitize-beam:
 	tests/sanitize.sh address beam
 
@@ -153,20 +213,20 @@ memcheck:
 	tests/sanitize.sh memcheck
 
 .PHONY: targets targets-aarch64 targets-musl
-# Built for aarch64 and for musl, and tested there (aarch64 under QEMU); tests/targets.sh says what it installs for that.
+# Builds and tests for aarch64 (under QEMU) and for musl. tests/targets.sh names the packages that it installs.
 targets: targets-aarch64 targets-musl
 
 targets-aarch64 targets-musl: targets-%:
 	tests/targets.sh $*
 
-# Fuzzes calls and structs of the C interface, each for so many seconds.
+# Fuzzes the calls and the structs of the C interface, SECONDS each.
 SECONDS ?= 60
 fuzz:
 	SECONDS_EACH=$(SECONDS) fuzz/run.sh
 
 clean: clean-instrumented
 clean-instrumented:
-	rm -rf target-address target-thread target-fuzz target-aarch64 target-musl
+	rm -rf target-address target-thread target-fuzz target-miri target-aarch64 target-musl
 
 clean:
 	$(CARGO) clean

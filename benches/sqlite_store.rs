@@ -1,13 +1,13 @@
-//! How fast the SQLite storage is: alone (synthetic batches handed to `store`), then behind a whole pipeline.
+//! Throughput of the SQLite storage: alone, with synthetic batches, and at the end of a pipeline.
 //!
-//! `cargo bench --bench sqlite_store -- [events] [directory]`. Prints events per second, by wall clock and by the processor time
-//! of the committing thread, and checks that every event is in the database.
+//! `cargo bench --bench sqlite_store -- [events] [directory]`. Prints events per second of elapsed time and of
+//! the library's processor time, and checks that every event is in the database.
 
 use capture_pipeline::batch::{BatchView, token};
+use capture_pipeline::capture::Offer;
 use capture_pipeline::config::{Config, Overflow};
 use capture_pipeline::event::EventView;
 use capture_pipeline::manager::Pipeline;
-use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::storage::sqlite::{Options, SqliteStorage};
 use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, Storage};
 use std::path::Path;
@@ -45,7 +45,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Processor time of all threads of the process but the calling one.
+/// Processor time of all threads of the process except the calling one.
 fn other_threads_cpu() -> Duration {
     let read = |clock| {
         let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -64,8 +64,8 @@ fn report(what: &str, path: &Path, events: usize, bounded: bool, wall: Duration,
         .query_row("SELECT (SELECT count(*) FROM events), (SELECT sum(deleted) FROM runs)", [], |r| {
             Ok((r.get(0)?, r.get(1)?))
         })
-        .expect("the tables are there");
-    assert_eq!(rows + deleted, events as i64, "rows and deleted rows make all events");
+        .expect("the tables exist");
+    assert_eq!(rows + deleted, events as i64, "rows and deleted rows are all events");
     assert!(bounded || deleted == 0);
     let bytes = std::fs::metadata(path).map_or(0, |m| m.len());
     println!(
@@ -128,9 +128,10 @@ fn alone(path: &Path, events: usize, rings: usize, batch: usize, options: Option
         }));
     }
     let answers = Arc::new(Answers { free: Mutex::new((0..IN_FLIGHT).collect()), changed: Condvar::new() });
-    let who: Arc<dyn token::Answered> = answers.clone();
-    let mut issuers: Vec<token::Issuer> =
-        (0..IN_FLIGHT).map(|slot| token::Issuer::new(Arc::downgrade(&who), slot).expect("memory")).collect();
+    let answered: Arc<dyn token::Answered> = answers.clone();
+    let mut issuers: Vec<token::Issuer> = (0..IN_FLIGHT)
+        .map(|slot| token::Issuer::new(Arc::downgrade(&answered), slot).expect("memory"))
+        .collect();
     let mut sequences = vec![0u64; rings];
     let mut at = 0;
     let (cpu, start) = (other_threads_cpu(), Instant::now());
@@ -166,11 +167,12 @@ fn alone(path: &Path, events: usize, rings: usize, batch: usize, options: Option
         let view = &mut batches[slot];
         view.count = count;
         view.events = views[slot].as_ptr();
-        view.token = issuers[slot].issue().expect("not that many");
+        view.token = issuers[slot].issue().expect("a token");
         assert_eq!(storage.store(view), PIPELINE_STORE_PENDING);
     }
     assert_eq!(storage.flush(60_000), 0);
     let (wall, cpu) = (start.elapsed(), other_threads_cpu() - cpu);
+    assert_eq!(storage.finish(-1), 0); // closes the database, so that its size is final
     drop(storage);
     let what = format!(
         "alone, {rings} rings, batches of {batch}, {} events a commit, max_bytes {}",
@@ -185,7 +187,7 @@ fn pipeline(path: &Path, events: usize, producers: usize) {
     let storage = SqliteStorage::open(path, Options { indexes: false, ..Options::default() })
         .expect("the database opens");
     let config = Config { overflow: Overflow::Block, block_timeout_us: 60_000_000, ..Config::default() };
-    let pipeline = Pipeline::start(config, storage).expect("it starts");
+    let pipeline = Pipeline::start(config, storage).expect("the pipeline starts");
     let each = events / producers;
     let (cpu, start) = (other_threads_cpu(), Instant::now());
     let mut captured_cpu = Duration::ZERO;
@@ -197,13 +199,9 @@ fn pipeline(path: &Path, events: usize, producers: usize) {
                     let payload = [7u8; PAYLOAD];
                     for i in 0..each {
                         let offer = Offer {
-                            kind: 1,
-                            flags: 0,
-                            timestamp: 0,
                             correlation_id: i as u64,
                             node_id: 5,
-                            data: payload.as_ptr(),
-                            len: payload.len(),
+                            ..Offer::new(1, payload.as_ptr(), payload.len())
                         };
                         // SAFETY: the payload is a local.
                         assert_eq!(unsafe { pipeline.capture(&offer) }, 0);
@@ -216,15 +214,15 @@ fn pipeline(path: &Path, events: usize, producers: usize) {
             })
             .collect();
         for thread in threads {
-            captured_cpu += thread.join().expect("the producer ends");
+            captured_cpu += thread.join().expect("the producer does not panic");
         }
     });
-    pipeline.flush(Some(Duration::from_secs(60))).expect("it flushes");
+    pipeline.flush(Some(Duration::from_secs(60))).expect("the flush succeeds");
     let (wall, cpu) = (start.elapsed(), (other_threads_cpu() - cpu).saturating_sub(captured_cpu));
-    pipeline.close(Some(Duration::from_secs(60))).expect("it closes");
+    pipeline.close(Some(Duration::from_secs(60))).expect("the close succeeds");
     let metrics = pipeline.metrics();
     assert_eq!(metrics.ledger.stored as usize, each * producers);
-    pipeline.destroy().expect("nothing runs");
+    pipeline.destroy().expect("no thread is left");
     drop(pipeline);
     report(&format!("pipeline, {producers} producers"), path, each * producers, false, wall, cpu);
     println!(

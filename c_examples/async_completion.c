@@ -1,5 +1,5 @@
-/* A storage that answers later: store hands the batch to another thread and says PENDING; that thread completes the
- * batches in random order, some of them with "retry". This is how an asynchronous client or a group commit plugs in. */
+/* A storage that answers later: store passes the batch to another thread and returns PENDING. That thread completes the batches in
+ * random order, some of them with "retry". An asynchronous client or a group commit works the same way. */
 #include <capture_pipeline.h>
 
 #include <pthread.h>
@@ -8,14 +8,17 @@
 #include <string.h>
 
 #define EVENTS 20000
-#define MOST_OPEN 16
+#define MAX_IN_FLIGHT 16
+#define MAX_IN_DOUBT 16
+/* A batch whose answer is late is no longer in flight, but in doubt: so many can be open at the same time. */
+#define MAX_OPEN (MAX_IN_FLIGHT + MAX_IN_DOUBT)
 
-/* A "client" with its own thread. The batches stay valid until they are completed: nothing is copied. */
+/* A client with its own thread. Batches stay valid until they are completed, so nothing is copied. */
 struct client {
     pthread_mutex_t mutex;
     pthread_cond_t more;
-    const pipeline_batch_t *open[MOST_OPEN];
-    size_t count, most;
+    const pipeline_batch_t *open[MAX_OPEN];
+    size_t count, max_count;
     int stop;
     unsigned char times_stored[EVENTS];
     unsigned long completed, retried;
@@ -25,15 +28,15 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
 {
     struct client *client = user_data;
     pthread_mutex_lock(&client->mutex);
-    client->open[client->count++] = batch; /* max_in_flight bounds how many there can be */
-    if (client->count > client->most)
-        client->most = client->count;
+    client->open[client->count++] = batch; /* there is space: see MAX_OPEN */
+    if (client->count > client->max_count)
+        client->max_count = client->count;
     pthread_cond_signal(&client->more);
     pthread_mutex_unlock(&client->mutex);
     return PIPELINE_STORE_PENDING;
 }
 
-static void *answer(void *arg)
+static void *complete_batches(void *arg)
 {
     struct client *client = arg;
     unsigned rng = 12345;
@@ -51,7 +54,7 @@ static void *answer(void *arg)
         client->open[at] = client->open[--client->count];
         pthread_mutex_unlock(&client->mutex);
 
-        /* Only the thread that answers touches the batch, and not after the answer. */
+        /* Only the completing thread uses the batch, and not after the completion. */
         if (rng / 256 % 8 == 0 && batch->attempt < 3) {
             client->retried += 1;
             pipeline_batch_complete(batch->token, PIPELINE_STORE_RETRY);
@@ -82,17 +85,18 @@ int main(void)
 
     pipeline_config_init(&config, sizeof config);
     config.batch_size = 64;
-    config.max_in_flight = MOST_OPEN;
+    config.max_in_flight = MAX_IN_FLIGHT;
+    config.max_in_doubt = MAX_IN_DOUBT;
     config.retry_initial_us = 100;
     pipeline_storage_init(&storage, sizeof storage);
     storage.store = store;
     storage.user_data = &client;
-    pthread_create(&thread, NULL, answer, &client);
+    pthread_create(&thread, NULL, complete_batches, &client);
     if (pipeline_start(&config, &storage, &pipeline) < 0) {
         fprintf(stderr, "start: %s\n", pipeline_last_error());
         return 1;
     }
-    /* The default ring holds all of these, so that none is dropped, however late the answers come. */
+    /* If the ring buffer is full, a flush makes space: no event is lost, however late the answers come. */
     for (number = 0; number < EVENTS; number++)
         while (pipeline_capture(pipeline, 1, &number, sizeof number) == PIPELINE_ERR_FULL)
             pipeline_flush(pipeline, 1000);
@@ -107,8 +111,8 @@ int main(void)
     pthread_join(thread, NULL);
     for (number = 0; number < EVENTS; number++)
         wrong += client.times_stored[number] != 1;
-    printf("%lu batches completed out of order by another thread, %lu of them asked for again, at most %lu open at once\n",
-           client.completed, client.retried, (unsigned long)client.most);
+    printf("%lu batches completed out of order by another thread, %lu retries, at most %lu open at the same time\n",
+           client.completed, client.retried, (unsigned long)client.max_count);
     printf("events not stored exactly once: %lu of %d\n", wrong, EVENTS);
-    return closed == PIPELINE_OK && wrong == 0 && client.most <= MOST_OPEN ? 0 : 1;
+    return closed == PIPELINE_OK && wrong == 0 && client.max_count <= MAX_OPEN ? 0 : 1;
 }

@@ -1,12 +1,13 @@
-/* What happens when the storage cannot keep up: each overflow policy with the same burst, and the ledger that says exactly
- * what became of every event.
+/* The overflow policies: what happens if the storage is slower than the captures. Each policy gets the same burst, and the ledger
+ * shows the outcome of every event.
  *
- *   drop_newest  the program never waits; new events are dropped while the ring buffer is full
- *   drop_oldest  the program never waits; the newest events survive (but for those that a writer has in hand: these are
- *                not overwritten, and while they are the oldest, new ones are dropped)
- *   block        the program waits for space, but never longer than block_timeout_us
+ *   drop_newest  a capture never waits; new events are dropped while the ring buffer is full
+ *   drop_oldest  a capture never waits; old events are overwritten. Events that a writer has claimed are not overwritten, and
+ *                while they are the oldest, new events are dropped
+ *   block        a capture waits for space, for at most block_timeout_us
  *
- * For the first two the storage is away during the burst (a pause stands for that); for the third it is merely slow. */
+ * For the first two policies the pipeline is paused during the burst, as if the storage were away. For the third the storage is
+ * slow. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <capture_pipeline.h>
 
@@ -41,7 +42,7 @@ static int run(const char *name, uint32_t overflow, uint64_t block_timeout_us)
     int good;
 
     pipeline_config_init(&config, sizeof config);
-    config.ring_bytes = 16384; /* some 290 events of 8 bytes */
+    config.ring_bytes = 16384; /* about 290 events of 8 bytes */
     config.batch_size = 64;
     config.overflow = overflow;
     config.block_timeout_us = block_timeout_us;
@@ -59,7 +60,7 @@ static int run(const char *name, uint32_t overflow, uint64_t block_timeout_us)
         captured += status == PIPELINE_OK;
         full += status == PIPELINE_ERR_FULL;
     }
-    pipeline_close(pipeline, 20000); /* lifts the pause and drains what there is */
+    pipeline_close(pipeline, 20000); /* ends the pause and drains the ring buffer */
     memset(&m, 0, sizeof m);
     m.struct_size = sizeof m;
     pipeline_metrics(pipeline, &m);
@@ -75,7 +76,7 @@ static int run(const char *name, uint32_t overflow, uint64_t block_timeout_us)
     if (overflow == PIPELINE_OVERFLOW_DROP_OLDEST)
         good = good && m.overwritten > 0 && m.dropped_full == 0 && slow.last == BURST - 1; /* the newest survive */
     if (overflow == PIPELINE_OVERFLOW_BLOCK)
-        good = good && m.overwritten == 0 && m.dropped_full == 0; /* its patience is longer than the storage is slow */
+        good = good && m.overwritten == 0 && m.dropped_full == 0; /* the timeout is longer than the storage needs */
     return good;
 }
 

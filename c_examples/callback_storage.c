@@ -1,5 +1,6 @@
-/* A storage that fails in every way it may: not now (RETRY), only in part (set_stored), not this event (set_rejected),
- * not at all (REJECT). What cannot be stored goes to the dead letter. Every event ends up in one place, once. */
+/* A storage that fails in every possible way: it cannot store now (RETRY), stores only a part (set_stored), rejects a single event
+ * (set_rejected) or a batch (REJECT). Rejected events go to dead_letter. Every event is stored, or kept by dead_letter, exactly
+ * once. */
 #include <capture_pipeline.h>
 
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #define EVENTS 10000
 
 struct disk {
-    unsigned char times_stored[EVENTS]; /* by number: a real storage would key by (generation, ring_id, sequence) */
+    unsigned char times_stored[EVENTS]; /* by number; a real storage uses the identity (generation, ring_id, sequence) */
     unsigned char times_dead[EVENTS];
     unsigned long calls, failures;
     int destroyed;
@@ -27,22 +28,22 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     size_t i, end = batch->count;
     disk->calls += 1;
 
-    /* "The server is away": the same batch comes again, with the same id, after a back-off. */
+    /* "The server is down": the same batch comes again, with the same id, after a back-off. */
     if (disk->calls % 5 == 0) {
         disk->failures += 1;
         return PIPELINE_STORE_RETRY;
     }
-    /* "This shard is read-only": never; the whole batch goes to the dead letter. */
+    /* "This shard is read-only": the whole batch goes to dead_letter. */
     if (batch->batch_id % 16 == 0)
         return PIPELINE_STORE_REJECT;
-    /* "The disk is full half-way": the first half is stored, the retry begins behind it. */
+    /* "The disk is full": the first half is stored, and the retry begins after it. */
     if (disk->calls % 7 == 0 && batch->count > 1)
         end = batch->count / 2;
 
     for (i = 0; i < end; i++) {
         unsigned long number = number_of(PIPELINE_BATCH_EVENT(batch, i));
         if (number % 1000 == 999)
-            pipeline_batch_set_rejected(batch, i); /* "malformed": that one alone */
+            pipeline_batch_set_rejected(batch, i); /* "malformed": only this event */
         else
             disk->times_stored[number] += 1;
     }
@@ -54,18 +55,18 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     return PIPELINE_STORE_OK;
 }
 
-/* Takes what store would not. 0: kept. */
+/* Keeps events that store has rejected. 0: kept. */
 static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32_t reason)
 {
     struct disk *disk = user_data;
     size_t i;
-    (void)reason; /* PIPELINE_REASON_REJECTED here; _RETRY_LIMIT or _RETRY_AGE if it was tried for too long */
+    (void)reason; /* here PIPELINE_REASON_REJECTED; _RETRY_LIMIT or _RETRY_AGE after too many retries */
     for (i = 0; i < batch->count; i++)
         disk->times_dead[number_of(PIPELINE_BATCH_EVENT(batch, i))] += 1;
     return 0;
 }
 
-/* The pipeline needs the storage no longer: called once, whatever happens. */
+/* Called exactly once, when the pipeline no longer needs the storage. */
 static void destroy(void *user_data)
 {
     struct disk *disk = user_data;
@@ -83,9 +84,9 @@ int main(void)
 
     pipeline_config_init(&config, sizeof config);
     config.batch_size = 100;
-    config.retry_limit = 20;        /* attempts in all */
-    config.retry_initial_us = 100;  /* then 200, 400, ... */
-    config.retry_max_us = 10000;    /* at most */
+    config.retry_limit = 20;        /* attempts per batch */
+    config.retry_initial_us = 100;  /* first back-off; then 200, 400, ... */
+    config.retry_max_us = 10000;    /* the longest back-off */
     pipeline_storage_init(&storage, sizeof storage);
     storage.store = store;
     storage.dead_letter = dead_letter;
@@ -110,10 +111,10 @@ int main(void)
         dead += disk.times_dead[number];
         wrong += disk.times_stored[number] + disk.times_dead[number] != 1;
     }
-    printf("%lu calls failed, %llu batches were tried again\n", disk.failures, (unsigned long long)m.retries);
-    printf("of %llu captured events, %llu are stored and %llu in the dead letter\n", (unsigned long long)m.captured,
+    printf("%lu calls failed, %llu retries\n", disk.failures, (unsigned long long)m.retries);
+    printf("captured %llu events: %llu stored, %llu kept by dead_letter\n", (unsigned long long)m.captured,
            (unsigned long long)m.stored, (unsigned long long)m.dead_lettered);
-    printf("events that are nowhere or in two places: %lu\n", wrong);
+    printf("events that are lost or duplicated: %lu\n", wrong);
     return wrong == 0 && m.stored == stored && m.dead_lettered == dead && stored + dead == EVENTS && disk.failures > 0 &&
                    dead > 0 && disk.destroyed == 1
                ? 0

@@ -1,5 +1,5 @@
-/* Many threads capture at once. Each gets a ring buffer of its own at its first capture, or opens a producer handle for
- * the shortest way and for writing payloads in place. Nothing is locked, and nothing is lost unless it is counted. */
+/* Many threads capture at the same time. A thread gets its own ring buffer at its first capture, or it opens a producer handle,
+ * which is faster and can write payloads in place. Captures take no lock, and every loss is counted. */
 #include <capture_pipeline.h>
 
 #include <pthread.h>
@@ -7,11 +7,11 @@
 #include <string.h>
 
 #define THREADS 8
-#define EVENTS 5000 /* of each thread */
+#define EVENTS 5000 /* per thread */
 
-/* What the storage has seen of each thread: how many events, and whether each came once and in order. */
+/* The storage checks that the events of each thread arrive exactly once and in order. */
 struct seen {
-    unsigned long next[THREADS], out_of_order;
+    unsigned long next[THREADS], out_of_order; /* next: the expected number, by thread */
 };
 
 static pipeline_t *pipeline;
@@ -30,7 +30,7 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     return PIPELINE_STORE_OK;
 }
 
-/* Half of the threads just capture. */
+/* Half of the threads use pipeline_capture. */
 static void *capture(void *kind)
 {
     unsigned long number;
@@ -40,7 +40,7 @@ static void *capture(void *kind)
     return NULL;
 }
 
-/* The others hold a producer, and write each payload where the storage will read it. */
+/* The others use a producer handle and write each payload directly into the ring buffer. */
 static void *reserve_and_commit(void *kind)
 {
     pipeline_producer_t *producer = NULL;
@@ -56,7 +56,7 @@ static void *reserve_and_commit(void *kind)
         if (pipeline_producer_reserve(producer, &head, 64, &payload) != PIPELINE_OK)
             return kind;
         memcpy(payload, &number, sizeof number);
-        pipeline_producer_commit(producer, sizeof number); /* less than reserved: the rest is given back */
+        pipeline_producer_commit(producer, sizeof number); /* less than reserved: the rest is released */
     }
     pipeline_producer_close(producer);
     return NULL;
@@ -74,7 +74,7 @@ int main(void)
     int i;
 
     pipeline_config_init(&config, sizeof config);
-    config.ring_bytes = 1 << 20; /* of each thread; 8 threads: 8 MiB and a fixed part, whatever the load */
+    config.ring_bytes = 1 << 20; /* per thread: 8 MiB in total, and a fixed part, whatever the load */
     config.ordering = PIPELINE_ORDERING_PER_PRODUCER;
     pipeline_storage_init(&storage, sizeof storage);
     storage.store = store;
@@ -104,6 +104,6 @@ int main(void)
     printf("%d threads: offered %llu, captured %llu, stored %llu in %llu batches\n", THREADS,
            (unsigned long long)metrics.offered, (unsigned long long)metrics.captured,
            (unsigned long long)metrics.stored, (unsigned long long)metrics.batches);
-    printf("the storage saw %lu events, %lu out of order\n", stored, seen.out_of_order);
+    printf("the storage received %lu events, %lu of them out of order\n", stored, seen.out_of_order);
     return failed == 0 && stored == THREADS * EVENTS && metrics.stored == stored && seen.out_of_order == 0 ? 0 : 1;
 }

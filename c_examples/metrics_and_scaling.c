@@ -1,5 +1,5 @@
-/* Looking at a running pipeline, and changing it: metrics, figures of each writer, health; more writers, none at all,
- * a new batch size; pause and resume. Nothing of that stops the captures or loses an event. */
+/* Observing and changing a running pipeline: metrics, metrics of each writer, health; number of writers, batch size; pause and
+ * resume. Captures continue during all of this, and no event is lost. */
 #include <capture_pipeline.h>
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ static pipeline_metrics_t metrics(pipeline_t *pipeline)
 {
     pipeline_metrics_t m;
     memset(&m, 0, sizeof m);
-    m.struct_size = sizeof m; /* the caller's: a newer library fills what this program knows */
+    m.struct_size = sizeof m; /* a newer library fills only the fields that this program knows */
     pipeline_metrics(pipeline, &m);
     return m;
 }
@@ -58,11 +58,11 @@ int main(void)
     int good = 1;
 
     pipeline_config_init(&config, sizeof config);
-    config.name = "scaling"; /* also in the names of its threads */
-    config.writers = 0;      /* begins without any: events are only buffered */
+    config.name = "scaling"; /* also appears in the names of its threads */
+    config.writers = 0;      /* without writers, events are only buffered */
     pipeline_storage_init(&storage, sizeof storage);
     storage.store = store;
-    storage.flags = PIPELINE_STORAGE_CONCURRENT; /* so that several writers make sense */
+    storage.flags = PIPELINE_STORAGE_CONCURRENT; /* several writers may call store at the same time */
     if (pipeline_start(&config, &storage, &pipeline) < 0) {
         fprintf(stderr, "start: %s\n", pipeline_last_error());
         return 1;
@@ -84,14 +84,14 @@ int main(void)
                (unsigned long long)w.events);
     good = good && i == 4;
 
-    /* Other settings, while it runs: read them, change some, write them back; all of them are taken or none. */
+    /* To change settings: read them, change some, update. Either all changes apply or none. */
     memset(&config, 0, sizeof config);
     config.struct_size = sizeof config;
     good = good && pipeline_config_read(pipeline, &config) == PIPELINE_OK && config.writers == 4;
     config.batch_size = 64;
     config.writers = 1;
     good = good && pipeline_update(pipeline, &config) == PIPELINE_OK;
-    config.ring_bytes *= 2; /* ring buffers cannot be resized: the error names the field */
+    config.ring_bytes *= 2; /* ring buffers cannot be resized; the error names the field */
     if (pipeline_update(pipeline, &config) != PIPELINE_ERR_FIXED)
         good = 0;
     printf("  update refused: %s\n", pipeline_last_error());
@@ -105,7 +105,7 @@ int main(void)
     good = good && pipeline_close(pipeline, 10000) == PIPELINE_OK;
     m = metrics(pipeline);
     show("closed:", pipeline);
-    printf("from capture to stored: half within %.0f us, 99 of 100 within %.0f us, all within %.0f us\n",
+    printf("latency from capture to stored: p50 %.0f us, p99 %.0f us, maximum %.0f us\n",
            (double)m.latency_p50_ns / 1e3, (double)m.latency_p99_ns / 1e3, (double)m.latency_max_ns / 1e3);
     good = good && m.captured == 12000 && m.stored == 12000 && m.left == 0;
     pipeline_destroy(pipeline);

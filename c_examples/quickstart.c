@@ -1,4 +1,4 @@
-/* The shortest way from an event to a storage: start, capture, flush, close, destroy.
+/* The shortest complete program: start, capture, close, destroy.
  *
  *     cc quickstart.c $(pkg-config --cflags --libs capture_pipeline) -o quickstart && ./quickstart */
 #include <capture_pipeline.h>
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What an event of kind 1 carries. Payloads are bytes to the library: any layout will do. */
+/* The payload of an event of kind 1. The library treats payloads as bytes, so any layout works. */
 struct request {
     unsigned id;
     unsigned microseconds;
@@ -16,7 +16,7 @@ struct totals {
     unsigned long events, microseconds;
 };
 
-/* The storage: called on the library's own thread, with many events at a time. */
+/* The storage. A thread of the library calls it with a batch of events. */
 static int32_t store(void *user_data, const pipeline_batch_t *batch)
 {
     struct totals *totals = user_data;
@@ -61,12 +61,12 @@ int main(void)
             return fail("capture", status);
     }
 
-    /* close waits until everything is stored: here for at most ten seconds. */
+    /* close waits until everything is stored, here for at most ten seconds. */
     status = pipeline_close(pipeline, 10000);
     if (status < 0)
         return fail("close", status);
     pipeline_destroy(pipeline);
 
-    printf("stored %lu events, %lu microseconds in all\n", totals.events, totals.microseconds);
+    printf("stored %lu events with a sum of %lu microseconds\n", totals.events, totals.microseconds);
     return totals.events == 10000 && totals.microseconds == 495000 ? 0 : 1;
 }

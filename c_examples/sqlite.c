@@ -1,5 +1,5 @@
-/* Events into a SQLite database, and out again with SQL: kinds with names, traces by correlation id, a limit on the
- * size. Where there is a sqlite3 shell, its answers are checked; without one, the library's own ledger is. */
+/* Stores events in a SQLite database and reads them with SQL: names of kinds, traces by correlation id, a size limit. If the
+ * sqlite3 shell is installed, the results of its queries are checked; otherwise only the ledger of the library is checked. */
 #define _POSIX_C_SOURCE 200809L
 #include <capture_pipeline.h>
 
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define TRACES 100
-#define CALLS 30 /* of each trace */
+#define CALLS 30 /* per trace */
 
 enum { KIND_CALL = 1, KIND_RETURN = 2 };
 
@@ -19,26 +19,26 @@ static int fail(const char *what)
     return 1;
 }
 
-/* Asks the sqlite3 shell; -1 if there is none. */
-static long ask(const char *database, const char *sql)
+/* Runs a query in the sqlite3 shell; -1 if it is not installed. */
+static long query(const char *database, const char *sql)
 {
-    char command[1024], answer[64];
+    char command[1024], line[64];
     long number = -1;
     FILE *shell;
     snprintf(command, sizeof command, "sqlite3 -readonly '%s' \"%s\" 2>/dev/null", database, sql);
     shell = popen(command, "r");
     if (shell == NULL)
         return -1;
-    if (fgets(answer, sizeof answer, shell) != NULL)
-        number = strtol(answer, NULL, 10);
+    if (fgets(line, sizeof line, shell) != NULL)
+        number = strtol(line, NULL, 10);
     pclose(shell);
     return number;
 }
 
-static int answers(const char *database, const char *question, const char *sql, long expected)
+static int check_query(const char *database, const char *label, const char *sql, long expected)
 {
-    long got = ask(database, sql);
-    printf("  %-28s %ld\n", question, got);
+    long got = query(database, sql);
+    printf("  %-28s %ld\n", label, got);
     return got == expected;
 }
 
@@ -70,10 +70,10 @@ int main(void)
     snprintf(database, sizeof database, "%s/events.db", directory);
 
     pipeline_sqlite_options_init(&options, sizeof options);
-    options.max_bytes = 64 << 20; /* then the oldest events are deleted */
+    options.max_bytes = 64 << 20; /* above this size the oldest events are deleted */
     if (pipeline_storage_sqlite(database, &options, sizeof storage, &storage) < 0)
         return fail("sqlite");
-    if (pipeline_start(NULL, &storage, &pipeline) < 0) /* takes the storage over, also if it fails */
+    if (pipeline_start(NULL, &storage, &pipeline) < 0) /* takes over the storage, even if it fails */
         return fail("start");
     pipeline_kind_name(pipeline, KIND_CALL, "call");
     pipeline_kind_name(pipeline, KIND_RETURN, "return");
@@ -83,7 +83,7 @@ int main(void)
             good = capture(pipeline, KIND_CALL, trace, call, "f(1, 2)") && good;
         good = capture(pipeline, KIND_RETURN, trace, 0, "3") && good;
     }
-    /* After a flush all of that is in the database, which others may read while the pipeline goes on. */
+    /* After a flush all events are in the database. Other processes may read it while the pipeline runs. */
     if (pipeline_flush(pipeline, 10000) < 0)
         return fail("flush");
     memset(&m, 0, sizeof m);
@@ -92,25 +92,25 @@ int main(void)
     printf("stored %llu events in %s\n", (unsigned long long)m.stored, database);
     good = good && m.stored == TRACES * (CALLS + 1);
 
-    if (ask(database, "SELECT 1") == 1) {
-        good = answers(database, "events:", "SELECT count(*) FROM events", TRACES * (CALLS + 1)) && good;
-        good = answers(database, "returns, by name of the kind:",
+    if (query(database, "SELECT 1") == 1) {
+        good = check_query(database, "events:", "SELECT count(*) FROM events", TRACES * (CALLS + 1)) && good;
+        good = check_query(database, "events of kind 'return':",
                        "SELECT count(*) FROM events_view WHERE kind_name = 'return'", TRACES) && good;
-        good = answers(database, "events of trace 7:", "SELECT count(*) FROM events WHERE correlation_id = 7", CALLS + 1) &&
+        good = check_query(database, "events of trace 7:", "SELECT count(*) FROM events WHERE correlation_id = 7", CALLS + 1) &&
                good;
-        good = answers(database, "bytes of all payloads:", "SELECT sum(length(payload)) FROM events",
+        good = check_query(database, "bytes of all payloads:", "SELECT sum(length(payload)) FROM events",
                        TRACES * (CALLS * 7 + 1)) && good;
-        good = answers(database, "events twice in there:",
+        good = check_query(database, "duplicate events:",
                        "SELECT count(*) - count(DISTINCT ring_id || ':' || sequence) FROM events", 0) && good;
     } else {
-        printf("  (no sqlite3 shell here to ask)\n");
+        printf("  (sqlite3 is not installed: the database was not checked)\n");
     }
 
     if (pipeline_close(pipeline, 10000) < 0)
         return fail("close");
-    pipeline_destroy(pipeline); /* closes the database and makes its indexes: by time, correlation id, node id */
+    pipeline_destroy(pipeline); /* closes the database and creates its indexes: time, correlation id, node id */
 
-    /* Opening it again adds to what is there. */
+    /* A second run adds to the database. */
     if (pipeline_storage_sqlite(database, NULL, sizeof storage, &storage) < 0)
         return fail("sqlite, again");
     if (pipeline_start(NULL, &storage, &pipeline) < 0)
@@ -119,8 +119,8 @@ int main(void)
     if (pipeline_close(pipeline, 10000) < 0)
         return fail("close, again");
     pipeline_destroy(pipeline);
-    if (ask(database, "SELECT 1") == 1)
-        good = answers(database, "events after a second run:", "SELECT count(*) FROM events", TRACES * (CALLS + 1) + 1) &&
+    if (query(database, "SELECT 1") == 1)
+        good = check_query(database, "events after a second run:", "SELECT count(*) FROM events", TRACES * (CALLS + 1) + 1) &&
                good;
 
     snprintf(leftover, sizeof leftover, "%s-wal", database);

@@ -1,4 +1,4 @@
-// The C++ wrapper: typed payloads, a storage as a lambda, exceptions that become retries, owners that clean up.
+// The C++ header: typed payloads, a kind from a struct, a lambda as storage, exceptions that become retries, objects that clean up.
 //
 //     c++ -std=c++17 typed.cpp $(pkg-config --cflags --libs capture_pipeline) -o typed && ./typed
 #include <capture_pipeline.hpp>
@@ -6,22 +6,62 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace cp = capture_pipeline;
 using namespace std::chrono_literals;
 
+constexpr std::uint32_t measurement = 1, note = 2;
 // Any trivially copyable type can be a payload.
+enum class State : std::uint8_t { fine, worn };
 struct Measurement {
+    static constexpr std::uint32_t pipeline_kind = measurement;
     std::uint32_t sensor;
     float celsius;
+    State state = State::fine;
 };
-constexpr std::uint32_t measurement = 1, note = 2;
+
+// What its bytes mean, for storages and tools. The compiler checks that the fields fit the struct.
+static cp::Definition measurements() {
+    auto kind = cp::Definition::of<Measurement>(
+        "measurement", CAPTURE_PIPELINE_FIELD(Measurement, sensor),
+        CAPTURE_PIPELINE_FIELD(Measurement, celsius).unit("\u00b0C"),
+        CAPTURE_PIPELINE_FIELD(Measurement, state).names({{State::fine, "fine"}, {State::worn, "worn"}}));
+    return kind.counts().key("sensor").category("climate");
+}
+
+// With SQLite as the storage, the fields are columns. Returns what the sqlite3 shell says; "" if it is not installed.
+static std::string asked_with_sql() {
+    char folder[] = "typed-XXXXXX";
+    if (mkdtemp(folder) == nullptr) return "no folder";
+    const std::string file = std::string(folder) + "/events.db";
+    {
+        cp::Pipeline pipeline(cp::Storage::sqlite(file));
+        pipeline.define(measurements());
+        for (std::uint32_t i = 0; i < 100; ++i)
+            if (!pipeline.capture(Measurement{i % 2, 20.5f + static_cast<float>(i % 2), i < 10 ? State::worn : State::fine}))
+                return "not captured";
+        if (!pipeline.close(10s)) return "not closed";
+    }
+    const std::string sql = "SELECT sensor, state, count(*), avg(celsius) FROM kind_measurement GROUP BY 1, 2";
+    std::string answer;
+    if (FILE *shell = popen(("sqlite3 -readonly " + file + " '" + sql + "' 2>/dev/null").c_str(), "r")) {
+        char line[128];
+        while (std::fgets(line, sizeof line, shell) != nullptr) answer += line;
+        pclose(shell);
+    }
+    unlink(file.c_str());
+    rmdir(folder);
+    return answer;
+}
 
 int main() try {
     struct Totals {
@@ -32,11 +72,11 @@ int main() try {
     auto totals = std::make_shared<Totals>();
     unsigned failures = 2;
 
-    // The lambda runs on the pipeline's own thread. What it throws counts as "try that batch again".
+    // The lambda runs on a thread of the pipeline. If it throws, the batch is retried.
     cp::Storage storage([totals, failures](const cp::Batch &batch) mutable {
         if (failures > 0) {
             failures -= 1;
-            throw std::runtime_error("the disk is asleep");
+            throw std::runtime_error("the disk is not ready");
         }
         for (cp::EventView event : batch) {
             if (event.kind() == note)
@@ -51,7 +91,8 @@ int main() try {
 
     cp::Config config;
     config.retry_initial_us = 100;
-    cp::Pipeline pipeline(config, std::move(storage)); // throws cp::Error, which names field, limit and value
+    cp::Pipeline pipeline(config, std::move(storage)); // throws cp::Error, which names the field, the limit and the value
+    pipeline.define(measurements());
 
     std::vector<std::thread> threads;
     std::atomic<unsigned> dropped{0};
@@ -59,12 +100,12 @@ int main() try {
         threads.emplace_back([&, sensor] {
             cp::Producer producer = pipeline.producer();
             for (int i = 0; i < 1000; ++i)
-                if (!producer.capture(measurement, Measurement{sensor, 20.0f + static_cast<float>(i % 10)}))
+                if (!producer.capture(Measurement{sensor, 20.0f + static_cast<float>(i % 10)}))
                     dropped += 1;
         });
     for (auto &thread : threads) thread.join();
 
-    // With everything that an event can carry.
+    // A Head has the other fields of an event.
     cp::Head head;
     head.kind = measurement;
     head.correlation_id = 77;
@@ -72,14 +113,14 @@ int main() try {
     if (!pipeline.capture(head, Measurement{9, 36.6f})) dropped += 1;
     if (!pipeline.capture(note, std::string_view("calibrated"))) dropped += 1;
 
-    // Written in place: no copy at all.
+    // A payload written in place, without a copy.
     {
         cp::Producer producer = pipeline.producer();
-        if (cp::Reservation room = producer.reserve(note, 32)) {
-            std::memcpy(room.data(), ", twice", 7);
-            room.commit(7);
+        if (cp::Reservation reserved = producer.reserve(note, 32)) {
+            std::memcpy(reserved.data(), ", twice", 7);
+            if (!reserved.commit(7)) dropped += 1;
         }
-        cp::Reservation never = producer.reserve(note, 32); // goes out of scope: never offered
+        cp::Reservation unused = producer.reserve(note, 32); // aborted at the end of the scope: not captured
     }
 
     const cp::Status closed = pipeline.close(10s);
@@ -91,7 +132,11 @@ int main() try {
     for (auto [sensor, count] : totals->per_sensor) std::printf("sensor %u: %lu\n", sensor, count);
     std::printf("notes: %s\n", totals->notes.c_str());
 
-    const bool good = closed && dropped == 0 && m.stored == 4003 && thrown.count == 2 && totals->unknown == 0 &&
+    const std::string answer = asked_with_sql();
+    std::printf("sensor, state, count, average:\n%s", answer.c_str());
+    const bool asked = answer.empty() || answer == "0|fine|45|20.5\n0|worn|5|20.5\n1|fine|45|21.5\n1|worn|5|21.5\n";
+
+    const bool good = asked && closed && dropped == 0 && m.stored == 4003 && thrown.count == 2 && totals->unknown == 0 &&
                       totals->per_sensor.size() == 5 && totals->per_sensor[3] == 1000 &&
                       totals->notes.find("calibrated") != std::string::npos &&
                       totals->notes.find(", twice") != std::string::npos;

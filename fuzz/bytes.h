@@ -1,9 +1,8 @@
-/* The bytes of a fuzzer's input, and what is made of them: numbers, structs in blocks of exactly the size claimed; and what
- * must hold of every status. */
+/* Reads a fuzzer's input: numbers, and structs in blocks of exactly the claimed size. Also the checks of every status. */
 #ifndef CAPTURE_PIPELINE_FUZZ_BYTES_H
 #define CAPTURE_PIPELINE_FUZZ_BYTES_H
 
-#include "../tests/c/check.h"
+#include "../tests/c/random/expected.h"
 
 static const uint8_t *at, *end;
 
@@ -26,25 +25,25 @@ static uint64_t number(size_t width)
         }                                                                                                              \
     } while (0)
 
-/* A status that exists, and, if it is an error, why. */
+/* Checks that the status is documented; `explained` also checks that an error has a message. */
 static int32_t known(int32_t status)
 {
-    MUST(status >= PIPELINE_ERR_STATE && status <= PIPELINE_SAMPLED && status != PIPELINE_ERR_INTERNAL);
+    MUST(status >= PIPELINE_ERR_STATE && status <= PIPELINE_END && status != PIPELINE_ERR_INTERNAL);
     MUST(pipeline_status_message(status)[0] != 0);
     MUST(memchr(pipeline_last_error(), 0, 512) != NULL);
     return status;
 }
 
-static int32_t explained(int32_t status)
+CHECK_UNUSED static int32_t explained(int32_t status)
 {
     if (known(status) < 0)
         MUST(pipeline_last_error()[0] != 0);
     return status;
 }
 
-/* A heap block that holds `from` and goes on with bytes of the input, or zeros, to just the size that the input claims.
- * Some of the bytes of `from` are overwritten by the input's. */
-static void *block_of(const void *from, size_t size, uint32_t *claimed)
+/* A heap block with a copy of `from`, padded with zeros to exactly the size that the input claims. Some bytes are overwritten by bytes of
+ * the input. If the claimed size is below `first`, the block has four bytes. */
+CHECK_UNUSED static void *block_from(size_t first, const void *from, size_t size, uint32_t *claimed)
 {
     unsigned choice = (unsigned)number(1), patches = choice >> 4;
     uint32_t room;
@@ -54,18 +53,18 @@ static void *block_of(const void *from, size_t size, uint32_t *claimed)
         *claimed = (uint32_t)number(4);
     else if ((choice & 7) == 1)
         *claimed += (uint32_t)number(1);
-    room = *claimed < size || *claimed > 4096 ? 4 : *claimed;
+    room = *claimed < first || *claimed > 4096 ? 4 : *claimed;
     block = (unsigned char *)calloc(1, room > size ? room : size);
     MUST(block != NULL);
     memcpy(block, from, size);
-    while (patches-- > 0 && room >= size && at != end) {
+    while (patches-- > 0 && room >= first && at != end) {
         size_t where = (size_t)number(1) * 4, width = 1 + where / 4 % 8;
         uint64_t value = number(width);
         where %= room;
         memcpy(block + where, &value, width < room - where ? width : room - where);
     }
     memcpy(block, claimed, 4);
-    if (room < size) { /* nothing but the size may be read */
+    if (room < first) { /* nothing but the size may be read */
         unsigned char *four = (unsigned char *)malloc(4);
         memcpy(four, claimed, 4);
         free(block);
@@ -74,16 +73,9 @@ static void *block_of(const void *from, size_t size, uint32_t *claimed)
     return block;
 }
 
-/* Whether a claimed size is one, and what is past the known part is zero. */
-static bool readable(const void *block, size_t size, uint32_t claimed)
+CHECK_UNUSED static void *block_of(const void *from, size_t size, uint32_t *claimed)
 {
-    size_t i;
-    if (claimed < size || claimed > 4096)
-        return false;
-    for (i = size; i < claimed; i++)
-        if (((const unsigned char *)block)[i] != 0)
-            return false;
-    return true;
+    return block_from(size, from, size, claimed);
 }
 
 #endif

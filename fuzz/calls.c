@@ -1,7 +1,7 @@
-/* Fuzzes sequences of calls: the bytes decide, call by call, what tests/c/random_calls.c otherwise draws at random: the
- * configuration, the storage, each call and what is in its structs. Its model judges, and a failed check ends the run. */
+/* Fuzzes sequences of calls. The bytes of the input take the place of the random numbers of tests/c/random/random_calls.c: they choose the
+ * configuration, the storage, each call and its structs. The model of that program checks the results; a failed check ends the run. */
 #define main random_calls_main
-#include "../tests/c/random_calls.c"
+#include "../tests/c/random/random_calls.c"
 #undef main
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,16 +1,17 @@
 #!/bin/bash
-# run.sh [TARGET...]: fuzzes the C interface, guided by coverage: libFuzzer and AddressSanitizer around fuzz/TARGET.c and
-# the library, which both are built for it here. TARGET: calls, structs (default: both, at the same time).
+# run.sh [TARGET...]: fuzzes the C interface with libFuzzer, which is guided by coverage, and AddressSanitizer. fuzz/TARGET.c and the
+# library are built for that; fuzz/where.rs calls the library's Rust functions. TARGET: calls, structs, reader, where (default: all, at the
+# same time).
 #
-#   SECONDS_EACH=60   for so long
-#   INPUT=FILE        instead runs that input once, to look at what a run found
+#   SECONDS_EACH=60   the time for each target
+#   INPUT=FILE        runs this input once instead, to reproduce a failure
 #
-# What it learns is kept in build/fuzz/TARGET.corpus, what fails in build/fuzz/TARGET-crash-... It installs what it misses,
-# as root on Debian (clang-22 and its runtimes).
+# The corpus is kept in build/fuzz/TARGET.corpus, inputs that fail in build/fuzz/TARGET-crash-... As root on Debian it installs missing
+# packages (clang-22 and its runtimes).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
-targets=${*:-calls structs}
+targets=${*:-calls structs reader where}
 seconds=${SECONDS_EACH:-60}
 out=$PWD/build/fuzz
 mkdir -p "$out"
@@ -18,11 +19,17 @@ mkdir -p "$out"
 instrument address target-fuzz -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares
-# Leaks are looked for in the tests; here a thread of the library that is about to end would look like one.
+# The tests look for leaks. Here a thread of the library that is about to end would look like a leak.
 export ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0:detect_stack_use_after_return=0
 (unset CC CXX CFLAGS && "$cargo" rustc --lib --crate-type staticlib "${build[@]}" 2>&1 | tail -1) ||
     cannot "the library does not build"
 for name in $targets; do
+    if [ -e "fuzz/$name.rs" ]; then
+        (unset CC CXX CFLAGS && "$cargo" rustc --example "fuzz_$name" "${build[@]}" 2>&1 | tail -1) || cannot "fuzz/$name.rs does not build"
+        clang-22 -fsanitize=fuzzer,address "$CARGO_TARGET_DIR/$target/release/examples/libfuzz_$name.a" -o "$out/$name" -lgcc_s -ldl -lm ||
+            cannot "fuzz/$name.rs cannot be linked"
+        continue
+    fi
     clang-22 -std=gnu11 -O1 -g -Wall -Wextra -pthread -fsanitize=fuzzer,address -fno-omit-frame-pointer -Iinclude -Itests/c \
         "fuzz/$name.c" -o "$out/$name" "$CARGO_TARGET_DIR/$target/release/libcapture_pipeline.a" -lgcc_s -ldl -lm ||
         cannot "fuzz/$name.c does not build"

@@ -1,13 +1,13 @@
-/* Fuzzes every struct that a caller fills in, byte by byte, and every number that a caller gives: sizes, tokens, results,
- * timeouts, levels, kinds, names. Whatever the bytes: a status that exists, its detail in words, nothing read past the
- * claimed size (AddressSanitizer sees that: the blocks are exactly so large), nothing half done, what was accepted reads
- * back as it was given, and the storage's destroy runs once. */
-#include "events.h"
+/* Fuzzes every struct that a caller fills in, byte by byte, and every number that a caller passes: sizes, tokens, results, timeouts, levels,
+ * kinds, names. For any bytes the call returns a documented status with a message, reads nothing past the claimed size (AddressSanitizer
+ * sees that, because the blocks are exactly that large), and has no effect if it fails. Accepted values read back as they were given, and
+ * the storage's destroy runs once. */
+#include "definitions.h"
 
 #include <sched.h>
 
-/* What was accepted reads back as it was given (what it says of itself, and of memory, apart; and the number of writers where the
- * pipeline chooses it). */
+/* An accepted configuration reads back as it was given, except for its size, its pointers, and the number of writers where the pipeline
+ * chooses it. */
 static void reads_back(pipeline_t *of, const pipeline_config_t *given)
 {
     pipeline_config_t now, want = *given;
@@ -25,13 +25,13 @@ static void reads_back(pipeline_t *of, const pipeline_config_t *given)
     MUST(memcmp(&now, &want, sizeof now) == 0);
 }
 
-/* What is left of the input, if that ends like a text. */
+/* The rest of the input as a text, if it has a terminating zero. */
 static const char *text_or(const char *other)
 {
     return at != end && memchr(at, 0, (size_t)(end - at)) != NULL ? (const char *)at : other;
 }
 
-/* Claims on this machine's memory and threads that would be granted are made smaller; what is refused stays as it is. */
+/* Makes valid demands for memory and threads smaller. Values that must be refused stay as they are. */
 static void temper(pipeline_config_t *c)
 {
     if (c->writers > 8 && c->writers <= PIPELINE_MAX_WRITERS)
@@ -52,6 +52,9 @@ static void temper(pipeline_config_t *c)
         c->ring_dir = "nowhere";
 }
 
+/* The smallest accepted size of a storage: without `finish`. */
+#define STORAGE_FIRST offsetof(pipeline_storage_t, finish)
+
 static void fuzz_start(void)
 {
     pipeline_config_t c = config_defaults(), *config;
@@ -63,8 +66,8 @@ static void fuzz_start(void)
     bool taken;
     int32_t status;
     MUST(kept != NULL && pipeline_storage_init(&s, sizeof s) == PIPELINE_OK);
-    storage = (pipeline_storage_t *)block_of(&s, sizeof s, &storage_size);
-    if (storage_size >= sizeof s && storage_size <= 4096) {
+    storage = (pipeline_storage_t *)block_from(STORAGE_FIRST, &s, sizeof s, &storage_size);
+    if (storage_size >= STORAGE_FIRST && storage_size <= 4096) {
         storage->user_data = kept;
         storage->store = functions & 1 ? NULL : store;
         storage->open_writer = functions & 2 ? open_writer : NULL;
@@ -73,8 +76,10 @@ static void fuzz_start(void)
         storage->dead_letter = functions & 16 ? dead_letter : NULL;
         storage->release = functions & 32 ? release : NULL;
         storage->destroy = destroy;
+        if (storage_size >= sizeof s)
+            storage->finish = functions & 8 ? finish : NULL;
     }
-    taken = readable(storage, sizeof s, storage_size);
+    taken = readable_from(STORAGE_FIRST, storage, sizeof s, storage_size);
     config = (pipeline_config_t *)block_of(&c, sizeof c, &config_size);
     if (config_size >= sizeof c && config_size <= 4096)
         temper(config);
@@ -107,7 +112,7 @@ static void fuzz_start(void)
         while ((status = known(pipeline_destroy(started))) == PIPELINE_ERR_BUSY && now_ms() < deadline)
             sched_yield();
         MUST(status == PIPELINE_OK && kept->destroyed == 1);
-        /* None of them asks for it where only those that do are released. */
+        /* With RELEASE_MARKED nothing is released, because no event is marked. */
         if (kept->released != (functions & 32 && (storage->flags & PIPELINE_STORAGE_RELEASE_MARKED) == 0 ? captured : 0)) {
             fprintf(stderr, "released %d of %d, functions %x, storage.flags %u, writers %u, overflow %u, linger %d\n",
                     (int)kept->released, (int)captured, functions, storage->flags,
@@ -184,10 +189,10 @@ static void fuzz_sqlite(void)
     unlink(side);
 }
 
-/* The functions that fill a struct, with whatever size. */
+/* The functions that fill a struct, with any claimed size. */
 static void fuzz_outputs(void)
 {
-    static const size_t sizes[] = {sizeof(pipeline_config_t),  sizeof(pipeline_storage_t),
+    static const size_t sizes[] = {sizeof(pipeline_config_t),  STORAGE_FIRST,
                                    sizeof(pipeline_sqlite_options_t), sizeof(pipeline_metrics_t),
                                    sizeof(pipeline_health_t),  sizeof(pipeline_config_t),
                                    sizeof(pipeline_writer_metrics_t)};
@@ -246,14 +251,14 @@ static void hear(void *user_data, int32_t level, const char *message)
     MUST(user_data == &staying && level >= PIPELINE_LOG_ERROR && level <= PIPELINE_LOG_DEBUG && message[0] != 0);
 }
 
-/* One that is not out: they count up from 1, and those of a call of store that has not returned are small. */
+/* A token that was never issued: issued ones count up from 1. */
 static uint64_t wrong_token(void)
 {
     uint64_t token = number(8);
     return token == 0 ? 0 : token | UINT64_C(1) << 63;
 }
 
-/* Refused, and nothing written, once the writers are not at their books. */
+/* The call is refused and writes nothing, once no writer holds the lock. */
 static void fuzz_exchange(void)
 {
     static const pipeline_batch_t untouched;
@@ -355,7 +360,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fuzz_outputs();
         else if (what < 54)
             fuzz_numbers();
-        else if (what < 60)
+        else if (what < 58)
+            fuzz_definition();
+        else if (what < 61)
             fuzz_start();
         else if (!sqlite) {
             sqlite = true; /* some milliseconds each */

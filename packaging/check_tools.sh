@@ -1,15 +1,15 @@
 #!/bin/sh
-# Sees to it that what the tests and the demonstration need is there: as root on Debian it installs what is missing,
-# otherwise it names exactly what is missing, and fails.
+# Checks for the tools that the tests and the demonstration need. As root on Debian it installs missing packages; otherwise it names them
+# and fails.
 #
-#   check_tools.sh [beam|bench]    with `beam`: also what the Erlang and Elixir sides need; with `bench`: also the peers of the
-#                                  benchmark, each of which may be missing
+#   check_tools.sh [beam|bench]    with `beam`: also the tools for Erlang and Elixir; with `bench`: also the peers of the benchmark,
+#                                  each of which may be missing
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
 packages=
-# want COMMAND PACKAGE: the Debian package is needed unless the command is there.
+# want COMMAND PACKAGE: adds the Debian package to the list if the command is missing.
 want() { have "$1" || packages="$packages $2"; }
 
 want gcc gcc
@@ -21,7 +21,7 @@ want valgrind valgrind
 want sqlite3 sqlite3
 want man man-db
 want python3 python3
-# A program that links the system's SQLite beside the library is one of the tests.
+# One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then
     packages="$packages libsqlite3-dev"
 fi
@@ -29,11 +29,11 @@ if ! have gcc || ! echo '#include <stdio.h>' | gcc -E -x c - >/dev/null 2>&1; th
     packages="$packages libc6-dev"
 fi
 if [ "${1:-}" = beam ]; then
-    # With the parts of OTP that only the tests need.
+    # Including the parts of OTP that only the tests need.
     want erl "erlang-nox erlang-dialyzer erlang-eunit erlang-edoc"
     want rebar3 rebar3
     want elixir elixir
-    # The header of native functions; and an Erlang that is there may lack those parts.
+    # An installed Erlang may lack the header of native functions and those parts.
     if ! have erl || ! erl -noshell -eval 'Root = code:root_dir() ++ "/erts-" ++ erlang:system_info(version),
             halt(case filelib:is_regular(Root ++ "/include/erl_nif.h") of true -> 0; false -> 1 end).'; then
         packages="$packages erlang-dev"
@@ -45,10 +45,10 @@ if [ "${1:-}" = beam ]; then
 fi
 packages=${packages# }
 
-# The peers are asked for one by one: one that cannot be had keeps none of the others away.
+# The peers are installed one by one, so that one that fails does not prevent the others.
 if [ "${1:-}" = bench ] && have dpkg-query; then
     updated=
-    for peer in libconcurrentqueue-dev libtbb-dev libspdlog-dev liblttng-ust-dev lttng-tools babeltrace2 librdkafka-dev; do
+    for peer in libconcurrentqueue-dev libtbb-dev libspdlog-dev liblttng-ust-dev liblttng-ctl-dev lttng-tools babeltrace2 librdkafka-dev; do
         if dpkg-query -W -f '${Status}' "$peer" 2>/dev/null | grep -q ' installed'; then continue; fi
         if [ "$(id -u)" = 0 ] && have apt-get; then
             if [ -z "$updated" ]; then apt-get update >/dev/null 2>&1 || true; fi
@@ -81,7 +81,7 @@ if [ -n "$packages" ]; then
 fi
 
 if ! have cargo; then
-    echo "check-tools: missing: cargo and rustc, 1.88 or newer (https://rustup.rs)" >&2
+    echo "check-tools: missing: cargo and rustc, 1.89 or newer (https://rustup.rs)" >&2
     exit 1
 fi
 components=

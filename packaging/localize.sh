@@ -1,9 +1,9 @@
 #!/bin/sh
-# localize.sh WHOLE.a EXPORTS OUT.a [--strip-debug]: makes the installed static library out of the one that rustc wrote.
+# localize.sh WHOLE.a EXPORTS OUT.a [--strip-debug]: makes the installed static library from the one that rustc wrote.
 #
-# rustc's archive holds the Rust standard library and SQLite with all their symbols global, so a program with its own
-# libsqlite3, or with another library written in Rust, could not link it. Here all that the exported functions need
-# becomes one object, in which everything else is local.
+# In rustc's archive all symbols of the Rust standard library and of SQLite are global, so a program with its own libsqlite3, or with
+# another library written in Rust, could not link it. This script links everything that the exported functions need into one object, in
+# which all other symbols are local.
 set -eu
 
 whole=$1 exports=$2 out=$3 strip=${4:-}
@@ -18,12 +18,12 @@ trap 'rm -rf "$work"' EXIT
 roots=
 while read -r name; do roots="$roots -u $name"; done <"$exports"
 
-# Groups are dissolved: a group of the same name in another object (DW.ref.rust_eh_personality, say) would otherwise make
-# the final link throw one of the two away, and what is local here cannot be taken from there.
+# Section groups are dissolved. If another object has a group of the same name (DW.ref.rust_eh_personality, say), the final link would
+# discard one of the two, and a local symbol cannot be taken from the other.
 # shellcheck disable=SC2086
 "$LD" -r --gc-sections --force-group-allocation $roots -o "$work/all.o" "$whole"
 
-# Bitcode that the standard library carries is of no use to a C linker, and older LLVM plugins fail on it.
+# The bitcode of the standard library is of no use to a C linker, and older LLVM plugins fail on it.
 "$OBJCOPY" --keep-global-symbols="$exports" --remove-section=.llvmbc --remove-section=.llvmcmd $strip \
     "$work/all.o" "$work/capture_pipeline.o"
 

@@ -2,11 +2,12 @@
 
 use std::ffi::c_void;
 
-/// `pipeline_event_t.flags`: the event is stored before ordinary ones.
+/// `pipeline_event_t.flags`: marks the event as urgent. A storage sees the flag; in this version the event is not stored earlier
+/// because of it.
 pub const PIPELINE_EVENT_PRIORITY: u32 = 1;
 /// `pipeline_event_t.flags`: `timestamp_ns` is the caller's; otherwise the event is stamped at its capture.
 pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
-/// `pipeline_event_t.flags`: the payload is a handle, to be let go by the storage's `release`. Only means something to a
+/// `pipeline_event_t.flags`: the payload is a handle that the storage's `release` gives back. It only matters to a
 /// storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
 pub const PIPELINE_EVENT_RELEASE: u32 = 4;
 /// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
@@ -24,11 +25,14 @@ pub const PIPELINE_KIND_RESERVED: u32 = 0xFFFF_0000;
 /// A reserved kind: `node_id` is a kind, the payload its name (not NUL-terminated).
 pub const PIPELINE_KIND_KIND_NAME: u32 = 0xFFFF_0001;
 /// cbindgen:ignore
-/// A reserved kind: the thread behind the ring `node_id`: `correlation_id` is its thread id, the payload its name.
+/// A reserved kind: the thread of the ring `node_id`; `correlation_id` is its thread id, the payload its name.
 pub const PIPELINE_KIND_THREAD: u32 = 0xFFFF_0002;
 /// cbindgen:ignore
 /// A reserved kind: the payload is a [`ClockFacts`].
 pub const PIPELINE_KIND_CLOCK: u32 = 0xFFFF_0003;
+/// cbindgen:ignore
+/// A reserved kind: the definition of the kind `node_id`. The payload is the wire form of a [`Definition`](crate::kinds::Definition).
+pub const PIPELINE_KIND_DEFINITION: u32 = 0xFFFF_0004;
 
 /// cbindgen:ignore
 /// All flags that a caller may set.
@@ -41,7 +45,7 @@ pub(crate) const KNOWN_FLAGS: u32 =
 pub struct Event {
     /// `sizeof(pipeline_event_t)` of the caller.
     pub struct_size: u32,
-    /// What sort of event this is, in the caller's own numbering; below `PIPELINE_KIND_RESERVED`.
+    /// The event's kind, in the caller's own numbering; below `PIPELINE_KIND_RESERVED`.
     pub kind: u32,
     /// Nanoseconds; read only with `PIPELINE_EVENT_OWN_TIME`.
     pub timestamp_ns: u64,
@@ -59,7 +63,7 @@ pub struct Event {
     pub len: usize,
 }
 
-/// The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and where it stands beside others. It comes
+/// The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and its reading beside those of others. The event comes
 /// when the pipeline starts; once more when the rate of the processor's counter has been measured, within seconds; and whenever another
 /// clock takes over. Later versions may append to it. Since 0.1.0.
 #[repr(C)]
@@ -67,7 +71,7 @@ pub struct Event {
 pub struct ClockFacts {
     /// `sizeof(pipeline_clock_facts_t)` of the library.
     pub struct_size: u32,
-    /// What stamps events from here on, `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Events show CLOCK_MONOTONIC either way.
+    /// The clock that stamps events from here on, `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. Events show CLOCK_MONOTONIC either way.
     pub clock: u32,
     /// CLOCK_MONOTONIC in nanoseconds, at one moment.
     pub monotonic_ns: u64,
@@ -90,7 +94,7 @@ impl ClockFacts {
     /// Its size in bytes.
     pub const SIZE: usize = size_of::<Self>();
 
-    /// As it lies in memory.
+    /// The bytes as they lie in memory.
     pub fn bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         let mut at = 0;
@@ -106,7 +110,7 @@ impl ClockFacts {
         bytes
     }
 
-    /// Reads the bytes of one, from this library or a newer one.
+    /// Reads its bytes, of this library or a newer one.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
             let (field, more) = rest.split_first_chunk()?;
@@ -129,7 +133,7 @@ impl ClockFacts {
     }
 }
 
-/// What a storage sees of an event. It points into the ring buffer: valid until its batch is settled.
+/// An event as a storage sees it. It points into the ring buffer: valid until its batch is settled.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EventView {
@@ -148,7 +152,7 @@ pub struct EventView {
     pub kind: u32,
     /// As offered.
     pub flags: u32,
-    /// How many offered events this one stands for: 1 unless sampled.
+    /// How many offered events this one stands for. Always 1 in this version, which does not sample.
     pub weight: f64,
     /// The payload, 8-byte aligned, in the ring buffer. Not NULL, also when `len` is 0.
     pub data: *const c_void,
@@ -156,15 +160,15 @@ pub struct EventView {
     pub len: usize,
 }
 
-// SAFETY: a view is plain data; whoever holds the batch it belongs to keeps what `data` points to alive and unchanged.
+// SAFETY: a view is plain data; the holder of its batch keeps the payload alive and unchanged.
 unsafe impl Send for EventView {}
-// SAFETY: as above; nobody writes through `data`.
+// SAFETY: as above; no thread writes through `data`.
 unsafe impl Sync for EventView {}
 
 impl EventView {
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        // SAFETY: `data` points to `len` bytes of a claimed record, which nobody writes until its batch is settled;
+        // SAFETY: `data` points to `len` bytes of a claimed record, which no thread writes until its batch is settled;
         // the view is only lent out for that time.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }

@@ -13,13 +13,24 @@ pub struct Latency {
     max: u64,
 }
 
+/// Events that fall into one bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Alike {
+    bucket: usize,
+    /// The shortest time that falls into it.
+    pub from: u64,
+}
+
 /// Percentiles in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
 pub struct Percentiles {
+    /// The median.
     pub p50: u64,
+    /// The 99th percentile.
     pub p99: u64,
+    /// The 99.9th percentile.
     pub p999: u64,
+    /// The largest.
     pub max: u64,
 }
 
@@ -57,14 +68,14 @@ impl Latency {
         self.max = self.max.max(ns);
     }
 
-    /// Notes `count` events of which none took longer than the one before: `ns` says how long each did. Those that fall into one
-    /// bucket, most of a batch as a rule, are noted as one.
+    /// Notes `count` events of which none took longer than the one before; `ns` says how long each took. Events of one bucket, as a rule
+    /// most of a batch, are noted together.
     pub fn note_falling(&mut self, count: usize, ns: impl Fn(usize) -> u64) {
         let mut from = 0;
         while from < count {
             let here = bucket(ns(from));
             let is_here = |i: usize| bucket(ns(i)) == here;
-            // Twice as far each time: what lies before `low` is in the bucket, what lies from `high` on is not.
+            // Steps of doubled length: events before `low` are in the bucket, events from `high` on are not.
             let (mut low, mut high) = (from + 1, count);
             let mut step = 1;
             while low < high {
@@ -90,6 +101,24 @@ impl Latency {
             from = low;
         }
         self.count += count as u64;
+    }
+
+    /// What is noted as an event that took so long. A longer one has been noted before.
+    pub fn alike(ns: u64) -> Alike {
+        let bucket = bucket(ns);
+        Alike { bucket, from: if bucket == 0 { 0 } else { top(bucket - 1) + 1 } }
+    }
+
+    /// Notes `count` events, none of which took longer than one that was noted, or shorter than `alike.from`.
+    #[inline]
+    pub fn note_alike(&mut self, alike: Alike, count: u64) {
+        self.buckets[alike.bucket] += count;
+        self.count += count;
+    }
+
+    /// No event that is noted took longer than this.
+    pub fn note_longest(&mut self, ns: u64) {
+        self.max = self.max.max(ns);
     }
 
     /// The percentiles of all events so far; zeros without any.
@@ -140,6 +169,23 @@ mod tests {
             let (mut singly, mut together) = (Latency::default(), Latency::default());
             (0..count).for_each(|i| singly.note(ns(i)));
             together.note_falling(count, ns);
+            assert_eq!(
+                (singly.buckets, singly.count, singly.max),
+                (together.buckets, together.count, together.max)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_noted_alike_counts_as_what_is_noted_singly() {
+        for ns in [0, 1, 15, 16, 17, 31, 32, 5_000, 100_000, u64::MAX] {
+            let alike = Latency::alike(ns);
+            assert!(bucket(alike.from) == bucket(ns) && alike.from <= ns);
+            assert!(alike.from == 0 || bucket(alike.from - 1) != bucket(ns), "{ns}: from {}", alike.from);
+            let (mut singly, mut together) = (Latency::default(), Latency::default());
+            (0..9).for_each(|_| singly.note(ns));
+            together.note_longest(ns);
+            together.note_alike(alike, 9);
             assert_eq!(
                 (singly.buckets, singly.count, singly.max),
                 (together.buckets, together.count, together.max)

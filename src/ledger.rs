@@ -1,68 +1,141 @@
-//! The ledger: where every event that was offered has gone. The only place where counters meet.
+//! The ledger: where every event that was offered has gone.
 //!
-//! What producers count lies with them; what writers count lies in the pool's state, under its lock. Here both become
-//! one account, and the two equations that must hold whenever nothing is in motion.
+//! Producers count what they capture, drop and refuse. Writers count what they claim and settle ([`ClaimedEvents`], under the pool's
+//! lock). [`Ledger`] adds up both, and has the two equations that hold whenever no event is in motion.
 
+use crate::capture::Producer;
 use crate::platform::sync::Ordering;
-use crate::ring::front::Refused;
-use crate::ring::producer::Producer;
+use crate::ring::intake::Refused;
 
-/// The writers' side of the account.
+/// The writers' side of the ledger: where the events are that writers have claimed. It changes by its methods alone, each of which
+/// moves events from one term to another, so that `claimed` is always the sum of the others.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Settled {
-    /// Events that writers took out of the rings' unclaimed part.
-    pub claimed: u64,
-    /// Acknowledged.
-    pub stored: u64,
-    /// Kept by the dead letter.
-    pub dead_lettered: u64,
-    /// Given up.
-    pub discarded: u64,
-    /// Claimed and not settled, within the storage's deadline.
-    pub in_flight: u64,
-    /// Claimed and not settled, past it.
-    pub in_doubt: u64,
-    /// Payload bytes of what was stored.
-    pub bytes_stored: u64,
+pub struct ClaimedEvents {
+    claimed: u64,
+    stored: u64,
+    dead_lettered: u64,
+    discarded: u64,
+    in_flight: u64,
+    in_doubt: u64,
+    bytes_stored: u64,
 }
 
-/// The whole account.
+/// How events are settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `store` has taken them.
+    Stored {
+        /// Their payload bytes.
+        bytes: u64,
+    },
+    /// `dead_letter` has taken them.
+    DeadLettered,
+    /// Nothing has.
+    Discarded,
+}
+
+impl ClaimedEvents {
+    /// Events were claimed; they are in flight.
+    #[inline]
+    pub fn claim(&mut self, events: u64) {
+        self.claimed += events;
+        self.in_flight += events;
+    }
+
+    /// Events in flight are in doubt: their attempt has outlived its deadline.
+    pub fn doubt(&mut self, events: u64) {
+        self.in_flight -= events;
+        self.in_doubt += events;
+    }
+
+    /// Events in doubt are in flight again: their attempt has ended.
+    pub fn end_doubt(&mut self, events: u64) {
+        self.in_doubt -= events;
+        self.in_flight += events;
+    }
+
+    /// Events in flight are settled.
+    #[inline]
+    pub fn settle(&mut self, events: u64, outcome: Outcome) {
+        self.in_flight -= events;
+        match outcome {
+            Outcome::Stored { bytes } => {
+                self.stored += events;
+                self.bytes_stored += bytes;
+            }
+            Outcome::DeadLettered => self.dead_lettered += events,
+            Outcome::Discarded => self.discarded += events,
+        }
+    }
+
+    /// Events that `store` has taken.
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Their payload bytes.
+    pub fn bytes_stored(&self) -> u64 {
+        self.bytes_stored
+    }
+}
+
+/// The ledger of a pipeline: counts of events. `pipeline_metrics_t` has the same names, and says more of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are those of `pipeline_metrics_t`, and documented there
 pub struct Ledger {
+    /// Copied into a ring buffer.
     pub captured: u64,
+    /// Found in the ring files of a process that died.
     pub recovered: u64,
+    /// Dropped because the ring buffer was full.
     pub dropped_full: u64,
+    /// Dropped by sampling.
     pub dropped_sampled: u64,
+    /// Dropped by a rule.
     pub dropped_rule: u64,
+    /// Refused because they are larger than `max_event_bytes`.
     pub refused_too_large: u64,
+    /// Refused because the pipeline was closed.
     pub refused_closed: u64,
+    /// Refused because an argument was invalid.
     pub refused_invalid: u64,
+    /// Refused because the ring buffer was in use.
     pub refused_busy: u64,
+    /// Refused because there was no ring buffer.
     pub refused_no_ring: u64,
+    /// Acknowledged by the storage.
     pub stored: u64,
+    /// Filtered by a transform.
     pub filtered: u64,
+    /// Kept by the storage's dead letter.
     pub dead_lettered: u64,
+    /// Given up, and not kept by the dead letter.
     pub discarded: u64,
+    /// Overwritten by newer ones.
     pub overwritten: u64,
+    /// In a ring buffer, unclaimed.
     pub buffered: u64,
+    /// Claimed and not settled.
     pub in_flight: u64,
+    /// The same, and past the deadline of the storage.
     pub in_doubt: u64,
+    /// Left in the ring buffers at the close, unclaimed.
     pub left: u64,
+    /// Records that a recovery found torn.
     pub torn: u64,
+    /// The payload bytes of the captured events.
     pub bytes_captured: u64,
 }
 
 impl Ledger {
-    /// Draws up the account. `settled` was read before (so that nothing stored is missing among the captured); `closed`
-    /// says that what is unclaimed will stay so.
-    pub fn draw_up(settled: &Settled, producers: &[Producer], refused: &Refused, closed: bool) -> Self {
+    /// The ledger of a pipeline. `writers` was read before the producers' counts, so that no event is stored and not yet captured;
+    /// `closed`: no writer will claim what is unclaimed.
+    pub fn new(writers: &ClaimedEvents, producers: &[Producer], refused: &Refused, closed: bool) -> Self {
         let mut l = Self {
-            stored: settled.stored,
-            dead_lettered: settled.dead_lettered,
-            discarded: settled.discarded,
-            in_flight: settled.in_flight,
-            in_doubt: settled.in_doubt,
+            stored: writers.stored,
+            dead_lettered: writers.dead_lettered,
+            discarded: writers.discarded,
+            in_flight: writers.in_flight,
+            in_doubt: writers.in_doubt,
             refused_too_large: refused.too_large.load(Ordering::Relaxed),
             refused_closed: refused.closed.load(Ordering::Relaxed),
             refused_invalid: refused.invalid.load(Ordering::Relaxed),
@@ -77,7 +150,7 @@ impl Ledger {
             l.overwritten += counts.overwritten;
             l.bytes_captured += counts.bytes;
         }
-        let waiting = l.captured.saturating_sub(l.overwritten).saturating_sub(settled.claimed);
+        let waiting = l.captured.saturating_sub(l.overwritten).saturating_sub(writers.claimed);
         if closed {
             l.left = waiting;
         } else {
@@ -86,7 +159,7 @@ impl Ledger {
         l
     }
 
-    /// Everything that captures were asked to take.
+    /// All events that were offered.
     pub fn offered(&self) -> u64 {
         self.captured
             + self.dropped_full
@@ -99,7 +172,7 @@ impl Ledger {
             + self.refused_no_ring
     }
 
-    /// Where the captured events are.
+    /// The sum of all places where a captured event can be.
     pub fn accounted(&self) -> u64 {
         self.stored
             + self.filtered
@@ -112,9 +185,38 @@ impl Ledger {
             + self.left
     }
 
-    /// Whether every captured event is accounted for. Always, when nothing is in motion.
+    /// Whether every captured event is accounted for: always true while no event is in motion.
     pub fn balances(&self) -> bool {
         self.captured + self.recovered == self.accounted()
+    }
+}
+
+/// Events per second, since a reading that is one to a few seconds old.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// Two earlier readings: time, captured, stored.
+    readings: [(u64, u64, u64); 2],
+}
+
+impl Rates {
+    /// Nothing was captured before `now_ns`.
+    pub const fn new(now_ns: u64) -> Self {
+        Self { readings: [(now_ns, 0, 0); 2] }
+    }
+
+    /// Takes a reading, and answers how many events were captured and stored per second.
+    pub fn read(&mut self, now_ns: u64, ledger: &Ledger) -> (f64, f64) {
+        const SECOND: u64 = 1_000_000_000;
+        if now_ns.saturating_sub(self.readings[1].0) >= SECOND {
+            self.readings = [self.readings[1], (now_ns, ledger.captured, ledger.stored)];
+        }
+        let (since, captured, stored) = self.readings[0];
+        let seconds = now_ns.saturating_sub(since).max(1) as f64 / SECOND as f64;
+        (
+            // A drop in motion may have counted as captured for a moment: the count may be lower than in the reading before.
+            ledger.captured.saturating_sub(captured) as f64 / seconds,
+            ledger.stored.saturating_sub(stored) as f64 / seconds,
+        )
     }
 }
 
@@ -150,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn claimed_events_are_moved_from_term_to_term_and_never_lost() {
+        let mut events = ClaimedEvents::default();
+        events.claim(100);
+        events.doubt(60);
+        events.end_doubt(50);
+        events.settle(20, Outcome::Stored { bytes: 7 });
+        events.settle(8, Outcome::DeadLettered);
+        events.settle(3, Outcome::Discarded);
+        let e = events;
+        assert_eq!((e.stored, e.bytes_stored, e.dead_lettered, e.discarded), (20, 7, 8, 3));
+        assert_eq!((e.in_flight, e.in_doubt), (59, 10));
+        assert_eq!(e.claimed, e.stored + e.dead_lettered + e.discarded + e.in_flight + e.in_doubt);
+    }
+
+    #[test]
     fn what_was_offered_is_what_was_captured_dropped_or_refused() {
         assert_eq!(counted().offered(), (1 << 18) + (1 << 9) - 2);
     }
@@ -174,7 +291,7 @@ mod tests {
         {
             count.store(n as u64 + 1, Ordering::Relaxed);
         }
-        let l = Ledger::draw_up(&Settled::default(), &[], &refused, false);
+        let l = Ledger::new(&ClaimedEvents::default(), &[], &refused, false);
         let told =
             [l.refused_too_large, l.refused_closed, l.refused_invalid, l.refused_busy, l.refused_no_ring];
         assert_eq!((told, l.offered()), ([1, 2, 3, 4, 5], 15));

@@ -1,23 +1,49 @@
-//! Captures events at the price of a copy and gets every one of them to a storage.
+//! Captures events at the cost of a copy, and passes each of them to a storage.
 //!
-//! The way of an event, top to bottom: [`event`] → [`ring`] (its producer side copies it in) → a claim → [`batch`] →
-//! [`writer`] → [`storage`] → settled, and its space released; the [`ledger`] accounts for it. The [`pool`] keeps the
-//! writers going, the [`manager`] is what a program holds, [`ffi`] is the same for C.
+//! The way of an [`event`]:
+//! 1. [`capture`] copies it into the calling thread's [`ring`].
+//! 2. A writer of the [`pool`] claims it as a part of a [`batch`]. The event stays in the ring.
+//! 3. The writer passes the batch to the [`storage`].
+//! 4. When the storage has answered, the [`pool`] settles the batch and releases its space in the ring.
+//!
+//! The [`ledger`] accounts for each event. The [`pool`] schedules and supervises the writers. The [`manager`] starts, changes and closes a pipeline, and
+//! [`ffi`] has the functions of the C ABI. [`kinds`] says what the payloads of typed kinds consist of. [`expression`] chooses events by their fields. [`journal`] has the format of the files that the journal storage writes. [`platform`] and [`clock`] are the layer below.
+
+/// Small allocations succeed even if `malloc` fails: see [`platform::memory`].
+#[cfg(all(feature = "memory-reserve", not(loom)))]
+#[global_allocator]
+static ALLOCATOR: platform::memory::WithReserve = platform::memory::WithReserve;
 
 #[cfg(not(loom))]
 pub mod batch;
 #[cfg(not(loom))]
+pub mod capture;
+#[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
 pub mod config;
 #[cfg(not(loom))]
 pub mod event;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod expression;
+#[cfg(not(loom))]
+pub mod facts;
 #[cfg(not(loom))]
 pub mod ffi;
+/// cbindgen:ignore
 #[cfg(not(loom))]
+pub mod journal;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod kinds;
 pub mod latency;
 #[cfg(not(loom))]
 pub mod ledger;
 #[cfg(not(loom))]
 pub mod manager;
+#[cfg(not(loom))]
+pub mod metrics;
 pub mod platform;
 #[cfg(not(loom))]
 pub mod pool;
@@ -25,7 +51,6 @@ pub mod ring;
 pub mod status;
 #[cfg(not(loom))]
 pub mod storage;
+/// cbindgen:ignore
 #[cfg(not(loom))]
-pub mod timeline;
-#[cfg(not(loom))]
-pub mod writer;
+pub mod wall_time;

@@ -1,19 +1,23 @@
-//! What an operation answers: one number per cause, for ever, and the sentence that goes with it.
+//! The statuses: a fixed number and a sentence for each cause.
 //!
-//! The core returns [`Error`]: a status and a detail that names the field, the limit and the value given. The ABI
-//! layer hands the number to the caller and keeps the detail for `pipeline_last_error`.
+//! The core returns an [`Error`], which has a status and a detail that names the field, the limit and the given value. The ABI
+//! layer returns the status and keeps the detail for `pipeline_last_error`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Done; for a capture: the event is captured.
 pub const PIPELINE_OK: i32 = 0;
-/// The event was sampled out on purpose; it is counted as `dropped_sampled`. Not an error.
+/// The event was sampled out; it is counted as `dropped_sampled`. This is not an error. No function of this version
+/// returns it.
 pub const PIPELINE_SAMPLED: i32 = 1;
+/// There are no more events: a reader has given the last one. This is not an error.
+pub const PIPELINE_END: i32 = 3;
 /// A pointer that must not be NULL is NULL.
 pub const PIPELINE_ERR_NULL: i32 = -1;
 /// A value is out of its range or a flag is unknown; `pipeline_last_error` names the field, the limit and the value.
 pub const PIPELINE_ERR_INVALID: i32 = -2;
-/// A `struct_size` is none that this library knows, or a longer struct is not zero past what it knows.
+/// A `struct_size` is unknown to this library, or a longer struct has non-zero members that this library does not know.
 pub const PIPELINE_ERR_VERSION: i32 = -3;
 /// The ring buffer is full and the overflow policy drops the new event; it is counted as `dropped_full`.
 pub const PIPELINE_ERR_FULL: i32 = -4;
@@ -28,32 +32,32 @@ pub const PIPELINE_ERR_BUSY: i32 = -7;
 pub const PIPELINE_ERR_NO_RING: i32 = -8;
 /// The pipeline belongs to the parent of this (forked) process.
 pub const PIPELINE_ERR_FORKED: i32 = -9;
-/// The time given has passed first.
+/// The timeout has passed.
 pub const PIPELINE_ERR_TIMEOUT: i32 = -10;
-/// A configured or built-in bound is reached.
+/// A configured or built-in limit is reached.
 pub const PIPELINE_ERR_LIMIT: i32 = -11;
-/// The call would wait for the very callback that makes it.
+/// The call would wait for its own thread: a callback has made it on a thread of the pipeline.
 pub const PIPELINE_ERR_WOULD_DEADLOCK: i32 = -12;
-/// There is not enough memory.
+/// There is not enough memory. The call may be made again when there is some.
 pub const PIPELINE_ERR_NO_MEMORY: i32 = -13;
-/// The operating system refused; `pipeline_last_error` has its words.
+/// The operating system has refused a call; `pipeline_last_error` has its message.
 pub const PIPELINE_ERR_SYSTEM: i32 = -14;
 /// The token was never issued, or its attempt has already been answered.
 pub const PIPELINE_ERR_UNKNOWN_TOKEN: i32 = -15;
-/// The configuration field cannot change while the pipeline runs.
+/// The configuration field, or the definition of a kind, cannot change while the pipeline runs.
 pub const PIPELINE_ERR_FIXED: i32 = -16;
-/// The storage failed; `pipeline_last_error` has its words.
+/// The storage has failed; `pipeline_last_error` has its message.
 pub const PIPELINE_ERR_STORAGE: i32 = -17;
-/// A defect of this library was caught at its boundary. Please report it.
+/// An internal error of this library was caught. Please report it.
 pub const PIPELINE_ERR_INTERNAL: i32 = -18;
 /// This build does not have the feature.
 pub const PIPELINE_ERR_UNSUPPORTED: i32 = -19;
-/// There is nothing under that index or name.
+/// There is no object with that index or name.
 pub const PIPELINE_ERR_NOT_FOUND: i32 = -20;
 /// The call is out of order: a commit without a reservation, for example.
 pub const PIPELINE_ERR_STATE: i32 = -21;
 
-/// The static sentence for a status.
+/// The sentence for a status.
 pub fn message(status: i32) -> &'static str {
     text(status).to_str().unwrap_or("")
 }
@@ -63,6 +67,7 @@ pub fn text(status: i32) -> &'static std::ffi::CStr {
     match status {
         PIPELINE_OK => c"ok",
         PIPELINE_SAMPLED => c"the event was sampled out",
+        PIPELINE_END => c"there are no more events",
         PIPELINE_ERR_NULL => c"a pointer that must not be NULL is NULL",
         PIPELINE_ERR_INVALID => c"a value is out of its range",
         PIPELINE_ERR_VERSION => c"the struct_size is not one that this library knows",
@@ -78,7 +83,7 @@ pub fn text(status: i32) -> &'static std::ffi::CStr {
         PIPELINE_ERR_NO_MEMORY => c"not enough memory",
         PIPELINE_ERR_SYSTEM => c"the operating system refused",
         PIPELINE_ERR_UNKNOWN_TOKEN => c"the token is unknown or already answered",
-        PIPELINE_ERR_FIXED => c"the field cannot change while the pipeline runs",
+        PIPELINE_ERR_FIXED => c"the field or definition cannot change while the pipeline runs",
         PIPELINE_ERR_STORAGE => c"the storage failed",
         PIPELINE_ERR_INTERNAL => c"internal error",
         PIPELINE_ERR_UNSUPPORTED => c"not in this build",
@@ -88,13 +93,13 @@ pub fn text(status: i32) -> &'static std::ffi::CStr {
     }
 }
 
-/// A failure: its status, and what a caller needs to act.
+/// A failure: its status, and the facts that a caller needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// One of the `PIPELINE_ERR_…` numbers.
     pub status: i32,
-    /// The field, the limit and the value given, in words.
-    pub detail: String,
+    /// The field, the limit and the given value.
+    pub detail: Cow<'static, str>,
 }
 
 /// The result of an operation of this library.
@@ -102,11 +107,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error with its detail.
-    pub fn new(status: i32, detail: impl Into<String>) -> Self {
+    pub fn new(status: i32, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, detail: detail.into() }
     }
 
-    /// The system's own words for what it just refused (`errno`).
+    /// The error of the system call that has just failed (`errno`).
     pub fn system(what: &str) -> Self {
         Self::new(PIPELINE_ERR_SYSTEM, format!("{what}: {}", std::io::Error::last_os_error()))
     }

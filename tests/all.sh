@@ -1,85 +1,62 @@
 #!/bin/bash
-# Everything that is checked, step by step, with the time that each took; what `make test` runs.
-# It goes on after a step that fails, so that one run shows all, and ends with the closing lines of every runner.
+# All checks; `make test` and .ci/run run this script. tests/steps.sh says how steps run side by side.
 #
-#   tests/all.sh [STEP...]    only these steps (names as printed)
+#   tests/all.sh [STEP...]    only these steps (names as declared here)
 set -uo pipefail
 cd "$(dirname "$0")/.."
+. tests/steps.sh
 # shellcheck disable=SC2206
 flags=(${CARGO_FLAGS:---locked})
 cargo=${CARGO:-cargo}
-logs=build/test-logs
-rm -rf "$logs"
-mkdir -p "$logs"
-closing=()
-broken=()
-began=$SECONDS
-wanted=" $* "
+make=(${MAKE:-make} --no-print-directory)
+prefix=build/prefix
 
-# step NAME COMMAND...: prints what the command prints, and keeps it for the closing lines.
-step() {
-    local name=$1 start=$SECONDS status
-    shift
-    [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
-    echo
-    echo "=== $name: $*"
-    "$@" 2>&1 | tee "$logs/$name.log"
-    status=${PIPESTATUS[0]}
-    if [ "$status" = 0 ]; then
-        echo "=== $name: done in $((SECONDS - start)) s"
-    else
-        echo "=== $name: FAILED (answered $status) after $((SECONDS - start)) s"
-        broken+=("$name")
-    fi
-    while IFS= read -r line; do closing+=("$name|$line"); done < <(
-        grep -E '^test result: |: [0-9]+ passed, [0-9]+ failed$|^[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log"
-        # EUnit's and ExUnit's.
-        sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E '^ *All [0-9]+ tests passed|^ *Failed: [0-9]+\.|^([0-9]+ doctests?, )?[0-9]+ tests?, [0-9]+ failures?'
-    )
-}
-
-loom() { RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR=target-loom "$cargo" test --release "${flags[@]}" --no-default-features --test loom; }
-
-step format "$cargo" fmt --check
-step clippy "$cargo" clippy "${flags[@]}" --all-targets -- -D warnings
+# Steps that only compute run side by side. The long ones come first, so that both lanes end at about the same time.
+# Cargo locks a folder while it builds in it: loom, the simulator and AddressSanitizer have folders of their own, the release build is
+# locked apart from the debug build. Steps with the same lock would only wait for each other.
+step build lock=release -- "${make[@]}" build local
+step build-cli lock=cli -- "${make[@]}" cli
+step format -- "$cargo" fmt --all --check
+step steps -- tests/steps_test.sh
+step checks -- python3 tests/source/selftest.py
+step links -- python3 tests/source/links.py
+step lengths -- python3 tests/source/structure.py --lines 400 src cli/src c_examples/alloc_trace/report/src bindings/erlang/c_src bindings/elixir/lib
+step circles -- python3 tests/source/structure.py --circles src cli/src c_examples/alloc_trace/report/src bindings/erlang/c_src c_examples/alloc_trace benches/native/harness
+step msrv -- python3 tests/source/msrv.py
+step mutations -- python3 tests/mutations/run.py --check
+step clippy lock=debug -- "$cargo" clippy "${flags[@]}" --workspace --all-targets -- -D warnings
 # The other two builds: without SQLite, and with the system's.
-step clippy-without-sqlite "$cargo" clippy "${flags[@]}" --no-default-features -- -D warnings
-step clippy-system-sqlite "$cargo" clippy "${flags[@]}" --no-default-features --features sqlite-system -- -D warnings
-simulator_clippy() { RUSTFLAGS="${RUSTFLAGS:-} --cfg simulator" CARGO_TARGET_DIR=target-simulator "$cargo" clippy "${flags[@]}" --profile simulator --no-default-features --test simulator -- -D warnings; }
-step clippy-simulator simulator_clippy
-step cargo "$cargo" test "${flags[@]}" --no-fail-fast
-if [ -e tests/loom.rs ]; then step loom loom; fi
-step simulator tests/simulate.sh
-step mutations python3 tests/mutations/run.py --check
-step build "${MAKE:-make}" --no-print-directory build local
-step header tests/header_compile.sh
-step instructions tests/instructions.sh
-step exports tests/exports.sh build/prefix/lib
-step install tests/install.sh
-step readme tests/readme.sh build/prefix
-for directory in tests/c tests/cpp c_examples; do
-    if compgen -G "$directory/*.c" >/dev/null || compgen -G "$directory/*.cpp" >/dev/null; then
-        step "programs-${directory//\//-}" tests/programs.sh "$directory"
-    fi
-done
-if compgen -G "c_examples/*.c" >/dev/null; then step valgrind tests/programs.sh --valgrind c_examples; fi
-if [ -x tests/alloc_trace/run.sh ]; then step alloc_trace tests/alloc_trace/run.sh; fi
-step erlang tests/beam.sh erlang
-step elixir tests/beam.sh elixir
+step clippy-without-sqlite lock=debug -- "$cargo" clippy "${flags[@]}" --no-default-features -- -D warnings
+step clippy-system-sqlite lock=debug -- "$cargo" clippy "${flags[@]}" --no-default-features --features sqlite-system -- -D warnings
+step cargo-build lock=debug -- "$cargo" test "${flags[@]}" --no-run
+step cli lock=debug -- tests/cli.sh
+step report lock=debug -- "$cargo" test "${flags[@]}" -p alloc_trace_report
+step loom -- env RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR=target-loom \
+    "$cargo" test --release "${flags[@]}" --no-default-features --test loom
+step clippy-simulator lock=simulator -- env RUSTFLAGS="${RUSTFLAGS:-} --cfg simulator" CARGO_TARGET_DIR=target-simulator \
+    "$cargo" clippy "${flags[@]}" --profile simulator --no-default-features --test simulator -- -D warnings
+step simulator lock=simulator -- tests/simulate.sh
+step address-build -- tests/address.sh build
+step miri -- tests/miri.sh
+step header -- tests/header_compile.sh
+step cpp-mistakes -- tests/cpp/must_not_compile.sh
+step exports after=build -- tests/exports.sh $prefix/lib
+# It builds again only what is not built yet: the release folder is locked meanwhile.
+step install after=build after=build-cli lock=release -- tests/install.sh
+step readme after=build -- tests/readme.sh $prefix
 
-echo
-echo "=== closing lines"
-for line in "${closing[@]}"; do printf '%-20s %s\n' "${line%%|*}" "${line#*|}"; done
-echo
-if [ ${#broken[@]} -gt 0 ]; then
-    # What failed once more, here at the end, where a long log is cut last.
-    for name in "${broken[@]}"; do
-        echo "=== $name, what failed:"
-        # EUnit says *failed*, ExUnit a number and the test's name.
-        sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E -A12 'FAILED|\*failed\*|^ +[0-9]+\) test |panicked at|^error' | cut -c1-1500 | head -60
-    done
-    echo
-    echo "make test: FAILED in $((SECONDS - began)) s: ${broken[*]}"
-    exit 1
-fi
-if [ $# -gt 0 ]; then echo "only $*: passed in $((SECONDS - began)) s"; else echo "make test: all passed in $((SECONDS - began)) s"; fi
+# Steps that have deadlines, use both cores by themselves, or must find a race run alone.
+step instructions after=build alone -- tests/instructions.sh
+step cpp-sanitizers after=build alone -- tests/cpp/sanitizers.sh $prefix
+step cargo after=cargo-build alone -- "$cargo" test "${flags[@]}" --no-fail-fast
+step programs-c after=build alone -- tests/programs.sh --except 'tests/c/hosts/*' tests/c
+step programs-hosts after=build alone -- tests/programs.sh tests/c/hosts
+step programs-cpp after=build alone -- tests/programs.sh tests/cpp
+step programs-examples after=build alone -- tests/programs.sh c_examples
+step valgrind after=build alone -- tests/programs.sh --valgrind c_examples
+step address after=address-build alone -- tests/address.sh run
+step alloc_trace after=build after=build-cli alone -- tests/alloc_trace/run.sh
+step erlang after=build alone -- tests/beam.sh erlang
+step elixir after=build alone -- tests/beam.sh elixir
+
+run_steps "$@"

@@ -1,4 +1,4 @@
-# Sourced by the shell tests: runs checks, prints a line for each, keeps the output of those that fail, and counts.
+# Sourced by the shell tests: runs checks, prints a line for each, prints the output of a check that fails, and counts.
 # shellcheck shell=bash
 
 passed=0
@@ -6,7 +6,7 @@ failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# check NAME COMMAND...: passes if the command answers 0.
+# check NAME COMMAND...: passes if the exit status of the command is 0.
 check() {
     local name=$1
     shift
@@ -20,7 +20,7 @@ check() {
     fi
 }
 
-# refused NAME COMMAND...: passes if the command does not answer 0.
+# refused NAME COMMAND...: passes if the exit status of the command is not 0.
 refused() {
     local name=$1
     shift
@@ -29,10 +29,10 @@ refused() {
 
 not() { ! "$@"; }
 
-# same EXPECTED ACTUAL: two texts, or the difference.
+# same EXPECTED ACTUAL: succeeds if the texts are equal, or prints the difference.
 same() { diff <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
 
-# closing SUITE: the last line, and the status of the whole.
+# closing SUITE: prints the last line; its status is that of the whole test.
 closing() {
     echo "$1: $passed passed, $failed failed"
     [ "$failed" = 0 ]

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Installs into temporary directories and links the installed library in every way that the README names.
+# Installs into temporary directories, and links the installed library in every way that the README names.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/check.sh
-# A prefix of the test's own: nothing of the caller's may reach the programs below.
+# The programs below must use the test's own prefix only.
 unset LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_LIBDIR CMAKE_PREFIX_PATH DESTDIR PREFIX LIBDIR INCLUDEDIR
 version=$(sed -n '/^\[package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
 major=${version%%.*}
@@ -11,9 +11,9 @@ make() { command make --no-print-directory -s "$@"; }
 program=tests/install/program.c
 expected="stored 1000 of 1000"
 
-# runs COMMAND...: the command prints the line that a working program prints.
+# runs COMMAND...: succeeds if the command prints the expected line.
 runs() { same "$expected" "$(timeout 60 "$@" 2>&1)"; }
-# libraries FILE: what the loader must find for it.
+# libraries FILE: the libraries that the loader must find for it.
 libraries() { readelf -dW "$1" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'; }
 
 # --- a staged install, as a distribution's package makes it -----------------------------------------------------------
@@ -23,7 +23,11 @@ check "staged install" make install "${layout[@]}"
 cp=$stage/opt/cp
 hpp=
 [ -e include/capture_pipeline.hpp ] && hpp=include/cp/capture_pipeline.hpp
-check "these files and no others" same "$(printf '%s\n' include/cp/capture_pipeline.h $hpp include/cp/capture_pipeline_fast.h \
+reader=include/cp/capture_pipeline_reader.hpp
+pages=$(for name in '' -cat -completions -export -ls -stat -tail -verify; do echo "share/man/man1/capture-pipeline$name.1"; done)
+# shellcheck disable=SC2086
+check "these files and no others" same "$(printf '%s\n' bin/capture-pipeline $pages share/bash-completion/completions/capture-pipeline \
+    share/zsh/site-functions/_capture-pipeline share/fish/vendor_completions.d/capture-pipeline.fish include/cp/capture_pipeline.h $hpp include/cp/capture_pipeline_fast.h $reader \
     lib/some-arch/cmake/capture_pipeline/capture_pipelineConfig.cmake \
     lib/some-arch/cmake/capture_pipeline/capture_pipelineConfigVersion.cmake \
     lib/some-arch/libcapture_pipeline.a lib/some-arch/libcapture_pipeline.so \
@@ -45,6 +49,19 @@ check "pkg-config: validates" pkg-config --validate capture_pipeline
 refused "pkg-config: libgcc_s is left to the compiler" grep -e gcc "$PKG_CONFIG_LIBDIR/capture_pipeline.pc"
 unset PKG_CONFIG_LIBDIR
 
+# The command and its pages.
+check "the command runs" same "capture-pipeline $version" "$("$cp/bin/capture-pipeline" --version)"
+check "a manual page is shown" grep -q "capture-pipeline verify" <<<"$(MANPATH=$cp/share/man man -P cat capture-pipeline-verify 2>&1 | col -b)"
+# shellcheck disable=SC2016
+completed=$(bash -c '. "$1"; function=$(complete -p capture-pipeline | sed "s/.*-F \([^ ]*\).*/\1/")
+    COMP_WORDS=(capture-pipeline ver) COMP_CWORD=1; "$function" capture-pipeline ver capture-pipeline; echo "${COMPREPLY[*]}"' - \
+    "$cp/share/bash-completion/completions/capture-pipeline")
+check "bash completes its commands" same verify "$completed"
+refused "the command does not name this directory, cargo's or the compiler's" grep -F -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}" \
+    -e "$(rustc --print sysroot)" <(strings -a "$cp/bin/capture-pipeline")
+refused "the command needs no library of ours, nor SQLite or Zstandard" grep -E 'capture_pipeline|sqlite|zstd' <(libraries "$cp/bin/capture-pipeline")
+check "the library alone" make install-lib "${layout[@]/stage/alone}"
+check "the library alone has no command" same "" "$(find "$work/alone" -name '*capture-pipeline*')"
 check "uninstall" make uninstall "${layout[@]}"
 check "uninstall leaves no file" same "" "$(find "$stage" -type f -o -type l)"
 
@@ -92,7 +109,7 @@ refused "with -static-libgcc it does not ask for libgcc_s" grep libgcc_s <(libra
 check "a fully static program asks for nothing" same "" "$(libraries "$work/full")"
 refused "a program that links it statically does not export it" grep pipeline_ <(nm -D --defined-only "$work/static")
 
-# --- unwinding: a storage's call that ends its thread unwinds through the library's frames ---------------------------------
+# --- unwinding: a callback that ends its thread unwinds through the library's frames ---------------------------------
 unwinds() { # unwinds FLAGS...
     $cc tests/install/ends_thread.c -o "$work/unwinds" -pthread "$@" && runs "$work/unwinds"
 }
@@ -110,7 +127,7 @@ check "another Rust library" rustc --edition 2024 -O --crate-type staticlib -C p
 check "link: static, with another Rust library" build "$work/two" -DOTHER_RUST $(pc --cflags) $(pc --variable=static_libs) \
     "$work/libother.a" -lpthread -ldl -lm
 check "run: static, with another Rust library" runs "$work/two"
-# The same treatment as ours, so that a panic is raised and caught in an object that has gone through it.
+# The other library is localized as well, so that a panic is raised and caught in a localized object.
 echo other_rust_catches_its_own_panic >"$work/other.txt"
 check "localize another library" packaging/localize.sh "$work/libother.a" "$work/other.txt" "$work/liblocal.a" --strip-debug
 # shellcheck disable=SC2046
@@ -122,7 +139,7 @@ check "link: the same, fully static" build "$work/two-full" -static -DOTHER_RUST
     "$work/liblocal.a" -Wl,--no-warnings
 check "run: the same, fully static" runs "$work/two-full"
 
-# --- hidden in another shared library, as a plug-in or a preload library has it -----------------------------------------
+# --- linked into another shared library and hidden there, as in a plug-in or a preload library -----------------------------------------
 cat >"$work/plugin.c" <<'C'
 #define main program_main
 #include "program.c"
@@ -165,7 +182,66 @@ check "run: cmake, shared" runs "$work/cmake/shared"
 check "run: cmake, static" runs "$work/cmake/static"
 refused "cmake's static target links no shared copy" grep capture_pipeline <(libraries "$work/cmake/static")
 
-# --- sizes: debug information or a second copy of everything must not slip into what is installed --------------------------
+check "cmake: a program of several files, with a thread pool" \
+    cmake -S tests/cpp/thread_pool -B "$work/thread_pool" -DCMAKE_PREFIX_PATH="$prefix"
+check "cmake: build" cmake --build "$work/thread_pool"
+check "run: the thread pool" same "1000 tasks, 5 notes" "$(timeout 60 "$work/thread_pool/thread_pool" 2>&1)"
+
+# --- paths with spaces --------------------------------------------------------------------------------------------------------
+spaces=$work/with
+mkdir "$spaces"
+stage="$spaces/my stage"
+check "spaces: staged install" make install DESTDIR="$stage" PREFIX="/opt/my cp"
+check "spaces: nothing outside the prefix" same "$stage/opt/my cp" "$(find "$spaces" -mindepth 3 -maxdepth 3)"
+# The words of pkg-config, as a shell reads them: -I "/opt/my cp/include".
+flags_of() { PKG_CONFIG_LIBDIR=$1/lib/pkgconfig pkg-config "${@:2}" capture_pipeline; }
+check "spaces: pkg-config's words" same "-I/opt/my cp/include|-L/opt/my cp/lib|-lcapture_pipeline" \
+    "$(eval "words=($(flags_of "$stage/opt/my cp" --cflags --libs))" && IFS='|' && echo "${words[*]}")"
+built_and_run() { # built_and_run PREFIX FLAGS-OF-PKG-CONFIG...: each asked for by itself
+    local prefix=$1 flag words=
+    shift
+    for flag in "$@"; do words="$words $(flags_of "$prefix" --define-prefix "$flag")"; done
+    eval "set -- $words"
+    # shellcheck disable=SC2086
+    $cc "$program" -o "$spaces/my program" "$@" && LD_LIBRARY_PATH=$prefix/lib runs "$spaces/my program"
+}
+check "spaces: link and run, shared, from the stage" built_and_run "$stage/opt/my cp" --cflags --libs
+check "spaces: uninstall" make uninstall DESTDIR="$stage" PREFIX="/opt/my cp"
+check "spaces: uninstall leaves no file" same "" "$(find "$stage" -type f -o -type l)"
+direct="$spaces/my prefix"
+check "spaces: install below a prefix" make install PREFIX="$direct"
+check "spaces: link and run, shared" built_and_run "$direct" --cflags --libs
+check "spaces: link and run, static" built_and_run "$direct" --cflags --variable=static_libs
+check "spaces: cmake, configure" cmake -S tests/install/cmake -B "$spaces/my build" -DCMAKE_PREFIX_PATH="$direct"
+check "spaces: cmake, build" cmake --build "$spaces/my build"
+check "spaces: run: cmake, shared" runs "$spaces/my build/shared"
+check "spaces: run: cmake, static" runs "$spaces/my build/static"
+
+# A checkout in such a folder. The built files are copied with their times, so that nothing is built again.
+copy="$spaces/a check out"
+mkdir "$copy"
+copied() {
+    tar -c Makefile Cargo.toml Cargo.lock build.rs src cli include packaging tests c_examples \
+        build/lib build/bin build/share build/whole.a build/flags build/native-static-libs | tar -x -C "$copy"
+}
+check "a checkout in a folder with a space" copied
+# Without the folders of cargo, which other steps of the tests create at the same time.
+around() { find "$spaces" "$PWD" -mindepth 1 -maxdepth 1 ! -name 'target*' | LC_ALL=C sort; }
+before=$(around)
+check "there: make local" make -C "$copy" local
+check "there: a program of the examples" "$copy/tests/programs.sh" --only '*/quickstart.c' c_examples
+check "there: nothing is written outside of it" same "$before" "$(around)"
+check "there: the installed tree is inside" test -f "$copy/build/prefix/include/capture_pipeline.h"
+
+# A prefix that pkg-config or CMake cannot handle is refused by name, before anything is written.
+for bad in "$spaces/a;b" "$spaces/a\"b" "$spaces/a|b" "$spaces/a&b" 'not/absolute'; do
+    make install PREFIX="$bad" >"$work/refusal" 2>&1
+    check "refused: PREFIX=${bad##*/}, by name" grep -F "PREFIX: '$bad'" "$work/refusal"
+done
+refused "refused: LIBDIR" make install PREFIX="$spaces/x" LIBDIR="lib64"
+check "refused: nothing was written" same "$before" "$(around)"
+
+# --- sizes: no debug information and no second copy of the code is installed --------------------------
 megabytes() { echo $(($(stat -c %s "$1") / 1000000)); }
 check "the shared library is below 8 MB" [ "$(megabytes "$prefix/lib/libcapture_pipeline.so.$version")" -lt 8 ]
 check "the static library is below 16 MB" [ "$(megabytes "$prefix/lib/libcapture_pipeline.a")" -lt 16 ]

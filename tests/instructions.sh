@@ -1,7 +1,7 @@
 #!/bin/bash
 # Counts the instructions of a capture, and of a writer's claim by the event, with callgrind and compares them with the committed counts,
-# tests/instructions/counts.txt: more than one instruction an event above them fails. That is the gate against a slower capture; time is
-# too noisy for one.
+# tests/instructions/counts.txt: more than one instruction an event above them fails. That guards against a slower capture; time is
+# too noisy for that.
 #
 # Counts depend on the compilers, the C library and the processor (its memcpy), so where those differ from what gave the committed
 # ones, the difference is said, and nothing fails.

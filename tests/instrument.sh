@@ -1,5 +1,5 @@
-# Sourced: what it takes to build the library with a sanitizer in it, or for another system: clang-22 with its runtimes; a compiler
-# that comes with the sources of its standard library. Sets what cargo needs; `build` are cargo's arguments.
+# Sourced by the scripts that build the library with a sanitizer or for another system. It installs clang-22 with its runtimes, or a
+# compiler with the sources of its standard library, and sets the variables for cargo; `build` are the arguments of cargo.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2206
@@ -24,7 +24,7 @@ packages() {
     rm -f "$log"
 }
 
-# leave_out OPTION NAME...: `without` are the arguments that leave those out; says so.
+# leave_out OPTION NAME...: sets `without` to the arguments that leave these names out, and prints the names.
 leave_out() {
     local option=$1 name
     without=()
@@ -34,7 +34,7 @@ leave_out() {
     done
 }
 
-# unpack PLACE PACKAGE...: what is in Debian packages, without installing them.
+# unpack PLACE PACKAGE...: unpacks Debian packages into PLACE, without installing them.
 unpack() {
     local place=$1 work status
     shift
@@ -67,7 +67,7 @@ need_sources() {
         mkdir -p "$place"
         (
             version() { apt-cache show rustc-web 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' | head -1; }
-            [ -n "$(version)" ] && dpkg --compare-versions "$(version)" ge 1.88 || apt-get update || exit 1
+            [ -n "$(version)" ] && dpkg --compare-versions "$(version)" ge 1.89 || apt-get update || exit 1
             unpack "$place" rustc-web "libstd-rust-web-$(version)" libstd-rust-web-dev rust-web-src
         ) >"$place/log" 2>&1 || { tail -3 "$place/log" >&2 && cannot "no compiler with sources"; }
         ldconfig -p | grep -q libLLVM.so.22 || packages libllvm22
@@ -78,14 +78,14 @@ need_sources() {
     "$RUSTC" --version >/dev/null || cannot "the unpacked compiler does not run"
 }
 
-# instrument KIND TARGET_DIR [RUSTFLAG...]: from here on cargo and $CC build with the sanitizer `address` or `thread`.
+# instrument KIND TARGET_DIR [RUSTFLAG...]: from now on cargo and $CC build with the sanitizer `address` or `thread`.
 instrument() {
     local kind=$1 place=$2
     shift 2
     need_clang
     [ "$kind" != thread ] || need_sources
     export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/$place
-    # The runtime is clang's, once in each program, for Rust, C and SQLite alike.
+    # Rust, C and SQLite share clang's runtime, which is linked into each program once.
     export CARGO_TARGET_${host_env}_LINKER=clang-22
     export CARGO_TARGET_${host_env}_RUSTFLAGS="-Zsanitizer=$kind -Zexternal-clangrt -Clink-arg=-fsanitize=$kind -Cforce-frame-pointers=yes $*"
     export CC_x86_64_unknown_linux_gnu=clang-22
@@ -99,7 +99,7 @@ instrument() {
     ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-22)
     TSAN_SYMBOLIZER_PATH=$ASAN_SYMBOLIZER_PATH
     export ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1:strict_string_checks=1:handle_segv=1
-    # SQLite notes its process id at each opening, without a lock: two first openings at once write the same number.
+    # SQLite stores its process id at each opening without a lock: two threads write the same number.
     echo 'race:^unixOpen$' >"$place.suppressions"
     export TSAN_OPTIONS=suppressions=$PWD/$place.suppressions:external_symbolizer_path=$TSAN_SYMBOLIZER_PATH:halt_on_error=0:exitcode=66:history_size=4:die_after_fork=0
 }

@@ -24,7 +24,7 @@ use capture_pipeline::status::{PIPELINE_ERR_CLOSED, PIPELINE_ERR_STORAGE, PIPELI
 use check::Facts;
 use producers::{Dice, Door, Sources};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use storage::{Chaos, Settings, Shared};
 
@@ -62,6 +62,7 @@ pub fn calm(release: bool) -> Arc<Shared> {
         calm: true,
         most_batches: 0,
         faults: 0,
+        span_bytes: None,
     })
 }
 
@@ -113,14 +114,20 @@ fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32
         if let Err(error) = result {
             shared.fail(format!("control: {error}"));
         }
-        // Its pace; nothing is waited for.
+        // The pace of the random calls; the test waits for nothing here.
         std::thread::sleep(Duration::from_micros(dice.below(4000)));
     }
     println!("{flushed} flushes succeeded; {doubts} snapshots with doubts; up to {retired} rings retired");
 }
 
 /// One run of everything at once.
-fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_seed: u64) {
+fn storm(
+    overflow: Overflow,
+    ordering: EventOrdering,
+    concurrent: bool,
+    default_seed: u64,
+    span_bytes: Option<u64>,
+) {
     let seed = seed(default_seed);
     let mut dice = Dice(mix(seed));
     let few_rings = dice.once_in(3);
@@ -128,7 +135,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         seed: dice.roll(),
         concurrent,
         dead_letter: !dice.once_in(4),
-        release: !dice.once_in(4),
+        release: !dice.once_in(4) && span_bytes.is_none(),
         ordered: ordering == EventOrdering::PerProducer,
         retry_limit: 4,
         ages: false,
@@ -136,6 +143,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         calm: false,
         most_batches: 0,
         faults: 0,
+        span_bytes,
     };
     let ages = settings.release && dice.once_in(3);
     let settings = Settings { ages, ..settings };
@@ -241,6 +249,7 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
         println!("{l:?}\n{:?}", shared.tally);
         // A storm that was none proves nothing.
         let tally = &shared.tally;
+        let spans = |count: &AtomicU64| count.load(Ordering::Acquire) + u64::from(span_bytes.is_none());
         for (what, count) in [
             ("captures", l.captured),
             ("events stored", l.stored),
@@ -252,6 +261,10 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
             ("stored prefixes", tally.partial.load(Ordering::Acquire)),
             ("rejected events", tally.rejected.load(Ordering::Acquire)),
             ("events given up", l.dead_lettered + l.discarded),
+            ("attempts shown as spans", spans(&tally.spans)),
+            ("spans with two parts", spans(&tally.wrapped)),
+            ("spans of which views were asked for", spans(&tally.viewed)),
+            ("rests of spans shown as views", spans(&tally.unspanned)),
         ] {
             if count == 0 {
                 wrong.push(format!("only {count} {what}"));
@@ -265,25 +278,31 @@ fn storm(overflow: Overflow, ordering: EventOrdering, concurrent: bool, default_
 }
 
 macro_rules! storms {
-    ($($name:ident: $overflow:ident, $ordering:ident, $concurrent:expr, $seed:expr;)*) => { $(
+    ($($name:ident: $overflow:ident, $ordering:ident, $concurrent:expr, $seed:expr, $spans:expr;)*) => { $(
         #[test]
         fn $name() {
-            storm(Overflow::$overflow, EventOrdering::$ordering, $concurrent, $seed);
+            storm(Overflow::$overflow, EventOrdering::$ordering, $concurrent, $seed, $spans);
         }
     )* };
 }
 
 storms! {
-    exact_dropping_newest_unordered_serial: DropNewest, None, false, 101;
-    exact_dropping_newest_unordered_concurrent: DropNewest, None, true, 102;
-    exact_dropping_newest_ordered_serial: DropNewest, PerProducer, false, 103;
-    exact_dropping_newest_ordered_concurrent: DropNewest, PerProducer, true, 104;
-    exact_dropping_oldest_unordered_serial: DropOldest, None, false, 105;
-    exact_dropping_oldest_unordered_concurrent: DropOldest, None, true, 106;
-    exact_dropping_oldest_ordered_serial: DropOldest, PerProducer, false, 107;
-    exact_dropping_oldest_ordered_concurrent: DropOldest, PerProducer, true, 108;
-    exact_blocking_unordered_serial: Block, None, false, 109;
-    exact_blocking_unordered_concurrent: Block, None, true, 110;
-    exact_blocking_ordered_serial: Block, PerProducer, false, 111;
-    exact_blocking_ordered_concurrent: Block, PerProducer, true, 112;
+    exact_dropping_newest_unordered_serial: DropNewest, None, false, 101, None;
+    exact_dropping_newest_unordered_concurrent: DropNewest, None, true, 102, None;
+    exact_dropping_newest_ordered_serial: DropNewest, PerProducer, false, 103, None;
+    exact_dropping_newest_ordered_concurrent: DropNewest, PerProducer, true, 104, None;
+    exact_dropping_oldest_unordered_serial: DropOldest, None, false, 105, None;
+    exact_dropping_oldest_unordered_concurrent: DropOldest, None, true, 106, None;
+    exact_dropping_oldest_ordered_serial: DropOldest, PerProducer, false, 107, None;
+    exact_dropping_oldest_ordered_concurrent: DropOldest, PerProducer, true, 108, None;
+    exact_blocking_unordered_serial: Block, None, false, 109, None;
+    exact_blocking_unordered_concurrent: Block, None, true, 110, None;
+    exact_blocking_ordered_serial: Block, PerProducer, false, 111, None;
+    exact_blocking_ordered_concurrent: Block, PerProducer, true, 112, None;
+    exact_in_spans_dropping_newest_unordered_concurrent: DropNewest, None, true, 201, Some(4_000);
+    exact_in_spans_dropping_newest_ordered_serial: DropNewest, PerProducer, false, 202, Some(4_000);
+    exact_in_spans_dropping_oldest_unordered_concurrent: DropOldest, None, true, 203, Some(4_000);
+    exact_in_spans_dropping_oldest_ordered_serial: DropOldest, PerProducer, false, 204, Some(4_000);
+    exact_in_spans_blocking_unordered_serial: Block, None, false, 205, Some(4_000);
+    exact_in_spans_blocking_ordered_concurrent: Block, PerProducer, true, 206, Some(4_000);
 }

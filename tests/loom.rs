@@ -1,16 +1,16 @@
 //! The ring buffer's protocol under every interleaving that loom finds: publish, claim, release, overwrite.
 //!
 //! Loom does not let a load read a store that comes later in its execution, so it cannot tell whether the two fences of the overwrite's
-//! sequence lock are there; their argument stands in `ring::log`.
+//! sequence lock are there; their argument stands in `ring::ring_buffer`.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`. The memory of the ring is loom's, so that any access to a
 //! record that is not ordered with another one is a failure by itself; what is asserted besides is that no event is lost, doubled,
 //! torn or out of order.
 #![cfg(loom)]
 
-use capture_pipeline::ring::log::{Cursor, Limits, Log};
 use capture_pipeline::ring::memory::Memory;
 use capture_pipeline::ring::record::{Head, Tag, stride};
+use capture_pipeline::ring::ring_buffer::{Cursor, Limits, RingBuffer};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -23,8 +23,8 @@ fn model(check: impl Fn() + Send + Sync + 'static) {
     builder.check(check);
 }
 
-fn log() -> Arc<Log> {
-    Arc::new(Log::new(Memory::new(CAPACITY).expect("loom memory"), 4))
+fn buffer() -> Arc<RingBuffer> {
+    Arc::new(RingBuffer::new(Memory::new(CAPACITY).expect("loom memory"), 4).expect("memory"))
 }
 
 fn head(sequence: u64) -> Head {
@@ -39,21 +39,21 @@ fn head(sequence: u64) -> Head {
     }
 }
 
-fn write(log: &Log, cursor: &mut Cursor, sequence: u64) -> Result<(), u64> {
-    let position = log.room(cursor, stride(0))?;
+fn write(buffer: &RingBuffer, cursor: &mut Cursor, sequence: u64) -> Result<(), u64> {
+    let position = buffer.room(cursor, stride(0))?;
     // SAFETY: `room` gave it.
-    unsafe { log.write(position, Tag::event(0, 0), &head(sequence)) };
-    log.publish(cursor, position + stride(0));
+    unsafe { buffer.write(position, Tag::event(0, 0), &head(sequence)) };
+    buffer.publish(cursor, position + stride(0));
     Ok(())
 }
 
 const ALL: Limits = Limits { events: 8, bytes: 1 << 20, exceed: true, alone: false, cover: CAPACITY };
 
 /// Claims once; the sequence numbers claimed, and where the claim starts.
-fn claim(log: &Log, limits: &Limits) -> Option<(u64, Vec<u64>)> {
-    let span = log.claim(limits)?;
+fn claim(buffer: &RingBuffer, limits: &Limits) -> Option<(u64, Vec<u64>)> {
+    let span = buffer.claim(limits)?;
     let mut seen = Vec::new();
-    log.read(&span, |_, h, _| {
+    buffer.read(&span, |_, h, _| {
         assert_eq!(h, head(h.sequence), "torn");
         seen.push(h.sequence);
     });
@@ -64,15 +64,15 @@ fn claim(log: &Log, limits: &Limits) -> Option<(u64, Vec<u64>)> {
 #[test]
 fn what_is_published_is_claimed_once_in_order_and_its_space_comes_back() {
     model(|| {
-        let log = log();
+        let buffer = buffer();
         let producer = {
-            let log = Arc::clone(&log);
+            let buffer = Arc::clone(&buffer);
             thread::spawn(move || {
-                let mut cursor = log.cursor();
+                let mut cursor = buffer.cursor();
                 let mut dropped = 0;
                 let mut next = 0;
                 for _ in 0..3 {
-                    match write(&log, &mut cursor, next) {
+                    match write(&buffer, &mut cursor, next) {
                         Ok(()) => next += 1,
                         Err(_) => dropped += 1,
                     }
@@ -82,108 +82,108 @@ fn what_is_published_is_claimed_once_in_order_and_its_space_comes_back() {
         };
         let mut seen = Vec::new();
         for _ in 0..2 {
-            if let Some((start, events)) = claim(&log, &ALL) {
+            if let Some((start, events)) = claim(&buffer, &ALL) {
                 seen.extend(events);
-                log.settle(start);
+                buffer.settle(start);
             }
         }
         let (written, dropped) = producer.join().unwrap();
-        while let Some((start, events)) = claim(&log, &ALL) {
+        while let Some((start, events)) = claim(&buffer, &ALL) {
             seen.extend(events);
-            log.settle(start);
+            buffer.settle(start);
         }
         assert_eq!(written + dropped, 3);
         assert!(written >= 2, "two fit at once");
         assert_eq!(seen, (0..written).collect::<Vec<_>>());
-        assert_eq!(log.released(), log.head());
+        assert_eq!(buffer.released(), buffer.head());
     });
 }
 
 #[test]
 fn two_writers_hold_disjoint_ranges_and_space_is_released_in_order() {
     model(|| {
-        let log = log();
-        let mut cursor = log.cursor();
-        write(&log, &mut cursor, 0).unwrap();
-        write(&log, &mut cursor, 1).unwrap();
+        let buffer = buffer();
+        let mut cursor = buffer.cursor();
+        write(&buffer, &mut cursor, 0).unwrap();
+        write(&buffer, &mut cursor, 1).unwrap();
         let one = Limits { events: 1, ..ALL };
         let other = {
-            let log = Arc::clone(&log);
+            let buffer = Arc::clone(&buffer);
             thread::spawn(move || {
-                let got = claim(&log, &one);
+                let got = claim(&buffer, &one);
                 if let Some((start, _)) = &got {
-                    log.settle(*start);
+                    buffer.settle(*start);
                 }
                 got.map(|g| g.1).unwrap_or_default()
             })
         };
-        let mine = claim(&log, &one);
+        let mine = claim(&buffer, &one);
         // The producer goes on as soon as space is released; what is still claimed must stay whole (loom would tell).
-        let third = write(&log, &mut cursor, 2).is_ok();
+        let third = write(&buffer, &mut cursor, 2).is_ok();
         let mut seen = mine.as_ref().map(|m| m.1.clone()).unwrap_or_default();
         if let Some((start, _)) = mine {
-            log.settle(start);
+            buffer.settle(start);
         }
         seen.extend(other.join().unwrap());
-        while let Some((start, events)) = claim(&log, &ALL) {
+        while let Some((start, events)) = claim(&buffer, &ALL) {
             seen.extend(events);
-            log.settle(start);
+            buffer.settle(start);
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..if third { 3 } else { 2 }).collect::<Vec<_>>());
-        assert_eq!(log.released(), log.head());
+        assert_eq!(buffer.released(), buffer.head());
     });
 }
 
 #[test]
 fn space_behind_an_unsettled_claim_is_not_released() {
     model(|| {
-        let log = log();
-        let mut cursor = log.cursor();
-        write(&log, &mut cursor, 0).unwrap();
-        write(&log, &mut cursor, 1).unwrap();
+        let buffer = buffer();
+        let mut cursor = buffer.cursor();
+        write(&buffer, &mut cursor, 0).unwrap();
+        write(&buffer, &mut cursor, 1).unwrap();
         let one = Limits { events: 1, ..ALL };
-        let first = log.claim(&one).unwrap();
-        let second = log.claim(&one).unwrap();
+        let first = buffer.claim(&one).unwrap();
+        let second = buffer.claim(&one).unwrap();
         let other = {
-            let log = Arc::clone(&log);
-            thread::spawn(move || assert!(!log.settle(second.start), "the first is not settled"))
+            let buffer = Arc::clone(&buffer);
+            thread::spawn(move || assert!(!buffer.settle(second.start), "the first is not settled"))
         };
         // However the two interleave, the producer gets no room where the first claim lies, and the claim stays whole.
-        assert!(write(&log, &mut cursor, 2).is_err());
-        log.read(&first, |_, h, _| assert_eq!(h, head(0)));
+        assert!(write(&buffer, &mut cursor, 2).is_err());
+        buffer.read(&first, |_, h, _| assert_eq!(h, head(0)));
         other.join().unwrap();
-        assert_eq!(log.released(), 0);
-        assert!(log.settle(first.start));
-        assert_eq!(log.released(), log.head());
-        write(&log, &mut cursor, 2).unwrap();
+        assert_eq!(buffer.released(), 0);
+        assert!(buffer.settle(first.start));
+        assert_eq!(buffer.released(), buffer.head());
+        write(&buffer, &mut cursor, 2).unwrap();
     });
 }
 
 #[test]
 fn an_overwriting_producer_and_a_writer_account_for_every_event() {
     model(|| {
-        let log = log();
+        let buffer = buffer();
         let writer = {
-            let log = Arc::clone(&log);
+            let buffer = Arc::clone(&buffer);
             thread::spawn(move || {
                 let mut seen = Vec::new();
                 for _ in 0..2 {
-                    if let Some((start, events)) = claim(&log, &ALL) {
+                    if let Some((start, events)) = claim(&buffer, &ALL) {
                         seen.extend(events);
-                        log.settle(start);
+                        buffer.settle(start);
                     }
                 }
                 seen
             })
         };
-        let mut cursor = log.cursor();
+        let mut cursor = buffer.cursor();
         let (mut written, mut overwritten, mut dropped) = (0, 0, 0);
         let mut evicted = Vec::new();
         for _ in 0..4 {
-            let mut outcome = write(&log, &mut cursor, written);
+            let mut outcome = write(&buffer, &mut cursor, written);
             if let Err(missing) = outcome {
-                overwritten += log.overwrite(
+                overwritten += buffer.overwrite(
                     &mut cursor,
                     missing,
                     |_| true,
@@ -192,7 +192,7 @@ fn an_overwriting_producer_and_a_writer_account_for_every_event() {
                         evicted.push(h.sequence);
                     },
                 );
-                outcome = write(&log, &mut cursor, written);
+                outcome = write(&buffer, &mut cursor, written);
             }
             match outcome {
                 Ok(()) => written += 1,
@@ -200,9 +200,9 @@ fn an_overwriting_producer_and_a_writer_account_for_every_event() {
             }
         }
         let mut seen = writer.join().unwrap();
-        while let Some((start, events)) = claim(&log, &ALL) {
+        while let Some((start, events)) = claim(&buffer, &ALL) {
             seen.extend(events);
-            log.settle(start);
+            buffer.settle(start);
         }
         assert_eq!(written + dropped, 4);
         assert_eq!(evicted.len() as u64, overwritten);
@@ -210,31 +210,31 @@ fn an_overwriting_producer_and_a_writer_account_for_every_event() {
         seen.extend(&evicted);
         seen.sort_unstable();
         assert_eq!(seen, (0..written).collect::<Vec<_>>(), "each event once, stored or overwritten");
-        assert_eq!(log.released(), log.head());
+        assert_eq!(buffer.released(), buffer.head());
     });
 }
 
-/// The gate and the closed word: a producer stores, passes the light barrier, loads; the other side the reverse.
+/// The doorbell and the closed word: a producer stores, passes the light barrier, loads; the other side the reverse.
 #[test]
 fn of_a_sleeper_and_a_producer_one_sees_the_other() {
     use capture_pipeline::platform::barrier;
     use capture_pipeline::platform::sync::{AtomicU32, Ordering};
     model(|| {
-        let log = log();
-        let gate = Arc::new(AtomicU32::new(0));
+        let buffer = buffer();
+        let doorbell = Arc::new(AtomicU32::new(0));
         let producer = {
-            let (log, gate) = (Arc::clone(&log), Arc::clone(&gate));
+            let (buffer, doorbell) = (Arc::clone(&buffer), Arc::clone(&doorbell));
             thread::spawn(move || {
-                let mut cursor = log.cursor();
-                write(&log, &mut cursor, 0).unwrap();
+                let mut cursor = buffer.cursor();
+                write(&buffer, &mut cursor, 0).unwrap();
                 barrier::light(false);
-                gate.load(Ordering::Relaxed) != 0
+                doorbell.load(Ordering::Relaxed) != 0
             })
         };
-        gate.store(1, Ordering::Relaxed);
+        doorbell.store(1, Ordering::Relaxed);
         barrier::heavy(false);
-        let sees_work = log.has_unclaimed();
-        let sees_gate = producer.join().unwrap();
-        assert!(sees_work || sees_gate, "a lost wake-up");
+        let sees_work = buffer.has_unclaimed();
+        let sees_doorbell = producer.join().unwrap();
+        assert!(sees_work || sees_doorbell, "a lost wake-up");
     });
 }

@@ -1,21 +1,20 @@
-//! A storage written in Rust that panics: the panic stays in its call, is counted and named, the batch comes again, and
-//! nothing is lost.
+//! A Rust storage that panics: the panic stays in its call and is reported in the health, the batch is tried again, and no event is lost.
 
 use capture_pipeline::batch::{BatchView, WriterData};
+use capture_pipeline::capture::Offer;
 use capture_pipeline::config::Config;
 use capture_pipeline::event::EventView;
 use capture_pipeline::manager::{Health, Pipeline};
 use capture_pipeline::pool::breaker::{PIPELINE_CIRCUIT_CLOSED, PIPELINE_CIRCUIT_OPEN};
 use capture_pipeline::pool::faults::{PIPELINE_FAULT_NONE, PIPELINE_FAULT_PANIC};
 use capture_pipeline::pool::health::{PIPELINE_HEALTH_FAULT, PIPELINE_HEALTH_NO_MEMBARRIER};
-use capture_pipeline::ring::producer::Offer;
-use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, Storage};
+use capture_pipeline::storage::{Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, Storage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
-struct Moods {
+struct PanicSwitches {
     store: AtomicBool,
     open: AtomicBool,
     flush: AtomicBool,
@@ -31,9 +30,9 @@ fn panic_if(word: &AtomicBool) {
     assert!(!word.load(Ordering::Acquire), "as told");
 }
 
-struct Panicking(Arc<Moods>);
+struct Panicking(Arc<PanicSwitches>);
 
-// SAFETY: keeps nothing of a batch beyond the call.
+// SAFETY: the storage does not use a batch after its answer.
 unsafe impl Storage for Panicking {
     fn store(&self, batch: &BatchView) -> i32 {
         self.0.calls.fetch_add(1, Ordering::AcqRel);
@@ -55,15 +54,12 @@ unsafe impl Storage for Panicking {
         panic_if(&self.0.flush);
         0
     }
-    fn has_dead_letter(&self) -> bool {
-        true
-    }
     fn dead_letter(&self, _: &BatchView, _: i32) -> i32 {
         panic_if(&self.0.dead_letter);
         0
     }
-    fn has_release(&self) -> bool {
-        true
+    fn abilities(&self) -> Abilities {
+        Abilities { flush: true, dead_letter: true, release: true, ..Abilities::default() }
     }
     fn release(&self, _: &EventView) {
         panic_if(&self.0.release);
@@ -80,8 +76,8 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn start(config: Config) -> (Pipeline, Arc<Moods>) {
-    let moods = Arc::new(Moods::default());
+fn start(config: Config) -> (Pipeline, Arc<PanicSwitches>) {
+    let moods = Arc::new(PanicSwitches::default());
     let pipeline = Pipeline::start(config, Panicking(Arc::clone(&moods))).expect("starts");
     (pipeline, moods)
 }
@@ -91,16 +87,8 @@ fn quick() -> Config {
 }
 
 fn capture(pipeline: &Pipeline) {
-    let offer = Offer {
-        kind: 1,
-        flags: 0,
-        timestamp: 0,
-        correlation_id: 0,
-        node_id: 0,
-        data: std::ptr::null(),
-        len: 0,
-    };
-    // SAFETY: no payload.
+    let offer = Offer::new(1, std::ptr::null(), 0);
+    // SAFETY: there is no payload.
     assert_eq!(unsafe { pipeline.capture(&offer) }, 0);
 }
 
@@ -123,13 +111,13 @@ fn a_panic_in_store_is_a_failed_attempt_that_is_counted_and_named() {
     let health = pipeline.health();
     assert_eq!(health.fault, PIPELINE_FAULT_PANIC);
     assert_ne!(reasons(&health) & PIPELINE_HEALTH_FAULT, 0);
-    assert!(health.message.contains("writer 0 panicked with batch 1, "), "{}", health.message);
+    assert!(health.message.contains("panicked in a call of writer 0 with batch 1, "), "{}", health.message);
     assert_eq!((health.fault_writer, health.fault_batch), (0, 1));
     moods.store.store(false, Ordering::Release);
     wait_for("healthy", || reasons(&pipeline.health()) == 0);
     let metrics = pipeline.metrics();
     assert_eq!((metrics.ledger.stored, metrics.writer_restarts, metrics.bad_results), (1, 0, 0));
-    // Every attempt but the last panicked.
+    // Every attempt except the last has panicked.
     assert_eq!((metrics.panics, metrics.retries), (moods.calls.load(Ordering::Acquire) - 1, metrics.panics));
     assert_eq!(pipeline.writer_metrics(0).expect("is there").panics, metrics.panics);
     assert_eq!(pipeline.health().faults, metrics.panics);
@@ -161,7 +149,11 @@ fn a_panic_in_any_other_call_is_counted_as_well() {
     assert!(pipeline.flush(Some(PATIENCE)).is_err());
     moods.flush.store(false, Ordering::Release);
     assert_eq!(pipeline.metrics().panics, 1);
-    assert!(pipeline.health().message.contains("writer 0 panicked, "), "{}", pipeline.health().message);
+    assert!(
+        pipeline.health().message.contains("panicked in a call of writer 0, "),
+        "{}",
+        pipeline.health().message
+    );
 
     moods.release.store(true, Ordering::Release);
     capture(&pipeline);

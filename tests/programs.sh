@@ -1,6 +1,7 @@
 #!/bin/bash
-# programs.sh [OPTION...] DIRECTORY...: builds every *.c and *.cpp in the directories against the installed library
-# through pkg-config, runs each in an empty directory of its own, and says which passed (answered 0 in time).
+# programs.sh [OPTION...] DIRECTORY...: builds every *.c and *.cpp in the directories and below against the installed library
+# through pkg-config, runs each in an empty directory of its own, and says which passed (exit status 0 in time).
+# A directory with a CMakeLists.txt or a build.sh is one program with a build of its own: it is passed over.
 #
 #   --valgrind       run under memcheck; an error or a definite leak fails
 #   --runner COMMAND run under this command (an emulator); no options are added
@@ -30,19 +31,23 @@ report() { # report NAME RESULT [LOG]: one line, and the log if it failed; never
 }
 
 one() {
-    local source=$1 name out log status flags extra
+    local source=$1 name out log status extra
+    local -a flags
     name=${source#./}
     # quickstart.c becomes quickstart, quickstart.cpp quickstart_cpp.
     out=${name%.c}
     out=$OUT/${out/%.cpp/_cpp}
+    # An earlier version of the tests may have left a program where a folder is now.
+    [ ! -f "${out%/*}" ] || rm -f "${out%/*}"
     mkdir -p "${out%/*}"
     log=$STATE/${name//\//.}.log
     extra=$(head -20 "$source" | sed -n 's/.*Build flags: *\([^*]*\).*/\1/p')
-    flags="$(pkg-config --cflags --libs capture_pipeline) -Wl,-rpath,$(pkg-config --variable=libdir capture_pipeline)"
-    # shellcheck disable=SC2086
+    # pkg-config writes words for the shell, with a backslash before a space in a path.
+    eval "flags=($(pkg-config --cflags --libs capture_pipeline) -Wl,-rpath,$(pkg-config --variable=libdir capture_pipeline))"
+    # shellcheck disable=SC2086,SC2154
     case $source in
-    *.c) ${CC:-gcc} -std=gnu11 $CFLAGS "$source" -o "$out" $flags $extra ;;
-    *.cpp) ${CXX:-g++} -std=gnu++17 $CFLAGS "$source" -o "$out" $flags $extra ;;
+    *.c) ${CC:-gcc} -std=gnu11 $CFLAGS "$source" -o "$out" "${flags[@]}" $extra ;;
+    *.cpp) ${CXX:-g++} -std=gnu++17 $CFLAGS "$source" -o "$out" "${flags[@]}" $extra ;;
     esac >"$log" 2>&1 || {
         report "$name: does not build" FAILED "$log"
         return
@@ -62,7 +67,7 @@ one() {
     case $status in
     0) report "$name ($took)" ok ;;
     124 | 137) report "$name: still running after $LIMIT s" FAILED "$log" ;;
-    *) report "$name: answered $status after $took" FAILED "$log" ;;
+    *) report "$name: exit status $status after $took" FAILED "$log" ;;
     esac
     rm -rf "$place"
 }
@@ -124,7 +129,8 @@ if ! pkg-config --exists capture_pipeline; then
     exit 2
 fi
 
-find "$@" -maxdepth 1 \( -name '*.c' -o -name '*.cpp' \) -path "$only" "${except[@]}" -print0 | LC_ALL=C sort -z >"$STATE/sources"
+for own in $(find "$@" -mindepth 2 \( -name CMakeLists.txt -o -name build.sh \) -printf '%h\n'); do except+=(! -path "$own/*"); done
+find "$@" \( -name '*.c' -o -name '*.cpp' \) -path "$only" "${except[@]}" -print0 | LC_ALL=C sort -z >"$STATE/sources"
 count=$(tr -cd '\0' <"$STATE/sources" | wc -c)
 xargs -0 -r -n 1 -P "$jobs" "$self" --one <"$STATE/sources"
 

@@ -1,37 +1,84 @@
 #!/bin/bash
-# readme.sh PREFIX: the README's program builds by the README's command, runs, and leaves in the database what the README
-# says; the files that the README and the documents link to are there; the guide's snippets are those of a program that runs.
+# readme.sh PREFIX: the README's programs in C and C++ build by the README's commands, run, and print or store what the README
+# says; tables fit a screen; names in documents are those of the sources; the picture is what its script draws; the guide's
+# snippets are those of a program that runs.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/check.sh
 prefix=$(realpath "$1")
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+# The README's command is for a prefix without a space, which the shell would split; a link to this one has none.
+case $prefix in
+*' '*)
+    ln -s "$prefix" "$work/prefix"
+    mkdir "$work/bin"
+    printf '#!/bin/sh\nexec %s --define-variable=prefix=%s "$@"\n' "$(command -v pkg-config)" "$work/prefix" >"$work/bin/pkg-config"
+    chmod +x "$work/bin/pkg-config"
+    PATH=$work/bin:$PATH
+    ;;
+esac
 
-# block LANGUAGE N: the N-th fenced block in that language.
-block() { awk -v fence='```'"$1" -v n="$2" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' README.md; }
+# block LANGUAGE START: the first fenced block in that language whose first line begins with START.
+block() {
+    awk -v fence='```'"$1" -v start="$2" '
+        $0 == fence { inside = 1; first = 1; next }
+        /^```/ { inside = 0; if (shown) exit }
+        inside && first { first = 0; shown = index($0, start) == 1 }
+        inside && shown' README.md
+}
 
-block c 1 >"$work/app.c"
+block c '#include <capture_pipeline.h>' >"$work/app.c"
 check "the README has a program" grep -q 'int main' "$work/app.c"
-compile=$(block sh 2 | sed -n 1p)
+commands=$(block sh 'cc app.c -o app ')
+compile=$(sed -n 1p <<<"$commands")
 check "the README says how to compile it" grep -q '^cc app.c ' <<<"$compile"
 check "it compiles, without a warning" bash -c "cd '$work' && ${compile/#cc /cc -Wall -Wextra -Werror }"
 check "it runs" bash -c "cd '$work' && timeout 60 ./app"
-query=$(block sh 2 | sed -n "s/.*sqlite3 events.db '\(.*\)'\$/\1/p")
-says=$(sed -n 's/^That prints `\([^`]*\)`.*/\1/p' README.md)
-check "the database has what the README says" same "$says" "$(sqlite3 "$work/events.db" "$query" 2>&1)"
+query=$(sed -n "s/.*sqlite3 events.db '\(.*\)'\$/\1/p" <<<"$commands")
+# prints N: the N-th text that the README says is printed.
+prints() { sed -n 's/^That prints `\([^`]*\)`.*/\1/p' README.md | sed -n "$1p"; }
+check "the database has what the README says" same "$(prints 1)" "$(sqlite3 "$work/events.db" "$query" 2>&1)"
 
-for page in README.md CHANGELOG.md CONTRIBUTING.md docs/*.md; do
-    grep -o '](\([^)#]*\)' "$page" | sed 's/^](//' | grep -v '^https\?:' | LC_ALL=C sort -u >"$work/links"
-    while read -r link; do check "$page links to $link" test -e "$(dirname "$page")/$link"; done <"$work/links"
+block cpp '#include <capture_pipeline.hpp>' >"$work/app.cpp"
+check "the README has a program in C++" grep -q 'int main' "$work/app.cpp"
+compile=$(block sh 'c++ ' | sed -n 1p)
+check "the README says how to compile it" grep -q '^c++ .*app.cpp ' <<<"$compile"
+check "it compiles, without a warning" bash -c "cd '$work' && ${compile/#c++ /c++ -Wall -Wextra -Werror }"
+check "it prints what the README says" same "$(prints 2)" "$(cd "$work" && timeout 60 ./app 2>&1)"
+
+for page in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md docs/architecture/*.md; do
+    [ -e "$page" ] || continue
+    # Without what a reader does not see: targets of links, marks of code.
+    wide=$(awk -v page="$page" '/^\|/ { line = $0; gsub(/\]\([^)]*\)/, "", line); gsub(/[`*]/, "", line) }
+        /^\|/ && length(line) > 112 { print page ":" NR ": " length(line) " characters" }' "$page")
+    check "$page: every row of a table fits a screen" same "" "$wide"
 done
 
-# The guide's snippets are compiled and run as parts of tests/c/guide.c: each stands there word for word.
-program=$(<tests/c/guide.c)
-snippets=$(grep -c '^```c$' docs/guide.md)
-check "the guide has snippets" test "$snippets" -gt 5
-for ((n = 1; n <= snippets; n++)); do
-    snippet=$(awk -v n="$n" '$0 == "```c" { at++; inside = at == n; next } /^```/ { inside = 0 } inside' docs/guide.md)
-    check "snippet $n of the guide is in tests/c/guide.c" test -z "${program##*"$snippet"*}"
+check "files, functions, tests and mutations that documents name are there" tests/documents.py
+check "docs/pipeline.svg is what docs/draw_pipeline.py draws" docs/draw_pipeline.py --check
+
+# The guide's snippets are compiled and run as parts of tests/c/guide.c and tests/cpp/guide.cpp: each stands there word for word.
+for language in c cpp; do
+    file=tests/$language/guide.$language
+    program=$(<"$file")
+    snippets=$(grep -c "^\`\`\`$language\$" docs/guide.md)
+    check "the guide has snippets in $language" test "$snippets" -gt 1
+    for ((n = 1; n <= snippets; n++)); do
+        snippet=$(awk -v fence='```'$language -v n="$n" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' docs/guide.md)
+        check "snippet $n of the guide is in $file" test -z "${program##*"$snippet"*}"
+    done
+done
+
+# So are those of the page about kinds, parts of the examples.
+for language in c cpp; do
+    file=c_examples/typed.$language
+    program=$(<"$file")
+    snippets=$(grep -c "^\`\`\`$language\$" docs/kinds.md)
+    check "the page about kinds has snippets in $language" test "$snippets" -gt 1
+    for ((n = 1; n <= snippets; n++)); do
+        snippet=$(awk -v fence='```'$language -v n="$n" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' docs/kinds.md)
+        check "snippet $n of the page about kinds is in $file" test -z "${program##*"$snippet"*}"
+    done
 done
 
 closing "readme"

@@ -1,26 +1,29 @@
 #!/bin/bash
 # sanitize.sh address|thread|memcheck|all [PART...]: the C and C++ tests and the Rust tests under AddressSanitizer (with
-# LeakSanitizer), under ThreadSanitizer, or under valgrind's memcheck. The library, SQLite in it, the programs that use it
-# and, for ThreadSanitizer, Rust's standard library are built with the sanitizer; what it finds fails the test.
+# LeakSanitizer), under ThreadSanitizer, or under valgrind's memcheck. The library, its SQLite, the programs that use it
+# and, for ThreadSanitizer, Rust's standard library are built with the sanitizer. A report of the sanitizer fails the test.
 #
-# PART is what to run: programs, rust; for address also beam, the NIF in a VM that runs with AddressSanitizer, under all
-# tests of the bindings (default: all there are). ONLY='*tokens*' limits the programs to those whose path matches,
+# PART: programs, rust; for address also beam, which runs all tests of the bindings with the NIF in a VM under AddressSanitizer
+# (default: all of these). The part build only builds the library, for a later run of the programs. ONLY='*tokens*' limits the programs to those whose path matches,
 # RUST_TESTS='--test ledger' the Rust tests to those named, ERLANG_TESTS='--module=vm_tests' and ELIXIR_TESTS=test/FILE
 # those of the bindings; CHAOS_SECONDS and CAPTURE_STORM_SECONDS say how long processes are killed.
 #
-# It installs what it misses, as root on Debian (clang-22 and its runtimes). ThreadSanitizer needs a standard library
-# built with it, so a compiler that comes with its sources: Debian's, unpacked under build/, not installed.
+# As root on Debian it installs missing packages (clang-22 and its runtimes). ThreadSanitizer needs an instrumented standard
+# library, and so a compiler with the sources of that library: Debian's, unpacked under build/, not installed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
 rust_tests=${RUST_TESTS:---lib --test ledger --test sqlite}
 
-# What cannot run under a sanitizer, by name and with the reason. Nothing is left out otherwise.
+# The programs that cannot run under a sanitizer, with the reason. All others run.
 without() { # without KIND: paths, one a line
+    # Hosts that take away memory, stacks, system calls or signals: by functions of the same names as a sanitizer's, or so that a
+    # sanitizer cannot work either.
+    echo 'tests/c/hosts/*'
     case $1 in
-    # It forks while other threads are anywhere, inside ThreadSanitizer's own runtime too, whose locks then stay locked in
-    # the child; and the child starts threads.
-    thread) echo tests/c/fork_busy.c ;;
+    # It forks while other threads may be inside ThreadSanitizer's runtime, whose locks then stay locked in the child; and the
+    # child starts threads.
+    thread) echo '*/fork_busy.c' ;;
     esac
 }
 
@@ -34,7 +37,8 @@ library() { # library KIND
     ) || return
     version=$(sed -n '/^\[package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
     mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
-    cp include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp "$prefix/include"
+    cp include/capture_pipeline.h include/capture_pipeline_fast.h include/capture_pipeline.hpp include/capture_pipeline_reader.hpp \
+        "$prefix/include"
     cp "$CARGO_TARGET_DIR/$target/release/$so" "$prefix/lib/$so.$version"
     ln -sf "$so.$version" "$prefix/lib/$so.${version%%.*}"
     ln -sf "$so.${version%%.*}" "$prefix/lib/$so"
@@ -42,7 +46,9 @@ library() { # library KIND
         "$version" "$prefix" "$prefix/lib" "$prefix/include" /dev/null
 }
 
-# --- what runs ---------------------------------------------------------------------------------------------------------
+# --- the parts ---------------------------------------------------------------------------------------------------------
+build() { library "$1"; } # build KIND
+
 programs() { # programs KIND
     local names without
     mapfile -t names < <(without "$1")
@@ -60,7 +66,7 @@ programs() { # programs KIND
 rust() { # rust KIND
     # shellcheck disable=SC2086
     if [ "$1" = memcheck ]; then
-        # Leaks of the Rust tests are LeakSanitizer's; memcheck would count what a forked child leaves of its parent.
+        # LeakSanitizer looks for leaks of the Rust tests; memcheck would count the memory that a forked child has of its parent.
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --fair-sched=try --leak-check=no --error-exitcode=9" \
             "$cargo" test "${flags[@]}" --no-fail-fast $rust_tests
     else
@@ -68,9 +74,9 @@ rust() { # rust KIND
     fi
 }
 
-# The bindings, copied to a directory of their own, as they build in place; the NIF has the instrumented library in it. The
-# VM itself is as it always is, with its allocators off, so that every block that it gives out is AddressSanitizer's. What it
-# loses at its end is not looked for. It knows nothing of its memory then: tests that compare it compare all else.
+# The bindings are copied to a directory of their own, because they build in place. The NIF contains the instrumented library.
+# The VM is not instrumented, but its allocators are off, so that AddressSanitizer allocates every block. Leaks are not checked.
+# The VM does not know how much memory it uses then, so the tests leave that comparison out.
 beam() { # beam KIND
     local place=$PWD/build/$1/beam runtime
     [ "$1" = address ] || cannot "beam: under AddressSanitizer alone"
@@ -85,7 +91,7 @@ beam() { # beam KIND
         export SANITIZE=$1 CFLAGS="-O1 -g" CAPTURE_PIPELINE_INCLUDE=$PWD/include
         export CAPTURE_PIPELINE_A=$CARGO_TARGET_DIR/$target/release/libcapture_pipeline.a
         export LC_ALL=${LC_ALL:-C.UTF-8} ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-+fnu}" MIX_ENV=test
-        # Programs that the tests start are under it too, and not all are strict with their strings.
+        # Programs that the tests start run under it too, and not all pass strict_string_checks.
         export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1 LD_PRELOAD=$runtime ERL_ZFLAGS="+Mea min"
         erl -noshell -eval 'try erlang:memory() of _ -> halt(1) catch error:notsup -> halt(0) end.' ||
             cannot "beam: the VM has its own allocators on"

@@ -1,29 +1,31 @@
 #!/bin/bash
-# targets.sh aarch64|musl|all [PART...]: the library for the systems that this machine is not: built, installed and tested.
+# targets.sh aarch64|musl|all [PART...]: builds, installs and tests the library for systems other than this machine.
 #
-#   aarch64    Linux on aarch64 with glibc, by Debian's cross compiler, under QEMU's emulation of a process
-#   musl       Linux on x86_64 with musl, by Debian's musl-gcc, as it is
+#   aarch64    Linux on aarch64 with glibc: Debian's cross compiler, run under QEMU's user-mode emulation
+#   musl       Linux on x86_64 with musl: Debian's musl-gcc, run natively
 #
-# PART is what to run (default: all there are): library, the shared and the static library, installed in build/TARGET/prefix,
-# their symbols, and a program linked with each; programs, the C and C++ tests; rust, the Rust tests. ONLY='*tokens*' limits
-# the programs to those whose path matches, RUST_TESTS='--test ledger' the Rust tests to those named.
+# PART (default: all): library, which installs the shared and the static library in build/TARGET/prefix and checks their symbols and a
+# program linked with each; programs, the C and C++ tests; rust, the Rust tests. ONLY='*tokens*' limits the programs to those whose path
+# matches, RUST_TESTS='--test ledger' the Rust tests.
 #
-# It installs what it misses, as root on Debian. A standard library for the target is built from its sources, by a
-# compiler that comes with them: Debian's, unpacked under build/, not installed.
+# As root on Debian it installs missing packages. The standard library for the target is built from its sources, by a compiler that
+# comes with them: Debian's, unpacked under build/, not installed.
 #
-# What this does not show: an emulator on x86_64 orders memory as x86_64 does, so of weak memory loom has the word; a compiled
-# capture's speed; the BEAM there.
+# Not covered: weak memory orderings, because an emulator on x86_64 orders memory as x86_64 does (loom covers them); the speed of a
+# capture; the BEAM.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
 rust_tests=${RUST_TESTS:---lib --test ledger --test sqlite}
 
-# What cannot run there, by name and with the reason. Nothing is left out otherwise.
+# The programs that cannot run there, with the reason. All others run.
 without() { # without TARGET: paths of programs, one a line
+    # Hosts that take away memory, stacks or system calls depend on the C library and the kernel of this machine.
+    echo 'tests/c/hosts/*'
     case $1 in
-    # Under QEMU 7.2 a process grows by some 280 KiB with each thread that ever was, this library or not. The one watches its
-    # resident memory; the other has threads come and go until all is done, and needs more than there is.
-    aarch64) echo tests/c/many_threads.c && echo tests/c/fork_busy.c ;;
+    # Under QEMU 7.2 a process grows by some 280 KiB with each thread that it ever starts, with or without this library. The first one
+    # checks its resident memory; the second one starts so many threads that memory runs out.
+    aarch64) echo '*/many_threads.c' && echo '*/fork_busy.c' ;;
     # Debian has no C++ library for musl.
     musl) echo 'tests/cpp/*' ;;
     esac
@@ -32,24 +34,24 @@ without() { # without TARGET: paths of programs, one a line
 without_rust() { # without_rust TARGET: names of tests
     case $1 in
     aarch64)
-        # QEMU 7.2's madvise answers 0 to MADV_POPULATE_WRITE and does nothing.
+        # In QEMU 7.2 madvise(MADV_POPULATE_WRITE) returns 0 and does nothing.
         echo no_more_is_resident_than_a_step_beyond_what_is_written
-        # Its counter moves by whole microseconds, and exactness of one is wanted.
+        # The emulated counter moves by whole microseconds, and the test expects an error below one.
         echo on_this_machine_many_threads_convert_alike_and_in_order
         # The child of a process with threads that starts one dies in QEMU ("qemu_plugin_vcpu_init_hook: assertion failed").
         echo children_forked_under_load_have_their_own_databases
-        # It runs itself once more, and exec is this machine's, which does not know such programs.
+        # It executes itself again, and the kernel of this machine cannot execute such programs.
         echo what_was_acknowledged_survives_a_kill
         ;;
     esac
 }
 
-# need COMMAND PACKAGE...: Debian packages are installed unless the command is there.
+# need COMMAND PACKAGE...: installs the Debian packages if the command is missing.
 need() {
     command -v "$1" >/dev/null || packages "${@:2}"
 }
 
-# From here on cargo, make and $CC build for the target.
+# From now on cargo, make and $CC build for the target.
 prepare() { # prepare TARGET
     local features=panic-unwind,backtrace name
     runner=()
@@ -88,8 +90,8 @@ prepare() { # prepare TARGET
     build=("${flags[@]}" -Zbuild-std "-Zbuild-std-features=$features")
 }
 
-# What the emulator shows instead of this machine's own files: the target's libraries, and the clock that a kernel on aarch64 keeps its
-# time by, so that the processor's counter stamps events as it does there.
+# The files that the emulator shows in place of this machine's: the target's libraries, and the name of the clock source of a kernel on
+# aarch64, so that the processor's counter stamps events.
 emulated_root() { # emulated_root PLACE
     local clock=$1/sys/devices/system/clocksource/clocksource0
     mkdir -p "$clock"
@@ -97,8 +99,8 @@ emulated_root() { # emulated_root PLACE
     echo arch_sys_counter >"$clock/current_clocksource"
 }
 
-# musl's own library does not unwind. The systems that live on it have libgcc_s or LLVM's libunwind made for it; Debian has neither.
-# Its libunwind.a, made for glibc, wants one function that only glibc has.
+# musl has no unwinder. Distributions with musl build libgcc_s or LLVM's libunwind for it; Debian has neither. Debian's libunwind.a, built
+# for glibc, needs one function that only glibc has.
 need_unwinder() { # need_unwinder PLACE
     [ ! -e "$1/libunwind.a" ] || return 0
     command -v apt-get >/dev/null || cannot "musl: needs Debian's libunwind-22-dev"
@@ -125,11 +127,11 @@ END
         mv "$1/whole.a" "$1/libunwind.a" || cannot "musl: no libunwind"
 }
 
-# --- what runs ---------------------------------------------------------------------------------------------------------
+# --- the parts ---------------------------------------------------------------------------------------------------------
 library() { # library TARGET
     local log=build/$1/library.log status=0 kind
     mkdir -p "build/$1"
-    # CC is for the programs; of the flags, cargo has its own above.
+    # CC and CFLAGS are for the programs; cargo has its own above.
     (
         unset CC CXX
         export LD=${tools}ld.bfd OBJCOPY=${tools}objcopy AR=${tools}ar NM=${tools}nm
@@ -144,7 +146,7 @@ library() { # library TARGET
     return $status
 }
 
-# A program linked in one of the ways that the README names works.
+# Builds and runs a program that is linked in one of the ways of the README.
 linked() { # linked KIND TARGET
     local way program=build/$2/linked-$1
     export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
@@ -163,7 +165,7 @@ programs() { # programs TARGET
     local names without
     mapfile -t names < <(without "$1")
     leave_out --except "${names[@]}"
-    # The kernel's own headers, behind the C library's: some tests include them, and musl has none.
+    # Some tests include the kernel's headers, which musl does not have. They come after the C library's own.
     if [ "$1" = musl ]; then
         mkdir -p build/musl/kernel
         ln -sfn /usr/include/linux /usr/include/asm-generic "/usr/include/$(uname -m)-linux-gnu/asm" build/musl/kernel
@@ -177,7 +179,7 @@ rust() { # rust TARGET
     local names without
     mapfile -t names < <(without_rust "$1")
     leave_out --skip "${names[@]}"
-    # As fast as what is shipped, with every assertion on.
+    # Optimized like the release, with every assertion on.
     # shellcheck disable=SC2086
     (unset CC CXX && "$cargo" test "${build[@]}" --profile simulator --no-fail-fast $rust_tests -- "${without[@]}")
 }

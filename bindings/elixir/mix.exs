@@ -7,12 +7,12 @@ defmodule ElixirScopeCapturePipeline.MixProject do
       version: "0.1.0",
       elixir: "~> 1.14",
       elixirc_paths: elixirc_paths(Mix.env()),
-      # The NIF's Erlang module is the Erlang application's.
+      # The Erlang modules are those of the Erlang application.
       erlc_paths: ["../erlang/src"],
       compilers: [:capture_pipeline_nif] ++ Mix.compilers(),
       start_permanent: false,
       deps: [],
-      description: "Captures events at the price of a copy and gets every one of them to a storage"
+      description: "Captures events at the cost of a copy, and delivers every one of them to a storage"
     ]
   end
 
@@ -30,17 +30,18 @@ defmodule Mix.Tasks.Compile.CapturePipelineNif do
   @impl true
   def run(_args) do
     priv = Path.expand("priv", File.cwd!())
-    # It must be there before the build directory links to it.
+    # The directory must exist before the build directory links to it.
     File.mkdir_p!(priv)
-    source = Path.expand("../erlang/c_src", File.cwd!())
+    # The script names missing tools.
+    build = Path.expand("../erlang/c_src/build.sh", File.cwd!())
 
-    case System.cmd("make", ["-s", "-C", source, "OUT=#{priv}"], stderr_to_stdout: true, into: IO.stream()) do
+    case System.cmd("sh", [build, "OUT=#{priv}"], stderr_to_stdout: true, into: IO.stream()) do
       {_, 0} ->
         Mix.Project.build_structure()
         {:ok, []}
 
-      {_, status} ->
-        Mix.raise("the NIF could not be built (make answered #{status})")
+      {_, _} ->
+        Mix.raise("the NIF of capture_pipeline could not be built: the reason is above")
     end
   end
 

@@ -10,6 +10,12 @@ PREFIX=${PREFIX:-$top/build/prefix}
 OUT=${OUT:-$top/build/alloc_trace}
 CC=${CC:-cc}
 CFLAGS=${CFLAGS:--O2 -g}
+case $PREFIX in
+    *:*)
+        echo "build.sh: PREFIX has a colon, which separates names in PKG_CONFIG_PATH: $PREFIX" >&2
+        exit 1
+        ;;
+esac
 
 for pc_dir in "$PREFIX"/lib/pkgconfig "$PREFIX"/lib/*/pkgconfig "$PREFIX"/lib64/pkgconfig; do
     if [ -f "$pc_dir/capture_pipeline.pc" ]; then PKG_CONFIG_PATH=$pc_dir${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}; fi
@@ -19,25 +25,38 @@ pkg-config --exists capture_pipeline || {
     echo "build.sh: pkg-config does not find capture_pipeline under $PREFIX; install it there first" >&2
     exit 1
 }
-include=$(pkg-config --cflags capture_pipeline)
+# The path and not pkg-config's flags, because it may contain spaces.
+include=-I$(pkg-config --variable=includedir capture_pipeline)
 archive=$(pkg-config --variable=libdir capture_pipeline)/libcapture_pipeline.a
-# What the static library needs beside itself.
+# The libraries that the static library needs.
 others=$(pkg-config --static --libs-only-l capture_pipeline | tr ' ' '\n' | grep -v '^-lcapture_pipeline$' | tr '\n' ' ')
 mkdir -p "$OUT"
 
 warnings="-std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-function"
-# no-builtin: the compiler must not turn our calls into calls of what we define.
-# initial-exec: reaching a thread's words must not allocate.
-code="-fPIC -fvisibility=hidden -fno-builtin -ftls-model=initial-exec -fno-omit-frame-pointer"
+# initial-exec: an access to this_thread must not allocate.
+# Frame pointers: the interposed functions are where unwinding begins.
+# Unwind tables: a C++ exception may pass through operator new.
+code="-fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-omit-frame-pointer -fasynchronous-unwind-tables"
 wrap=
-for name in malloc calloc realloc reallocarray free posix_memalign aligned_alloc memalign open open64 atexit; do
+for name in malloc calloc realloc reallocarray free posix_memalign aligned_alloc memalign; do
+    # no-builtin: the compiler must not replace our calls by calls of functions that we interpose.
+    code="$code -fno-builtin-$name"
     wrap="$wrap -Wl,--wrap=$name"
 done
-# The library inside is hidden: the version script exports the interposed functions alone.
+for name in open open64 openat openat64 close realpath atexit; do
+    wrap="$wrap -Wl,--wrap=$name"
+done
+# The version script exports the interposed functions only; the library inside stays hidden.
+# From the lowest layer to the highest: each file uses only files before it.
+set --
+for name in platform calls this_thread settings files module arena real_operators real_functions libc_wrappers descriptors \
+    ledger cfi_module cfi unwind events stacks producers trace_pipeline early last_thread helper lifecycle capture nested \
+    interpose_malloc interpose_operators interpose_exit interpose_exec interpose_dlclose; do
+    set -- "$@" "$here/$name.c"
+done
 # shellcheck disable=SC2086
-$CC $CFLAGS $warnings $code $include -shared -o "$OUT/alloc_trace.so.new" \
-    "$here"/interpose.c "$here"/next.c "$here"/capture.c "$here"/lifecycle.c "$here"/closer.c "$here"/ending.c \
-    "$here"/ledger.c "$here"/own.c ${TRACE_STUB:-"$archive"} \
+$CC $CFLAGS $warnings $code "$include" -shared -o "$OUT/alloc_trace.so.new" \
+    "$@" ${TRACE_STUB:-"$archive"} \
     -Wl,--version-script="$here/exports.map" -Wl,--exclude-libs,ALL $wrap \
     -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs -static-libgcc $others
 mv "$OUT/alloc_trace.so.new" "$OUT/alloc_trace.so"

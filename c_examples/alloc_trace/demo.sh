@@ -1,9 +1,10 @@
 #!/bin/sh
-# What `make demo` runs, once the library is installed: builds alloc_trace, traces a Python workload with it in both modes,
-# and prints what it found. Fails if anything does not add up.
+# `make demo` runs this after the library is installed: builds alloc_trace and its report, traces a Python workload in several modes, beside
+# other tools, and prints the results. Fails if a check fails.
 #   PREFIX   where the library is installed (default: build/prefix in the repository)
 #   OUT      where to build (default: build/alloc_trace in the repository)
-#   DEMO     where databases go (default: build/demo in the repository)
+#   DEMO     the folder for the traces (default: build/demo in the repository)
+#   REPEATS  how many turns (default: 5)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -15,7 +16,7 @@ export PREFIX OUT DEMO
 missing=
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 command -v pkg-config >/dev/null 2>&1 || missing="$missing pkg-config"
-python3 -c 'import sqlite3, sys; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 || missing="$missing python3"
+python3 -c 'import sqlite3, venv, sys; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 || missing="$missing python3"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "installing$missing"
@@ -28,4 +29,6 @@ if [ -n "$missing" ]; then
 fi
 
 "$here/build.sh"
-exec python3 "$here/report/demo.py"
+echo "building the report"
+"$here/build_report.sh"
+exec python3 "$here/scripts/demo.py"

@@ -1,90 +1,86 @@
-/* When the pipeline starts and ends, and what a fork does.
+/* The life cycle of the tracer in a process image.
  *
- *   a new process image   starts it in this library's constructor, which runs after those of the program's libraries;
- *                         their allocations wait in the early buffer, and if that is half full, the start comes sooner
- *   exit                  closes it in an exit handler that was registered before all others, so that it runs after them
- *                         and after every destructor
- *   fork                  the child starts afresh, with its own database, but not at once: most children exec within a
- *                         few allocations. Its events wait in the early buffer until there are CHILD_EVENTS, or one
- *                         comes CHILD_DELAY after the fork, or the child ends or execs
- *   vfork, posix_spawn    the child runs in its parent's memory; its allocations are its parent's, its exec and _exit
- *                         are not our business
+ *   new process image     the constructor of this library starts the pipeline. It runs after the constructors of the program's
+ *                         libraries; their allocations wait in the early buffer. If that is half full, the start comes sooner
+ *   exit                  an exit handler closes the pipeline. It was registered before all others, so it runs after them and
+ *                         after every destructor
+ *   fork                  the child gets a pipeline and a database of its own, but not at once, because most children exec after
+ *                         a few allocations. Its events wait in the early buffer until there are CHILD_EVENTS, or one arrives
+ *                         CHILD_DELAY_NS after the fork, or the child ends or execs
+ *   vfork, posix_spawn    the child runs in the memory of its parent: its allocations count as the parent's, and its exec or
+ *                         _exit passes untouched
  *
- * Environment: ALLOC_TRACE_MODE=block|drop, ALLOC_TRACE_BLOCK_MS, ALLOC_TRACE_EXIT_MS, ALLOC_TRACE_DIR, ALLOC_TRACE_LIVE.
+ * The start happens on the helper thread. The constructor waits for it. A forked child does not wait: its events go to the
+ * early buffer meanwhile.
+ *
+ * Start, fork and end are one file because they register and call each other.
  *
  * Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
-#include "trace.h"
+#include "lifecycle.h"
 
-#include <capture_pipeline.h>
+#include "descriptors.h"
+#include "early.h"
+#include "helper.h"
+#include "last_thread.h"
+#include "ledger.h"
+#include "platform.h"
+#include "producers.h"
+#include "real_functions.h"
+#include "settings.h"
+#include "stacks.h"
+#include "this_thread.h"
+#include "trace_pipeline.h"
+#include "unwind.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 enum {
-    RINGS = 24,                 /* with RING_BYTES, the bound on what the tool adds to a process */
-    RING_BYTES = 1 << 20,
-    BATCH_EVENTS = 4096,
-    BLOCK_MS = 1000,
-    GIVE_UP_AFTER = 3,          /* blocked captures in a row that reached their deadline */
-    EXIT_MS = 10000,
     EARLY_START_EVENTS = 4096,
     CHILD_EVENTS = 256,
-    CHILD_DELAY_NS = 20000000
+    CHILD_DELAY_NS = 20000000,
+    START_WAIT_MS = 1000,       /* the longest that a fork or a full early buffer waits for a start in progress */
+    IMAGE_START_WAIT_MS = 60000 /* the longest that the constructor waits: the disk may be slow */
 };
 
-pipeline_t *_Atomic pipeline;
-bool drop_mode;
-unsigned exit_bound_ms = EXIT_MS;
-volatile uint32_t *fork_word;
+_Alignas(64) struct capture_state capture_state = {.phase = PHASE_EARLY};
+volatile uint32_t *fork_detector;
 
-static _Atomic pid_t owner;
-static _Atomic bool starting;
-static _Atomic bool holding;        /* an exec is under way */
-static _Atomic uint32_t deadlines_missed;
+enum { NOT_STARTED, STARTING, START_DONE };
+static _Atomic uint32_t start_state;
+static _Atomic bool start_is_stuck; /* a wait for the start has timed out */
+static _Atomic pid_t traced_pid;
+static _Atomic bool suspended;      /* an exec is in progress */
 static bool is_child;               /* forked, and not started yet */
 static uint64_t forked_at_ns;
-static pipeline_t *inherited;        /* the parent's, in a child that has not started yet */
-
-const char *call_name(unsigned call) {
-    static const char *const names[CALL_END] = {
-        [CALL_MALLOC] = "malloc",
-        [CALL_CALLOC] = "calloc",
-        [CALL_REALLOC] = "realloc",
-        [CALL_FREE] = "free",
-        [CALL_POSIX_MEMALIGN] = "posix_memalign",
-        [CALL_ALIGNED_ALLOC] = "aligned_alloc",
-        [CALL_MEMALIGN] = "memalign",
-        [CALL_VALLOC] = "valloc",
-        [CALL_PVALLOC] = "pvalloc",
-        [CALL_REALLOCARRAY] = "reallocarray",
-    };
-    return names[call];
-}
+static pipeline_t *inherited;       /* the parent's pipeline, in a child that has not started yet */
 
 /* --- Set-up -------------------------------------------------------------------------------------------------------- */
 
 int __cxa_atexit(void (*handler)(void *), void *argument, void *object);
 int __cxa_at_quick_exit(void (*handler)(void *), void *object);
 
+static void before_fork(void);
 static void after_fork_in_child(void);
 
 static void at_exit(void *unused) {
     (void)unused;
-    finish_for_exit();
+    close_for_exit();
 }
 
-static void map_fork_word(void) {
+static void map_fork_detector(void) {
     long bytes = sysconf(_SC_PAGESIZE);
     void *page = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return;
     *(uint32_t *)page = 1;
-    madvise(page, (size_t)bytes, MADV_WIPEONFORK); /* refused by old kernels: pthread_atfork has to do */
-    fork_word = page;
+    madvise(page, (size_t)bytes, MADV_WIPEONFORK); /* if an old kernel refuses it, pthread_atfork has to suffice */
+    fork_detector = page;
 }
 
 /* Once in a process image; by the constructor, or by a start that comes before it. */
@@ -92,215 +88,301 @@ static void set_up(void) {
     static bool done;
     if (done) return;
     done = true;
-    next_functions();
-    atomic_store(&owner, getpid());
-    map_fork_word();
-    /* Belonging to no object (NULL), they run when all else has: after the program's handlers, which are registered
-     * later, and after every library's destructors. */
+    real_functions();
+    settings_read();
+    capture_state.frames = settings.frames;
+    unwind_use(real_functions()->find_object);
+    producers_set_up();
+    atomic_store(&traced_pid, getpid());
+    map_fork_detector();
+    /* These handlers belong to no object (NULL). So they run last: after the program's handlers, which are registered later,
+     * and after the destructors of every library. */
     __cxa_atexit(at_exit, NULL, NULL);
     __cxa_at_quick_exit(at_exit, NULL);
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(before_fork, NULL, after_fork_in_child);
 }
 
 /* --- Start --------------------------------------------------------------------------------------------------------- */
 
-static unsigned number_from(const char *name, unsigned otherwise, unsigned most) {
-    const char *text = getenv(name);
-    if (text == NULL || *text < '0' || *text > '9') return otherwise;
-    unsigned long number = strtoul(text, NULL, 10);
-    return number > most ? most : (unsigned)number;
+static bool is_pending_for_process(int number) {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, number) == 1;
 }
 
-static void thread_starts(void *unused) {
-    (void)unused;
-    this_thread.own = true; /* for good: what it frees while it ends is the tool's as well */
+/* The kernel sends SIGXFSZ to a thread that writes past the file size limit. The signal is blocked here. It is consumed, so
+ * that it does not end the process when it is unblocked. */
+static bool consume_file_size_signal(void) {
+    sigset_t one;
+    const struct timespec now = {0, 0};
+    sigemptyset(&one);
+    sigaddset(&one, SIGXFSZ);
+    return sigtimedwait(&one, NULL, &now) == SIGXFSZ;
 }
 
-static bool start_pipeline(bool loud) {
-    pipeline_sqlite_options_t options;
-    pipeline_storage_t storage;
-    pipeline_config_t config;
-    pipeline_t *p;
-    pipeline_thread_hooks(thread_starts, NULL, NULL);
-    int32_t status = pipeline_config_init(&config, sizeof config);
-    if (status == PIPELINE_OK) status = pipeline_sqlite_options_init(&options, sizeof options);
-    if (status == PIPELINE_OK) {
-        options.flags = PIPELINE_SQLITE_NO_INDEXES;       /* not on the host's time */
-        options.synchronous = PIPELINE_SQLITE_SYNC_OFF;   /* nor does it wait for the disk: a trace is not worth that */
-        status = pipeline_storage_sqlite(ledger_database(), &options, sizeof storage, &storage);
+/* On the helper thread, which has all asynchronous signals blocked. */
+static bool begin_on_helper(bool loud) {
+    char problem[512] = "";
+    bool pending = is_pending_for_process(SIGXFSZ);
+    if (inherited != NULL) {
+        producers_free_inherited();
+        pipeline_destroy(inherited); /* in a child this only unmaps memory */
     }
-    if (status == PIPELINE_OK) {
-        config.name = "trace";
-        config.writers = 1;
-        config.batch_size = BATCH_EVENTS;
-        config.ring_bytes = RING_BYTES;
-        config.max_rings = RINGS;
-        config.max_event_bytes = 256;
-        config.overflow = drop_mode ? PIPELINE_OVERFLOW_DROP_NEWEST : PIPELINE_OVERFLOW_BLOCK;
-        config.block_timeout_us = number_from("ALLOC_TRACE_BLOCK_MS", BLOCK_MS, 60000) * UINT64_C(1000);
-        status = pipeline_start(&config, &storage, &p);
-    }
-    if (status != PIPELINE_OK) {
-        const char *detail = pipeline_last_error();
-        complain(loud, ledger_database(), detail[0] != '\0' ? detail : pipeline_status_message(status));
-        return false;
-    }
-    for (unsigned call = 1; call < CALL_END; call++) pipeline_kind_name(p, call, call_name(call));
-    atomic_store(&pipeline, p);
-    return true;
-}
-
-/* Starts the pipeline and hands it what has waited. false: it runs already, is being started elsewhere, or cannot. */
-static bool start(bool loud) {
-    if (atomic_exchange(&starting, true)) return false;
-    int saved_errno = errno;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    bool was_own = this_thread.own;
-    this_thread.own = true;
-
-    set_up();
-    if (inherited != NULL) pipeline_destroy(inherited); /* only unmaps its memory */
     inherited = NULL;
-    const char *mode = getenv("ALLOC_TRACE_MODE");
-    drop_mode = mode != NULL && strcmp(mode, "drop") == 0;
-    exit_bound_ms = number_from("ALLOC_TRACE_EXIT_MS", EXIT_MS, 600000);
+    bool may_create_folder = !is_child;
     is_child = false;
-    bool started = ledger_open(loud);
-    if (started && !start_pipeline(loud)) {
+    bool started = ledger_open(may_create_folder, problem, sizeof problem);
+    if (started && !trace_pipeline_start(tracer_thread_begins, tracer_thread_ends, problem, sizeof problem)) {
         ledger_discard();
         started = false;
     }
+    if (!pending && consume_file_size_signal() && !started) file_size_problem(problem, sizeof problem);
     if (started) {
-        closer_start(getenv("ALLOC_TRACE_LIVE") != NULL);
-        atomic_store(&phase, PHASE_RUNNING);
+        atomic_store(&capture_state.phase, PHASE_RUNNING);
         early_drain();
     } else {
-        atomic_store(&phase, PHASE_OFF);
+        if (loud) write_untraced_message(settings.directory, problem);
+        atomic_store(&capture_state.phase, PHASE_OFF);
     }
-
-    this_thread.own = was_own;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = saved_errno;
+    atomic_store(&start_state, START_DONE);
+    futex_wake(&start_state);
     return started;
 }
 
-void early_event_came(uint32_t count, uint64_t now_ns) {
-    if (atomic_load(&holding)) return;
-    bool time = is_child ? count >= CHILD_EVENTS || now_ns - forked_at_ns >= CHILD_DELAY_NS : count >= EARLY_START_EVENTS;
-    /* Not in a vfork child: the threads would be its own, and end with it. */
-    if (time && !this_thread.in_next && (fork_word == NULL || is_own_process())) start(false);
+/* Waits for a start in progress. false: timed out. */
+static bool wait_for_start(uint64_t timeout_ms) {
+    uint64_t deadline = monotonic_ns() + timeout_ms * 1000000;
+    while (atomic_load(&start_state) == STARTING) {
+        uint64_t now = monotonic_ns();
+        if (now >= deadline) return false;
+        futex_wait(&start_state, STARTING, (int64_t)(deadline - now));
+    }
+    return true;
 }
 
-void blocking_failed(void) {
-    if (atomic_fetch_add(&deadlines_missed, 1) + 1 != GIVE_UP_AFTER) return;
-    /* The storage stands still. A program that waits a second for each allocation is as good as dead: lose events
-     * instead, and say so. */
-    pipeline_config_t config = {.struct_size = sizeof config};
-    pipeline_t *p = atomic_load(&pipeline);
-    if (pipeline_config_read(p, &config) != PIPELINE_OK) return;
-    config.overflow = PIPELINE_OVERFLOW_DROP_NEWEST;
-    if (pipeline_update(p, &config) == PIPELINE_OK) atomic_store(&ledger->gave_up, 1);
+/* Begins the start, once, and does not wait for it. Only a loud start may write to stderr: after main has begun, descriptor 2
+ * may be a file of the program's. */
+static void start(bool loud) {
+    uint32_t not_started = NOT_STARTED;
+    if (!atomic_compare_exchange_strong(&start_state, &not_started, STARTING)) return;
+    int saved_errno = errno, cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    bool was_in_tracer = this_thread.in_tracer;
+    this_thread.in_tracer = true; /* libc allocates for the new thread */
+    set_up();
+    int failed = helper_start(begin_on_helper, loud);
+    if (failed != 0) {
+        if (loud) write_untraced_message("no thread can be started", strerror(failed));
+        atomic_store(&capture_state.phase, PHASE_OFF);
+        atomic_store(&start_state, START_DONE);
+        futex_wake(&start_state);
+    }
+    this_thread.in_tracer = was_in_tracer;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setcancelstate(cancel_state, NULL);
+    errno = saved_errno;
 }
 
-/* --- Whose process is this? ---------------------------------------------------------------------------------------- */
-
-void noticed_fork(void) {
-    *fork_word = 1;
-    atomic_store(&owner, getpid());
-    this_thread.tid = 0;
-    this_thread.ready = false;
-    this_thread.own = false;
-    int was = atomic_load(&phase);
-    pipeline_t *parents = atomic_exchange(&pipeline, NULL);
-    if (parents != NULL) inherited = parents;
-    atomic_store(&starting, false);
-    atomic_store(&holding, false);
-    atomic_store(&deadlines_missed, 0);
-    closer_forget();
-    ledger_forget();
-    early_reopen();
-    is_child = true;
-    forked_at_ns = monotonic_ns();
-    if (was != PHASE_OFF) atomic_store(&phase, PHASE_EARLY);
+__attribute__((constructor)) static void start_image(void) {
+    if (atomic_load(&capture_state.phase) == PHASE_EARLY) start(true);
+    if (!wait_for_start(IMAGE_START_WAIT_MS)) atomic_store(&start_is_stuck, true);
 }
 
-bool is_own_process(void) {
-    if (fork_word != NULL && *fork_word == 0) noticed_fork();
-    return atomic_load(&owner) == getpid();
+/* --- Delivery: the slow path of a capture -------------------------------------------------------------------------- */
+
+static void start_if_due(uint32_t count, uint64_t now_ns) {
+    if (atomic_load(&suspended)) return;
+    bool due = is_child ? count >= CHILD_EVENTS || now_ns - forked_at_ns >= CHILD_DELAY_NS : count >= EARLY_START_EVENTS;
+    /* Not in a vfork child: the threads would be the child's and end with it. */
+    if (due && atomic_load(&start_state) == NOT_STARTED && !this_thread.in_allocator &&
+        (fork_detector == NULL || is_traced_process()))
+        start(false);
+}
+
+/* The early buffer is full. true: look at the phase again. The wait has a limit and is not repeated, because this thread may
+ * hold a lock that the start needs. */
+static bool wait_while_starting(void) {
+    if (settings.drop || this_thread.in_allocator || this_thread.in_tracer || atomic_load(&start_is_stuck)) return false;
+    if (atomic_load(&start_state) != STARTING) return atomic_load(&capture_state.phase) != PHASE_EARLY;
+    if (wait_for_start(settings.block_ms < START_WAIT_MS ? settings.block_ms : START_WAIT_MS)) return true;
+    atomic_store(&start_is_stuck, true);
+    return false;
+}
+
+/* false: look at the phase again. */
+static bool deliver_early(const struct call_event *event, const struct stack *stack) {
+    uint32_t count;
+    uint64_t now_ns;
+    switch (early_append(event, stack, &count, &now_ns)) {
+    case EARLY_APPENDED:
+        start_if_due(count, now_ns);
+        return true;
+    case EARLY_FULL:
+        if (wait_while_starting()) return false;
+        atomic_fetch_add(&ledger->early_lost, 1);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void deliver(struct call_event *event, const struct stack *stack) {
+    for (;;) {
+        switch (atomic_load_explicit(&capture_state.phase, memory_order_acquire)) {
+        case PHASE_RUNNING:
+            if (this_thread.captured_before)
+                capture_with_number(event, stack);
+            else
+                capture_first(event, stack);
+            return;
+        case PHASE_EARLY:
+            if (deliver_early(event, stack)) return;
+            break;
+        case PHASE_CLOSED:
+            atomic_fetch_add_explicit(&ledger->late, 1, memory_order_relaxed);
+            return;
+        default:
+            return;
+        }
+    }
+}
+
+/* C has no handlers for exceptions: one passes through our frame without a trace. An operator delete was captured when it
+ * began; an operator new has failed. */
+void capture_unfinished_operator(void) {
+    struct operator_call left = this_thread.operator_call;
+    if (left.call == 0) return;
+    this_thread.operator_call.call = 0;
+    if (left.address != 0) return;
+    int saved_errno = errno;
+    check_for_fork();
+    if (this_thread.in_tracer) {
+        atomic_fetch_add_explicit(&ledger->own[left.call], 1, memory_order_relaxed);
+    } else {
+        struct call_event event = {.call = left.call, .tid = thread_id(), .size = left.size, .site = left.site};
+        deliver(&event, NULL);
+    }
+    errno = saved_errno;
 }
 
 /* --- Fork ---------------------------------------------------------------------------------------------------------- */
 
-/* Only the child has anything to do. That SQLite and malloc are usable in it is seen to by their own fork handlers; the
- * pipeline's state hangs off a pointer that the child replaces. */
-static void after_fork_in_child(void) {
+void reset_after_fork(void) {
+    *fork_detector = 1;
+    atomic_store(&traced_pid, getpid());
+    this_thread.tid = 0;
+    this_thread.captured_before = false;
+    this_thread.in_tracer = false;
+    producers_after_fork();
+    this_thread.operator_call.call = 0;
+    int was = atomic_load(&capture_state.phase);
+    pipeline_t *parents = atomic_exchange(&trace_pipeline, NULL);
+    if (parents != NULL) inherited = parents;
+    atomic_store(&start_state, NOT_STARTED);
+    atomic_store(&start_is_stuck, false);
+    atomic_store(&suspended, false);
+    helper_after_fork();
+    tracer_threads_after_fork();
+    ledger_after_fork();
+    descriptors_after_fork();
+    events_after_fork();
+    stacks_after_fork();
+    unwind_after_fork();
+    early_reopen();
+    is_child = true;
+    forked_at_ns = monotonic_ns();
+    if (was != PHASE_OFF) atomic_store(&capture_state.phase, PHASE_EARLY);
+}
+
+bool is_traced_process(void) {
+    check_for_fork();
+    return atomic_load(&traced_pid) == getpid();
+}
+
+/* A child must not inherit locks that a start in progress holds. The wait has a limit, because this thread may hold a lock that
+ * the start needs. */
+static void before_fork(void) {
     int saved_errno = errno;
-    noticed_fork();
+    if (atomic_load(&start_state) == STARTING && !this_thread.in_tracer && is_traced_process()) wait_for_start(START_WAIT_MS);
     errno = saved_errno;
 }
 
-/* --- The end ------------------------------------------------------------------------------------------------------- */
-
-/* A pipeline that runs, started now if events are waiting for one. */
-static bool have_pipeline(void) {
-    if (!is_own_process()) return false;
-    if (atomic_load(&phase) == PHASE_EARLY && atomic_load(&pipeline) == NULL) {
-        bool waiting = early_count() > 0 || atomic_load(&ledger->early_lost) > 0;
-        if (!waiting || this_thread.in_next) return false;
-        start(false);
-    }
-    return atomic_load(&pipeline) != NULL;
+/* The fork handlers of SQLite and malloc keep these usable in the child. The pipeline's state is reached by one pointer, which
+ * the child replaces. */
+static void after_fork_in_child(void) {
+    int saved_errno = errno;
+    reset_after_fork();
+    errno = saved_errno;
 }
 
-void finish_for_exit(void) {
+/* --- End ----------------------------------------------------------------------------------------------------------- */
+
+/* Whether there is a running pipeline. If events are waiting for one, it is started now. */
+static bool ensure_started(void) {
+    if (!is_traced_process()) return false;
+    if (atomic_load(&capture_state.phase) == PHASE_EARLY && atomic_load(&start_state) == NOT_STARTED) {
+        bool events_wait = early_count() > 0 || atomic_load(&ledger->early_lost) > 0;
+        if (!events_wait || this_thread.in_allocator) return false;
+        start(false);
+    }
+    if (!wait_for_start(settings.exit_ms)) return false;
+    return atomic_load(&trace_pipeline) != NULL;
+}
+
+void close_for_exit(void) {
     int saved_errno = errno;
-    if (have_pipeline()) {
+    if (IN_OPERATOR) capture_unfinished_operator();
+    if (ensure_started()) {
         int running = PHASE_RUNNING;
-        if (atomic_load(&phase) == PHASE_EARLY) exec_failed(); /* another thread is in exec; this one ends it all */
-        if (atomic_compare_exchange_strong(&phase, &running, PHASE_CLOSED))
-            closer_ask(REQUEST_CLOSE);
+        if (atomic_load(&capture_state.phase) == PHASE_EARLY) resume_capture(); /* another thread is in exec, but this one ends the process */
+        if (atomic_compare_exchange_strong(&capture_state.phase, &running, PHASE_CLOSED))
+            helper_request(REQUEST_CLOSE);
         else
-            closer_settle(); /* another thread was first: let it finish */
+            helper_wait_until_idle(); /* another thread closes it already */
     }
     errno = saved_errno;
 }
 
 void flush_for_exit(void) {
+    if (this_thread.in_tracer) return; /* a thread of the tracer aborts: nobody could serve the request */
     int saved_errno = errno;
-    if (have_pipeline() && atomic_load(&phase) == PHASE_RUNNING) closer_ask(REQUEST_FLUSH);
+    if (IN_OPERATOR) capture_unfinished_operator();
+    if (ensure_started() && atomic_load(&capture_state.phase) == PHASE_RUNNING) helper_request(REQUEST_FLUSH);
     errno = saved_errno;
 }
 
-bool hold_for_exec(void) {
+static bool suspend_for(enum request request) {
     int saved_errno = errno;
-    bool held = false;
-    if (have_pipeline() && atomic_load(&phase) == PHASE_RUNNING && !atomic_exchange(&holding, true)) {
-        /* From here on events wait: they are captured if the exec fails, and counted as held if it does not. */
+    bool suspended_here = false;
+    if (ensure_started() && atomic_load(&capture_state.phase) == PHASE_RUNNING && !atomic_exchange(&suspended, true)) {
+        /* From now on events wait. If the exec fails they are captured; if not, they are counted as held. */
         early_reopen();
-        atomic_store(&phase, PHASE_EARLY);
-        closer_ask(REQUEST_EXEC);
-        held = true;
-    } else if (atomic_load(&holding) && is_own_process()) {
-        closer_settle(); /* another thread is in exec: let its flush finish */
+        atomic_store(&capture_state.phase, PHASE_EARLY);
+        helper_request(request);
+        suspended_here = true;
+    } else if (atomic_load(&suspended) && is_traced_process()) {
+        helper_wait_until_idle(); /* another thread is in exec: its flush has to finish */
     }
     errno = saved_errno;
-    return held;
+    return suspended_here;
 }
 
-void exec_failed(void) {
+bool suspend_for_exec(void) {
+    return suspend_for(REQUEST_EXEC);
+}
+
+bool suspend_for_daemon(void) {
+    return suspend_for(REQUEST_DAEMON);
+}
+
+void resume_capture(void) {
     int saved_errno = errno;
-    if (atomic_exchange(&holding, false)) {
-        atomic_store(&phase, PHASE_RUNNING);
+    if (atomic_exchange(&suspended, false)) {
+        atomic_store(&capture_state.phase, PHASE_RUNNING);
         early_drain();
         ledger->state = LEDGER_RUNNING;
     }
     errno = saved_errno;
-}
-
-/* --- The beginning ------------------------------------------------------------------------------------------------- */
-
-__attribute__((constructor)) static void begin(void) {
-    if (atomic_load(&phase) == PHASE_EARLY) start(true);
 }

@@ -1,7 +1,7 @@
-"""The demo's workload: ordinary Python work on real input, the same allocations in every run.
+"""The workload of the demo: ordinary Python work on real input, with the same allocations in every run.
 
-Parses and compiles sources of the standard library, walks their trees, sends the names found through JSON, a sort and an
-in-memory SQLite database. Run it with PYTHONHASHSEED=0; PYTHONMALLOC=malloc makes every object a malloc.
+Parses and compiles sources of the standard library, collects the names in them, and passes the names through JSON, a sort and
+an in-memory SQLite database. Run it with PYTHONHASHSEED=0; PYTHONMALLOC=malloc makes every object a malloc.
 
     workload.py [FILES]     how many source files (default 40)
 

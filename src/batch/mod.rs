@@ -1,86 +1,113 @@
-//! A batch: events claimed from ring buffers, handed to a storage as one.
+//! A batch: events claimed from ring buffers, which a storage gets as one.
 
+pub mod spans;
 pub mod token;
+mod view;
 
 use crate::event::EventView;
 use crate::platform::sync::AtomicU64;
-use crate::ring::log::Span;
-use std::ffi::c_void;
+use crate::ring::ring_buffer::Span;
+use spans::SpanBatch;
+use std::cell::UnsafeCell;
 use token::Issuer;
+pub use view::{BatchView, WriterData};
 
-/// What `open_writer` gave for a writer; a number to everyone but the storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WriterData(pub *mut c_void);
-
-impl WriterData {
-    /// Nothing.
-    pub const NONE: Self = Self(std::ptr::null_mut());
-}
-
-/// A batch as a storage sees it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct BatchView {
-    /// `sizeof(pipeline_batch_t)` of the library.
-    pub struct_size: u32,
-    /// Bytes from one event to the next; use `PIPELINE_BATCH_EVENT(batch, i)`.
-    pub event_stride: u32,
-    /// Which pipeline of the process; never reused.
-    pub pipeline_id: u64,
-    /// 64 random bits drawn when the pipeline started: the first part of every event's identity.
-    pub generation: u64,
-    /// Unique in the generation; the same at each attempt.
-    pub batch_id: u64,
-    /// Names this attempt; for `pipeline_batch_complete`.
-    pub token: u64,
-    /// 1 at the first attempt.
-    pub attempt: u32,
-    /// The writer that makes the attempt.
-    pub writer_id: u32,
-    /// When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds.
-    pub processed_at_ns: u64,
-    /// Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted.
-    pub realtime_offset_ns: i64,
-    /// From `open_writer`; NULL without.
-    pub writer_data: *mut c_void,
-    /// How many events.
-    pub count: usize,
-    /// The events, `event_stride` bytes apart.
-    pub events: *const EventView,
-}
-
-/// What is to be done with a batch next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The function of the storage that a batch goes to next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// It goes to `store`.
+    /// `store`.
+    #[default]
     Store,
-    /// What is left of it goes to the dead letter.
-    DeadLetter,
-    /// Every event of it goes to `release`.
+    /// `dead_letter`, with the events that `store` did not take.
+    DeadLetter {
+        /// `PIPELINE_REASON_…`.
+        reason: i32,
+    },
+    /// `release`, for each event of the batch.
     Release,
 }
 
-/// Where a batch is.
+/// The storage's answer to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// So many events at the start of the batch are stored, whatever the result is.
+    pub stored_prefix: usize,
+    /// `PIPELINE_STORE_…`, or any other number that the storage returned.
+    pub result: i32,
+}
+
+impl Answer {
+    /// An answer without a stored prefix.
+    pub const fn new(result: i32) -> Self {
+        Self { stored_prefix: 0, result }
+    }
+}
+
+/// An attempt that the storage has and has not answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Names the attempt; 0 if no token can answer it.
+    pub token: u64,
+    /// When it began.
+    pub since_ns: u64,
+    /// It has outlived `storage_deadline_ms`.
+    pub in_doubt: bool,
+    /// The stored prefix that `pipeline_batch_set_stored` has named.
+    pub stored_prefix: usize,
+    /// An answer by token that is not settled yet: `store` has not returned, or the answer is being exchanged for the next batch.
+    pub answer: Option<Answer>,
+}
+
+impl Attempt {
+    /// An attempt that begins now.
+    pub const fn new(token: u64, now_ns: u64) -> Self {
+        Self { token, since_ns: now_ns, in_doubt: false, stored_prefix: 0, answer: None }
+    }
+}
+
+/// Where a batch is.
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Place {
-    /// A writer fills it, or nobody has it.
+    /// Its slot is free, or a thread fills it.
+    #[default]
     Idle,
-    /// In the queue of batches that a writer shall take up.
+    /// In the queue of batches that a writer takes up at once.
     Ready,
     /// Waiting for its next attempt.
-    BackOff,
+    BackOff {
+        /// When the last attempt began.
+        since_ns: u64,
+        /// When the next one is due.
+        due_ns: u64,
+    },
     /// In a call of the storage.
-    InCall,
-    /// Behind such a call: the storage will answer.
-    Pending,
+    InCall(Attempt),
+    /// The call has returned `PIPELINE_STORE_PENDING`: the storage answers by token.
+    Pending(Attempt),
+}
+
+/// What there is of a batch's events, beside the records in the ring buffers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Views of those that are not settled.
+    #[default]
+    Views,
+    /// The spans in which all of them lie.
+    Spans,
+    /// Nothing yet. Views are to be made before the batch is shown to the storage.
+    Bare,
 }
 
 /// A batch as the pool keeps it. It outlives the writers that carry it: same id, same events.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// What the storage is shown; a heap cell of its own, because a storage reads it while the pool's state changes.
-    view: Box<std::cell::UnsafeCell<BatchView>>,
-    /// The events that are still to be stored (or dead-lettered), oldest first.
+    view: Box<UnsafeCell<BatchView>>,
+    /// How its records lie, if it was ever claimed for a storage that takes spans. A heap cell for the same reason.
+    span_batch: Option<Box<UnsafeCell<SpanBatch>>>,
+    /// What there is of its events.
+    pub form: Form,
+    /// The events that are still to be stored (or dead-lettered), oldest first; empty unless it has views.
     pub events: Vec<EventView>,
     /// The events that go to the dead letter once the others are settled, and why.
     pub dead: Vec<(i32, EventView)>,
@@ -88,13 +115,13 @@ pub struct Batch {
     pub spans: Vec<(usize, Span)>,
     /// Where the storage has a `release`: the timestamps of all its events as they were first shown.
     pub times: Vec<u64>,
-    /// The latest of those that are ours.
+    /// The latest timestamp of the library's own clock.
     pub newest_ns: u64,
     /// Unique in the generation.
     pub id: u64,
-    /// What is next.
+    /// The function of the storage that it goes to next.
     pub phase: Phase,
-    /// Where it is.
+    /// Where it is; changed by the pool's `Batches` alone.
     pub place: Place,
     /// Whether it holds the library's own events, which no count includes.
     pub meta: bool,
@@ -102,30 +129,16 @@ pub struct Batch {
     pub marked: bool,
     /// Whether any of its events has a time of its caller's.
     pub own_times: bool,
-    /// Whether it is counted as in doubt.
-    pub in_doubt: bool,
-    /// Names the attempts; made for the first of them.
+    /// Issues the tokens of its attempts; made for the first of them.
     pub issuer: Option<Issuer>,
-    /// Names the present attempt; 0: none is open.
-    pub token: u64,
     /// Attempts in this phase.
-    pub attempt: u32,
+    pub attempts: u32,
     /// When the first of them began.
     pub first_attempt_ns: u64,
-    /// When the present call or wait began.
-    pub since_ns: u64,
-    /// When the next attempt is due.
-    pub due_ns: u64,
-    /// The stored prefix as the storage named it, of this attempt.
-    pub prefix: usize,
-    /// The events that the storage rejected, of this attempt: a flag for each, or nothing if there are none.
+    /// The events that the storage rejected in this attempt: a flag for each, or nothing if there are none.
     pub rejected: Vec<bool>,
     /// Events shown to `release` so far; written by the writer that shows them.
     pub released: AtomicU64,
-    /// An answer that is not applied yet: it came before `store` had returned, or is being exchanged for the next batch.
-    pub early: Option<(usize, i32)>,
-    /// Why its events go to the dead letter.
-    pub reason: i32,
 }
 
 // SAFETY: the view is written under the pool's lock while no attempt is open, and only read while one is.
@@ -134,47 +147,9 @@ unsafe impl Send for Batch {}
 impl Batch {
     /// A batch without events.
     pub fn new(pipeline_id: u64, generation: u64) -> Self {
-        let view = BatchView {
-            struct_size: size_of::<BatchView>() as u32,
-            event_stride: size_of::<EventView>() as u32,
-            pipeline_id,
-            generation,
-            batch_id: 0,
-            token: 0,
-            attempt: 0,
-            writer_id: 0,
-            processed_at_ns: 0,
-            realtime_offset_ns: 0,
-            writer_data: std::ptr::null_mut(),
-            count: 0,
-            events: std::ptr::null(),
-        };
-        Self {
-            view: Box::new(std::cell::UnsafeCell::new(view)),
-            events: Vec::new(),
-            dead: Vec::new(),
-            spans: Vec::new(),
-            times: Vec::new(),
-            newest_ns: 0,
-            id: 0,
-            phase: Phase::Store,
-            place: Place::Idle,
-            meta: false,
-            marked: false,
-            own_times: false,
-            in_doubt: false,
-            issuer: None,
-            token: 0,
-            attempt: 0,
-            first_attempt_ns: 0,
-            since_ns: 0,
-            due_ns: 0,
-            prefix: 0,
-            rejected: Vec::new(),
-            released: Default::default(),
-            early: None,
-            reason: 0,
-        }
+        let mut batch = Self::default();
+        (batch.view.get_mut().pipeline_id, batch.view.get_mut().generation) = (pipeline_id, generation);
+        batch
     }
 
     /// Empties it for its next use; the memory of its lists stays.
@@ -191,64 +166,139 @@ impl Batch {
         self.meta = false;
         self.marked = false;
         self.own_times = false;
-        self.in_doubt = false;
-        self.token = 0;
-        self.attempt = 0;
-        self.early = None;
-        self.prefix = 0;
-        self.reason = 0;
+        self.attempts = 0;
+        self.form = Form::Views;
+        if let Some(kept) = &mut self.span_batch {
+            kept.get_mut().clear();
+        }
+    }
+
+    /// Events that are still to be stored, or dead-lettered.
+    #[inline]
+    pub fn count(&self) -> usize {
+        if self.form == Form::Views { self.events.len() } else { self.claimed() }
+    }
+
+    /// Events that it was claimed with.
+    fn claimed(&self) -> usize {
+        self.spans.iter().map(|(_, span)| span.events as usize).sum()
     }
 
     /// Events that are not settled.
     pub fn unsettled(&self) -> u64 {
-        if self.meta { 0 } else { (self.events.len() + self.dead.len()) as u64 }
+        if self.meta { 0 } else { (self.count() + self.dead.len()) as u64 }
     }
 
     /// Whether all its events, as they were claimed, are still to be stored.
     pub fn is_whole(&self) -> bool {
-        let claimed: usize = self.spans.iter().map(|(_, span)| span.events as usize).sum();
-        self.events.len() == claimed
+        self.form != Form::Views || self.events.len() == self.claimed()
+    }
+
+    /// How its records lie, to be filled in while it is claimed.
+    pub fn span_batch_mut(&mut self) -> &mut SpanBatch {
+        self.span_batch.get_or_insert_default().get_mut()
+    }
+
+    /// How its records lie.
+    pub fn span_batch(&self) -> Option<&SpanBatch> {
+        // SAFETY: written while no attempt is open, by the thread that has the batch alone.
+        self.span_batch.as_ref().map(|kept| unsafe { &*kept.get() })
+    }
+
+    /// What a storage that takes spans is shown of an attempt. `None`: it is shown views.
+    #[inline]
+    pub fn spans_to_show(&self) -> Option<*const SpanBatch> {
+        let kept = self.span_batch.as_ref().filter(|_| self.form == Form::Spans)?;
+        Some(kept.get().cast_const())
+    }
+
+    /// Makes views of its events if it has spans. `false`: it has nothing yet, or there is no memory.
+    pub fn make_views(&mut self) -> bool {
+        match self.form {
+            Form::Views => true,
+            Form::Bare => false,
+            Form::Spans => {
+                let mut events = std::mem::take(&mut self.events);
+                let made = self.span_batch().is_some_and(|kept| kept.append_views(&mut events).is_ok());
+                self.events = events;
+                if made {
+                    self.form = Form::Views;
+                }
+                made
+            }
+        }
+    }
+
+    /// None of its events is to be stored any more.
+    #[inline]
+    pub fn clear_events(&mut self) {
+        self.events.clear();
+        self.form = Form::Views;
     }
 
     /// The writer that made the last attempt.
     pub fn writer(&self) -> u32 {
-        // SAFETY: the view is written under the pool's lock alone, which whoever has the batch holds.
+        // SAFETY: the view is written under the pool's lock alone, which a caller with a `&Batch` holds.
         unsafe { (*self.view.get()).writer_id }
     }
 
-    /// What is left of it goes to the dead letter.
-    pub fn bury(&mut self, reason: i32) {
-        self.dead.extend(self.events.iter().map(|e| (reason, *e)));
-        self.events.clear();
-    }
-
-    /// One attempt more, counted and timed.
-    pub fn begin_attempt(&mut self, now_ns: u64) {
-        self.attempt += 1;
-        if self.attempt == 1 {
-            self.first_attempt_ns = now_ns;
+    /// The attempt that the storage has not answered.
+    #[inline]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match &self.place {
+            Place::InCall(attempt) | Place::Pending(attempt) => Some(attempt),
+            Place::Idle | Place::Ready | Place::BackOff { .. } => None,
         }
     }
 
-    /// Opens an attempt: fills in the view that the storage is shown. No attempt may be open.
-    pub fn present(
+    /// The same, to be changed.
+    #[inline]
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match &mut self.place {
+            Place::InCall(attempt) | Place::Pending(attempt) => Some(attempt),
+            Place::Idle | Place::Ready | Place::BackOff { .. } => None,
+        }
+    }
+
+    /// Moves its events to the list for the dead letter. `false`: there is no memory for that, and nothing has changed.
+    pub fn give_up(&mut self, reason: i32) -> bool {
+        if !self.make_views() || self.dead.try_reserve(self.events.len()).is_err() {
+            return false;
+        }
+        self.dead.extend(self.events.iter().map(|e| (reason, *e)));
+        self.events.clear();
+        true
+    }
+
+    /// Counts one more attempt, and fills in the view that the storage is shown. The attempt before has ended.
+    pub fn begin_attempt(
         &mut self,
+        token: u64,
         writer_id: u32,
         writer_data: WriterData,
         now_ns: u64,
         realtime_offset_ns: i64,
     ) -> *const BatchView {
+        self.attempts += 1;
+        if self.attempts == 1 {
+            self.first_attempt_ns = now_ns;
+        }
+        self.rejected.clear();
         let view = self.view.get_mut();
         view.batch_id = self.id;
-        view.token = self.token;
-        view.attempt = self.attempt;
+        view.token = token;
+        view.attempt = self.attempts;
         view.writer_id = writer_id;
-        // (What a clock of another kind has stamped may lie ahead by a fraction of a microsecond.)
+        // (Timestamps of another clock may lie ahead by a fraction of a microsecond.)
         view.processed_at_ns = now_ns.max(self.newest_ns);
         view.realtime_offset_ns = realtime_offset_ns;
         view.writer_data = writer_data.0;
         view.count = self.events.len();
         view.events = self.events.as_ptr();
+        if self.form == Form::Spans {
+            let shown = *view;
+            self.span_batch_mut().begin_attempt(shown);
+        }
         self.view.get().cast_const()
     }
 }
@@ -261,7 +311,7 @@ mod tests {
     fn it_knows_the_writer_of_its_last_attempt() {
         let mut batch = Batch::new(1, 2);
         for writer in [7, 9] {
-            let view = batch.present(writer, WriterData::NONE, 3, 4);
+            let view = batch.begin_attempt(0, writer, WriterData::NONE, 3, 4);
             // SAFETY: of a batch that lives.
             assert_eq!((batch.writer(), unsafe { (*view).writer_id }), (writer, writer));
         }

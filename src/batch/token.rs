@@ -1,17 +1,17 @@
 //! Tokens: the names under which attempts can be answered, from any thread, at any time, once.
 //!
-//! Each slot of a pool has an issuer with a number of its own, and a token is that number and how many the issuer has issued: so a new
-//! attempt touches nothing that others use, and an answer finds the slot by the number. Whether the attempt is still open, the pool
-//! knows.
+//! Each slot of a pool has an issuer with a number of its own. A token is that number and how many tokens the issuer has issued. So a new
+//! attempt touches nothing that other threads use, and an answer finds the slot by the number. The pool knows whether the attempt still
+//! waits for its answer.
 
-use super::BatchView;
+use super::view::BatchView;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
 
-/// Whoever waits for the answers: a pool.
+/// What waits for the answers: a pool.
 pub trait Answered: Send + Sync {
     /// The first `prefix` events of the attempt are stored.
     fn set_stored(&self, slot: usize, token: u64, prefix: usize) -> Result<()>;
@@ -19,11 +19,11 @@ pub trait Answered: Send + Sync {
     fn set_rejected(&self, slot: usize, token: u64, index: usize) -> Result<()>;
     /// The attempt is answered.
     fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()>;
-    /// The same, but `PIPELINE_ERR_BUSY` rather than waiting for another thread; for those who never wait it is the same.
+    /// The same, but `PIPELINE_ERR_BUSY` where it would wait for another thread.
     fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {
         self.complete(slot, token, 0, result)
     }
-    /// That, and the next batch in return, if there is one.
+    /// The same, and the next batch in return, if there is one.
     fn exchange(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
         self.try_complete(slot, token, result).map(|()| None)
     }
@@ -32,10 +32,10 @@ pub trait Answered: Send + Sync {
 /// The low bits of a token: how many its issuer has issued. An issuer that has used them up makes way for another.
 const COUNT_BITS: u32 = 40;
 const MOST: u64 = (1 << COUNT_BITS) - 1;
-/// So many numbers there are.
+/// How many numbers there are.
 const NUMBERS: u64 = 1 << (u64::BITS - COUNT_BITS);
 
-/// Numbers given in this process, and in those that it was forked from: in a child no token is that of an attempt of its parent's.
+/// Numbers given in this process, and in those that it was forked from: no token of a child names an attempt of its parent.
 static NUMBERED: AtomicU64 = AtomicU64::new(0);
 
 static TOKENS: PerProcess<Mutex<Issuers>> = PerProcess::new();
@@ -44,22 +44,22 @@ static TOKENS: PerProcess<Mutex<Issuers>> = PerProcess::new();
 struct Issuers {
     first: u64,
     all: Vec<Entry>,
-    /// Those of them that nobody has.
+    /// Those of them that are free.
     free: Vec<usize>,
 }
 
 struct Entry {
-    /// Who waits for the answers, and in which slot it keeps the batch.
-    whose: Option<(Weak<dyn Answered>, usize)>,
-    /// Tokens issued by those that had the number before.
+    /// The pool that waits for the answers, and the slot in which it keeps the batch.
+    answers_to: Option<(Weak<dyn Answered>, usize)>,
+    /// Tokens issued under this number by earlier issuers.
     issued: u64,
 }
 
 impl Issuers {
     fn find(&self, token: u64) -> Option<(Arc<dyn Answered>, usize)> {
         let at = usize::try_from((token >> COUNT_BITS).checked_sub(self.first)?).ok()?;
-        let (who, slot) = self.all.get(at)?.whose.as_ref()?;
-        Some((who.upgrade()?, *slot))
+        let (pool, slot) = self.all.get(at)?.answers_to.as_ref()?;
+        Some((pool.upgrade()?, *slot))
     }
 }
 
@@ -77,8 +77,8 @@ impl std::fmt::Debug for Issuer {
 }
 
 impl Issuer {
-    /// For the attempts that `who` keeps in `slot`. `None`: there is no memory at all, or there are 16 million issuers.
-    pub fn new(who: Weak<dyn Answered>, slot: usize) -> Option<Self> {
+    /// For the attempts of the batch that `pool` keeps in `slot`. `None`: there is no memory, or there are 16 million issuers.
+    pub fn new(pool: Weak<dyn Answered>, slot: usize) -> Option<Self> {
         let first = NUMBERED.load(Ordering::Relaxed);
         let issuers =
             TOKENS.get_or_make(|| Mutex::new(Issuers { first, all: Vec::new(), free: Vec::new() }))?;
@@ -87,13 +87,19 @@ impl Issuer {
             Some(at) => at,
             None if held.first + held.all.len() as u64 >= NUMBERS => return None,
             None => {
-                held.all.push(Entry { whose: None, issued: 0 });
+                // The list of free numbers has room for all, so that giving one back needs no memory.
+                let held = &mut *held;
+                let (all, free) = (&mut held.all, &mut held.free);
+                if all.try_reserve(1).is_err() || free.try_reserve(all.len() + 1 - free.len()).is_err() {
+                    return None;
+                }
+                held.all.push(Entry { answers_to: None, issued: 0 });
                 held.all.len() - 1
             }
         };
         NUMBERED.store(held.first + held.all.len() as u64, Ordering::Relaxed);
         let entry = &mut held.all[at];
-        entry.whose = Some((who, slot));
+        entry.answers_to = Some((pool, slot));
         let issued = entry.issued;
         let number = held.first + at as u64;
         Some(Self { issuers, number, issued })
@@ -112,20 +118,20 @@ impl Issuer {
 
 impl Drop for Issuer {
     fn drop(&mut self) {
-        // (In a forked child the parent's may be locked, by a thread that is not there.)
+        // (In a forked child the parent's issuers may be locked, by a thread that the child does not have.)
         if !TOKENS.get().is_some_and(|own| std::ptr::eq(own, self.issuers)) {
             return;
         }
         let mut held = self.issuers.lock();
         let at = (self.number - held.first) as usize;
-        held.all[at] = Entry { whose: None, issued: self.issued };
+        held.all[at] = Entry { answers_to: None, issued: self.issued };
         if self.issued < MOST {
             held.free.push(at);
         }
     }
 }
 
-/// An error for a token that is not out.
+/// An error for a token that names no open attempt.
 pub fn unknown(token: u64) -> Error {
     Error::new(
         PIPELINE_ERR_UNKNOWN_TOKEN,
@@ -133,7 +139,7 @@ pub fn unknown(token: u64) -> Error {
     )
 }
 
-/// Who waits for the answer to an attempt, and in which slot.
+/// The pool that waits for the answer to an attempt, and the slot.
 fn find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
     TOKENS.get().and_then(|issuers| issuers.lock().find(token)).ok_or_else(|| unknown(token))
 }
@@ -146,37 +152,37 @@ fn try_find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
 
 /// See `pipeline_batch_set_stored`.
 pub fn set_stored(token: u64, prefix: usize) -> Result<()> {
-    let (who, slot) = find(token)?;
-    who.set_stored(slot, token, prefix)
+    let (pool, slot) = find(token)?;
+    pool.set_stored(slot, token, prefix)
 }
 
 /// See `pipeline_batch_set_rejected`.
 pub fn set_rejected(token: u64, index: usize) -> Result<()> {
-    let (who, slot) = find(token)?;
-    who.set_rejected(slot, token, index)
+    let (pool, slot) = find(token)?;
+    pool.set_rejected(slot, token, index)
 }
 
 /// See `pipeline_batch_complete_at`.
 pub fn complete(token: u64, prefix: usize, result: i32) -> Result<()> {
-    let (who, slot) = find(token)?;
-    who.complete(slot, token, prefix, result)
+    let (pool, slot) = find(token)?;
+    pool.complete(slot, token, prefix, result)
 }
 
 /// See `pipeline_batch_try_complete`.
 pub fn try_complete(token: u64, result: i32) -> Result<()> {
-    let (who, slot) = try_find(token)?;
-    who.try_complete(slot, token, result)
+    let (pool, slot) = try_find(token)?;
+    pool.try_complete(slot, token, result)
 }
 
 /// See `pipeline_batch_exchange`.
 pub fn exchange(token: u64, result: i32) -> Result<Option<NonNull<BatchView>>> {
-    let (who, slot) = try_find(token)?;
-    who.exchange(slot, token, result)
+    let (pool, slot) = try_find(token)?;
+    pool.exchange(slot, token, result)
 }
 
-/// An error for what would have to wait for another thread.
+/// An error for a call that would have to wait for another thread.
 pub fn busy() -> Error {
-    Error::new(PIPELINE_ERR_BUSY, "another thread is at the pipeline's books at this moment")
+    Error::new(PIPELINE_ERR_BUSY, "another thread holds the pipeline's lock: try again")
 }
 
 #[cfg(test)]

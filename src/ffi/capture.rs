@@ -1,17 +1,18 @@
 //! Capture: through the thread's own ring buffer, through a producer handle, in place.
 
-use super::guard::{guard, guard_capture, guard_pipeline, null, null_argument, set_last_error};
+use super::guard::{
+    guard, guard_capture, guard_pipeline_new, guard_target, null_argument, own_producer, require,
+    set_last_error,
+};
 use super::offer::{offer, own_offer};
+use super::target::Target;
+use crate::capture::{FastPath, Offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
-use crate::ring::producer::{AtOnce, Offer};
-use crate::status::{
-    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, PIPELINE_ERR_TOO_LARGE,
-    PIPELINE_ERR_VERSION, PIPELINE_OK,
-};
+use crate::status::{PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK};
 use std::ffi::c_void;
 
-/// Says why a capture was refused; what was merely dropped says nothing.
+/// Keeps the reason of a refusal for `pipeline_last_error`. A drop has none.
 #[inline(always)]
 fn explained(status: i32, offer: &Offer, max_event_bytes: usize) -> i32 {
     if matches!(status, PIPELINE_ERR_TOO_LARGE | PIPELINE_ERR_INVALID) {
@@ -34,45 +35,121 @@ fn explain(offer: &Offer, max_event_bytes: usize) {
     }
 }
 
-/// Captures an event if everything is as usual, and its payload is short. On this way nothing can panic, so it needs no guard; the functions that take
-/// the other ways are called last, so it needs no stack frame either. `None`: nothing is done yet.
+/// Captures an event by the fast path, or declines it: `None`. Nothing on this path can panic, so it needs no guard. The
+/// functions for the slow path are called last, so it needs no stack frame either.
 ///
 /// # Safety
 /// As for [`Producer::capture`].
 #[inline(always)]
-unsafe fn at_once(producer: &Producer, offer: &Offer) -> Option<i32> {
+unsafe fn capture_fast(producer: &Producer, offer: &Offer) -> Option<i32> {
     // SAFETY: passed on.
-    match unsafe { producer.capture_at_once::<false>(offer) } {
-        AtOnce::Captured => Some(PIPELINE_OK),
-        AtOnce::Knock => Some(knock(producer)),
-        AtOnce::No => None,
+    match unsafe { producer.capture_fast::<false>(offer) } {
+        FastPath::Captured => Some(PIPELINE_OK),
+        FastPath::CapturedWake => Some(wake_writer(producer)),
+        FastPath::Declined => None,
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn knock(producer: &Producer) -> i32 {
+extern "C" fn wake_writer(producer: &Producer) -> i32 {
+    guard_capture(|| producer.wake_writer())
+}
+
+/// `pipeline_capture` and `pipeline_producer_capture`.
+///
+/// # Safety
+/// `target` is NULL or valid, and the calling thread's to use; `data` points to `len` readable bytes.
+#[inline(always)]
+unsafe fn capture<T: Target>(target: *const T, kind: u32, data: *const c_void, len: usize) -> i32 {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(producer) = target.as_ref().and_then(T::producer)
+            && let Some(status) = capture_fast(producer, &Offer::new(kind, data.cast(), len))
+        {
+            return status;
+        }
+        capture_slow(target, kind, data, len)
+    }
+}
+
+/// What [`capture`] does with an event that the fast path declines.
+#[inline(never)]
+unsafe extern "C" fn capture_slow<T: Target>(
+    target: *const T,
+    kind: u32,
+    data: *const c_void,
+    len: usize,
+) -> i32 {
     guard_capture(|| {
-        producer.knock();
-        PIPELINE_OK
+        // SAFETY: by contract NULL or valid.
+        let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };
+        let offer = Offer::new(kind, data.cast(), len);
+        // SAFETY: `data` points to `len` readable bytes.
+        explained(unsafe { target.capture(&offer) }, &offer, target.max_event_bytes())
     })
 }
 
+/// `pipeline_capture_event` and `pipeline_producer_capture_event`.
+///
+/// # Safety
+/// `target` as for [`capture`]; `event` is NULL or as its `struct_size` says, its `data` to `len` readable bytes.
 #[inline(always)]
-fn plain(kind: u32, data: *const c_void, len: usize) -> Offer {
-    Offer { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data: data.cast(), len }
+unsafe fn capture_event<T: Target>(target: *const T, event: *const Event) -> i32 {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(producer) = target.as_ref().and_then(T::producer)
+            && let Some(offer) = own_offer(event)
+            && let Some(status) = capture_fast(producer, &offer)
+        {
+            return status;
+        }
+        capture_event_slow(target, event)
+    }
 }
 
-/// Captures an event into the ring buffer of the calling thread; the payload is copied. The thread's first capture into a
-/// pipeline makes its ring buffer; from then on there is no allocation and no lock, and the call may be made from a signal
-/// handler.
+/// What [`capture_event`] does with an event that the fast path declines.
 ///
-/// `kind` is the caller's own, below `PIPELINE_KIND_RESERVED`; `data` may be NULL if `len` is 0; `len` is at most
+/// # Safety
+/// As for [`capture_event`].
+#[inline(never)]
+pub(super) unsafe extern "C" fn capture_event_slow<T: Target>(target: *const T, event: *const Event) -> i32 {
+    guard_capture(|| {
+        // SAFETY: by contract NULL or valid.
+        let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };
+        // SAFETY: by contract.
+        match unsafe { offer(event) } {
+            // SAFETY: `data` points to `len` readable bytes.
+            Ok(offer) => explained(unsafe { target.capture(&offer) }, &offer, target.max_event_bytes()),
+            Err(status) => unread(target, status),
+        }
+    })
+}
+
+/// The result if the arguments of an offer could not be read: `status`, which is counted, or in a forked child
+/// `PIPELINE_ERR_FORKED`.
+fn unread(target: &impl Target, status: i32) -> i32 {
+    if target.forked() {
+        return PIPELINE_ERR_FORKED;
+    }
+    target.count_invalid();
+    status
+}
+
+/// Captures an event into the ring buffer of the calling thread. The payload is copied. The thread's first capture into a
+/// pipeline makes its ring buffer. Later captures allocate nothing and take no lock, and may be made from a signal handler.
+///
+/// A signal handler that interrupts a capture must return to it. If it leaves by `siglongjmp`, the thread's ring buffer stays in
+/// use: captures of that thread return `PIPELINE_ERR_BUSY` until the thread ends, `pipeline_close` returns `PIPELINE_ERR_TIMEOUT`
+/// after it has stored everything else, and `pipeline_destroy` returns `PIPELINE_ERR_BUSY`.
+///
+/// `kind` is in the caller's own numbering, below `PIPELINE_KIND_RESERVED`. `data` may be NULL if `len` is 0. `len` is at most
 /// `max_event_bytes`.
 ///
-/// Any thread, callbacks of this library included (there it never waits). Returns `PIPELINE_OK`: captured;
-/// `PIPELINE_ERR_FULL`: dropped, counted; `PIPELINE_ERR_TOO_LARGE`, `_CLOSED`, `_INVALID`, `_BUSY`, `_NO_RING`: refused,
-/// counted; `PIPELINE_ERR_FORKED`, `PIPELINE_ERR_NULL` (no pipeline): not offered. Since 0.1.0.
+/// Any thread, callbacks included, where it never waits. It returns `PIPELINE_OK` if the event is captured, and
+/// `PIPELINE_ERR_FULL` if it is dropped and counted. After `PIPELINE_ERR_TOO_LARGE`, `_CLOSED`, `_INVALID`, `_BUSY` or `_NO_RING`
+/// it is refused and counted. After `PIPELINE_ERR_FORKED` or `PIPELINE_ERR_NULL` (no pipeline) it is not offered, and not
+/// counted. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `data` points to `len` readable bytes.
@@ -83,80 +160,23 @@ pub unsafe extern "C" fn pipeline_capture(
     data: *const c_void,
     len: usize,
 ) -> i32 {
-    // SAFETY: by contract NULL or valid.
-    if let Some(p) = unsafe { p.as_ref() }
-        && let Some(producer) = p.producer()
-        // SAFETY: `data` points to `len` readable bytes.
-        && let Some(status) = unsafe { at_once(producer, &plain(kind, data, len)) }
-    {
-        return status;
-    }
-    // SAFETY: passed on.
-    unsafe { capture_else(p, kind, data, len) }
+    // SAFETY: passed on; a thread's producer is its own.
+    unsafe { capture(p, kind, data, len) }
 }
 
-/// What [`pipeline_capture`] does where the shortest way is not the right one.
-#[inline(never)]
-unsafe extern "C" fn capture_else(p: *const Pipeline, kind: u32, data: *const c_void, len: usize) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or valid.
-        match unsafe { p.as_ref() } {
-            Some(p) => {
-                let offer = plain(kind, data, len);
-                // SAFETY: `data` points to `len` readable bytes.
-                explained(unsafe { p.capture(&offer) }, &offer, p.max_event_bytes())
-            }
-            None => null_argument("the pipeline is NULL"),
-        }
-    })
-}
-
-/// Captures an event with all that it can carry; otherwise as `pipeline_capture`. Since 0.1.0.
+/// As `pipeline_capture`, for an event with a time, a correlation id, a node id or flags. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `event` as its `struct_size` says, its `data` to `len` readable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_capture_event(p: *const Pipeline, event: *const Event) -> i32 {
-    // SAFETY: by contract NULL or valid.
-    if let Some(p) = unsafe { p.as_ref() }
-        && let Some(producer) = p.producer()
-        // SAFETY: as its struct_size says.
-        && let Some(offer) = unsafe { own_offer(event) }
-        // SAFETY: `data` points to `len` readable bytes.
-        && let Some(status) = unsafe { at_once(producer, &offer) }
-    {
-        return status;
-    }
-    // SAFETY: passed on.
-    unsafe { capture_event_else(p, event) }
+    // SAFETY: passed on; a thread's producer is its own.
+    unsafe { capture_event(p, event) }
 }
 
-/// What [`pipeline_capture_event`] does where the shortest way is not the right one.
-#[inline(never)]
-pub(super) unsafe extern "C" fn capture_event_else(p: *const Pipeline, event: *const Event) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or valid.
-        let Some(p) = (unsafe { p.as_ref() }) else { return null_argument("the pipeline is NULL") };
-        // SAFETY: as above.
-        match unsafe { offer(event) } {
-            // SAFETY: `data` points to `len` readable bytes.
-            Ok(offer) => explained(unsafe { p.capture(&offer) }, &offer, p.max_event_bytes()),
-            Err(status) => {
-                if p.forked() {
-                    return PIPELINE_ERR_FORKED;
-                }
-                if matches!(status, PIPELINE_ERR_NULL | PIPELINE_ERR_VERSION | PIPELINE_ERR_INVALID) {
-                    p.count_invalid();
-                }
-                status
-            }
-        }
-    })
-}
-
-/// Opens a producer: a ring buffer that its caller holds, for the shortest way of capture. One thread at a time may use
-/// it. Close it with `pipeline_producer_close`; it keeps its memory until then, also past
-/// `pipeline_destroy`, and answers `PIPELINE_ERR_CLOSED` once the pipeline is closed.
+/// Opens a producer: a ring buffer that its caller holds, for the fastest captures. One thread at a time may use it. It keeps its
+/// memory until it is closed by `pipeline_producer_close`, also after `pipeline_destroy`. Once the pipeline is closed, captures
+/// through it return `PIPELINE_ERR_CLOSED`.
 ///
 /// Any thread. Errors: `PIPELINE_ERR_NULL`, `_CLOSED`, `_FORKED`, `_LIMIT` (`max_rings` are in use),
 /// `_NO_MEMORY`. Since 0.1.0.
@@ -167,10 +187,8 @@ pub(super) unsafe extern "C" fn capture_event_else(p: *const Pipeline, event: *c
 pub unsafe extern "C" fn pipeline_producer_open(p: *const Pipeline, out: *mut *mut Producer) -> i32 {
     // SAFETY: by contract.
     unsafe {
-        guard_pipeline(p, |p| {
-            if out.is_null() {
-                return Err(null("out"));
-            }
+        guard_pipeline_new(p, |p| {
+            require(out, "out")?;
             out.write(p.open_producer()?);
             Ok(())
         })
@@ -188,36 +206,8 @@ pub unsafe extern "C" fn pipeline_producer_capture(
     data: *const c_void,
     len: usize,
 ) -> i32 {
-    // SAFETY: by contract NULL or open.
-    if let Some(r) = unsafe { r.as_ref() }
-        // SAFETY: `data` points to `len` readable bytes.
-        && let Some(status) = unsafe { at_once(r, &plain(kind, data, len)) }
-    {
-        return status;
-    }
     // SAFETY: passed on.
-    unsafe { producer_capture_else(r, kind, data, len) }
-}
-
-/// What [`pipeline_producer_capture`] does where the shortest way is not the right one.
-#[inline(never)]
-unsafe extern "C" fn producer_capture_else(
-    r: *mut Producer,
-    kind: u32,
-    data: *const c_void,
-    len: usize,
-) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        match unsafe { r.as_ref() } {
-            Some(r) => {
-                let offer = plain(kind, data, len);
-                // SAFETY: `data` points to `len` readable bytes.
-                explained(unsafe { r.capture(&offer) }, &offer, r.max_event_bytes())
-            }
-            None => null_argument("the producer is NULL"),
-        }
-    })
+    unsafe { capture(r.cast_const(), kind, data, len) }
 }
 
 /// As `pipeline_capture_event`, through a producer. Since 0.1.0.
@@ -226,47 +216,17 @@ unsafe extern "C" fn producer_capture_else(
 /// `r` is NULL or open and used by no other thread; `event` as its `struct_size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_producer_capture_event(r: *mut Producer, event: *const Event) -> i32 {
-    // SAFETY: by contract NULL or open.
-    if let Some(r) = unsafe { r.as_ref() }
-        // SAFETY: as its struct_size says.
-        && let Some(offer) = unsafe { own_offer(event) }
-        // SAFETY: `data` points to `len` readable bytes.
-        && let Some(status) = unsafe { at_once(r, &offer) }
-    {
-        return status;
-    }
     // SAFETY: passed on.
-    unsafe { producer_capture_event_else(r, event) }
+    unsafe { capture_event(r.cast_const(), event) }
 }
 
-/// What [`pipeline_producer_capture_event`] does where the shortest way is not the right one.
-#[inline(never)]
-pub(super) unsafe extern "C" fn producer_capture_event_else(r: *mut Producer, event: *const Event) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        let Some(r) = (unsafe { r.as_ref() }) else { return null_argument("the producer is NULL") };
-        // SAFETY: as above.
-        match unsafe { offer(event) } {
-            // SAFETY: `data` points to `len` readable bytes.
-            Ok(offer) => explained(unsafe { r.capture(&offer) }, &offer, r.max_event_bytes()),
-            Err(status) => {
-                if r.forked() {
-                    return PIPELINE_ERR_FORKED;
-                }
-                r.count_invalid();
-                status
-            }
-        }
-    })
-}
-
-/// Reserves room for a payload of up to `len` bytes, to be written in place; `head` says the rest (its `data` and `len` are
-/// not read; NULL: kind 0 and nothing else). `*payload` is 8-byte aligned and valid until commit, abort or close. Until
-/// then every other capture through this producer answers `PIPELINE_ERR_BUSY`. The event is offered by its commit, and takes
-/// its time then.
+/// Reserves room for a payload of up to `len` bytes, to be written in place. `head` is the event without its payload: its `data`
+/// and `len` are not read. NULL stands for an event of kind 0 and nothing else. `*payload` is 8-byte aligned and valid until
+/// commit, abort or close. Until then every other capture through this producer returns `PIPELINE_ERR_BUSY`. The event is offered
+/// when it is committed, and is stamped then.
 ///
-/// A reservation that finds no room is an event dropped (`PIPELINE_ERR_FULL`), one that is too large an event refused,
-/// as with `pipeline_capture`. Since 0.1.0.
+/// A reservation that finds no room counts as a dropped event (`PIPELINE_ERR_FULL`). One that is too large counts as a refused
+/// event, as with `pipeline_capture`. Since 0.1.0.
 ///
 /// # Safety
 /// `r` is NULL or open and used by no other thread; `payload` is NULL or writable.
@@ -283,18 +243,12 @@ pub unsafe extern "C" fn pipeline_producer_reserve(
         if payload.is_null() {
             return null_argument("payload is NULL");
         }
-        let mut head_offer = plain(0, std::ptr::null(), 0);
+        let mut head_offer = Offer::new(0, std::ptr::null(), 0);
         if !head.is_null() {
             // SAFETY: not NULL, and as its struct_size says.
             match unsafe { offer(head) } {
                 Ok(offer) => head_offer = offer,
-                Err(status) => {
-                    if r.forked() {
-                        return PIPELINE_ERR_FORKED;
-                    }
-                    r.count_invalid();
-                    return status;
-                }
+                Err(status) => return unread(r, status),
             }
         }
         head_offer.len = len;
@@ -309,47 +263,39 @@ pub unsafe extern "C" fn pipeline_producer_reserve(
     })
 }
 
-/// Captures the reserved event with the first `used_len` bytes of its payload; at most as many as were reserved
-/// (`PIPELINE_ERR_INVALID` otherwise, and the reservation stays). `PIPELINE_ERR_STATE` without a reservation. If the pipeline was
-/// closed meanwhile, the reservation is gone and the event counted as `refused_closed`. Since 0.1.0.
+/// Captures the reserved event with the first `used_len` bytes of its payload. If that is more than was reserved, it returns
+/// `PIPELINE_ERR_INVALID`, and the reservation stays open. Without a reservation it returns `PIPELINE_ERR_STATE`. If the pipeline
+/// was closed meanwhile, the reservation is gone, and the event is counted as `refused_closed`. Since 0.1.0.
 ///
 /// # Safety
 /// `r` is NULL or open and used by no other thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_producer_commit(r: *mut Producer, used_len: usize) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        match unsafe { r.as_ref() } {
-            Some(r) => {
-                let status = r.commit(used_len);
-                if status == PIPELINE_ERR_INVALID {
-                    let reserved = r.reserved_len();
-                    set_last_error(format_args!("used_len: {reserved} allowed (reserved), {used_len} given"));
-                }
-                status
-            }
-            None => null_argument("the producer is NULL"),
+    let commit = |r: &Producer| {
+        let status = r.commit(used_len);
+        if status == PIPELINE_ERR_INVALID {
+            let reserved = r.reserved_len();
+            set_last_error(format_args!("used_len: {reserved} allowed (reserved), {used_len} given"));
         }
-    })
+        status
+    };
+    // SAFETY: by contract NULL or open.
+    unsafe { guard_target(r, commit) }
 }
 
-/// Gives a reservation up; its event was never offered. `PIPELINE_ERR_STATE` without one. Since 0.1.0.
+/// Gives a reservation up. Its event is not offered, and not counted. Without a reservation it returns `PIPELINE_ERR_STATE`.
+/// Since 0.1.0.
 ///
 /// # Safety
 /// `r` is NULL or open and used by no other thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_producer_abort(r: *mut Producer) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        match unsafe { r.as_ref() } {
-            Some(r) => r.abort(),
-            None => null_argument("the producer is NULL"),
-        }
-    })
+    // SAFETY: by contract NULL or open.
+    unsafe { guard_target(r, Producer::abort) }
 }
 
-/// Closes a producer; a reservation is aborted, what it captured gets stored, and the handle is gone. May be called before or
-/// after the pipeline's own close and destroy. Since 0.1.0.
+/// Closes a producer. An open reservation is aborted, captured events are still stored, and the handle is invalid afterwards. It
+/// may be called before or after the pipeline's own close and destroy. Since 0.1.0.
 ///
 /// # Safety
 /// `r` is NULL or open and used by no other thread; it must not be used again.
@@ -358,13 +304,7 @@ pub unsafe extern "C" fn pipeline_producer_close(r: *mut Producer) -> i32 {
     guard(|| {
         // SAFETY: by contract NULL or open, and not used again.
         unsafe {
-            let Some(producer) = r.as_ref() else { return Err(null("the producer")) };
-            if producer.forked() {
-                return Err(Error::new(
-                    PIPELINE_ERR_FORKED,
-                    "the producer belongs to the parent of this process",
-                ));
-            }
+            own_producer(r)?;
             Producer::close(r);
         }
         Ok(())

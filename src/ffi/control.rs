@@ -1,10 +1,13 @@
-//! A pipeline's life: start, scale, flush, pause, figures, close, destroy.
+//! The life cycle of a pipeline: start, scale, flush, pause, metrics, close, destroy.
 
-use super::guard::{guard, guard_pipeline, null};
-use super::types::*;
-use super::{config, sized, storage};
+use super::config::{self, pipeline_config_t};
+use super::guard::{guard_files, guard_pipeline, guard_pipeline_new, null, require};
+use super::{sized, storage};
 use crate::manager::Pipeline;
-use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, Result};
+use crate::metrics::{pipeline_health_t, pipeline_metrics_t, pipeline_writer_metrics_t};
+use crate::platform::{memory, thread};
+use crate::status::{Error, PIPELINE_ERR_INVALID};
+use crate::storage::callback::pipeline_storage_t;
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
@@ -26,13 +29,15 @@ fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// Starts a pipeline: its ring buffers' bookkeeping, its writers, its supervisor. `config` may be NULL: all
-/// defaults. The storage is copied; it passes to the pipeline as soon as its `struct_size` is accepted, and its `destroy` then runs
-/// exactly once, also when the start fails. The first start of a process registers an exit handler that drains pipelines
-/// which were not closed, each for at most its `exit_timeout_ms`.
+/// Starts a pipeline: its bookkeeping of ring buffers, its writers and its supervisor. `config` may be NULL: all defaults.
+/// `storage` is copied.
 ///
-/// Any thread, callbacks included; not a signal handler. `*out` is written only on success; end it with `pipeline_close`
-/// and `pipeline_destroy`, or with `pipeline_abandon`. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_UNSUPPORTED`,
+/// The pipeline owns the storage as soon as it has accepted the storage's `struct_size`. From then on, `destroy` of the storage
+/// runs exactly once, also if the start fails. The first start of a process registers an exit handler. The handler drains the
+/// pipelines that were not closed, each for at most its `exit_timeout_ms`.
+///
+/// End the pipeline by `pipeline_close` and `pipeline_destroy`, or by `pipeline_abandon`. Any thread, callbacks included; not a
+/// signal handler. `*out` is written only on success. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_UNSUPPORTED`,
 /// `_NO_MEMORY`, `_SYSTEM`. Since 0.1.0.
 ///
 /// # Safety
@@ -43,38 +48,43 @@ pub unsafe extern "C" fn pipeline_start(
     storage: *const pipeline_storage_t,
     out: *mut *mut Pipeline,
 ) -> i32 {
-    guard(|| {
+    guard_files(|| {
         // SAFETY: by contract.
         let storage = unsafe { storage::take(storage) }?;
+        memory::check()?;
         // SAFETY: by contract.
         let config = unsafe { config::start_config(config) }?;
-        if out.is_null() {
-            return Err(null("out"));
-        }
-        let pipeline = Pipeline::start_plain(config, Box::new(storage))?;
+        require(out, "out")?;
+        let pipeline = thread::on_own_stack("cp-start", || Pipeline::start_plain(config, storage))??;
         // SAFETY: not NULL, writable by contract.
         unsafe { out.write(Box::into_raw(Box::new(pipeline))) };
         Ok(())
     })
 }
 
-/// Sets the number of writers, 0 to `PIPELINE_MAX_WRITERS`, at once: writers that are missing start, surplus ones end after
-/// the call that they are in. Nothing is lost; 0 only buffers. Turns autoscaling off, by setting `min_writers` and
-/// `max_writers` of the running configuration to 0; `pipeline_update` turns it on again. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`,
-/// `_LIMIT`, `_CLOSED`, `_FORKED`, `_SYSTEM` (a thread could not be started; those that could go on). Since 0.1.0.
+/// Sets the number of writers, 0 to `PIPELINE_MAX_WRITERS`. It takes effect at once: missing writers start, and surplus writers
+/// end after their present call of the storage. No event is lost. With 0, events are only buffered. The call turns autoscaling
+/// off: it sets `min_writers` and `max_writers` of the running configuration to 0. `pipeline_update` turns autoscaling on
+/// again.
+///
+/// Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_LIMIT` (the number is too high, or hundreds of earlier
+/// writers have not ended because their calls of the storage hang); `_CLOSED`; `_FORKED`; `_SYSTEM` or `_NO_MEMORY` (a thread
+/// could not be started; the writers that could be started work). Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_scale(p: *mut Pipeline, writers: u32) -> i32 {
     // SAFETY: by contract.
-    unsafe { guard_pipeline(p, |p| p.scale(writers)) }
+    unsafe { guard_pipeline_new(p, |p| p.scale(writers)) }
 }
 
-/// Waits until every event captured before the call is settled, and the storage's `flush` has answered; for at most
-/// `timeout_ms`. -1 waits for ever; 0 only asks whether all is settled. Any thread but the library's own
-/// (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`, `_CLOSED`, `_FORKED`, `_STORAGE`, or what the
-/// storage's `flush` answered. Since 0.1.0.
+/// Waits until every event captured before the call is settled and the storage's `flush` has returned, for at most `timeout_ms`
+/// milliseconds. -1 waits without a limit. 0 does not wait and does not call `flush`: it only asks whether every event is
+/// settled.
+///
+/// Any thread but the pipeline's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`, `_CLOSED`,
+/// `_FORKED`, `_STORAGE`, or the status that the storage's `flush` returned. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid.
@@ -84,8 +94,8 @@ pub unsafe extern "C" fn pipeline_flush(p: *mut Pipeline, timeout_ms: i64) -> i3
     unsafe { guard_pipeline(p, |p| p.flush(timeout(timeout_ms))) }
 }
 
-/// Stops taking events out of the ring buffers until `pipeline_resume`. Captures go on; batches in flight go on to their
-/// end. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_CLOSED`, `_FORKED`. Since 0.1.0.
+/// Stops the writers from claiming events until `pipeline_resume`. Captures go on. Batches in flight go on until they are
+/// settled. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_CLOSED`, `_FORKED`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid.
@@ -95,7 +105,7 @@ pub unsafe extern "C" fn pipeline_pause(p: *mut Pipeline) -> i32 {
     unsafe { guard_pipeline(p, Pipeline::pause) }
 }
 
-/// Undoes `pipeline_pause`. Since 0.1.0.
+/// Ends the pause that `pipeline_pause` began. Any thread, callbacks included. Errors: as for `pipeline_pause`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid.
@@ -105,89 +115,19 @@ pub unsafe extern "C" fn pipeline_resume(p: *mut Pipeline) -> i32 {
     unsafe { guard_pipeline(p, Pipeline::resume) }
 }
 
-/// Reads the figures. `out->struct_size` is set by the caller. Any thread, callbacks included, also after close. It costs
-/// the captures nothing. Since 0.1.0.
+/// Reads the metrics of a pipeline. The caller sets `out->struct_size` before. The call does not slow captures down. Any
+/// thread, callbacks included, also after `pipeline_close`. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_FORKED`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `out` as its `struct_size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_metrics(p: *const Pipeline, out: *mut pipeline_metrics_t) -> i32 {
     // SAFETY: by contract.
-    unsafe {
-        guard_pipeline(p, |p| {
-            if out.is_null() {
-                return Err(null("out"));
-            }
-            sized::write_sized(out, &metrics(p), "out")
-        })
-    }
+    unsafe { guard_pipeline(p, |p| sized::write_sized(out, &(&p.metrics()).into(), "out")) }
 }
 
-fn metrics(p: &Pipeline) -> pipeline_metrics_t {
-    let m = p.metrics();
-    let l = &m.ledger;
-    pipeline_metrics_t {
-        struct_size: 0,
-        reserved: 0,
-        offered: l.offered(),
-        captured: l.captured,
-        recovered: l.recovered,
-        dropped_full: l.dropped_full,
-        dropped_sampled: l.dropped_sampled,
-        dropped_rule: l.dropped_rule,
-        refused_too_large: l.refused_too_large,
-        refused_closed: l.refused_closed,
-        refused_invalid: l.refused_invalid,
-        refused_busy: l.refused_busy,
-        refused_no_ring: l.refused_no_ring,
-        stored: l.stored,
-        filtered: l.filtered,
-        dead_lettered: l.dead_lettered,
-        discarded: l.discarded,
-        overwritten: l.overwritten,
-        buffered: l.buffered,
-        in_flight: l.in_flight,
-        in_doubt: l.in_doubt,
-        left: l.left,
-        torn: l.torn,
-        batches: m.batches,
-        retries: m.retries,
-        bad_results: m.bad_results,
-        writer_restarts: m.writer_restarts,
-        writers_target: m.writers_target,
-        writers_live: m.writers_live,
-        writers_stuck: m.writers_stuck,
-        rings: m.rings,
-        rings_retired: m.rings_retired,
-        backlog_bytes: m.backlog_bytes,
-        oldest_age_ns: m.oldest_age_ns,
-        bytes_captured: m.bytes_captured,
-        bytes_stored: m.bytes_stored,
-        latency_p50_ns: m.latency.p50,
-        latency_p99_ns: m.latency.p99,
-        latency_p999_ns: m.latency.p999,
-        latency_max_ns: m.latency.max,
-        uptime_ns: m.uptime_ns,
-        capture_rate: m.capture_rate,
-        store_rate: m.store_rate,
-        scale_ups: m.scaling.ups,
-        scale_downs: m.scaling.downs,
-        autoscaling: m.scaling.autoscaling.into(),
-        scale_reason: m.scaling.reason,
-        scale_from: m.scaling.from,
-        scale_to: m.scaling.to,
-        scale_at_ns: m.scaling.at_ns,
-        circuit: m.circuit,
-        circuit_openings: m.circuit_openings,
-        circuit_probes: m.circuit_probes,
-        panics: m.panics,
-        clock: config::clock_number(m.clock),
-        reserved2: 0,
-    }
-}
-
-/// Reads the figures of the writer at `index`, 0 to `writers_live` - 1; `PIPELINE_ERR_NOT_FOUND` past them. Otherwise as
-/// `pipeline_metrics`. Since 0.1.0.
+/// Reads the metrics of one writer. `index` is 0 to `writers_live` - 1; `PIPELINE_ERR_NOT_FOUND` if there is no such writer.
+/// Otherwise as `pipeline_metrics`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `out` as its `struct_size` says.
@@ -198,85 +138,25 @@ pub unsafe extern "C" fn pipeline_writer_metrics(
     out: *mut pipeline_writer_metrics_t,
 ) -> i32 {
     // SAFETY: by contract.
-    unsafe {
-        guard_pipeline(p, |p| {
-            if out.is_null() {
-                return Err(null("out"));
-            }
-            let w = p.writer_metrics(index)?;
-            let value = pipeline_writer_metrics_t {
-                struct_size: 0,
-                writer_id: w.writer_id,
-                state: w.state,
-                thread_id: w.thread_id,
-                attempts: w.attempts,
-                events: w.events,
-                bytes: w.bytes,
-                retries: w.retries,
-                call_ns: w.call_ns,
-                in_call_ns: w.in_call_ns,
-                restarts: w.restarts,
-                bad_results: w.bad_results,
-                panics: w.panics,
-            };
-            sized::write_sized(out, &value, "out")
-        })
-    }
+    unsafe { guard_pipeline(p, |p| sized::write_sized(out, &(&p.writer_metrics(index)?).into(), "out")) }
 }
 
-/// Reads the pipeline's health. `out->struct_size` is set by the caller. Any thread, callbacks included, also after close.
-/// Since 0.1.0.
+/// Reads the health of a pipeline. The caller sets `out->struct_size` before. Any thread, callbacks included, also after
+/// `pipeline_close`. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_FORKED`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `out` as its `struct_size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_health(p: *const Pipeline, out: *mut pipeline_health_t) -> i32 {
     // SAFETY: by contract.
-    unsafe {
-        guard_pipeline(p, |p| {
-            if out.is_null() {
-                return Err(null("out"));
-            }
-            let h = p.health();
-            let message = in_buffer(&h.message);
-            let value = pipeline_health_t {
-                struct_size: 0,
-                status: h.status,
-                reasons: h.reasons,
-                writers_live: h.writers_live,
-                writers_stuck: h.writers_stuck,
-                batches_retrying: h.batches_retrying,
-                message,
-                circuit: h.circuit,
-                fault: h.fault,
-                fault_writer: h.fault_writer,
-                fault_answer: h.fault_answer,
-                fault_batch: h.fault_batch,
-                fault_age_ns: h.fault_age_ns,
-                faults: h.faults,
-                stuck_ns: h.stuck_ns,
-                stuck_batch: h.stuck_batch,
-                stuck_writer: h.stuck_writer,
-                reserved: 0,
-            };
-            sized::write_sized(out, &value, "out")
-        })
-    }
+    unsafe { guard_pipeline_new(p, |p| sized::write_sized(out, &(&p.health()).into(), "out")) }
 }
 
-/// As much of a text as fits, NUL-terminated; one that is cut ends in "...".
-fn in_buffer<const N: usize>(text: &str) -> [c_char; N] {
-    let mut buffer = [0 as c_char; N];
-    let (most, end) = if text.len() < N { (text.len(), "") } else { (N - 4, "...") };
-    for (to, from) in buffer.iter_mut().zip(text.bytes().take(most).chain(end.bytes())) {
-        *to = from as c_char;
-    }
-    buffer
-}
-
-/// Gives a kind a name, for storages that keep names (`PIPELINE_STORAGE_META`). `name` is copied; at most 255 bytes. Any
-/// thread, callbacks included. Errors: `PIPELINE_ERR_NULL`, `_INVALID` (a reserved kind, a name that is too long),
-/// `_FULL` (too many names wait to be stored), `_CLOSED`, `_FORKED`. Since 0.1.0.
+/// Gives a kind a name, for storages that keep names. `name` has at most 255 bytes and is copied. When the call returns, the
+/// storage can know the name before it gets any later event. Of several names of one kind the last one counts. Any thread, callbacks
+/// included. Errors: `PIPELINE_ERR_NULL`; `_INVALID` (a reserved kind, or a name that is too long); `_FULL` (the storage has
+/// `PIPELINE_STORAGE_META`, and too many names wait to be stored); `_LIMIT` (65536 names and definitions, of 16 MiB in all, are the most in
+/// the life of a pipeline; a name that a kind has already is not counted again); `_NO_MEMORY`; `_CLOSED`; `_FORKED`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid; `name` is NULL or NUL-terminated.
@@ -284,10 +164,8 @@ fn in_buffer<const N: usize>(text: &str) -> [c_char; N] {
 pub unsafe extern "C" fn pipeline_kind_name(p: *mut Pipeline, kind: u32, name: *const c_char) -> i32 {
     // SAFETY: by contract.
     unsafe {
-        guard_pipeline(p, |p| {
-            if name.is_null() {
-                return Err(null("name"));
-            }
+        guard_pipeline_new(p, |p| {
+            require(name, "name")?;
             let name = CStr::from_ptr(name).to_bytes();
             if name.len() > 255 {
                 return Err(Error::new(
@@ -300,14 +178,30 @@ pub unsafe extern "C" fn pipeline_kind_name(p: *mut Pipeline, kind: u32, name: *
     }
 }
 
-/// Refuses new events, drains what is there, flushes the storage and ends the writers; waits for at most `timeout_ms` (-1:
-/// for ever). The handle stays valid. A pause is lifted, and if there are no writers one is started to drain. On
-/// `PIPELINE_ERR_TIMEOUT`, `pipeline_metrics` says what is `left`, in flight and in doubt; a call of the storage that is running
-/// goes on to its end. Closing again goes on draining if something was left, otherwise answers
-/// `PIPELINE_ERR_CLOSED`; so does a close that is cut short because another thread's gave up meanwhile.
+/// Closes a pipeline: new events are refused, the captured ones are stored, the storage is flushed and finished, and the
+/// writers end. It waits for at most `timeout_ms` milliseconds; -1: without a limit. The handle stays valid until
+/// `pipeline_destroy`. If the pipeline is paused, the pause ends. If it has no writers, one is started.
 ///
-/// Any thread but the library's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`, `_CLOSED`, `_FORKED`,
-/// or what the storage's `flush` answered. Since 0.1.0.
+/// `PIPELINE_ERR_TIMEOUT`: some events are not settled. `pipeline_metrics` shows how many are `left`, in flight and in doubt. A call
+/// of the storage that is running goes on. If events were left, another close continues. Otherwise another close returns
+/// `PIPELINE_ERR_CLOSED`. A close that is waiting also returns `PIPELINE_ERR_CLOSED` if the close of another thread reaches its time
+/// limit.
+///
+/// The call waits for captures that other threads have begun, for at most 2 seconds and never longer than `timeout_ms`. A
+/// capture takes less than a microsecond while its thread runs. If one has not ended after 2 seconds (because its thread does
+/// not run, or a signal handler has left it by `siglongjmp`), every other event is stored, and the call returns
+/// `PIPELINE_ERR_TIMEOUT`.
+///
+/// If the storage has a `finish`, it is called when every event is settled. If it fails, the call returns
+/// `PIPELINE_ERR_STORAGE`: every event is stored, and `pipeline_last_error` and `pipeline_health`
+/// (`PIPELINE_HEALTH_FINISH_FAILED`) describe the failure. If it is still running when the time is over, the call returns
+/// `PIPELINE_OK`: every event is stored. `finish` then goes on in the background, `pipeline_health` reports
+/// `PIPELINE_HEALTH_FINISHING`, and `pipeline_destroy` returns `PIPELINE_ERR_BUSY` until it has ended. The exit of the process
+/// does not wait for it. If it could not start in time because another call of the storage does not return, the call returns
+/// `PIPELINE_ERR_TIMEOUT`, and another close has it called.
+///
+/// Any thread but the pipeline's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`, `_CLOSED`,
+/// `_FORKED`, `_STORAGE`, or the status that the storage's `flush` returned. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid.
@@ -317,49 +211,49 @@ pub unsafe extern "C" fn pipeline_close(p: *mut Pipeline, timeout_ms: i64) -> i3
     unsafe { guard_pipeline(p, |p| p.close(timeout(timeout_ms))) }
 }
 
-/// Frees a pipeline. Never waits: while a callback runs, a writer has not ended, a token is out or a capture is under way it
-/// answers `PIPELINE_ERR_BUSY`, and the handle stays valid; a pipeline that was not closed is told to stop then, without
-/// draining. After `PIPELINE_OK` no callback runs and the handle is gone; the storage's `destroy` has run. In a forked child it
-/// frees the parent's pipeline without running anything, and answers `PIPELINE_OK`. Producers that are still open keep
-/// their memory. Any thread; `PIPELINE_ERR_WOULD_DEADLOCK` on the library's own. Since 0.1.0.
+/// Frees a pipeline. It never waits. `PIPELINE_ERR_BUSY`: a callback runs, a writer has not ended, a token is not completed, or
+/// a capture is under way; the handle stays valid. A pipeline that was not closed is then told to stop, without storing what is
+/// left.
+///
+/// After `PIPELINE_OK`, no callback runs and the handle is invalid. The storage's `release` (for the events that were left) and
+/// its `destroy` have run on the calling thread, so they should be short. Work that takes long belongs in `finish`. Producers
+/// that are still open keep their memory.
+///
+/// In a forked child the call frees the parent's pipeline without calling the storage, and returns `PIPELINE_OK`. Any thread
+/// but the pipeline's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_BUSY`. Since 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid, and not used again after `PIPELINE_OK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_destroy(p: *mut Pipeline) -> i32 {
-    guard(|| {
-        require(p)?;
-        // SAFETY: by contract valid.
-        unsafe {
-            (*p).destroy()?;
-            drop(Box::from_raw(p));
-        }
+    guard_files(|| {
+        // SAFETY: by contract NULL or valid.
+        unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?.destroy()?;
+        // SAFETY: made by `pipeline_start`, and not used again.
+        drop(unsafe { Box::from_raw(p) });
         Ok(())
     })
 }
 
-/// Lets go of a pipeline at once, whatever runs: new events are refused, nothing further is drained, and the last callback or
-/// token to end frees everything and runs the storage's `destroy`. The handle is gone. Made for destructors of other
-/// languages. Any thread, callbacks included; but from the storage's `release` or `destroy`, called by
-/// `pipeline_destroy`, it answers `PIPELINE_ERR_WOULD_DEADLOCK` and does nothing. Since 0.1.0.
+/// Gives a pipeline up at once, whatever is running: new events are refused, and no further event is stored. The handle is
+/// invalid afterwards. The call waits for nothing, neither for a callback nor for a capture of another thread. When the last
+/// callback, token and capture has ended, a thread of the library (never the caller's) calls `release` for the events that are
+/// left, calls the storage's `destroy`, and frees the pipeline.
+///
+/// For the destructors of garbage-collected languages. A destructor at the end of a scope should first call `pipeline_close`
+/// with `exit_timeout_ms`, as the C++ wrapper's does. Any thread, callbacks included; but in a `release` or `destroy` that
+/// `pipeline_destroy` calls, it returns `PIPELINE_ERR_WOULD_DEADLOCK` and does nothing. Errors: `PIPELINE_ERR_NULL`. Since
+/// 0.1.0.
 ///
 /// # Safety
 /// `p` is NULL or valid, and not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pipeline_abandon(p: *mut Pipeline) -> i32 {
-    guard(|| {
-        require(p)?;
-        // SAFETY: by contract valid.
-        unsafe { &*p }.check_not_ending_here()?;
+    guard_files(|| {
+        // SAFETY: by contract NULL or valid.
+        unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?.check_not_ending_here()?;
         // SAFETY: by contract valid, and not used again.
         unsafe { Box::from_raw(p) }.abandon();
         Ok(())
     })
-}
-
-fn require(p: *mut Pipeline) -> Result<()> {
-    if p.is_null() {
-        return Err(Error::new(PIPELINE_ERR_NULL, "the pipeline is NULL"));
-    }
-    Ok(())
 }

@@ -1,15 +1,19 @@
-//! The C ABI: every exported function, and no logic. `include/capture_pipeline.h` is generated from here.
+//! The C ABI: every exported function, and no logic. `make header` generates `include/capture_pipeline.h` from here, from
+//! `config::fields` and from `metrics`.
 
 pub mod capture;
 pub mod config;
 pub mod control;
 pub mod fast;
 mod guard;
+pub mod kinds;
 pub mod log;
 pub mod many;
 mod offer;
+pub mod reader;
 mod sized;
 pub mod storage;
+pub mod storage_journal;
 pub mod storage_sqlite;
-pub mod types;
+mod target;
 pub mod version;

@@ -2,9 +2,9 @@
 
 use super::guard::set_last_error;
 use super::sized;
+use crate::capture::Offer;
 use crate::event::Event;
-use crate::ring::producer::Offer;
-use crate::status::PIPELINE_ERR_INVALID;
+use crate::status::{Error, PIPELINE_ERR_INVALID};
 
 // SAFETY: repr(C), plain integers and a pointer, `struct_size` first.
 unsafe impl sized::Sized32 for Event {
@@ -54,25 +54,17 @@ pub(super) unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
 /// As for [`offer`].
 #[cold]
 unsafe fn other_offer(event: *const Event) -> Result<Offer, i32> {
-    // SAFETY: by contract.
-    let e = match unsafe { sized::read(event, std::mem::zeroed(), "event") } {
-        Ok((e, _)) => e,
-        Err(error) => {
-            set_last_error(format_args!("{error}"));
-            return Err(error.status);
-        }
+    let explain = |error: Error| {
+        set_last_error(format_args!("{error}"));
+        error.status
     };
-    if e.reserved != 0 {
-        set_last_error(format_args!("pipeline_event_t.reserved: 0 allowed, {} given", e.reserved));
-        return Err(PIPELINE_ERR_INVALID);
-    }
-    Ok(Offer {
-        kind: e.kind,
-        flags: e.flags,
-        timestamp: e.timestamp_ns,
-        correlation_id: e.correlation_id,
-        node_id: e.node_id,
-        data: e.data.cast(),
-        len: e.len,
+    // SAFETY: by contract.
+    let (mut event, _) =
+        unsafe { sized::read(event, std::mem::zeroed::<Event>(), "event") }.map_err(explain)?;
+    event.struct_size = size_of::<Event>() as u32;
+    // SAFETY: an event of this library's size.
+    unsafe { own_offer(&raw const event) }.ok_or_else(|| {
+        set_last_error(format_args!("pipeline_event_t.reserved: 0 allowed, {} given", event.reserved));
+        PIPELINE_ERR_INVALID
     })
 }

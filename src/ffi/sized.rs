@@ -1,10 +1,11 @@
-//! Structs that carry their caller's size: how a shorter or longer one is read and written.
+//! Reading and writing structs that begin with their caller's `struct_size`, which may be shorter or longer than the library's.
 
-use crate::status::{Error, PIPELINE_ERR_NULL, PIPELINE_ERR_VERSION, Result};
+use super::guard::require;
+use crate::status::{Error, PIPELINE_ERR_VERSION, Result};
 use std::mem::{MaybeUninit, size_of};
 
-/// The largest `struct_size` that anyone may claim.
-const MAX_SIZE: usize = 4096;
+/// The largest `struct_size` that is accepted.
+pub(super) const MAX_SIZE: usize = 4096;
 
 /// A plain C struct that starts with `struct_size: u32`.
 ///
@@ -18,7 +19,7 @@ pub(super) unsafe trait Sized32: Copy {
     const FIRST: usize = size_of::<Self>();
 }
 
-/// Whether `size` is one that a caller of [`write`] may give.
+/// Checks that a caller may give `size` to [`write`].
 pub(super) fn check<T: Sized32>(size: usize) -> Result<()> {
     if size < T::FIRST || size > MAX_SIZE {
         return Err(Error::new(
@@ -29,16 +30,14 @@ pub(super) fn check<T: Sized32>(size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Reads what a caller filled in, over `defaults`: a shorter struct leaves the rest as it is, a longer one must be zero
-/// past what we know. Returns the number of bytes that count.
+/// Reads a caller's struct over `defaults`. A shorter struct leaves the rest of them; a longer one must be zero behind the bytes that
+/// this library knows. Returns the number of bytes read as well.
 ///
 /// # Safety
 /// `from` is NULL or points to as many readable bytes as the `struct_size` at its start says (at least four).
 pub(super) unsafe fn read<T: Sized32>(from: *const T, defaults: T, what: &str) -> Result<(T, usize)> {
-    if from.is_null() {
-        return Err(Error::new(PIPELINE_ERR_NULL, format!("{what} is NULL")));
-    }
-    // SAFETY: the caller vouches for the first four bytes; no alignment is assumed.
+    require(from, what)?;
+    // SAFETY: the first four bytes are readable, by contract; no alignment is assumed.
     let size = unsafe { from.cast::<u32>().read_unaligned() } as usize;
     check::<T>(size)?;
     let known = size.min(size_of::<T>());
@@ -61,18 +60,16 @@ pub(super) unsafe fn read<T: Sized32>(from: *const T, defaults: T, what: &str) -
     Ok((value, known))
 }
 
-/// Writes `value` to a caller's struct of `size` bytes: the common prefix, zeros beyond; `struct_size` is the caller's.
+/// Writes `value` to a caller's struct of `size` bytes: the common prefix, and zeros behind it. `struct_size` becomes `size`.
 ///
 /// # Safety
 /// `to` is NULL or points to `size` writable bytes.
 pub(super) unsafe fn write<T: Sized32>(to: *mut T, size: usize, value: &T, what: &str) -> Result<()> {
-    if to.is_null() {
-        return Err(Error::new(PIPELINE_ERR_NULL, format!("{what} is NULL")));
-    }
+    require(to, what)?;
     check::<T>(size)?;
     let known = size.min(size_of::<T>());
     let mut copy = MaybeUninit::<T>::new(*value);
-    // SAFETY: `size` bytes are writable; `known` of them come from an initialised T, whose size we set first.
+    // SAFETY: `size` bytes are writable; `known` of them come from an initialised T, whose `struct_size` is set first.
     unsafe {
         copy.as_mut_ptr().cast::<u32>().write(size as u32);
         std::ptr::copy_nonoverlapping(copy.as_ptr().cast::<u8>(), to.cast::<u8>(), known);
@@ -86,9 +83,7 @@ pub(super) unsafe fn write<T: Sized32>(to: *mut T, size: usize, value: &T, what:
 /// # Safety
 /// As for [`write`], with the size read from the struct.
 pub(super) unsafe fn write_sized<T: Sized32>(to: *mut T, value: &T, what: &str) -> Result<()> {
-    if to.is_null() {
-        return Err(Error::new(PIPELINE_ERR_NULL, format!("{what} is NULL")));
-    }
+    require(to, what)?;
     // SAFETY: at least four bytes are readable, by contract.
     let size = unsafe { to.cast::<u32>().read_unaligned() } as usize;
     // SAFETY: passed on.

@@ -1,42 +1,42 @@
-//! PipelineManager: what a program holds of a pipeline, and how a thread finds its ring buffer.
+//! PipelineManager: a pipeline as a program holds it.
 //!
-//! [`process`] knows the pipelines of this process (for the exit handler and for threads that end), [`lane`] is the way from a
-//! thread to its producer.
+//! `process` knows the pipelines of this process, for the exit handler and for threads that end. `thread_cache` finds the producer of
+//! the calling thread.
 
-mod lane;
 mod process;
 
+pub use crate::capture::Producer;
+use crate::capture::registry::Registry;
+use crate::capture::{Offer, thread_cache};
 use crate::config::Config;
+use crate::facts::Fact;
+use crate::kinds::Definition;
+pub use crate::metrics::{Health, Metrics, WriterMetrics};
 use crate::platform::{barrier, thread};
 use crate::pool::Pool;
-pub use crate::pool::figures::{Metrics, WriterMetrics};
-pub use crate::pool::health::Health;
-use crate::ring::producer::Offer;
-pub use crate::ring::producer::Producer;
-use crate::ring::rings::Rings;
-use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
+use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
 use crate::storage::Storage;
-use crate::storage::caught::Caught;
+use crate::storage::panic_guard::PanicGuard;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A running pipeline.
 pub struct Pipeline {
-    /// Given up by hand: in a forked child, where the counts of references are the parent's, it is not dropped.
+    /// Dropped by hand, because a forked child must not drop it: there the counts of references are the parent's.
     pool: ManuallyDrop<Arc<Pool>>,
-    /// The pool's id, where a capture has it at hand.
+    /// The pool's id, kept here so that a capture need not read the pool.
     id: u64,
 }
 
 impl Pipeline {
-    /// Starts a pipeline. The storage is the pipeline's from here on: it is dropped exactly once, also if the start fails. A call in
-    /// which it panics counts as answered with a retry.
+    /// Starts a pipeline. From here on the pipeline owns the storage, and drops it exactly once, even if the start fails. A call in which
+    /// the storage panics counts as a retry.
     pub fn start(config: Config, storage: impl Storage + 'static) -> Result<Self> {
-        Self::start_plain(config, Box::new(Caught::new(storage)))
+        Self::start_plain(config, Box::new(PanicGuard::new(storage)))
     }
 
-    /// The same for a storage whose calls are not to be caught: one made of C functions, which may end their thread.
+    /// The same for a storage whose panics are not caught, because it consists of C functions, which may end their thread.
     pub fn start_plain(config: Config, storage: Box<dyn Storage>) -> Result<Self> {
         let process = process::this()?;
         let alive = crate::platform::process::alive().ok_or_else(Pool::no_memory)?;
@@ -50,7 +50,7 @@ impl Pipeline {
     /// Whether this is a child of the process that started the pipeline.
     #[inline(always)]
     pub fn forked(&self) -> bool {
-        self.pool.front().forked()
+        self.pool.intake().forked()
     }
 
     /// Its name.
@@ -70,39 +70,50 @@ impl Pipeline {
             // SAFETY: passed on.
             Some(producer) => unsafe { producer.capture(offer) },
             // SAFETY: passed on.
-            None => unsafe { lane::first(&self.pool.rings, offer) },
+            None => unsafe { thread_cache::first(&self.pool.rings, offer) },
         }
     }
 
     /// The calling thread's producer, if it has one.
     #[inline(always)]
     pub fn producer(&self) -> Option<&Producer> {
-        lane::find(self.id)
+        thread_cache::find(self.id)
     }
 
     /// The largest payload.
     pub fn max_event_bytes(&self) -> usize {
-        self.pool.front().max_event_bytes
+        self.pool.intake().max_event_bytes
     }
 
-    /// Counts an offer whose arguments could not even be read.
+    /// Counts an offer whose arguments cannot be read.
     pub fn count_invalid(&self) {
         self.pool.rings.shared().count_invalid();
     }
 
-    /// A producer that its caller holds. To be given to [`Producer::close`].
+    /// A producer that its caller holds, and closes by [`Producer::close`].
     pub fn open_producer(&self) -> Result<*mut Producer> {
+        // The end of a thread that captures only through its producer must be known as well: what it captures without the
+        // producer after that would get it a ring that is never given back.
+        if !thread::ended() && !thread::arm_end() {
+            return Err(Error::new(PIPELINE_ERR_NO_MEMORY, "no memory to learn of the end of this thread"));
+        }
         let producer = std::ptr::from_ref(self.pool.rings.attach_handle()?).cast_mut();
         // The handle's own reference to the rings; `Producer::close` gives it back.
         let _ = Arc::into_raw(Arc::clone(&self.pool.rings));
         Ok(producer)
     }
 
-    /// Tells the storage the name of a kind.
+    /// Gives a kind a name, for the storage.
     pub fn kind_name(&self, kind: u32, name: &[u8]) -> Result<()> {
-        Rings::check_kind(kind)?;
+        Registry::check_kind(kind)?;
         self.pool.check_running()?;
-        self.pool.rings.tell_kind(kind, name)
+        self.pool.add_fact(Fact::kind_name(kind, name)?)
+    }
+
+    /// Defines a kind: the fields of its payload, for the storage. It also gives the kind its name.
+    pub fn define_kind(&self, definition: Definition) -> Result<()> {
+        self.pool.check_running()?;
+        self.pool.define_kind(definition)
     }
 
     // ---- control ----
@@ -122,7 +133,7 @@ impl Pipeline {
         self.pool.set_paused(true)
     }
 
-    /// Goes on.
+    /// Ends the pause.
     pub fn resume(&self) -> Result<()> {
         self.pool.set_paused(false)
     }
@@ -147,7 +158,7 @@ impl Pipeline {
         self.pool.writer_metrics(index)
     }
 
-    /// How it fares.
+    /// Its health.
     pub fn health(&self) -> Health {
         self.pool.health()
     }
@@ -159,36 +170,27 @@ impl Pipeline {
         self.pool.close(timeout)
     }
 
-    /// Ends it, if nothing of it runs; otherwise tells it to stop, and answers `PIPELINE_ERR_BUSY`.
+    /// Destroys it if nothing of it runs. Otherwise tells it to stop, and returns `PIPELINE_ERR_BUSY`.
     pub fn destroy(&self) -> Result<()> {
         if self.forked() {
-            // SAFETY: in a forked child nobody else uses the parent's pipeline.
+            // SAFETY: in a forked child no other thread uses the parent's pipeline.
             unsafe { self.pool.rings.unmap() };
             return Ok(());
         }
-        if thread::works_for() == self.pool.id {
-            return Err(Error::new(
-                PIPELINE_ERR_WOULD_DEADLOCK,
-                format!("pipeline_destroy: called on a thread of pipeline {} itself", self.pool.name),
-            ));
-        }
+        self.pool.would_deadlock("pipeline_destroy")?;
         self.pool.rings.shut(|| false);
         self.pool.stop();
-        // A capture that was let in before must be published first, or its event would be released by nobody.
-        if self.pool.rings.any_capturing() || !self.pool.tear_down_if_at_rest() {
+        if !self.pool.tear_down_if_at_rest() {
             return Err(Error::new(
                 PIPELINE_ERR_BUSY,
-                format!(
-                    "pipeline {}: a writer has not ended, a token is out or a capture is under way",
-                    self.pool.name
-                ),
+                format!("pipeline {}: {}", self.pool.name, self.pool.words_of_what_runs()),
             ));
         }
         Ok(())
     }
 
-    /// Whether the calling thread is in the storage's `release` or `destroy`, called by this pipeline's end: then somebody is
-    /// about to free it.
+    /// Fails if the calling thread is in the storage's `release` or `destroy`, called by this pipeline's teardown, because the pipeline is
+    /// about to be freed.
     pub fn check_not_ending_here(&self) -> Result<()> {
         if !self.forked() && self.pool.is_torn_down_here() {
             return Err(Error::new(
@@ -199,10 +201,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Lets go at once: whatever ends last frees everything.
+    /// Gives it up at once. The last of its threads and calls to end frees everything.
     pub fn abandon(self) {
         if self.forked() {
-            // SAFETY: in a forked child nobody else uses the parent's pipeline.
+            // SAFETY: in a forked child no other thread uses the parent's pipeline.
             unsafe { self.pool.rings.unmap() };
             return;
         }
@@ -215,7 +217,7 @@ impl Drop for Pipeline {
         if self.forked() {
             return;
         }
-        // Not destroyed, not abandoned: let go. (After either this does nothing more.)
+        // (Does nothing more if it was destroyed or abandoned.)
         self.pool.abandon();
         // SAFETY: dropped once, here.
         unsafe { ManuallyDrop::drop(&mut self.pool) };

@@ -1,11 +1,11 @@
-//! The pipelines of this process: who must hear of threads that end, and of the process's own end.
+//! The pipelines of this process. They are told of threads that end, and of the end of the process.
 
-use super::lane;
+use crate::platform::cancellation::Uncancelled;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
 use crate::pool::Pool;
-use crate::status::Result;
+use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,13 +24,17 @@ pub fn this() -> Result<&'static Process> {
         return Ok(process);
     }
     static REGISTERED: AtomicU64 = AtomicU64::new(0);
-    let process = PROCESS.get_or_make(Process::default).ok_or_else(Pool::no_memory)?;
-    // Handlers are inherited by a fork: once is enough for all descendants.
-    if REGISTERED.swap(1, Ordering::AcqRel) == 0 {
+    // A forked child inherits the handler, so once is enough for all descendants. The registration is noted after it is made, so a child
+    // that is forked in between registers the handler itself. Two threads at once may register it twice; then the second call of the
+    // handler finds nothing to do.
+    if REGISTERED.load(Ordering::Acquire) == 0 {
         // SAFETY: a function of this library, which is never unmapped.
-        unsafe { libc::atexit(at_exit) };
+        if unsafe { libc::atexit(at_exit) } != 0 {
+            return Err(Error::new(PIPELINE_ERR_NO_MEMORY, "atexit: no memory"));
+        }
+        REGISTERED.store(1, Ordering::Release);
     }
-    Ok(process)
+    PROCESS.get_or_make(Process::default).ok_or_else(Pool::no_memory)
 }
 
 /// An id that no pipeline of this process, or of its forked children, has had.
@@ -53,7 +57,7 @@ impl Process {
 
 /// A thread that used the library has ended.
 pub fn thread_ended(token: u64) {
-    lane::forget();
+    crate::capture::thread_cache::forget();
     if let Some(process) = PROCESS.get() {
         for pool in process.all() {
             pool.thread_ended(token);
@@ -61,8 +65,9 @@ pub fn thread_ended(token: u64) {
     }
 }
 
-/// The process ends: drains what was not closed, each pipeline within its `exit_timeout_ms`, and starts no further call.
+/// The process ends: drains the pipelines that were not closed, each within its `exit_timeout_ms`, and starts no further call.
 extern "C" fn at_exit() {
+    let _uncancelled = Uncancelled::begin();
     let _ = std::panic::catch_unwind(|| {
         let Some(process) = PROCESS.get() else { return };
         let began = time::now_ns();

@@ -1,48 +1,53 @@
-//! A global value that can be replaced while others are using it.
+//! A global value that can be replaced while it is in use.
 
 use super::sync::{AtomicPtr, Ordering};
 
 struct Node<T> {
     value: T,
-    /// The one made before it.
-    before: *mut Node<T>,
+    /// The node made before it.
+    previous: *mut Node<T>,
 }
 
-/// A value that may be replaced at any time. Those before it stay for ever, as somebody may be in the middle of using one; they
-/// stay reachable too, so that a host that looks for leaks is not shown any.
+/// A value that may be replaced at any time. Replaced values are never freed, because a thread may still use one. They stay reachable, so that
+/// leak checkers in the host do not report them.
 pub struct Replaceable<T> {
-    now: AtomicPtr<Node<T>>,
+    current: AtomicPtr<Node<T>>,
     all: AtomicPtr<Node<T>>,
+}
+
+impl<T: 'static> Default for Replaceable<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<T: 'static> Replaceable<T> {
     /// No value.
-    #[allow(clippy::new_without_default)] // a const fn, for statics
     pub const fn new() -> Self {
-        Self { now: AtomicPtr::new(std::ptr::null_mut()), all: AtomicPtr::new(std::ptr::null_mut()) }
+        Self { current: AtomicPtr::new(std::ptr::null_mut()), all: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
-    /// The present value, if there is one.
+    /// The current value, if there is one.
     pub fn get(&self) -> Option<&'static T> {
-        // SAFETY: nodes are never freed, and not written after they are shared.
-        unsafe { self.now.load(Ordering::Acquire).as_ref() }.map(|node| &node.value)
+        // SAFETY: nodes are never freed, and never written after they are shared.
+        unsafe { self.current.load(Ordering::Acquire).as_ref() }.map(|node| &node.value)
     }
 
-    /// Puts another value in its place, or none.
+    /// Replaces the value.
     pub fn set(&self, value: Option<T>) {
         let Some(value) = value else {
-            return self.now.store(std::ptr::null_mut(), Ordering::Release);
+            return self.current.store(std::ptr::null_mut(), Ordering::Release);
         };
-        let node = Box::into_raw(Box::new(Node { value, before: std::ptr::null_mut() }));
+        let node = Box::into_raw(Box::new(Node { value, previous: std::ptr::null_mut() }));
         let mut last = self.all.load(Ordering::Relaxed);
         loop {
-            // SAFETY: not shared yet.
-            unsafe { (*node).before = last };
+            // SAFETY: the node is not shared yet.
+            unsafe { (*node).previous = last };
             match self.all.compare_exchange(last, node, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(other) => last = other,
             }
         }
-        self.now.store(node, Ordering::Release);
+        self.current.store(node, Ordering::Release);
     }
 }

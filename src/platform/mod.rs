@@ -1,28 +1,33 @@
 //! The seam between the pipeline and the machine: time, parking, threads, randomness, barriers, the process.
 //!
-//! Everything above reaches the operating system through here (the ring's memory apart), so that a model checker or a
-//! simulator can stand in for it. Under `cfg(loom)` only [`sync`] and [`barrier`] exist, on loom's types. Under
-//! `cfg(simulator)` all of it is there twice: for the threads of a simulated run, and for the others as ever.
+//! Everything above reaches the operating system through here (except the ring's memory), so that a model checker or a
+//! simulator can take its place. Under `cfg(loom)`, [`sync`] has loom's types, and there is no module that needs others. Under
+//! `cfg(simulator)` the threads of a simulated run use the simulator, and all other threads the system.
 
 pub mod barrier;
-#[cfg(not(loom))]
 pub mod cache;
+pub mod cancellation;
+mod errno;
+#[cfg(not(loom))]
+pub mod file_lock;
 #[cfg(not(loom))]
 pub mod global;
+pub mod memory;
 #[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]
 pub mod placement;
 #[cfg(not(loom))]
-pub mod places;
-#[cfg(not(loom))]
 pub mod process;
-#[cfg(not(loom))]
 pub mod random;
+pub mod signals;
 #[cfg(simulator)]
 pub mod simulator;
+mod splitmix;
+#[cfg(not(loom))]
+mod stack;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod thread;
-#[cfg(not(loom))]
+pub mod thread_local;
 pub mod time;

@@ -1,4 +1,4 @@
-//! Where a thread runs and how it is scheduled: processors, class, priority, nice value. Each thread sets its own.
+//! The processors on which a thread runs and its scheduling: class, priority, nice value, time slice. Each thread sets its own.
 
 use super::thread;
 use crate::status::Result;
@@ -7,20 +7,24 @@ use std::io;
 
 /// The scheduling class of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // they are the kernel's, but for the first
 pub enum Class {
-    /// That of the thread that creates it.
+    /// That of the creating thread.
     #[default]
     Inherit,
+    /// `SCHED_OTHER`, the usual one.
     Other,
+    /// `SCHED_BATCH`, for work that uses much processor time.
     Batch,
+    /// `SCHED_IDLE`, for work that runs only if nothing else does.
     Idle,
+    /// `SCHED_FIFO`, real-time.
     Fifo,
+    /// `SCHED_RR`, real-time with time slices.
     RoundRobin,
 }
 
 impl Class {
-    /// Whether a priority belongs to it.
+    /// Whether it has priorities.
     pub fn is_real_time(self) -> bool {
         matches!(self, Self::Fifo | Self::RoundRobin)
     }
@@ -31,22 +35,22 @@ impl Class {
             Self::Other => Some(libc::SCHED_OTHER),
             Self::Batch => Some(libc::SCHED_BATCH),
             Self::Idle => Some(libc::SCHED_IDLE),
-            // What a storage's function forks, or starts as a thread, shall not get the same power over the machine.
+            // Reset on fork, so that processes and threads that a storage starts do not become real-time, too.
             Self::Fifo => Some(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK),
             Self::RoundRobin => Some(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK),
         }
     }
 }
 
-/// The highest number of a processor, and one more: as many as glibc's set has. (musl's has an eighth; the kernel is told the size.)
+/// The number of processors that can be named, as in glibc's set. (musl's set is an eighth of it, but the kernel is told the size.)
 pub const PROCESSORS: usize = 1024;
 
-/// Processors by number.
+/// A set of processors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processors(Vec<bool>);
 
 impl Processors {
-    /// From a list as `taskset --cpu-list` takes it: numbers and ranges between commas, `0-3,6`. `None`: it is none.
+    /// Reads a list like that of `taskset --cpu-list`: numbers and ranges, separated by commas, `0-3,6`. `None`: it is invalid.
     pub fn parse(list: &str) -> Option<Self> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -65,33 +69,33 @@ impl Processors {
     }
 }
 
-/// Where a thread runs and how it is scheduled.
+/// The processors and the scheduling of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// `None`: those of the thread that creates it.
+    /// `None`: those of the creating thread.
     pub processors: Option<Processors>,
-    /// Its class.
+    /// The scheduling class.
     pub class: Class,
-    /// With a real-time class.
+    /// The priority in a real-time class.
     pub priority: u32,
-    /// 0: that of the thread that creates it.
+    /// The nice value; 0: that of the creating thread.
     pub nice: i32,
-    /// In nanoseconds, under `SCHED_OTHER`; 0: that of the thread that creates it.
+    /// The time slice in nanoseconds, in the class `SCHED_OTHER`; 0: that of the creating thread.
     pub slice_ns: u64,
 }
 
-/// What the system refused, and why.
+/// A setting that the system has refused.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The field of the configuration that asked for it.
+    /// The configuration's field.
     pub field: &'static str,
-    /// The system's words.
+    /// The system's error.
     pub error: io::Error,
 }
 
 impl Placement {
-    /// Sets what it asks for, for the calling thread; the first thing that is refused ends it.
-    pub fn take(&self) -> Result<(), Refusal> {
+    /// Applies the settings to the calling thread, up to the first one that is refused.
+    pub fn apply(&self) -> Result<(), Refusal> {
         let check = |field, answer: libc::c_long| {
             if answer == 0 { Ok(()) } else { Err(Refusal { field, error: io::Error::last_os_error() }) }
         };
@@ -107,8 +111,8 @@ impl Placement {
         }
         if let Some(policy) = self.class.policy() {
             let priority = if self.class.is_real_time() { self.priority as libc::c_int } else { 0 };
-            // SAFETY: reads an int, which is all that the kernel's struct sched_param has. By the system call: musl's function
-            // refuses, as POSIX means the process and Linux the thread.
+            // This uses the system call, because musl's function refuses: in POSIX the call is for a process, in Linux it is for a thread.
+            // SAFETY: reads an int, the only member of the kernel's struct sched_param.
             let answer = unsafe {
                 libc::syscall(
                     libc::SYS_sched_setscheduler,
@@ -120,41 +124,46 @@ impl Placement {
             check(if self.class.is_real_time() { "writer_priority" } else { "writer_class" }, answer)?;
         }
         if self.nice != 0 {
-            // SAFETY: no pointers. On Linux it is that thread's alone.
+            // On Linux this sets one thread only.
+            // SAFETY: the call has no pointers.
             let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS as _, thread::os_id(), self.nice) };
             check("writer_nice", answer.into())?;
         }
         if self.slice_ns != 0 {
-            ask_for_slice(self.slice_ns);
+            request_slice(self.slice_ns);
         }
         Ok(())
     }
 
-    /// Tries it on a thread that is started for that and has ended on return.
-    pub fn rehearse(&self) -> Result<Result<(), Refusal>> {
-        struct Rehearsal<'a> {
+    /// Tries the settings on a temporary thread.
+    ///
+    /// The system decides on each setting separately, and only the thread itself can try them (`pthread_attr_t` has no nice value, and no
+    /// processors in musl). So the caller of `pipeline_start` learns which field was refused, and why, before any writer runs. That
+    /// costs one thread, about 50 us of a start of 170 us, and only if the configuration has such settings.
+    pub fn try_on_thread(&self) -> Result<Result<(), Refusal>> {
+        struct Trial<'a> {
             placement: &'a Placement,
             outcome: Result<(), Refusal>,
         }
-        extern "C-unwind" fn main(rehearsal: *mut c_void) -> *mut c_void {
-            // SAFETY: `rehearse` waits for this thread, and does not touch it before.
-            let rehearsal = unsafe { &mut *rehearsal.cast::<Rehearsal<'_>>() };
-            // The system may list it for a moment after it has been waited for.
-            thread::set_name(&thread::short_name("cp-rehearsal"));
-            rehearsal.outcome = rehearsal.placement.take();
+        extern "C-unwind" fn main(trial: *mut c_void) -> *mut c_void {
+            // SAFETY: `try_on_thread` does not use the value until this thread has ended.
+            let trial = unsafe { &mut *trial.cast::<Trial<'_>>() };
+            // The system may list the thread for a moment after its end.
+            thread::set_name(&thread::short_name("cp-placement"));
+            trial.outcome = trial.placement.apply();
             std::ptr::null_mut()
         }
-        // (Nobody refuses a slice.)
+        // A time slice is never refused.
         if (Self { slice_ns: 0, ..self.clone() }) == Self::default() {
             return Ok(Ok(()));
         }
-        let mut rehearsal = Rehearsal { placement: self, outcome: Ok(()) };
-        thread::run_plain(main, (&raw mut rehearsal).cast())?;
-        Ok(rehearsal.outcome)
+        let mut trial = Trial { placement: self, outcome: Ok(()) };
+        thread::run_plain(main, (&raw mut trial).cast())?;
+        Ok(trial.outcome)
     }
 }
 
-/// The kernel's struct sched_attr, as in its first version.
+/// The first version of the kernel's struct sched_attr.
 #[repr(C)]
 #[derive(Default)]
 struct Attributes {
@@ -163,19 +172,19 @@ struct Attributes {
     flags: u64,
     nice: i32,
     priority: u32,
-    /// Of the usual classes: the slice, in nanoseconds. Linux before 6.12 reads it as 0, and takes no notice of it.
+    /// In the normal classes: the time slice in nanoseconds. Linux before 6.12 reports 0, and ignores it.
     runtime: u64,
     deadline: u64,
     period: u64,
 }
 
-/// Asks for time slices of that length for the calling thread, if its class is `SCHED_OTHER`. A wish: where the system knows of none, or
-/// does not allow it, all stays as it is.
-fn ask_for_slice(slice_ns: u64) {
+/// Requests time slices of that length for the calling thread if its class is `SCHED_OTHER`. Nothing changes if the system does not know slices
+/// or does not allow it.
+fn request_slice(slice_ns: u64) {
     let size = size_of::<Attributes>();
     let mut own = Attributes::default();
     let this_thread: libc::c_long = 0;
-    // SAFETY: writes at most `size` bytes to a struct of that size; and reads as many, as the first word in it says.
+    // SAFETY: the calls write at most `size` bytes to a struct of that size, and read as many as its first word says.
     unsafe {
         let no_flags: libc::c_long = 0;
         if libc::syscall(libc::SYS_sched_getattr, this_thread, &raw mut own, size, no_flags) == 0
@@ -201,40 +210,24 @@ mod tests {
         assert_eq!(of("0-3,6"), Some(vec![0, 1, 2, 3, 6]));
         assert_eq!(of(" 5 , 1 - 2,2"), Some(vec![1, 2, 5]));
         assert_eq!(of("1022-1023"), Some(vec![1022, 1023]));
-        for bad in [
-            "",
-            " ",
-            ",",
-            "1,",
-            "-",
-            "-1",
-            "3-1",
-            "1-2-3",
-            "x",
-            "0x1",
-            "+1",
-            "1.5",
-            "1024",
-            "0-1024",
-            "99999999999999999999",
-        ] {
+        for bad in "; ;,;1,;-;-1;3-1;1-2-3;x;0x1;+1;1.5;1024;0-1024;99999999999999999999".split(';') {
             assert_eq!(of(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn a_rehearsal_leaves_the_calling_thread_as_it_is_and_tells_what_is_refused() {
-        let own = |placement: Placement| placement.rehearse().expect("there are threads");
-        // SAFETY: no pointers.
+    fn a_trial_leaves_the_calling_thread_unchanged_and_names_the_refused_field() {
+        let outcome = |placement: Placement| placement.try_on_thread().expect("a thread starts");
+        // SAFETY: the call has no pointers.
         let class = || unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0 as libc::c_long) };
         let before = class();
-        assert!(own(Placement { class: Class::Batch, ..Placement::default() }).is_ok());
-        assert!(own(Placement { class: Class::Idle, ..Placement::default() }).is_ok());
-        assert!(own(Placement { nice: 1, ..Placement::default() }).is_ok());
+        assert!(outcome(Placement { class: Class::Batch, ..Placement::default() }).is_ok());
+        assert!(outcome(Placement { class: Class::Idle, ..Placement::default() }).is_ok());
+        assert!(outcome(Placement { nice: 1, ..Placement::default() }).is_ok());
         assert_eq!(class(), before);
         let nowhere = Processors::parse("1023");
-        let refusal = own(Placement { processors: nowhere, ..Placement::default() });
-        // (Unless this machine has so many.)
+        let refusal = outcome(Placement { processors: nowhere, ..Placement::default() });
+        // Unless this machine has that many processors.
         if std::thread::available_parallelism().is_ok_and(|n| n.get() < 1024) {
             assert_eq!(refusal.map_err(|r| r.field), Err("writer_cpus"));
         }

@@ -1,10 +1,10 @@
-//! Which process this is: a word that a fork wipes, and globals that a forked child replaces.
+//! The identity of the process: a word that a fork wipes, and globals that a forked child makes anew.
 
+use super::memory;
 use super::sync::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::Once;
 
-/// The alive word of this process. It lies on a page of its own that the kernel wipes in a forked child
-/// (MADV_WIPEONFORK; where that is refused, or cannot be believed, an atfork handler does it).
+/// The alive word of this process, on a page of its own. The kernel wipes the page in a forked child (MADV_WIPEONFORK). If the kernel refuses that, or
+/// only seems to accept it, an atfork handler wipes the word.
 static ALIVE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The word that is 1 in this process and 0 in every child forked from now on. Never unmapped. `None`: no memory.
@@ -18,37 +18,30 @@ pub fn alive() -> Option<&'static AtomicU32> {
     }
     let fresh = map_word()?;
     match ALIVE.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: just mapped, never unmapped.
+        // SAFETY: the page was just mapped, and is never unmapped.
         Ok(_) => Some(unsafe { &*fresh }),
-        // Another thread was first. The page is a few kilobytes, once: it stays.
-        // SAFETY: never unmapped.
+        // Another thread was first. This thread's page stays mapped, a few kilobytes once.
+        // SAFETY: the page is never unmapped.
         Err(other) => Some(unsafe { &*other }),
     }
 }
 
 fn map_word() -> Option<*mut AtomicU32> {
-    // SAFETY: a fresh anonymous page, checked for failure; zeroed pages make a valid AtomicU32.
+    // SAFETY: the page is new and checked for NULL, and zeroes are a valid AtomicU32.
     unsafe {
         let size = libc::sysconf(libc::_SC_PAGESIZE).max(4096) as usize;
-        let page = libc::mmap(
-            std::ptr::null_mut(),
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        if page == libc::MAP_FAILED {
+        let page = memory::map(size);
+        if page.is_null() {
             return None;
         }
-        // Emulators of a process (QEMU's) answer 0 to advice that they do not know, and do nothing.
+        // Emulators such as QEMU accept advice that they do not know, and ignore it. They also accept advice that does not exist, which is
+        // how this is detected.
         const UNKNOWN: libc::c_int = -1;
         let wiped = libc::madvise(page, size, libc::MADV_WIPEONFORK) == 0;
-        if !wiped || libc::madvise(page, size, UNKNOWN) == 0 {
-            static ATFORK: Once = Once::new();
-            ATFORK.call_once(|| {
-                libc::pthread_atfork(None, None, Some(wipe));
-            });
+        let believed = wiped && libc::madvise(page, size, UNKNOWN) != 0;
+        if !believed && !register_wipe() {
+            libc::munmap(page, size);
+            return None;
         }
         let word = page.cast::<AtomicU32>();
         (*word).store(1, Ordering::Release);
@@ -56,7 +49,20 @@ fn map_word() -> Option<*mut AtomicU32> {
     }
 }
 
-/// In a forked child, where the kernel does not wipe.
+/// Registers the atfork handler, which children inherit. A `Once` that another thread holds at a fork would stay locked in the child. Here two
+/// threads may register the handler twice instead, which changes nothing. `false`: no memory.
+fn register_wipe() -> bool {
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    if REGISTERED.load(Ordering::Acquire) == 0 {
+        // SAFETY: a function of this library, which is never unmapped.
+        let failed = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
+        REGISTERED.store(u32::from(failed == 0), Ordering::Release);
+        return failed == 0;
+    }
+    true
+}
+
+/// Wipes the alive word, in a forked child.
 extern "C" fn wipe() {
     // SAFETY: the pages behind ALIVE are never unmapped.
     if let Some(word) = unsafe { ALIVE.load(Ordering::Acquire).as_ref() } {
@@ -64,7 +70,7 @@ extern "C" fn wipe() {
     }
 }
 
-/// Which boot of the machine this is: the bytes of the kernel's own id. All zeros where it does not say.
+/// The kernel's id of this boot of the machine; all zeros if it is unknown.
 pub fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.trim_end().chars().filter(|&c| c != '-').collect();
@@ -76,17 +82,22 @@ struct Node<T> {
     value: T,
 }
 
-/// A global that a forked child starts anew: whatever was locked at the fork belongs to the parent's.
+/// A global that a forked child makes anew, because a lock in the parent's may have been held at the fork.
 pub struct PerProcess<T>(AtomicPtr<Node<T>>);
 
+impl<T: Send + Sync> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Send + Sync> PerProcess<T> {
-    /// Nothing yet.
-    #[allow(clippy::new_without_default)] // a const fn, for statics
+    /// No value yet.
     pub const fn new() -> Self {
         Self(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// This process's value, if one was made.
+    /// This process's value, if there is one.
     pub fn get(&self) -> Option<&'static T> {
         // SAFETY: nodes are never freed.
         let node = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
@@ -101,7 +112,7 @@ impl<T: Send + Sync> PerProcess<T> {
         }
         let fresh = Box::into_raw(Box::new(Node { alive: alive()?, value: make() }));
         match self.0.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: just made, never freed from here on.
+            // SAFETY: the node is shared now, and shared nodes are never freed.
             Ok(_) => Some(unsafe { &(*fresh).value }),
             Err(other) => {
                 // SAFETY: `fresh` was never shared; `other` is never freed.

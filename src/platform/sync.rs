@@ -1,5 +1,8 @@
-//! Atomics, the lock and the condition variable: the standard library's (futex-based, no global state, so a lock held
-//! by another thread at a fork cannot block the child's own pipelines), or loom's, or the simulator's.
+//! Atomics, the lock and the condition variable: those of the standard library, of loom or of the simulator.
+//!
+//! The standard library's lock is a futex word and has no global state. A lock that another thread holds at a fork therefore
+//! cannot block the child's own pipelines. `parking_lot` is not used because of that: it parks threads in one table per process
+//! whose buckets have locks, and a bucket that is locked at a fork stays locked in the child.
 
 #[cfg(simulator)]
 pub use super::simulator::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, fence};
@@ -18,7 +21,7 @@ use std::sync as imp;
 #[cfg(not(simulator))]
 pub use imp::MutexGuard;
 
-/// A lock without poisoning: what it guards is kept consistent by its users, who do not panic while they hold it.
+/// A lock without poisoning. Its users do not panic while they hold it, so the value is always consistent.
 #[cfg(not(simulator))]
 #[derive(Debug, Default)]
 pub struct Mutex<T>(imp::Mutex<T>);
@@ -35,7 +38,7 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The lock, if nobody has it.
+    /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
@@ -45,7 +48,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Lets callers of flush, close and the like wait for a change.
+/// A condition variable: callers of flush, close and the like wait on it for a change.
 #[cfg(not(any(loom, simulator)))]
 #[derive(Debug, Default)]
 pub struct Condvar(std::sync::Condvar);
@@ -57,7 +60,7 @@ impl Condvar {
         self.0.notify_all();
     }
 
-    /// Waits for a change, at most for `timeout` (`None`: for ever). May wake for no reason.
+    /// Waits for a change, at most for `timeout` (`None`: without limit). Wake-ups may be spurious.
     pub fn wait<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -67,17 +70,5 @@ impl Condvar {
             Some(t) => self.0.wait_timeout(guard, t).unwrap_or_else(std::sync::PoisonError::into_inner).0,
             None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
         }
-    }
-}
-
-/// A value in cache lines of its own (two: the adjacent one is prefetched).
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Padded<T>(pub T);
-
-impl<T> std::ops::Deref for Padded<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
     }
 }

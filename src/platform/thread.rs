@@ -1,12 +1,16 @@
-//! Threads: plain ones for the library's own work, and knowledge of the caller's.
+//! The library's own threads, and the state of the calling thread.
 //!
-//! The library's threads block asynchronous signals only: the host's handlers must still see SEGV and its like.
-//! What a thread keeps of its own are words without destructors, so that they can be used until the very end; a
-//! `pthread_key` destructor tells when that end begins.
+//! The library's threads block asynchronous signals only, because the host's handlers must see SIGSEGV and other faults.
+//! Thread-local state has no destructors, so that it can be used until the very end of the thread. A `pthread_key` destructor reports
+//! when that end begins.
 
+use super::cancellation::Uncancelled;
 use super::global::Replaceable;
+use super::memory;
+use super::stack::{self, Stack};
 use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
+use crate::status::{Error, PIPELINE_ERR_INTERNAL, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result};
+use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,13 +19,13 @@ thread_local! {
     static TOKEN: Cell<u64> = const { Cell::new(0) };
     static ENDED: Cell<bool> = const { Cell::new(false) };
     static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
-    /// The hooks that were in force when this thread of the library began.
+    /// The hooks at the beginning of this thread of the library.
     static HOOKED: Cell<Option<&'static Hooks>> = const { Cell::new(None) };
 }
 
 static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
 
-/// A number for the calling thread that no other thread ever has.
+/// The calling thread's number, which no other thread ever has.
 pub fn token() -> u64 {
     let mut token = TOKEN.get();
     if token == 0 {
@@ -31,9 +35,9 @@ pub fn token() -> u64 {
     token
 }
 
-/// The calling thread's id as the operating system has it.
+/// The operating system's id of the calling thread.
 pub fn os_id() -> u32 {
-    // SAFETY: a system call without arguments.
+    // SAFETY: the call has no arguments.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
@@ -42,7 +46,7 @@ pub fn ended() -> bool {
     ENDED.get()
 }
 
-/// The pipeline that the calling thread works for, as one of its writers; 0: none.
+/// The pipeline for which the calling thread works, as one of its threads; 0: none.
 #[inline]
 pub fn works_for() -> u64 {
     WORKS_FOR.get()
@@ -53,7 +57,7 @@ pub fn set_works_for(pipeline_id: u64) {
     WORKS_FOR.set(pipeline_id);
 }
 
-/// The name of the calling thread, as far as it fits into 16 bytes.
+/// The first 16 bytes of the calling thread's name.
 pub fn name() -> [u8; 16] {
     let mut name = [0u8; 16];
     // SAFETY: PR_GET_NAME writes at most 16 bytes, NUL included.
@@ -61,11 +65,11 @@ pub fn name() -> [u8; 16] {
     name
 }
 
-/// The key whose destructor tells of a thread's end, plus one; 0: not made.
+/// The key whose destructor reports a thread's end, plus one; 0: not made yet.
 static KEY: AtomicU64 = AtomicU64::new(0);
 static AT_END: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Makes the thread-end key, once. `at_end` gets the token of each armed thread that ends, on that thread.
+/// Makes the thread-end key, once. `at_end` is called at the end of each armed thread, on that thread, with its token.
 pub fn on_end(at_end: fn(u64)) -> Result<()> {
     AT_END.store(at_end as *mut c_void, Ordering::Release);
     if KEY.load(Ordering::Acquire) != 0 {
@@ -76,35 +80,36 @@ pub fn on_end(at_end: fn(u64)) -> Result<()> {
     let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) };
     if failed != 0 {
         return Err(Error::new(
-            crate::status::PIPELINE_ERR_SYSTEM,
+            PIPELINE_ERR_SYSTEM,
             format!("pthread_key_create: {}", std::io::Error::from_raw_os_error(failed)),
         ));
     }
     if KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // SAFETY: made above, never used.
+        // SAFETY: the key was made above and never used.
         unsafe { libc::pthread_key_delete(key) };
     }
     Ok(())
 }
 
-/// From now on the calling thread's end is told. `false`: there was no memory for that.
+/// Arms the calling thread: its end will be reported. `false`: there is no memory for that.
 pub fn arm_end() -> bool {
     let key = KEY.load(Ordering::Acquire);
-    // SAFETY: the key exists; its value is a number, never dereferenced.
+    // SAFETY: the key exists, and its value is a number that is never dereferenced.
     key != 0 && unsafe { libc::pthread_setspecific((key - 1) as u32, token() as *const c_void) } == 0
 }
 
 extern "C" fn thread_ends(value: *mut c_void) {
+    let _uncancelled = Uncancelled::begin();
     ENDED.set(true);
     let at_end = AT_END.load(Ordering::Acquire);
     if !at_end.is_null() {
-        // SAFETY: only `on_end` writes AT_END, always a `fn(u64)`.
+        // SAFETY: only `on_end` writes AT_END, and always a `fn(u64)`.
         let at_end: fn(u64) = unsafe { std::mem::transmute(at_end) };
         let _ = catch_unwind(AssertUnwindSafe(|| at_end(value as u64)));
     }
 }
 
-/// What a program wants its threads told.
+/// A hook of the host.
 type Hook = unsafe extern "C" fn(*mut c_void);
 
 #[derive(Clone, Copy)]
@@ -116,23 +121,23 @@ struct Hooks {
 
 static HOOKS: Replaceable<Hooks> = Replaceable::new();
 
-/// Sets what each thread of the library calls as it begins and ends.
+/// Sets the hooks that each thread of the library calls at its beginning and at its end.
 pub fn set_hooks(start: Option<Hook>, stop: Option<Hook>, user_data: *mut c_void) {
     HOOKS.set(Some(Hooks { start, stop, user_data }));
 }
 
-/// Calls the start hook, and notes whose stop hook belongs to it. The two are apart, and plain, because a writer's frame must
-/// hold nothing to unwind.
+/// Calls the start hook, and notes the stop hook that belongs to it. These are two plain functions and no guard, because a writer's frame must
+/// have nothing to unwind.
 pub fn run_start_hook() {
     let hooks = HOOKS.get();
     HOOKED.set(hooks);
     if let Some(Hooks { start: Some(start), user_data, .. }) = hooks {
-        // SAFETY: the program vouches for the pair of function and data.
+        // SAFETY: the host promises that the function may be called with this data.
         unsafe { start(*user_data) };
     }
 }
 
-/// Calls the stop hook that was set together with the start hook that this thread called.
+/// Calls the stop hook that was set together with the start hook that this thread has called.
 pub fn run_stop_hook() {
     if let Some(Hooks { stop: Some(stop), user_data, .. }) = HOOKED.take() {
         // SAFETY: as in `run_start_hook`.
@@ -144,12 +149,12 @@ pub fn run_stop_hook() {
 #[derive(Debug)]
 pub struct Handle {
     thread: libc::pthread_t,
-    /// Its place in the simulator.
+    /// Its index in the simulator.
     #[cfg(simulator)]
-    place: Option<usize>,
+    index: Option<usize>,
 }
 
-// SAFETY: a pthread_t names a thread; any thread may join it.
+// SAFETY: a pthread_t names a thread, and any thread may join it.
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
@@ -158,98 +163,120 @@ impl Handle {
     /// Waits for the thread's end.
     pub fn join(self) {
         #[cfg(simulator)]
-        if let Some(place) = self.place {
-            super::simulator::join(place);
+        if let Some(index) = self.index {
+            super::simulator::join(index);
         }
-        // SAFETY: the thread is joinable, and the handle is consumed.
+        // SAFETY: the thread is joinable, and the handle is used once.
         unsafe { libc::pthread_join(self.thread, std::ptr::null_mut()) };
     }
 
     /// Lets the thread end by itself.
     pub fn detach(self) {
-        // SAFETY: the thread is joinable, and the handle is consumed.
+        // SAFETY: the thread is joinable, and the handle is used once.
         unsafe { libc::pthread_detach(self.thread) };
     }
 }
 
-/// Starts a thread of the library that can be joined; a panic ends it and no more.
+/// The life of a thread of the library, with its hooks. `None`: a panic has ended it.
+fn live<R>(name: &CString, body: impl FnOnce() -> R) -> Option<R> {
+    memory::mark_own_thread();
+    set_name(name);
+    run_start_hook();
+    let result = catch_unwind(AssertUnwindSafe(body)).ok();
+    run_stop_hook();
+    result
+}
+
+/// Starts a thread of the library that can be joined. A panic ends the thread only.
 pub fn spawn(name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Handle> {
-    struct Start {
-        name: CString,
-        body: Box<dyn FnOnce() + Send>,
-    }
+    type Start = (CString, Box<dyn FnOnce() + Send>);
     extern "C-unwind" fn main(start: *mut c_void) -> *mut c_void {
-        // SAFETY: made below from a Box, handed to this thread alone.
-        let start = unsafe { Box::from_raw(start.cast::<Start>()) };
-        set_name(&start.name);
-        run_start_hook();
-        let _ = catch_unwind(AssertUnwindSafe(start.body));
-        run_stop_hook();
+        // SAFETY: the pointer comes from the box below, and only this thread has it.
+        let (name, body) = *unsafe { Box::from_raw(start.cast::<Start>()) };
+        live(&name, body);
         std::ptr::null_mut()
     }
-    let start = Box::into_raw(Box::new(Start { name: short_name(name), body }));
-    match create(main, start.cast(), false) {
-        Ok(handle) => Ok(handle),
-        Err(error) => {
-            // SAFETY: no thread got it.
-            drop(unsafe { Box::from_raw(start) });
-            Err(error)
-        }
+    let start = Box::into_raw(Box::<Start>::new((short_name(name), body)));
+    // SAFETY: after an error no thread has the pointer.
+    create(main, start.cast(), Stack::Own, false).inspect_err(|_| drop(unsafe { Box::from_raw(start) }))
+}
+
+/// Runs `body` on a temporary thread and waits for its end. This is for work that needs more stack than a caller may have, which is 16 KiB at
+/// the least. A thread of the library runs the body itself. The thread calls the host's hooks, and works for the caller's pipeline.
+pub fn on_own_stack<R: Send>(name: &str, body: impl FnOnce() -> R + Send) -> Result<R> {
+    struct Job<'a, F, R> {
+        name: &'a str,
+        works_for: u64,
+        body: Option<F>,
+        result: Option<R>,
     }
+    extern "C-unwind" fn main<F: FnOnce() -> R, R>(job: *mut c_void) -> *mut c_void {
+        // SAFETY: `on_own_stack` does not use the value until this thread has ended.
+        let job = unsafe { &mut *job.cast::<Job<'_, F, R>>() };
+        set_works_for(job.works_for);
+        // The name matters because the system may list the thread for a moment after its end.
+        job.result = job.body.take().and_then(|body| live(&short_name(job.name), body));
+        std::ptr::null_mut()
+    }
+    fn run<F: FnOnce() -> R, R>(mut job: Job<'_, F, R>) -> Result<R> {
+        run_plain(main::<F, R>, (&raw mut job).cast())?;
+        job.result
+            .ok_or_else(|| Error::new(PIPELINE_ERR_INTERNAL, "a panic was caught on a thread of the library"))
+    }
+    if memory::is_own_thread() {
+        return Ok(body());
+    }
+    run(Job { name, works_for: works_for(), body: Some(body), result: None })
 }
 
 /// The start routine of a plain thread.
 pub type Main = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
-/// Starts a detached plain thread: nothing of ours stands between its start and `main`, so that a callback which ends
-/// the thread unwinds through frames that hold nothing.
+/// Starts a detached plain thread, for a writer. There is no frame between its start and `main`, so that a callback that ends
+/// the thread unwinds only through frames that hold nothing.
 pub fn spawn_plain(main: Main, argument: *mut c_void) -> Result<()> {
-    create(main, argument, true).map(|_| ())
+    create(main, argument, Stack::Writer, true).map(|_| ())
 }
 
 /// Starts a plain thread and waits for its end.
 pub fn run_plain(main: Main, argument: *mut c_void) -> Result<()> {
-    create(main, argument, false).map(Handle::join)
+    create(main, argument, Stack::Own, false).map(Handle::join)
 }
 
-fn create(main: Main, argument: *mut c_void, detached: bool) -> Result<Handle> {
+fn create(main: Main, argument: *mut c_void, stack: Stack, detached: bool) -> Result<Handle> {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
         if super::simulator::refuse_thread() {
             let text = "pthread_create: Resource temporarily unavailable (simulated)";
-            return Err(Error::new(crate::status::PIPELINE_ERR_SYSTEM, text));
+            return Err(Error::new(PIPELINE_ERR_SYSTEM, text));
         }
-        let (main, argument, place) = super::simulator::born(main, argument);
-        let handle = create_thread(main, argument, detached)?;
-        return Ok(Handle { place: Some(place), ..handle });
+        let (main, argument, index) = super::simulator::wrap(main, argument);
+        let handle = create_thread(main, argument, stack, detached)?;
+        return Ok(Handle { index: Some(index), ..handle });
     }
-    create_thread(main, argument, detached)
+    create_thread(main, argument, stack, detached)
 }
 
-fn create_thread(main: Main, argument: *mut c_void, detached: bool) -> Result<Handle> {
-    // SAFETY: all structures are locals, initialised before use. A "C-unwind" start routine is called as a "C" one is;
-    // it only may be unwound through besides.
+fn create_thread(main: Main, argument: *mut c_void, kind: Stack, detached: bool) -> Result<Handle> {
+    // SAFETY: all structures are locals that are initialised before use. A "C-unwind" function has the calling convention of a "C"
+    // function.
     unsafe {
         let mut attributes = std::mem::zeroed();
         if libc::pthread_attr_init(&raw mut attributes) != 0 {
             return Err(Error::new(PIPELINE_ERR_NO_MEMORY, "pthread_attr_init: no memory"));
         }
+        let mut host = 0;
+        libc::pthread_attr_getstacksize(&raw const attributes, &raw mut host);
+        let bytes = kind.bytes(host);
+        libc::pthread_attr_setstacksize(&raw mut attributes, bytes);
         if detached {
             libc::pthread_attr_setdetachstate(&raw mut attributes, libc::PTHREAD_CREATE_DETACHED);
         }
-        // The new thread inherits the mask: blocked before it exists, restored here right after.
+        // The new thread inherits the mask, so the signals are blocked before it exists and restored here afterwards.
         let mut blocked = std::mem::zeroed();
         let mut before = std::mem::zeroed();
         libc::sigfillset(&raw mut blocked);
-        for signal in [
-            libc::SIGSEGV,
-            libc::SIGBUS,
-            libc::SIGFPE,
-            libc::SIGILL,
-            libc::SIGTRAP,
-            libc::SIGSYS,
-            libc::SIGABRT,
-        ] {
+        for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT] {
             libc::sigdelset(&raw mut blocked, signal);
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, &raw mut before);
@@ -259,20 +286,17 @@ fn create_thread(main: Main, argument: *mut c_void, detached: bool) -> Result<Ha
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
         libc::pthread_attr_destroy(&raw mut attributes);
         if failed != 0 {
-            return Err(Error::new(
-                crate::status::PIPELINE_ERR_SYSTEM,
-                format!("pthread_create: {}", std::io::Error::from_raw_os_error(failed)),
-            ));
+            return Err(stack::refused(failed, bytes));
         }
         Ok(Handle {
             thread,
             #[cfg(simulator)]
-            place: None,
+            index: None,
         })
     }
 }
 
-/// A name as a thread can bear it: 15 bytes, no NUL.
+/// A name that a thread can have: at most 15 bytes, no NUL.
 pub fn short_name(name: &str) -> CString {
     let bytes: Vec<u8> = name.bytes().filter(|&b| b != 0).take(15).collect();
     CString::new(bytes).unwrap_or_default()
@@ -280,11 +304,11 @@ pub fn short_name(name: &str) -> CString {
 
 /// Names the calling thread.
 pub fn set_name(name: &CString) {
-    // SAFETY: a NUL-terminated string of at most 16 bytes.
+    // SAFETY: the string is NUL-terminated and has at most 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Gives up the processor for a moment, between tries of something that another thread is about to finish.
+/// Waits a moment between two checks of something that another thread is about to finish: spins at first, then yields.
 pub fn pause(tries: &AtomicU32) {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
@@ -303,6 +327,6 @@ pub fn give_way() {
     if super::simulator::is_simulated() {
         return super::simulator::step_aside();
     }
-    // SAFETY: no arguments; it does not fail.
+    // SAFETY: the call has no arguments.
     unsafe { libc::sched_yield() };
 }

@@ -1,6 +1,6 @@
-//! Time: the monotonic clock, the processor's counter, and where wall time stands beside them.
+//! Time: the monotonic clock, the processor's counter, and the offset of wall time.
 
-/// CLOCK_MONOTONIC in nanoseconds. No system call where the vDSO has it; async-signal-safe.
+/// CLOCK_MONOTONIC in nanoseconds, without a system call if the vDSO has it. Async-signal-safe.
 #[inline]
 pub fn now_ns() -> u64 {
     #[cfg(simulator)]
@@ -10,7 +10,7 @@ pub fn now_ns() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }
 
-/// How long the calling thread has kept a processor busy, in nanoseconds.
+/// The processor time of the calling thread in nanoseconds.
 pub fn used_ns() -> u64 {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
@@ -19,7 +19,7 @@ pub fn used_ns() -> u64 {
     clock(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// The processor's counter: half of what [`now_ns`] costs. What it is worth says [`why_no_ticks`]. 0 where there is none.
+/// The processor's counter, which costs half as much as [`now_ns`]. [`why_no_ticks`] tells whether it can serve as a clock. 0 if there is none.
 #[inline(always)]
 pub fn ticks() -> u64 {
     #[cfg(simulator)]
@@ -34,14 +34,13 @@ pub fn ticks() -> u64 {
 pub struct Pair {
     /// The counter.
     pub ticks: u64,
-    /// The clock, read while the counter was between `ticks` - `width`/2 and `ticks` + `width`/2.
+    /// The clock. It was read while the counter was between `ticks` - `width`/2 and `ticks` + `width`/2.
     pub ns: u64,
-    /// How exact that is, in ticks.
+    /// The precision in ticks.
     pub width: u64,
 }
 
-/// Reads both, until a width of `enough` is reached or several times in vain: a thread that loses its processor in between shows in
-/// the width.
+/// Reads both, several times if necessary, until the width is at most `enough`. The width shows whether the thread has lost its processor in between.
 pub fn pair(enough: u64) -> Pair {
     const TRIES: u32 = 8;
     let mut best = Pair { ticks: 0, ns: 0, width: u64::MAX };
@@ -67,13 +66,13 @@ fn ordered_ticks() -> u64 {
     counter::read_in_order()
 }
 
-/// Why the counter is no clock; `None`: it runs at one rate on all processors, and whoever reads it is not interrupted for that.
+/// Why the counter cannot serve as a clock. `None`: it runs at one rate on all processors, and no hypervisor intercepts its readings.
 pub fn why_no_ticks() -> Option<&'static str> {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
         return None;
     }
-    /// A hypervisor that has to be asked takes longer for each reading.
+    /// An intercepted reading takes longer.
     const TRAPPED_NS: u64 = 20_000;
     const READINGS: u64 = 20;
     if let Some(why) = counter::why_not() {
@@ -89,7 +88,7 @@ pub fn why_no_ticks() -> Option<&'static str> {
     (took.min() > Some(TRAPPED_NS)).then_some("each reading of the counter takes a microsecond or more")
 }
 
-/// Whether the kernel, which compares the processors' counters and watches them, keeps its own time by this one.
+/// Whether the kernel uses this counter for its own time. It compares the counters of the processors and watches them.
 pub fn kernel_trusts_ticks() -> bool {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
@@ -101,18 +100,18 @@ pub fn kernel_trusts_ticks() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 mod counter {
-    use std::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc};
+    use std::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc, CpuidResult};
 
-    /// What Linux calls it.
+    /// Its name in Linux.
     pub(super) const SOURCE: &[u8] = b"tsc";
 
     #[inline(always)]
     pub(super) fn read() -> u64 {
-        // SAFETY: every x86_64 has the instruction; `why_not` finds out where it is forbidden, before it is first used.
+        // SAFETY: every x86_64 has the instruction, and `why_not` detects before its first use whether it is forbidden.
         unsafe { _rdtsc() }
     }
 
-    /// Neither before what precedes it nor after what follows.
+    /// Reads it after all earlier instructions and before all later ones.
     pub(super) fn read_in_order() -> u64 {
         // SAFETY: as above.
         unsafe {
@@ -126,15 +125,16 @@ mod counter {
     pub(super) fn why_not() -> Option<&'static str> {
         const POWER_MANAGEMENT: u32 = 0x8000_0007;
         const INVARIANT: u32 = 1 << 8;
-        #[allow(unused_unsafe)] // newer compilers take it for safe
+        // Older compilers declare it as unsafe, newer ones as safe.
+        let cpuid: unsafe fn(u32) -> CpuidResult = __cpuid;
         // SAFETY: every x86_64 has the instruction.
-        let (most, features) = unsafe { (__cpuid(0x8000_0000).eax, __cpuid(POWER_MANAGEMENT).edx) };
+        let (most, features) = unsafe { (cpuid(0x8000_0000).eax, cpuid(POWER_MANAGEMENT).edx) };
         let invariant = most >= POWER_MANAGEMENT && features & INVARIANT != 0;
         if !invariant {
             return Some("the processor does not say that its time stamp counter is invariant");
         }
         let mut mode: libc::c_int = 0;
-        // SAFETY: writes an int to a local.
+        // SAFETY: the call writes an int to a local.
         let asked = unsafe { libc::prctl(libc::PR_GET_TSC, &raw mut mode) } == 0;
         (asked && mode == libc::PR_TSC_SIGSEGV).then_some("PR_SET_TSC forbids the time stamp counter")
     }
@@ -142,22 +142,22 @@ mod counter {
 
 #[cfg(target_arch = "aarch64")]
 mod counter {
-    /// What Linux calls it.
+    /// Its name in Linux.
     pub(super) const SOURCE: &[u8] = b"arch_sys_counter";
 
     #[inline(always)]
     pub(super) fn read() -> u64 {
         let ticks: u64;
-        // SAFETY: reads a register that Linux lets programs read.
+        // SAFETY: Linux lets programs read this register.
         unsafe {
             std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
         };
         ticks
     }
 
-    /// Not before what precedes it.
+    /// Reads it after all earlier instructions.
     pub(super) fn read_in_order() -> u64 {
-        // SAFETY: a barrier.
+        // SAFETY: the barrier changes no state.
         unsafe { std::arch::asm!("isb", options(nostack, preserves_flags)) };
         read()
     }
@@ -185,13 +185,13 @@ mod counter {
     }
 }
 
-/// What to add to [`now_ns`] for nanoseconds since 1970.
+/// The number to add to [`now_ns`] for nanoseconds since 1970.
 pub fn realtime_offset_ns() -> i64 {
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
         return 1_000_000_000_000_000_000;
     }
-    // Between two readings of the monotonic clock, so that a preemption in between shows and is tried again.
+    // Read between two readings of the monotonic clock, so that a preemption shows. Then it is read again.
     let mut best = (u64::MAX, 0);
     for _ in 0..4 {
         let before = now_ns();
@@ -208,10 +208,18 @@ pub fn realtime_offset_ns() -> i64 {
     best.1
 }
 
+/// Sleeps for so many microseconds, at least 50 because of the kernel's timer slack. It makes the system call directly, because the
+/// C library's nanosleep is a cancellation point.
+pub fn sleep_us(us: u32) {
+    let pause = libc::timespec { tv_sec: 0, tv_nsec: (us.min(999_999) * 1_000).into() };
+    // SAFETY: reads a local.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const pause, std::ptr::null_mut::<libc::timespec>()) };
+}
+
 #[inline]
 fn clock(id: libc::clockid_t) -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to a local; these clocks exist on every Linux.
+    // SAFETY: the call writes to a local, and these clocks exist on every Linux.
     unsafe { libc::clock_gettime(id, &raw mut t) };
     (t.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(t.tv_nsec as u64)
 }

@@ -1,27 +1,36 @@
-//! From the rings to a batch: what a writer claims, and when it lets more gather first.
+//! From the rings to a batch: what a writer claims, and when it lets more events gather first.
 
 use super::Pool;
 use super::clock::Times;
-use super::sleep::WORTH_WAKING_NS;
-use super::state::State;
-use super::tasks::Queued;
+use super::spans::most_of_a_batch;
+use super::state::{State, sleep::Work, writer::GATHER_NS};
 use crate::batch::Batch;
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_RELEASE};
-use crate::platform::sync::{MutexGuard, Ordering};
-use crate::platform::time;
-use crate::ring::log::{Limits, Log, Span};
-use crate::ring::record::{Head, Tag};
+use crate::platform::sync::{AtomicU32, MutexGuard, Ordering};
+use crate::platform::{park, time};
+use crate::ring::record::{HEADER, Head, Tag};
+use crate::ring::ring_buffer::{Limits, RingBuffer, Span};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// A writer that follows a producer too closely takes the cache lines out of its hands while it writes them, and makes each
-/// capture several times dearer. After a claim of less than this part of a batch it lets more gather, for so long.
+/// A claim of less than this part of a batch is a small one: after it a writer lets events gather.
 const SMALL: usize = 4;
-pub(super) const REST_NS: u64 = 5_000;
 
-/// Claims in a row that may come from one ring, if each fills its batch and the storage answers quickly: what lies behind a claim was
-/// fetched with it, and would go to waste if the next claim were of another ring. So nobody waits for long.
+/// So many claims in a row may come from one ring, if each fills its batch and the storage answers quickly. The processor has fetched what
+/// lies behind a claim together with it, and that would be lost if the next claim were of another ring. The number is small, so that no
+/// ring waits for long.
 pub(super) const IN_A_ROW: u64 = 8;
+
+/// What came of a claim.
+pub(super) enum Claimed {
+    /// The batch in this slot.
+    Batch { slot: usize, small: bool },
+    /// There was nothing to be claimed.
+    Nothing,
+    /// There are events, and no memory for a batch of them.
+    NoMemory,
+}
 
 /// An event as a storage sees it.
 pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, payload: *const u8) -> EventView {
@@ -40,69 +49,111 @@ pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, paylo
 }
 
 impl Pool {
-    /// Claims a batch.
-    pub(super) fn claim<'a>(
-        self: &'a Arc<Self>,
-        st: MutexGuard<'a, State>,
-        id: u32,
-    ) -> (MutexGuard<'a, State>, Option<Queued>) {
-        let (mut st, claimed) = self.claim_batch(st);
-        let claimed = claimed.map(|(slot, small)| {
-            if let Some(w) = st.writer(id) {
-                (w.rests, w.rests_until) = (small, 0);
-            }
-            Queued::Batch(slot)
-        });
-        (st, claimed)
+    // ---- whether to claim ----
+
+    /// What lies unclaimed in the rings.
+    pub(super) fn work(&self, st: &mut State, now: u64) -> Work {
+        if !self.rings.any_claimable(self.ordered) {
+            st.sleep.unclaimed_since = None;
+            return Work::None;
+        }
+        let linger = st.config.linger_us * 1000;
+        if linger == 0 || !st.life.is_running() || !st.flushes.is_empty() || st.waiters > 0 {
+            return Work::Ripe;
+        }
+        self.ripening(st, now, linger)
     }
 
-    /// Claims a batch: in which slot it is then, and whether it is a small one. The lock is given back meanwhile.
+    /// The same where batches linger until they are full.
+    #[cold]
+    fn ripening(&self, st: &mut State, now: u64, linger: u64) -> Work {
+        // The next batch holds events of all rings: those that stayed behind would linger once more.
+        st.sleep.woken_by_capture = false;
+        let since = *st.sleep.unclaimed_since.get_or_insert(now);
+        let (events, bytes, fullest) = self.rings.unclaimed();
+        let most = most_of_a_batch(&st.config, self.can.span_bytes);
+        let full = st.sleep.gathered
+            || events >= u64::from(most.0)
+            || bytes >= most.1
+            || fullest >= st.config.ring_bytes / 4;
+        if full || now >= since + linger { Work::Ripe } else { Work::RipeAt(since + linger) }
+    }
+
+    /// Whether a call of the storage may begin. A thread that claims is about to make one.
+    #[inline]
+    pub(super) fn may_call(&self, st: &State) -> bool {
+        self.can.concurrent || st.writers.calling + st.batches.claiming == 0
+    }
+
+    /// Whether a writer that is free could do something about new events.
+    #[inline]
+    pub(super) fn may_claim(&self, st: &State) -> bool {
+        self.may_claim_beside(st, st.batches.in_flight)
+    }
+
+    /// The same as if so many batches were in flight.
+    #[inline]
+    pub(super) fn may_claim_beside(&self, st: &State, in_flight: u32) -> bool {
+        st.life.claims()
+            && self.may_call(st)
+            && in_flight + st.batches.claiming < st.config.max_in_flight
+            && self.circuit_allows(st)
+    }
+
+    /// Whether the circuit breaker lets a newly claimed batch through: while it is not closed, one.
+    #[inline]
+    fn circuit_allows(&self, st: &State) -> bool {
+        let breaker = &st.retries.breaker;
+        breaker.is_closed() || (st.batches.claiming == 0 && breaker.allows(time::now_ns()))
+    }
+
+    // ---- the claim ----
+
+    /// Claims a batch. The lock is given back meanwhile.
     pub(super) fn claim_batch<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         mut st: MutexGuard<'a, State>,
-    ) -> (MutexGuard<'a, State>, Option<(usize, bool)>) {
-        st.claiming += 1;
-        let (slot, mut batch) = st.take_slot(self.id, self.generation);
-        let (events, bytes) = (st.config.batch_size, st.config.batch_bytes);
-        // (A storage that fails is not quick: what is claimed is a probe then, and may be of a ring of which none can succeed.)
-        let took = st.call_average_ns.max(st.answer_average_ns);
-        let quick = took < WORTH_WAKING_NS && st.breaker.is_closed();
+    ) -> (MutexGuard<'a, State>, Claimed) {
+        let Some((slot, mut batch)) = st.batches.begin_claim(self.id, self.generation) else {
+            return (st, Claimed::NoMemory);
+        };
+        if batch.issuer.is_none() && !self.make_issuer(&mut batch, slot) {
+            st.batches.cancel_claim(slot, batch);
+            return (st, Claimed::NoMemory);
+        }
+        let (events, bytes) = most_of_a_batch(&st.config, self.can.span_bytes);
+        // (A storage that fails is not quick: the claim is a probe then, and all batches of one ring may be such as can never be stored.)
+        let quick = st.writers.answers_are_quick() && st.retries.breaker.is_closed();
         let in_a_row = if quick { IN_A_ROW } else { 1 };
-        let knocked = std::mem::take(&mut st.knocked);
+        let woken_by_capture = std::mem::take(&mut st.sleep.woken_by_capture);
         drop(st);
-        if knocked {
-            // Until that capture all rings were empty: what has come to others since may be of the next batch.
-            let knocker = self.rings.knocker();
-            self.gather(&mut batch, events, bytes, 1, knocker..knocker + 1, 0..0);
+        let mut no_memory = false;
+        if woken_by_capture {
+            // All rings were empty until that capture, so events that have come to other rings since may wait for the next batch.
+            let ring = self.rings.last_waker();
+            no_memory = !self.gather(&mut batch, events, bytes, 1, ring..ring + 1, 0..0);
         }
         if batch.spans.is_empty() {
             let (rings, turn) = (self.rings.used(), self.turn.load(Ordering::Relaxed));
             let first = (turn / IN_A_ROW) as usize % rings.max(1);
-            self.gather(&mut batch, events, bytes, in_a_row, first..rings, 0..first);
+            no_memory |= !self.gather(&mut batch, events, bytes, in_a_row, first..rings, 0..first);
         }
         let mut st = self.lock();
-        st.claiming -= 1;
         if batch.spans.is_empty() {
-            st.return_slot(slot, batch);
-            return (st, None);
+            st.batches.cancel_claim(slot, batch);
+            return (st, if no_memory { Claimed::NoMemory } else { Claimed::Nothing });
         }
-        batch.id = st.next_batch;
-        st.next_batch += 1;
-        let count = batch.unsettled();
-        st.settled.claimed += count;
-        st.settled.in_flight += count;
-        st.open += 1;
-        st.unclaimed_since = None;
-        st.gathered = false;
-        let taken: u64 = batch.spans.iter().map(|(_, span)| span.bytes).sum();
-        st.polled = false;
-        st.naps.claimed(batch.events.len());
-        let small = batch.events.len() < events as usize / SMALL && taken < bytes / SMALL as u64;
-        st.batches[slot] = Some(batch);
-        (st, Some((slot, small)))
+        let taken: u64 = batch.spans.iter().map(|(_, span)| self.size(span, batch.meta)).sum();
+        let small = batch.count() < events as usize / SMALL && taken < bytes / SMALL as u64;
+        let sleep = &mut st.sleep;
+        (sleep.unclaimed_since, sleep.gathered, sleep.polled) = (None, false, false);
+        sleep.naps.claimed(batch.count());
+        st.batches.end_claim(slot, batch);
+        (st, Claimed::Batch { slot, small })
     }
 
-    /// Fills a batch from the rings at these places, in this order. The first of them may fill so many batches `in_a_row`.
+    /// Fills a batch from the rings at these places, in this order. The first of them may fill so many batches `in_a_row`. `false`: there is
+    /// no memory for more.
     fn gather(
         &self,
         batch: &mut Batch,
@@ -111,14 +162,14 @@ impl Pool {
         in_a_row: u64,
         from: Range<usize>,
         then: Range<usize>,
-    ) {
+    ) -> bool {
         let turn = self.turn.load(Ordering::Relaxed);
         let first = from.start;
         let mut left = (events, bytes);
         let mut times = self.clock.times();
         for index in from.chain(then) {
             let ring = &self.rings.all()[index];
-            let Some(log) = ring.log() else { continue };
+            let Some(log) = ring.buffer() else { continue };
             if !log.has_unclaimed() {
                 continue;
             }
@@ -126,39 +177,109 @@ impl Pool {
             if meta && !batch.spans.is_empty() {
                 continue;
             }
+            let whole = self.takes_spans_of(meta);
+            let room = if whole { u32::MAX } else { self.make_room(batch, log, left) };
+            if room == 0 {
+                return false;
+            }
             let limits = Limits {
-                events: left.0,
+                events: room,
                 bytes: left.1,
                 exceed: batch.spans.is_empty(),
                 alone: self.ordered,
                 cover: self.rings.cover(log),
             };
-            let Some(span) = log.claim(&limits) else { continue };
+            let claimed = if whole {
+                let Some(claimed) = self.claim_span(batch, ring, log, &limits) else { return false };
+                claimed
+            } else {
+                log.claim(&limits)
+            };
+            let Some(span) = claimed else { continue };
+            let size = self.size(&span, meta);
             if batch.spans.is_empty() {
                 let so_far = if index == first { turn % IN_A_ROW } else { 0 };
-                let full = span.events == events;
+                let full = if whole { size > bytes - bytes / 8 } else { span.events == events };
                 let goes_on = if full && so_far + 1 < in_a_row { so_far + 1 } else { IN_A_ROW };
                 self.turn.store(index as u64 * IN_A_ROW + goes_on, Ordering::Relaxed);
             }
             ring.add_claimed(span.events.into());
-            self.take(batch, log, &span, ring.id(), &mut times);
+            if !whole {
+                self.take(batch, log, &span, ring.id(), &mut times);
+            }
             batch.spans.push((index, span));
             batch.meta = meta;
-            left = (left.0 - span.events, left.1.saturating_sub(span.bytes));
+            left = (left.0 - span.events, left.1.saturating_sub(size));
             if meta || self.ordered || left.0 == 0 || left.1 == 0 {
                 break;
             }
         }
+        true
     }
 
-    /// Adds the events of a claimed span to a batch.
+    /// Makes room in a batch for the events of a claim in this ring: at most so many events and bytes. Answers how many events fit: fewer
+    /// where memory is short, 0 where there is none.
+    #[inline]
+    fn make_room(&self, batch: &mut Batch, log: &RingBuffer, (events, bytes): (u32, u64)) -> u32 {
+        let there = log.head().saturating_sub(log.claimed()).min(bytes.saturating_add(log.capacity() / 4));
+        let most = (there / HEADER + 1).min(events.into()) as u32;
+        let free = (batch.events.capacity() - batch.events.len()) as u64;
+        let spans = batch.spans.len() < batch.spans.capacity();
+        let times = !self.can.release || batch.times.capacity() >= batch.events.capacity();
+        if free >= most.into() && spans && times {
+            return events.min(free.min(u32::MAX.into()) as u32);
+        }
+        self.make_more_room(batch, events, most)
+    }
+
+    #[cold]
     #[inline(never)]
-    fn take(&self, batch: &mut Batch, log: &Log, span: &Span, ring_id: u64, times: &mut Times<'_>) {
+    fn make_more_room(&self, batch: &mut Batch, events: u32, most: u32) -> u32 {
+        /// Where there is no memory for more, batches are as small as this: the reserve of memory has room for them.
+        const LITTLE: u32 = 16;
+        if batch.spans.try_reserve(1).is_err() {
+            return 0;
+        }
+        let used = batch.events.len();
+        for wanted in [most, most.min(LITTLE)] {
+            if batch.events.try_reserve(wanted as usize).is_ok()
+                && (!self.can.release
+                    || batch.times.try_reserve(batch.events.capacity() - batch.times.len()).is_ok())
+            {
+                break;
+            }
+        }
+        let mut free = batch.events.capacity() - used;
+        if self.can.release {
+            free = free.min(batch.times.capacity() - batch.times.len());
+        }
+        events.min(u32::try_from(free).unwrap_or(u32::MAX))
+    }
+
+    /// Waits a little, because there is no memory for a batch. (Batches that are settled meanwhile give memory back.)
+    #[cold]
+    pub(super) fn wait_for_memory<'a>(&'a self, st: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        const WAIT: Duration = Duration::from_millis(2);
+        drop(st);
+        // On a word that no thread changes.
+        park::wait(&AtomicU32::new(0), 0, Some(WAIT));
+        self.lock()
+    }
+
+    /// Adds the events of a claimed span to a batch, which has room for them.
+    #[inline(never)]
+    pub(super) fn take(
+        &self,
+        batch: &mut Batch,
+        log: &RingBuffer,
+        span: &Span,
+        ring_id: u64,
+        times: &mut Times<'_>,
+    ) {
         let (mut flags, mut newest, mut unknown) = (0, batch.newest_ns, 0);
         let before = batch.events.len();
-        batch.events.reserve(span.events as usize);
         let mut at = span.start;
-        // No call lies within `collect`, which is over an event in some 50 instructions.
+        // `collect` calls nothing, so that it takes an event in some 50 instructions.
         while at < span.end {
             let known = *times;
             at = log.collect(span, at, &mut batch.events, |tag, head, payload| {
@@ -182,10 +303,10 @@ impl Pool {
         batch.own_times |= flags & PIPELINE_EVENT_OWN_TIME != 0;
     }
 
-    /// Lets more gather, for some microseconds: too short to sleep.
-    pub(super) fn rest<'a>(&'a self, st: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// Lets events gather for some microseconds, too short to sleep.
+    pub(super) fn spin<'a>(&'a self, st: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         drop(st);
-        let until = time::now_ns() + REST_NS / 4;
+        let until = time::now_ns() + GATHER_NS / 4;
         while time::now_ns() < until {
             std::hint::spin_loop();
         }

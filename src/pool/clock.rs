@@ -1,14 +1,10 @@
-//! Which clock stamps a pipeline's events, and what time a stamp is.
+//! Which clock stamps a pipeline's events, and which time a stamp means. A type of its own: it knows no pool.
 
-use super::Pool;
+use crate::clock::timeline::{Known, Timeline};
 use crate::config;
-use crate::event::{ClockFacts, PIPELINE_CLOCK_MONOTONIC, PIPELINE_CLOCK_TICKS};
-use crate::platform::{process, time};
-use crate::ring::buffer::Ring;
-use crate::ring::log::Log;
+use crate::platform::time;
 use crate::ring::record::Tag;
 use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
-use crate::timeline::{Known, Timeline};
 use std::sync::Arc;
 
 /// The clock of a pipeline: a timeline where the processor's counter stamps the events.
@@ -16,7 +12,7 @@ use std::sync::Arc;
 pub(super) struct Clock(Option<Arc<Timeline>>);
 
 impl Clock {
-    /// What the configuration asks for, as far as this machine has it.
+    /// The clock that the configuration asks for; an error if this machine does not have it.
     pub(super) fn choose(wanted: config::Clock) -> Result<Self> {
         let ticks = match wanted {
             config::Clock::Monotonic => false,
@@ -34,7 +30,7 @@ impl Clock {
                 }
             },
         };
-        Ok(Self(ticks.then(|| Arc::new(Timeline::new(time::pair)))))
+        Ok(Self(if ticks { Some(Arc::new(Timeline::new(time::pair)?)) } else { None }))
     }
 
     /// Whether it is the processor's counter.
@@ -42,7 +38,12 @@ impl Clock {
         self.0.is_some()
     }
 
-    /// Tells the times of events, one batch of them.
+    /// Its timeline, if it is the processor's counter.
+    pub(super) fn timeline(&self) -> Option<&Timeline> {
+        self.0.as_deref()
+    }
+
+    /// Converts the timestamps of a batch's events.
     pub(super) fn times(&self) -> Times<'_> {
         Times { timeline: self.0.as_deref(), known: Known::default() }
     }
@@ -56,7 +57,7 @@ impl Clock {
     }
 }
 
-/// Tells the times of events, one batch of them.
+/// Converts the timestamps of a batch's events.
 #[derive(Clone, Copy)]
 pub(super) struct Times<'a> {
     timeline: Option<&'a Timeline>,
@@ -64,13 +65,13 @@ pub(super) struct Times<'a> {
 }
 
 impl Times<'_> {
-    /// When an event was captured, by its record's timestamp; `None` until that is learnt.
+    /// When an event was captured, by its record's timestamp; `None` if that is not known yet: see [`learn`](Self::learn).
     #[inline(always)]
     pub(super) fn known(&self, tag: Tag, timestamp: u64) -> Option<u64> {
         if tag.in_ticks() { self.known.ns(timestamp) } else { Some(timestamp) }
     }
 
-    /// Learns what a timestamp in ticks is, and those near it.
+    /// Learns which times a timestamp in ticks and those near it mean.
     pub(super) fn learn(&mut self, timestamp: u64) {
         self.known = self
             .timeline
@@ -85,64 +86,3 @@ impl Times<'_> {
         })
     }
 }
-
-/// What the storage was told of the clock: which it is, and whether its rate was known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told(config::Clock, bool);
-
-impl Pool {
-    /// Tells the storage which clock stamps events from here on, and where it stands; unless it was told just that.
-    pub(super) fn tell_clock(&self, told: &mut Option<Told>) {
-        if !self.rings.tells() {
-            return;
-        }
-        let clock = self.clock_in_use();
-        let timeline = self.clock.0.as_deref().filter(|_| clock == config::Clock::Ticks);
-        let ticks_hz = timeline.map_or(0, Timeline::hz);
-        let now = Told(clock, ticks_hz != 0);
-        if *told == Some(now) {
-            return;
-        }
-        let moment =
-            timeline.map_or_else(|| time::Pair { ticks: 0, ns: time::now_ns(), width: 0 }, |_| time::pair(0));
-        let facts = ClockFacts {
-            struct_size: ClockFacts::SIZE as u32,
-            clock: timeline.map_or(PIPELINE_CLOCK_MONOTONIC, |_| PIPELINE_CLOCK_TICKS),
-            monotonic_ns: moment.ns,
-            realtime_ns: moment.ns.wrapping_add_signed(time::realtime_offset_ns()),
-            ticks: moment.ticks,
-            ticks_hz,
-            boot_id: process::boot_id(),
-            pid: std::process::id(),
-            reserved: 0,
-        };
-        if self.rings.tell_clock(&facts) {
-            *told = Some(now);
-        }
-    }
-
-    /// Keeps the timeline in step with the monotonic clock while nobody converts, and sees to it that what it will need stays.
-    pub(super) fn keep_time(&self) {
-        let Some(timeline) = &self.clock.0 else { return };
-        // Before the look: what is captured after it is newer.
-        let now = time::ticks();
-        let unclaimed = self.rings.iter().filter_map(Ring::log).filter_map(Log::oldest_unclaimed);
-        let oldest = unclaimed.filter(|(tag, _)| tag.in_ticks()).map(|(_, ticks)| ticks).min();
-        if timeline.keep(oldest.map_or(now, |o| o.min(now))) || !self.front().in_ticks() {
-            return;
-        }
-        self.front().distrust_ticks();
-        log::warn!(
-            "pipeline {}: the processor's counter has gone back: the monotonic clock stamps events from here on",
-            self.name
-        );
-    }
-
-    /// What stamps events now.
-    pub(super) fn clock_in_use(&self) -> config::Clock {
-        if self.front().in_ticks() { config::Clock::Ticks } else { config::Clock::Monotonic }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,22 +1,23 @@
-//! A batch for a batch: whoever answers one that was pending gets the next in the same call, without a writer's help.
+//! A batch for a batch: a storage that answers a pending batch by `pipeline_batch_exchange` gets the next batch in the same call, without
+//! a writer's help.
 //!
-//! The answer comes after the claim, so that the token answered for keeps the pipeline from being torn down meanwhile, and a writer
-//! that sleeps because no more batches may be out is not woken in between. What the answer is, is settled before: the place that it frees
-//! is what the claim may take.
+//! The next batch is claimed first, and then the old one is settled. While it is unsettled, its token keeps the pipeline from being torn
+//! down, and no writer that sleeps because no more batches may be in flight is woken in vain. Whether the settled batch will make room for
+//! the next one is therefore decided before the claim.
 
 use super::Pool;
-use super::settle::open_attempt;
-use super::sleep::Work;
-use super::state::{Life, State};
-use crate::batch::{BatchView, Phase, Place, token};
+use super::answers::answerable;
+use super::claims::Claimed;
+use super::state::{State, sleep::Work};
+use crate::batch::{Answer, BatchView, Phase, Place, token};
 use crate::platform::time;
 use crate::status::Result;
-use crate::storage::{PIPELINE_STORE_OK, WriterData};
+use crate::storage::PIPELINE_STORE_OK;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 impl Pool {
-    /// Answers the open attempt of the batch in `slot`, and hands out the next batch, if there is one and nothing stands against it.
+    /// Answers the attempt of the batch in `slot`, and hands out the next batch, if there is one and it may be claimed.
     pub(super) fn exchange(
         self: &Arc<Self>,
         slot: usize,
@@ -24,74 +25,70 @@ impl Pool {
         result: i32,
     ) -> Result<Option<NonNull<BatchView>>> {
         let mut st = self.state.try_lock().ok_or_else(token::busy)?;
-        let batch = open_attempt(&mut st, slot, token)?;
+        let answer = Answer::new(result);
+        let batch = answerable(&mut st, slot, token)?;
         let writer = batch.writer();
-        // `store` may not have returned yet: then it still reads the batch.
-        let waits = batch.place == Place::Pending;
-        // What is neither tried again nor rejected in part nor to be released is gone for good with this answer, and makes room.
-        let gone = result == PIPELINE_STORE_OK
+        // The answer settles a batch that is neither tried again, nor rejected in part, nor to be released. Then it makes room.
+        let settled = result == PIPELINE_STORE_OK
             && batch.dead.is_empty()
             && batch.rejected.is_empty()
             && !(self.can.release && (batch.marked || !self.can.release_marked));
-        let freed = u32::from(gone && !batch.in_doubt);
-        if !waits || !self.may_exchange(&mut st, freed) || Self::data_of(&mut st, writer).is_none() {
-            self.answered(st, slot, token, 0, result)?;
+        // (While `store` has not returned, it still reads the batch.)
+        let freed = match &batch.place {
+            Place::Pending(attempt) => Some(u32::from(settled && !attempt.in_doubt)),
+            _ => None,
+        };
+        let may = freed.is_some_and(|freed| self.may_exchange(&mut st, freed));
+        if !may || st.writers.data_of(writer).is_none() {
+            self.answered_by_token(st, slot, token, answer)?;
             return Ok(None);
         }
         let unwatched = !self.may_claim(&st);
-        // From here on the token is answered for: nobody else makes the batch stay, by another answer or an event that is rejected.
-        open_attempt(&mut st, slot, token)?.early = Some((0, result));
-        let (mut st, claimed) = self.claim_batch(st);
-        if let Some((prefix, result)) = st.batch(slot).and_then(|batch| batch.early.take()) {
-            self.apply_answer(&mut st, slot, prefix, result);
+        // From here on no other thread can answer this attempt, or reject an event of the batch.
+        if let Some(attempt) = answerable(&mut st, slot, token)?.attempt_mut() {
+            attempt.answer = Some(answer);
         }
-        let next = claimed.and_then(|(next, _)| {
-            let given = self.hand_out(&mut st, next, writer);
-            if given.is_none() {
-                // Stopped meanwhile, or whatever else: it waits for a writer, or for the teardown.
-                st.make_ready(next, Phase::Store);
-            }
-            given
-        });
+        let (mut st, claimed) = self.claim_batch(st);
+        self.settle(&mut st, slot, answer, time::now_ns(), None);
+        self.notify(&st);
+        let next = match claimed {
+            Claimed::Batch { slot, .. } => self.hand_out(&mut st, slot, writer).or_else(|| {
+                // The next writer takes it up, or the teardown.
+                st.batches.make_ready(slot, Phase::Store);
+                None
+            }),
+            Claimed::Nothing | Claimed::NoMemory => None,
+        };
         let claimable = self.may_claim(&st) && self.rings.any_claimable(self.ordered);
-        let wake = (unwatched && self.may_claim(&st)) || st.has_due() || claimable;
-        self.leave_books(st, wake);
+        let wake = (unwatched && self.may_claim(&st)) || st.batches.has_queued() || claimable;
+        self.unlock_answered(st, wake);
         Ok(next)
     }
 
-    /// Whether a batch may be claimed by whoever answers one of those that are out (which makes it `freed` fewer), and there is one.
+    /// Whether there is a batch to be claimed in exchange for one that is settled then, which makes `freed` batches fewer in flight.
     fn may_exchange(&self, st: &mut State, freed: u32) -> bool {
-        // In order of the producers a ring has one batch out, which may be this one.
         let now = time::now_ns();
-        if self.ordered || !st.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now) {
-            return false;
-        }
-        st.open -= freed;
-        let may = self.may_claim(st);
-        st.open += freed;
-        may && self.work(st, now) == Work::Ripe
+        // (In order of the producers a ring has one batch in flight, which may be the one that is answered.)
+        let waits =
+            self.ordered || !st.batches.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now);
+        !waits && self.may_claim_beside(st, st.batches.in_flight - freed) && self.work(st, now) == Work::Ripe
     }
 
-    /// What a writer was given when it opened itself, if it is there to stay.
-    fn data_of(st: &mut State, id: u32) -> Option<WriterData> {
-        st.writer(id).filter(|w| w.opened && !w.leaving && !w.stuck).map(|w| w.data)
-    }
-
-    /// Opens an attempt as if a writer had called `store` with the batch and got `PIPELINE_STORE_PENDING` for an answer.
+    /// Begins an attempt as if a writer had called `store` with the batch, and `store` had returned `PIPELINE_STORE_PENDING`. `None`: the
+    /// pipeline was stopped meanwhile, the circuit breaker allows no attempt, or the writer ends.
     fn hand_out(self: &Arc<Self>, st: &mut State, slot: usize, writer: u32) -> Option<NonNull<BatchView>> {
         let now = time::now_ns();
-        if st.life == Life::Stopped || !st.breaker.allows(now) {
+        if st.life.has_stopped() || !st.retries.breaker.allows(now) {
             return None;
         }
-        let data = Self::data_of(st, writer)?;
-        let view = self.open_attempt(st, writer, data, slot, now)?;
-        if let Some(w) = st.writer(writer) {
+        let data = st.writers.data_of(writer)?;
+        // (The caller gets views. If there is no memory for them, a writer tries again.)
+        self.make_views(st.batches.get_mut(slot)?).ok()?;
+        let (attempt, view) = self.begin_attempt(st, writer, data, slot, now)?;
+        if let Some(w) = st.writers.get(writer) {
             w.attempts += 1;
         }
-        if let Some(batch) = st.batch(slot) {
-            (batch.place, batch.since_ns) = (Place::Pending, now);
-        }
-        self.await_answer(st);
+        st.batches.begin_pending(slot, attempt);
         NonNull::new(view.cast_mut())
     }
 }

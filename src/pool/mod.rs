@@ -1,51 +1,65 @@
-//! AsyncWriterPool: hands work to the writers, keeps the batches, draws up the ledger, and sees to it that every batch is
-//! settled whatever becomes of the writer that carried it.
+//! AsyncWriterPool: gives tasks to the writers, keeps the batches, and sees to it that every batch is settled, even if the writer that
+//! carries it dies.
 //!
-//! [`state`] is all that changes, under one lock, taken a few times per batch and never per event, and never held during
-//! a call of the storage. [`crew`] hires and replaces the writers, [`scaler`] decides how many there should be. At the
-//! [`desk`] a writer asks for work and brings back what the storage answered: [`tasks`] decides what one does next, [`due`]
-//! which batch goes next and [`breaker`] whether one may, [`claims`] fills batches from the rings, [`clock`] tells the time of what lies there, [`settle`] what an
-//! answer means, [`exchange`] how whoever answers gets the next batch in return, [`release`] what the storage is shown of events that leave. [`faults`] is what is remembered of calls that
-//! gave no answer, [`sleep`] how writers sleep and wake and [`nap`] for how long some of them do, [`space`] when captures that wait for space do, [`supervisor`] what happens when time passes and nothing else does,
-//! [`waits`] how callers wait (flush, drain), [`figures`] and [`health`] what can be read.
+//! [`state`] is everything that changes, under one lock. The lock is taken a few times per batch, never per event, and never held during a
+//! call of the storage.
+//!
+//! The way of a batch: a `writer` asks the `scheduler` for a task. That claims a batch from the rings (`claims`, `spans`) and begins an
+//! attempt; the writer calls the storage. The result comes back to `results`, an answer by token to `answers`, one that
+//! asks for the next batch to `exchange`; each goes through `settle`, and the batch leaves, waits for its next attempt, or goes on to
+//! the dead letter or to `release` (`release`).
+//!
+//! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
+//! captures that wait for space. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
+//! what they change, [`metrics`] and [`health`] what they read; `source` is what the storage may learn. `shutdown` is how a pipeline ends. `clock` tells the time of
+//! events, `clock_watch` keeps it in step.
 
-pub mod breaker;
-pub mod claims;
-pub mod clock;
-pub mod crew;
-pub mod desk;
-pub mod due;
-pub mod exchange;
-pub mod faults;
-pub mod figures;
+mod answers;
+mod claims;
+mod clock;
+mod clock_watch;
+mod exchange;
+mod finish;
+mod flush;
 pub mod health;
-pub mod nap;
-pub mod release;
-pub mod scaler;
-pub mod settle;
-pub mod sleep;
-pub mod space;
+mod kinds;
+pub mod metrics;
+mod release;
+mod results;
+mod scaling;
+mod scheduler;
+mod settings;
+mod settle;
+mod shutdown;
+mod source;
+mod space_waiters;
+mod spans;
 pub mod state;
-pub mod supervisor;
-pub mod tasks;
-pub mod waits;
+mod supervisor;
+mod wake;
+mod writer;
+mod writer_threads;
 
+use crate::capture::registry::{Registry, Shape};
+pub use state::{breaker, faults};
+
+use crate::batch::BatchView;
 use crate::config::{Config, Ordering as EventOrdering};
 use crate::event::PIPELINE_EVENT_RELEASE;
-use crate::platform::placement::Placement;
-use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
-use crate::platform::{random, thread, time};
-use crate::ring::front::{Evict, Front, Overflow, Start};
-use crate::ring::rings::{Rings, Shape};
-use crate::status::{
-    Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result,
-};
-use crate::storage::Storage;
+use crate::facts::Facts;
+use crate::kinds::Definitions;
+use crate::platform::placement::{Placement, Refusal};
+use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard};
+use crate::platform::{cancellation::Uncancelled, random, time};
+use crate::ring::intake::{Evict, Intake, Overflow, Start};
+use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result};
+use crate::storage::{Abilities, PIPELINE_STORE_RETRY, Source, Storage};
 use clock::Clock;
-use state::{Life, State, Teardown};
+use log::Level;
+use state::State;
+use state::autoscaler::PIPELINE_SCALE_NONE;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A pool, its rings and its storage.
 pub struct Pool {
@@ -56,59 +70,54 @@ pub struct Pool {
     /// In thread names and messages.
     pub name: String,
     /// All rings and producers.
-    pub rings: Arc<Rings>,
+    pub rings: Arc<Registry>,
     /// Gone once the pool is torn down.
     storage: UnsafeCell<Option<Box<dyn Storage>>>,
     /// What the storage can do, asked once.
     can: Abilities,
     /// Where the writers run, and how they are scheduled.
     placement: Placement,
-    /// What time it was when an event was captured.
+    /// Tells when an event was captured.
     clock: Clock,
+    /// What the storage may have to know beside the events.
+    facts: Arc<Facts>,
+    /// The definitions among them. Locked before anything else.
+    definitions: Mutex<Definitions>,
     ordered: bool,
     started_ns: u64,
     state: Mutex<State>,
     changed: Condvar,
-    /// Where the next claim begins its round over the rings, times [`claims::IN_A_ROW`], and how many that ring has filled in a row.
+    /// The ring at which the next claim begins, times [`claims::IN_A_ROW`], and how many batches that ring has filled in a row.
     turn: AtomicU64,
-    /// The supervisor sleeps on it; counts calls to look again; its lowest bit: it shall end.
+    /// The supervisor sleeps on it: see [`supervisor`].
     supervisor: AtomicU32,
-    /// Writers that wait to open themselves sleep on it; counts reasons to look again.
+    /// Writers that wait to open themselves sleep on it; grows when they are to look again.
     openers: AtomicU32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Abilities {
-    concurrent: bool,
-    dead_letter: bool,
-    release: bool,
-    release_anywhere: bool,
-    release_marked: bool,
-    flush: bool,
-}
-
-// SAFETY: `storage` is written once, by the teardown, which the state's lock gives to exactly one thread when no call
-// runs and none can begin; everything else is Send and Sync by itself.
+// SAFETY: `storage` is written once, by the teardown, which `Step::TearDown` gives to one thread alone, when no call runs and none can
+// begin. Everything else is Send and Sync by itself.
 unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
 /// Shows an overwritten event to the storage's `release`.
-fn evict(storage: &(dyn Storage + 'static), clock: Clock) -> Evict {
+fn evict(storage: &(dyn Storage + 'static), only_marked: bool, clock: Clock) -> Evict {
     struct Kept(*const (dyn Storage + 'static));
     // SAFETY: a storage is Send and Sync.
     unsafe impl Send for Kept {}
     // SAFETY: as above.
     unsafe impl Sync for Kept {}
     let kept = Kept(storage);
-    let only_marked = storage.releases_marked();
     Evict(Box::new(move |ring_id, tag, head, payload| {
         if only_marked && tag.flags() & PIPELINE_EVENT_RELEASE == 0 {
             return;
         }
         let kept = &kept;
-        // SAFETY: a capture calls this. The storage is dropped by the teardown, which comes when captures are refused and none
-        // is under way: `destroy` makes sure of that, and `abandon`'s caller has promised it (`releases_anywhere`).
+        // (The thread is the host's, which may cancel it.)
+        let _uncancelled = Uncancelled::begin();
+        // SAFETY: a capture calls this. The teardown drops the storage only when captures are refused and none is under way
+        // (`at_rest`).
         unsafe { &*kept.0 }.release(&claims::view(
             ring_id,
             tag,
@@ -119,19 +128,19 @@ fn evict(storage: &(dyn Storage + 'static), clock: Clock) -> Evict {
     }))
 }
 
-/// Whether the system allows writers what the configuration asks for.
-fn rehearse(placement: &Placement) -> Result<()> {
-    placement.rehearse()?.map_err(|refusal| {
-        Error::new(
-            PIPELINE_ERR_SYSTEM,
-            format!("pipeline_config_t.{}: refused by the system: {}", refusal.field, refusal.error),
-        )
-    })
+/// Stands in for a storage that is gone, in a call that cannot happen.
+struct Gone;
+
+// SAFETY: touches nothing.
+unsafe impl Storage for Gone {
+    fn store(&self, _: &BatchView) -> i32 {
+        PIPELINE_STORE_RETRY
+    }
 }
 
 impl Pool {
-    /// A pool that runs. `announce` is called before its first thread starts: whoever is to hear of threads that end must know of it
-    /// by then, since a callback may end the first writer at once.
+    /// A pool that runs. `announce` is called before its first thread starts. A callback may end that thread at once, and the end must find
+    /// the pool.
     pub fn start(
         mut config: Config,
         storage: Box<dyn Storage>,
@@ -142,18 +151,16 @@ impl Pool {
     ) -> Result<Arc<Self>> {
         config.validate()?;
         config.writers = config.within_bounds(config.writers);
-        let can = Abilities {
-            concurrent: storage.concurrent(),
-            dead_letter: storage.has_dead_letter(),
-            release: storage.has_release(),
-            release_anywhere: storage.has_release() && storage.releases_anywhere(),
-            release_marked: storage.releases_marked(),
-            flush: storage.has_flush(),
-        };
-        let placement = config.placement()?;
-        rehearse(&placement)?;
+        let mut can = storage.abilities();
+        // (`release` is shown the times that the storage was shown, so each must be noted.)
+        can.span_bytes = can.span_bytes.map(|most| most.max(1)).filter(|_| !can.release);
+        let placement = config.placement();
+        placement.try_on_thread()?.map_err(|Refusal { field, error }| {
+            let text = format!("pipeline_config_t.{field}: refused by the system: {error}");
+            Error::new(PIPELINE_ERR_SYSTEM, text)
+        })?;
         let clock = Clock::choose(config.clock)?;
-        let front = Front::new(Start {
+        let intake = Intake::new(Start {
             alive,
             asymmetric,
             in_ticks: clock.is_counter(),
@@ -163,17 +170,17 @@ impl Pool {
             block_timeout_us: config.block_timeout_us,
             linger_events: u64::MAX,
             linger_bytes: config.ring_bytes / 4,
-            evict: can.release_anywhere.then(|| evict(&*storage, clock.clone())),
+            evict: can.release_anywhere.then(|| evict(&*storage, can.release_marked, clock.clone())),
         });
-        let rings = Rings::new(
-            front,
+        let rings = Registry::new(
+            intake,
             Shape {
                 ring_bytes: config.ring_bytes,
                 max_rings: config.max_rings,
                 max_retired_rings: config.max_retired_rings,
                 max_claims: (config.max_in_flight + config.max_in_doubt) as usize,
                 spill: can.release && !can.release_anywhere && config.overflow == Overflow::DropOldest,
-                meta: storage.wants_meta(),
+                meta: can.meta,
             },
         )?;
         let now = time::now_ns();
@@ -187,6 +194,8 @@ impl Pool {
             can,
             placement,
             clock,
+            facts: Arc::default(),
+            definitions: Mutex::new(Definitions::default()),
             ordered: config.ordering == EventOrdering::PerProducer,
             started_ns: now,
             state: Mutex::new(State::new(config, now, random::seed())),
@@ -195,21 +204,24 @@ impl Pool {
             supervisor: AtomicU32::new(0),
             openers: AtomicU32::new(0),
         });
+        pool.storage().attach(&(Arc::clone(&pool) as Arc<dyn Source>));
         announce(&pool);
         let mut told = None;
         pool.tell_clock(&mut told);
-        let started = pool.start_supervisor(told).and_then(|()| pool.man(writers));
+        let started = pool
+            .start_supervisor(told)
+            .and_then(|()| pool.set_writers(&mut pool.lock(), writers, PIPELINE_SCALE_NONE));
         if let Err(error) = started {
-            pool.abandon();
+            pool.give_up_start();
             return Err(error);
         }
         Ok(pool)
     }
 
     /// The storage. Only called where it cannot be gone: by a writer inside a task, or by the teardown.
-    fn storage_ref(&self) -> Option<&dyn Storage> {
+    fn storage(&self) -> &dyn Storage {
         // SAFETY: written by the teardown alone, which happens when no task runs and none can begin.
-        unsafe { (*self.storage.get()).as_deref() }
+        unsafe { (*self.storage.get()).as_deref() }.unwrap_or(&Gone)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -217,183 +229,57 @@ impl Pool {
     }
 
     /// What every producer reads.
-    pub fn front(&self) -> &Front {
-        &self.rings.front
+    pub fn intake(&self) -> &Intake {
+        &self.rings.intake
     }
 
-    /// Lets those who wait for a change look again.
+    /// Wakes the callers that wait for a change.
+    #[inline]
     fn notify(&self, st: &State) {
         if st.waiters > 0 {
             self.changed.notify_all();
         }
     }
 
+    /// Gives the lock back, and logs what was reported under it.
+    #[inline]
+    fn unlock(&self, mut st: MutexGuard<'_, State>) {
+        let messages = std::mem::take(&mut st.messages);
+        drop(st);
+        if !messages.is_empty() {
+            self.log(messages);
+        }
+    }
+
+    /// The same after a change that callers may wait for.
+    #[inline]
+    fn unlock_changed(&self, st: MutexGuard<'_, State>) {
+        self.notify(&st);
+        self.unlock(st);
+    }
+
+    #[cold]
+    fn log(&self, messages: Vec<(Level, String)>) {
+        for (level, message) in messages {
+            log::log!(level, "pipeline {}: {message}", self.name);
+        }
+    }
+
     /// An error if the pipeline is closed, or being closed.
     pub fn check_running(&self) -> Result<()> {
-        Self::running(&self.lock(), &self.name)
+        self.check_open(&self.lock())
     }
 
-    fn running(st: &State, name: &str) -> Result<()> {
-        if st.life == Life::Running {
-            return Ok(());
-        }
-        Err(Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {name} is closed")))
+    fn check_open(&self, st: &State) -> Result<()> {
+        if st.life.is_running() { Ok(()) } else { Err(self.closed(" is closed")) }
     }
 
-    // ---- settings ----
-
-    /// The running configuration.
-    pub fn config(&self) -> Config {
-        self.lock().config.clone()
+    fn closed(&self, how: &str) -> Error {
+        Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {}{how}", self.name))
     }
-
-    /// Changes the configuration: all of it or nothing.
-    pub fn update(self: &Arc<Self>, next: Config) -> Result<()> {
-        next.validate()?;
-        let (news, decision) = {
-            let mut st = self.lock();
-            Self::running(&st, &self.name)?;
-            st.config.check_update(&next)?;
-            if next.overflow == Overflow::DropOldest
-                && st.config.overflow != Overflow::DropOldest
-                && self.can.release
-                && !self.can.release_anywhere
-                && !self.rings.keeps_overwritten()
-            {
-                return Err(Error::new(
-                    PIPELINE_ERR_FIXED,
-                    "pipeline_config_t.overflow: cannot become PIPELINE_OVERFLOW_DROP_OLDEST (1) while the storage \
-                     has a release",
-                ));
-            }
-            // While the pipeline scales itself, it goes on from where it is.
-            let goes_on = st.config.autoscales() && next.autoscales();
-            let from = st.target;
-            let to = next.within_bounds(if goes_on { from } else { next.writers });
-            // Under one lock with the rest: nobody ever reads half of an update, nor does one of two at once leave its half.
-            if to != from {
-                if let Err(error) = self.set_crew(&mut st, to, scaler::PIPELINE_SCALE_NONE) {
-                    let _ = self.set_crew(&mut st, from, scaler::PIPELINE_SCALE_NONE);
-                    drop(st);
-                    self.call_all();
-                    return Err(error);
-                }
-                let reason =
-                    if goes_on { scaler::PIPELINE_SCALE_BOUNDS } else { scaler::PIPELINE_SCALE_CALLER };
-                st.scaler.note(scaler::Decision { from, to, reason }, time::now_ns());
-            }
-            let bounds = |c: &Config| (c.min_writers, c.max_writers);
-            if !goes_on || bounds(&next) != bounds(&st.config) {
-                st.scaler.restart();
-            }
-            let front = self.front();
-            front.overflow.store(next.overflow as u32, Ordering::Relaxed);
-            front.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
-            st.config = Config { writers: to, ..next };
-            self.update_breaker(&mut st);
-            (std::mem::take(&mut st.news), (to != from).then_some((from, to)))
-        };
-        self.tell(news);
-        self.call_all();
-        self.call_supervisor();
-        if let Some((from, to)) = decision {
-            log::info!("pipeline {}: updated from {from} to {to} writers", self.name);
-        }
-        Ok(())
-    }
-
-    /// Stops claiming, or goes on.
-    pub fn set_paused(&self, paused: bool) -> Result<()> {
-        let mut st = self.lock();
-        Self::running(&st, &self.name)?;
-        st.paused = paused;
-        drop(st);
-        self.front().call(u32::MAX);
-        Ok(())
-    }
-
-    // ---- the end ----
 
     /// The error of a pipeline without memory for its first page.
     pub fn no_memory() -> Error {
         Error::new(PIPELINE_ERR_NO_MEMORY, "no memory for the word that tells of forks")
-    }
-
-    /// No further task for anyone; writers end after the call that they are in.
-    pub fn stop(&self) {
-        let mut st = self.lock();
-        st.life = Life::Stopped;
-        for w in &mut st.writers {
-            w.leaving = true;
-        }
-        self.notify(&st);
-        drop(st);
-        self.call_all();
-    }
-
-    /// The process ends: drains, and when the time is over writers that have not ended yet make no further call at all.
-    pub fn close_for_exit(self: &Arc<Self>, timeout: Duration) {
-        self.lock().at_exit = true;
-        let _ = self.close(Some(timeout));
-        self.lock().exiting = true;
-        self.stop();
-    }
-
-    /// Whether nothing of the library runs in the storage, or will, until it is torn down.
-    fn at_rest(st: &State) -> bool {
-        st.life == Life::Stopped && st.writers.is_empty() && st.calls + st.claiming + st.pending == 0
-    }
-
-    /// Tears down if everything is at rest; answers whether it is.
-    pub fn tear_down_if_at_rest(&self) -> bool {
-        let mut st = self.lock();
-        if !Self::at_rest(&st) {
-            return false;
-        }
-        match st.teardown {
-            Teardown::Done => return true,
-            Teardown::Running => return false,
-            Teardown::NotYet => st.teardown = Teardown::Running,
-        }
-        let slots: Vec<usize> = (0..st.batches.len()).collect();
-        drop(st);
-        self.end_supervisor();
-        // What the storage's functions call back from here on is told that it would wait for itself.
-        let worked_for = thread::works_for();
-        thread::set_works_for(self.id);
-        self.release_what_is_left(&slots);
-        // SAFETY: `Teardown::Running` gave this to one thread; no writer is left and none can start, as life is Stopped.
-        drop(unsafe { (*self.storage.get()).take() });
-        thread::set_works_for(worked_for);
-        self.lock().teardown = Teardown::Done;
-        true
-    }
-
-    /// Whether the calling thread is tearing it down.
-    pub fn is_torn_down_here(&self) -> bool {
-        thread::works_for() == self.id && self.lock().teardown == Teardown::Running
-    }
-
-    /// No new events. Captures that were let in before are published on return, so that the teardown finds them: that takes less
-    /// than a microsecond, unless their thread is not running; it is waited for within a bound.
-    fn shut(&self) {
-        const GRACE_NS: u64 = 100_000_000;
-        let began = time::now_ns();
-        self.rings.shut(|| time::now_ns().saturating_sub(began) < GRACE_NS);
-    }
-
-    /// Lets go: whoever is last tears down.
-    pub fn abandon(&self) {
-        self.shut();
-        self.stop();
-        self.lock().abandoned = true;
-        self.last_one_out();
-    }
-
-    /// After anything that may have been the last to run.
-    fn last_one_out(&self) {
-        if self.lock().abandoned {
-            self.tear_down_if_at_rest();
-        }
     }
 }

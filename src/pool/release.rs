@@ -1,39 +1,39 @@
-//! What the storage's `release` is shown: every captured event once, whichever way it leaves, also if the callback ends its
-//! thread in between.
+//! What the storage's `release` is shown: every captured event once, whichever way it leaves, even if the callback ends its thread in
+//! between.
 
 use super::Pool;
 use super::claims::view;
 use crate::batch::Place;
 use crate::event::EventView;
 use crate::platform::sync::{AtomicU64, Ordering};
-use crate::ring::log::{Limits, Log, Span};
+use crate::ring::ring_buffer::{Limits, RingBuffer, Span};
 use std::cell::Cell;
 
 /// Overwritten events that a writer releases before it looks for other work.
-const SPILLED_AT_ONCE: u32 = 1024;
+const AT_ONCE: u32 = 1024;
 
 thread_local! {
     /// The overwritten event that this writer is showing to `release`: index of its ring, and where its span starts.
-    static SPILLING: Cell<(usize, u64)> = const { Cell::new((usize::MAX, 0)) };
+    static SHOWING: Cell<(usize, u64)> = const { Cell::new((usize::MAX, 0)) };
 }
 
 /// What the calling thread was showing to `release` when it ended.
-pub(super) fn take_spilling() -> (usize, u64) {
-    SPILLING.replace((usize::MAX, 0))
+pub(super) fn take_showing() -> (usize, u64) {
+    SHOWING.replace((usize::MAX, 0))
 }
 
 impl Pool {
-    /// Shows the events of a batch to `release`, each once whatever becomes of the writer that does.
+    /// Shows the events of a batch to `release`, each once, even if the writer that shows them dies.
     pub(super) fn show_batch(&self, slot: usize, show: &mut dyn FnMut(&EventView)) {
         let (spans, times, released): (*const [(usize, Span)], *const [u64], *const AtomicU64) =
-            match self.lock().batch(slot) {
+            match self.lock().batches.get(slot) {
                 Some(batch) => (batch.spans.as_slice(), batch.times.as_slice(), &raw const batch.released),
                 None => return,
             };
-        // SAFETY: the batch is in this writer's hands (Phase::Release, InCall): nobody changes its spans and times meanwhile, and
-        // the count is an atomic.
+        // SAFETY: this writer carries the batch (`Phase::Release`, `Place::InCall`): no other thread changes its spans and times meanwhile,
+        // and the count is an atomic.
         let (spans, times, released) = unsafe { (&*spans, &*times, &*released) };
-        // If a callback ends its thread, the next writer goes on behind that event: noted before it is shown.
+        // Each event is counted before it is shown: if the callback ends its thread, the next writer goes on behind that event.
         let skip = released.load(Ordering::Relaxed);
         let mut seen = 0;
         for (ring, span) in spans {
@@ -46,21 +46,21 @@ impl Pool {
         }
     }
 
-    /// Shows the overwritten events of a ring to `release`, some at a time.
-    pub(super) fn show_spilled(&self, index: usize, show: &mut dyn FnMut(&EventView)) {
+    /// Shows overwritten events of a ring to `release`, not all at once.
+    pub(super) fn show_overwritten(&self, index: usize, show: &mut dyn FnMut(&EventView)) {
         let ring = &self.rings.all()[index];
         let Some(log) = ring.spill() else { return };
-        // One at a time, and noted before it is shown: if the callback ends its thread, that event is released, and no other.
+        // One at a time, and noted before it is shown: if the callback ends its thread, that event counts as released, and no other.
         let one = Limits { events: 1, bytes: u64::MAX, exceed: true, alone: false, cover: log.capacity() };
         let id = ring.id();
-        for _ in 0..SPILLED_AT_ONCE {
+        for _ in 0..AT_ONCE {
             let Some(span) = log.claim(&one) else { break };
-            SPILLING.set((index, span.start));
+            SHOWING.set((index, span.start));
             let mut times = self.clock.times();
             log.read(&span, |tag, head, payload| {
                 show(&view(id, tag, &head, times.of(tag, head.timestamp), payload))
             });
-            SPILLING.set((usize::MAX, 0));
+            SHOWING.set((usize::MAX, 0));
             log.settle(span.start);
         }
     }
@@ -77,7 +77,7 @@ impl Pool {
     ) {
         let ring = &self.rings.all()[ring];
         let id = ring.id();
-        if let Some(log) = ring.log() {
+        if let Some(log) = ring.buffer() {
             log.read(span, |tag, head, payload| {
                 let at = times.get(*seen as usize).copied().unwrap_or(head.timestamp);
                 *seen += 1;
@@ -87,38 +87,38 @@ impl Pool {
     }
 
     /// Before the storage goes: shows its `release` every event that is left.
-    pub(super) fn release_what_is_left(&self, slots: &[usize]) {
+    pub(super) fn release_rest(&self) {
         if !self.can.release {
             return;
         }
-        let Some(storage) = self.storage_ref() else { return };
+        let storage = self.storage();
         let mut show = |event: &EventView| storage.release(event);
-        for &slot in slots {
-            let (spans, times, skip) = match self.lock().batch(slot) {
-                Some(b) if b.place != Place::Idle && !b.meta => {
-                    (b.spans.clone(), b.times.clone(), b.released.load(Ordering::Relaxed))
+        let slots = self.lock().batches.slots();
+        for slot in 0..slots {
+            // (No other thread uses it any more.)
+            let Some(batch) = self.lock().batches.take(slot) else { continue };
+            if !matches!(batch.place, Place::Idle) && !batch.meta {
+                let (mut seen, skip) = (0, batch.released.load(Ordering::Relaxed));
+                for (ring, span) in &batch.spans {
+                    self.show_span(*ring, span, &batch.times, &mut seen, &mut |seen, event| {
+                        if seen > skip {
+                            show(event);
+                        }
+                    });
                 }
-                _ => continue,
-            };
-            let mut seen = 0;
-            for (ring, span) in &spans {
-                self.show_span(*ring, span, &times, &mut seen, &mut |seen, event| {
-                    if seen > skip {
-                        show(event);
-                    }
-                });
             }
+            self.lock().batches.put(slot, batch);
         }
         for ring in self.rings.iter().filter(|r| !r.is_meta()) {
             let id = ring.id();
-            for log in [ring.log(), ring.spill()].into_iter().flatten() {
+            for log in [ring.buffer(), ring.spill()].into_iter().flatten() {
                 self.release_log(log, id, &mut show);
             }
         }
     }
 
     /// Claims and shows all that a log still holds.
-    fn release_log(&self, log: &Log, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
+    fn release_log(&self, log: &RingBuffer, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
         let mut times = self.clock.times();
         while let Some(span) = log.claim_rest() {
             log.read(&span, |tag, head, payload| {

@@ -1,52 +1,95 @@
-//! What happens when time passes and nothing else does: calls that outlive their deadline, rings that stay pinned, work
-//! that nobody has seen. A thread of its own, asleep but for a tick now and then.
+//! The supervisor: what happens when time passes and nothing else does. It finds calls that outlive their deadline, rings that stay pinned,
+//! and work that no writer has seen. A thread of its own, asleep but for a tick now and then.
 
 use super::Pool;
-use super::clock::Told;
-use super::sleep::Work;
-use super::state::{Doing, State};
-use crate::batch::Place;
+use super::clock_watch::Told;
+use super::shutdown::{Abandoned, FIRST_LOOK_MS};
+use super::state::{State, sleep::Work};
 use crate::platform::sync::Ordering;
 use crate::platform::{park, thread, time};
-use std::sync::Arc;
+use crate::status::Result;
+use log::Level;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// When the system has refused a thread that is needed: until the next try, doubled each time.
-const HIRE_AGAIN_MS: u64 = 4;
+const START_AGAIN_MS: u64 = 4;
 /// Between ticks while nothing is in flight.
 pub(super) const IDLE_MS: u64 = 1_000;
-/// The same while batches are out, or nobody else looks.
+/// The same while batches are in flight, or no writer looks.
 pub(super) const BUSY_MS: u64 = 100;
-/// The bit and the step of the word that it sleeps on.
+/// The word that it sleeps on: its lowest bit says that it ends, the others count calls.
 const END: u32 = 1;
 const CALL: u32 = 2;
 
+/// What the supervisor's thread is started with.
+struct Start {
+    pool: Weak<Pool>,
+    id: u64,
+    name: String,
+    told: Option<Told>,
+}
+
+/// The supervisor's thread. It holds nothing to unwind: a `release` or `destroy` of an abandoned pipeline that ends its thread ends this
+/// one alone.
+extern "C-unwind" fn supervisor_main(start: *mut c_void) -> *mut c_void {
+    // SAFETY: made by `start_supervisor`, and only this thread has it.
+    let Start { pool, id, name, told } = *unsafe { Box::from_raw(start.cast::<Start>()) };
+    thread::set_name(&thread::short_name(&format!("cp-pool-{name}")));
+    thread::run_start_hook();
+    thread::set_works_for(id);
+    let watch = |pool: &Weak<Pool>, told| {
+        catch_unwind(AssertUnwindSafe(|| Pool::supervise(pool, told))).ok().flatten()
+    };
+    let mut abandoned = watch(&pool, told);
+    drop((pool, name));
+    while let Some(pool) = abandoned {
+        if pool.tear_down_if_at_rest() {
+            break;
+        }
+        // Not at rest any more: a producer handle that is still open tries to capture, and is being refused. The next look is better.
+        abandoned = watch(&Arc::downgrade(&pool), None);
+    }
+    thread::run_stop_hook();
+    std::ptr::null_mut()
+}
+
 impl Pool {
     /// `told`: what the storage knows of the clock.
-    pub(super) fn start_supervisor(self: &Arc<Self>, told: Option<Told>) -> crate::status::Result<()> {
-        let pool = Arc::downgrade(self);
-        let id = self.id;
-        let name = format!("cp-pool-{}", self.name);
-        // The handle is dropped: the thread ends by itself, soon after the pool, and is never waited for.
-        thread::spawn(
-            &name,
-            Box::new(move || {
-                thread::set_works_for(id);
-                let mut pinned: Vec<(u64, u64)> = Vec::new();
-                let mut told = told;
-                while let Some(pool) = pool.upgrade() {
-                    let seen = pool.supervisor.load(Ordering::Acquire);
-                    if seen & END != 0 {
-                        break;
-                    }
-                    let pause = pool.tick(&mut pinned);
-                    pool.tell_clock(&mut told);
-                    park::wait(&pool.supervisor, seen, Some(pause));
+    pub(super) fn start_supervisor(self: &Arc<Self>, told: Option<Told>) -> Result<()> {
+        let start = Start { pool: Arc::downgrade(self), id: self.id, name: self.name.clone(), told };
+        let start = Box::into_raw(Box::new(start)).cast::<c_void>();
+        // The thread ends by itself, soon after the pool, and is never waited for.
+        thread::spawn_plain(supervisor_main, start).inspect_err(|_| {
+            // SAFETY: no thread got it.
+            drop(unsafe { Box::from_raw(start.cast::<Start>()) });
+        })
+    }
+
+    /// Ticks until the pool has ended. Answers the pool if it was abandoned and is to be torn down.
+    fn supervise(pool: &Weak<Self>, mut told: Option<Told>) -> Option<Arc<Self>> {
+        let mut pinned: Vec<(u64, u64)> = Vec::new();
+        let mut look_ms = FIRST_LOOK_MS;
+        while let Some(pool) = pool.upgrade() {
+            let seen = pool.supervisor.load(Ordering::Acquire);
+            if seen & END != 0 {
+                break;
+            }
+            let mut pause = pool.tick(&mut pinned);
+            pool.tell_clock(&mut told);
+            match pool.look_after_abandoned() {
+                Abandoned::No => {}
+                Abandoned::AtRest => return Some(pool),
+                Abandoned::InUse => {
+                    pause = Duration::from_millis(look_ms);
+                    look_ms = (look_ms * 2).min(IDLE_MS);
                 }
-            }),
-        )?
-        .detach();
-        Ok(())
+            }
+            park::wait(&pool.supervisor, seen, Some(pause));
+        }
+        None
     }
 
     pub(super) fn end_supervisor(&self) {
@@ -54,110 +97,71 @@ impl Pool {
         park::wake(&self.supervisor, 1);
     }
 
-    /// The supervisor shall look now.
+    /// Wakes the supervisor for a tick.
     pub(super) fn call_supervisor(&self) {
         self.supervisor.fetch_add(CALL, Ordering::Release);
         park::wake(&self.supervisor, 1);
     }
 
-    /// One look. Answers how long until the next.
+    /// One tick. Answers how long until the next.
     fn tick(self: &Arc<Self>, pinned: &mut Vec<(u64, u64)>) -> Duration {
-        let scaler = Duration::from_nanos(self.autoscale());
+        let next_look = Duration::from_nanos(self.autoscale());
         self.keep_time();
         let mut st = self.lock();
         let now = time::now_ns();
-        let doubted = self.doubt_late_batches(&mut st, now);
-        let probe_is_late = self.give_up_late_probe(&mut st, now);
-        let busy = st.open + st.doubtful > 0;
-        let deadline_ms = st.config.storage_deadline_ms;
-        let unseen = st.searching == 0
-            && st.sleeping > 0
+        let doubts = st.doubt_late_batches(now);
+        st.mark_late_calls(now);
+        let probe_is_late = st.give_up_late_probe(now);
+        let unseen = st.writers.searching == 0
+            && st.writers.sleeping > 0
             && ((self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe) || self.rings.any_spilled());
-        self.announce_owed(&mut st);
-        let hired = self.stand_in(&mut st);
+        self.tell_of_deferred_space(&mut st);
+        let deadline_ms = st.config.storage_deadline_ms;
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
-        if hired.is_err() {
-            pause = pause.min(HIRE_AGAIN_MS << st.hire_failures.min(7));
-            st.hire_failures = st.hire_failures.saturating_add(1);
-        } else {
-            st.hire_failures = 0;
-        }
-        let tell_failure = st.hire_failures.is_power_of_two();
-        if busy || self.rings.keeps_overwritten() {
+        pause = pause.min(self.replace_stuck_writers(&mut st));
+        if st.batches.unsettled() > 0 || self.rings.keeps_overwritten() {
             pause = pause.min(st.config.poll_interval_ms).min(BUSY_MS);
         }
-        let news = std::mem::take(&mut st.news);
-        drop(st);
-        self.tell(news);
-        if let Err(error) = hired
-            && tell_failure
-        {
-            log::error!("pipeline {}: no writer to stand in for a stuck one: {error}", self.name);
-        }
-        let doubted_any = !doubted.is_empty();
-        for (batch, late_ms, writer) in doubted {
-            let who = writer.map_or("a pending answer".to_owned(), |id| format!("writer {id}"));
-            log::warn!(
-                "pipeline {}: batch {batch} is in doubt: {who} has taken {late_ms} ms, storage_deadline_ms is \
-                 {deadline_ms}",
-                self.name
-            );
-        }
-        // (A batch in doubt is none of those in flight: a writer that slept because there were too many may go on.)
-        if unseen || doubted_any || probe_is_late {
-            self.front().call(1);
+        self.unlock(st);
+        // (A batch in doubt is not in flight: a writer that slept because there were too many may go on.)
+        if unseen || doubts || probe_is_late {
+            self.intake().wake(1);
         }
         if !self.ordered {
             self.replace_pinned_rings(pinned, now, deadline_ms.saturating_mul(1_000_000));
         }
-        Duration::from_millis(pause).min(scaler)
+        Duration::from_millis(pause).min(next_look)
     }
 
-    /// Batches whose call or pending answer has outlived the deadline are in doubt from here on.
-    fn doubt_late_batches(&self, st: &mut State, now: u64) -> Vec<(u64, u64, Option<u32>)> {
-        let deadline = st.config.storage_deadline_ms.saturating_mul(1_000_000);
-        let mut doubted = Vec::new();
-        let State { batches, writers, settled, open, doubtful, config, .. } = st;
-        for (slot, batch) in batches.iter_mut().enumerate() {
-            let Some(batch) = batch else { continue };
-            let waits = matches!(batch.place, Place::InCall | Place::Pending);
-            let late = now.saturating_sub(batch.since_ns);
-            if !waits || batch.in_doubt || late < deadline || *doubtful >= config.max_in_doubt {
-                continue;
+    /// Starts writers until there are as many as there must be: in place of one that could not be replaced when it died, and, where calls
+    /// may overlap, of one that is stuck (their number is bounded: see `doubt_late_batches` and `mark_late_calls`). Answers after how many
+    /// milliseconds to try again.
+    fn replace_stuck_writers(self: &Arc<Self>, st: &mut State) -> u64 {
+        let covered = if self.can.concurrent { 0 } else { st.writers.stuck() };
+        while st.writers.staying() + covered < st.writers_wanted() {
+            let Err(error) = self.start_writer(st, 0) else { continue };
+            let failures = st.writers.start_failures;
+            st.writers.start_failures = failures.saturating_add(1);
+            if st.writers.start_failures.is_power_of_two() {
+                st.report(Level::Error, format!("no writer takes the place of a stuck one: {error}"));
             }
-            batch.in_doubt = true;
-            *open -= 1;
-            *doubtful += 1;
-            settled.in_flight -= batch.unsettled();
-            settled.in_doubt += batch.unsettled();
-            let carrier =
-                |w: &&mut super::state::Writer| w.slot == Some(slot) && matches!(w.doing, Doing::Calling(_));
-            let writer = writers.iter_mut().find(carrier).map(|w| {
-                w.stuck = true;
-                w.id
-            });
-            doubted.push((batch.id, late / 1_000_000, writer));
+            return START_AGAIN_MS << failures.min(7);
         }
-        doubted
+        st.writers.start_failures = 0;
+        u64::MAX
     }
 
-    /// Sees to it that there are as many writers as there must be: in place of one that could not be replaced when it died, and,
-    /// where calls may overlap, of one that is stuck (their number is bounded by that of batches in doubt).
-    fn stand_in(self: &Arc<Self>, st: &mut State) -> crate::status::Result<()> {
-        let stuck = st.writers.iter().filter(|w| w.stuck && !w.leaving).count() as u32;
-        let covered = if self.can.concurrent { 0 } else { stuck };
-        while st.staying() + covered < st.wanted() {
-            self.hire(st, 0)?;
-        }
-        Ok(())
-    }
-
-    /// A ring whose release has not moved for the deadline gets a successor, which its producer moves to when it finds it
-    /// full.
+    /// A ring whose release has not moved for the deadline gets a successor, which its producer moves to when it finds the ring full.
     fn replace_pinned_rings(&self, pinned: &mut Vec<(u64, u64)>, now: u64, deadline: u64) {
-        pinned.resize(self.rings.all().len(), (0, now));
+        let used = self.rings.used();
+        if pinned.len() < used {
+            if pinned.try_reserve(used - pinned.len()).is_err() {
+                return;
+            }
+            pinned.resize(used, (0, now));
+        }
         for (ring, (released, since)) in self.rings.iter().zip(pinned) {
-            let Some(log) = ring.log() else { continue };
+            let Some(log) = ring.buffer() else { continue };
             let at = log.released();
             if at != *released || log.spans() == 0 {
                 (*released, *since) = (at, now);
@@ -165,6 +169,47 @@ impl Pool {
                 log::warn!("pipeline {}: ring {} is pinned and gets a successor", self.name, ring.id());
                 *since = now;
             }
+        }
+    }
+}
+
+impl State {
+    /// Batches whose attempt has outlived the deadline are in doubt from here on. Answers whether there are any that were not before.
+    fn doubt_late_batches(&mut self, now: u64) -> bool {
+        let (deadline_ns, deadline_ms) = (self.storage_deadline_ns(), self.config.storage_deadline_ms);
+        let doubted = self.batches.doubt_late(deadline_ns, self.config.max_in_doubt, now);
+        for late in &doubted {
+            let call = match self.writers.mark_stuck_with(late.slot) {
+                Some(id) => format!("the call of writer {id}"),
+                None => "the pending answer".to_owned(),
+            };
+            let (batch, ms) = (late.batch, late.late_ns / 1_000_000);
+            self.report(
+                Level::Warn,
+                format!("batch {batch} is in doubt: {call} has taken {ms} ms, storage_deadline_ms is {deadline_ms}"),
+            );
+        }
+        !doubted.is_empty()
+    }
+
+    /// Writers whose call without a batch has outlived the deadline are stuck from here on. Their number is bounded by `max_in_doubt`, as
+    /// each may have another writer in its place.
+    fn mark_late_calls(&mut self, now: u64) {
+        let (deadline_ns, deadline_ms) = (self.storage_deadline_ns(), self.config.storage_deadline_ms);
+        let mut marked = self.writers.stuck_without_batch();
+        let Self { writers, config, messages, .. } = self;
+        for w in writers.list.iter_mut().filter(|w| w.slot.is_none() && !w.stuck) {
+            let Some(since) = w.in_call_since() else { continue };
+            let ns = now.saturating_sub(since);
+            if ns < deadline_ns || (!w.leaving && marked >= config.max_in_doubt) {
+                continue;
+            }
+            w.stuck = true;
+            marked += u32::from(!w.leaving);
+            let (id, ms, function) = (w.id, ns / 1_000_000, w.function(None));
+            let message =
+                format!("writer {id}: {function} has taken {ms} ms, storage_deadline_ms is {deadline_ms}");
+            messages.push((Level::Warn, message));
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Copies of payloads. Short ones without a call: two overlapping moves of a known size cover every length between that size and
-//! its double. Longer ones by the C library, in pieces.
+//! Copies of payloads. A short one is copied without a call: two overlapping moves of a known size cover every length between that size and
+//! its double. A longer one is copied by the C library, in pieces.
+//!
+//! Measured against a call of `memcpy`, in pairs: a capture of 64 bytes takes 3 to 9 instructions fewer for the copy and about 10
+//! fewer because it needs no stack frame; 33 ns against 34.
 
 use std::ptr::copy_nonoverlapping;
 
-/// The longest.
+/// The longest payload that is copied without a call.
 pub const SHORT: usize = 128;
 
 /// Copies `len` bytes, at most [`SHORT`].
@@ -27,8 +30,10 @@ pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// The most that the C library is given at a time. From 4 KiB on glibc's copy turns to the processor's string instruction, which is slow
-/// where the two sides are aligned differently, as here: 140 to 155 ns for 4 KiB, in two pieces 90 to 95.
+/// The most that one call of the C library copies. From 4 KiB on, glibc's copy uses the processor's string instruction, which is slow if
+/// the two sides are aligned differently, as they are here: 4 KiB take 140 to 155 ns, in two pieces 90 to 95. Measured in 20 pairs (the
+/// benchmark's harness, glibc 2.36): in one piece, captures of 4 KiB take 15 % longer, and 17 % fewer of them reach the storage per second.
+/// At 2 KiB, which is one piece either way, there is no difference.
 const PIECE: usize = 3072;
 
 /// Copies `len` bytes.
@@ -64,7 +69,7 @@ unsafe fn ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
-    /// Copies `len` bytes by `copy`, and looks that it copied them and nothing beside them.
+    /// Copies `len` bytes by `copy`, and checks that it has copied them and nothing beside them.
     fn copies(copy: unsafe fn(*const u8, *mut u8, usize), len: usize) {
         let from: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
         let mut to = vec![0; len + 2];

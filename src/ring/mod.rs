@@ -1,20 +1,20 @@
 //! Ring buffers: the only queue. One byte ring per capturing thread; an event leaves it when the storage has
 //! acknowledged it, not when a writer has read it.
 //!
-//! [`record`] is how an event lies in memory, [`memory`] where; [`log`] is the protocol between one producer and the
-//! writers (publish, claim, release, overwrite); [`buffer`] gives that an identity, [`front`] is what a producer sees of its pipeline, [`producer`] the
-//! capture itself, and [`rings`] all of a pipeline's.
+//! [`record`] is how an event lies in memory, [`memory`] where; [`ring_buffer`] is the protocol between one producer and the
+//! writers (publish, claim, release, overwrite); [`slot`] gives a ring buffer an identity; [`intake`] is the part of a pipeline that
+//! producers read. The producers, and the registry of all slots, are in [`capture`](crate::capture).
 
-#[cfg(not(loom))]
-pub mod buffer;
 #[cfg(not(loom))]
 pub mod copy;
 #[cfg(not(loom))]
-pub mod front;
-pub mod log;
+pub mod intake;
+#[cfg(not(loom))]
 pub mod memory;
-#[cfg(not(loom))]
-pub mod producer;
+#[cfg(loom)]
+#[path = "loom_memory.rs"]
+pub mod memory;
 pub mod record;
+pub mod ring_buffer;
 #[cfg(not(loom))]
-pub mod rings;
+pub mod slot;

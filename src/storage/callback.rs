@@ -1,41 +1,83 @@
-//! A storage made of C functions.
+//! A storage that consists of C functions.
 
 use super::{
-    PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
+    Abilities, PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
     PIPELINE_STORAGE_RELEASE_MARKED, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage, WriterData,
 };
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
 use std::ffi::c_void;
 
-/// The caller's functions and what is handed to each of them; see `pipeline_storage_t`.
+/// The storage of a pipeline: the functions that receive its events. The library calls them on writer threads, unless a function's
+/// description says otherwise, and holds no lock meanwhile. They must not throw, call `longjmp` or end their thread.
+#[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Callbacks {
-    /// `PIPELINE_STORAGE_…`.
+pub struct pipeline_storage_t {
+    /// `sizeof(pipeline_storage_t)` of the caller.
+    pub struct_size: u32,
+    /// `PIPELINE_STORAGE_...`, or 0. Without `PIPELINE_STORAGE_CONCURRENT`, calls of `store`, `flush` and `dead_letter` never overlap. A
+    /// call of `finish` never overlaps with one of those in any case.
     pub flags: u32,
-    /// Handed to every function.
+    /// The first argument of every function below. The library does not use it otherwise.
     pub user_data: *mut c_void,
-    /// See `pipeline_storage_t`.
-    pub store: Option<unsafe extern "C-unwind" fn(*mut c_void, *const BatchView) -> i32>,
-    /// See `pipeline_storage_t`.
-    pub open_writer: Option<unsafe extern "C-unwind" fn(*mut c_void, u32, *mut *mut c_void) -> i32>,
-    /// See `pipeline_storage_t`.
-    pub close_writer: Option<unsafe extern "C-unwind" fn(*mut c_void, u32, *mut c_void)>,
-    /// See `pipeline_storage_t`.
-    pub flush: Option<unsafe extern "C-unwind" fn(*mut c_void, i64) -> i32>,
-    /// See `pipeline_storage_t`.
-    pub dead_letter: Option<unsafe extern "C-unwind" fn(*mut c_void, *const BatchView, i32) -> i32>,
-    /// See `pipeline_storage_t`.
-    pub release: Option<unsafe extern "C-unwind" fn(*mut c_void, *const EventView)>,
-    /// See `pipeline_storage_t`.
-    pub destroy: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+    /// Stores a batch. Required. It returns `PIPELINE_STORE_...`. Any other value counts as `PIPELINE_STORE_RETRY`, and in `bad_results`.
+    /// The batch is valid until the call returns, or, after `PIPELINE_STORE_PENDING`, until its token is completed.
+    pub store: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView) -> i32>,
+    /// Called when a writer starts, on the writer's thread. The function may set `*writer_data`; it is then in each batch of this writer.
+    /// If it returns anything but 0, the writer calls it again later. May be NULL.
+    pub open_writer: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            writer_id: u32,
+            writer_data: *mut *mut c_void,
+        ) -> i32,
+    >,
+    /// Called when a writer ends, on the writer's thread, if `open_writer` has returned 0. May be NULL.
+    pub close_writer:
+        Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, writer_id: u32, writer_data: *mut c_void)>,
+    /// Makes the stored events durable, within `timeout_ms` milliseconds (-1: no limit). It returns 0, or a negative status, which
+    /// `pipeline_flush` returns to its caller. May be NULL.
+    pub flush: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, timeout_ms: i64) -> i32>,
+    /// Receives events that cannot be stored; `reason` is `PIPELINE_REASON_...`. If it returns 0, the events are kept, and counted as
+    /// `dead_lettered`. If it returns `PIPELINE_STORE_REJECT`, they are counted as `discarded`. After any other value it is called again
+    /// with the same events, within `retry_limit` and `retry_max_age_ms`. May be NULL: the events are counted as `discarded`.
+    pub dead_letter: Option<
+        unsafe extern "C-unwind" fn(user_data: *mut c_void, batch: *const BatchView, reason: i32) -> i32,
+    >,
+    /// Called exactly once for every captured event, when it leaves the pipeline in any way: for payloads that are handles. With
+    /// `PIPELINE_STORAGE_RELEASE_MARKED`, it is called only for events that have `PIPELINE_EVENT_RELEASE`. It is called on writer threads
+    /// and on the threads that call `destroy`; with `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. May be NULL.
+    pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,
+    /// Called exactly once, after all other calls, when the pipeline needs the storage no longer; also if `pipeline_start` fails after it
+    /// has accepted the `struct_size`. It is called by `pipeline_start`, by `pipeline_destroy`, or, after `pipeline_abandon`, on a thread of
+    /// the library. May be NULL.
+    pub destroy: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void)>,
+    /// Does the storage's final work that takes long or may fail, such as building indexes or writing a seal. May be NULL. It is taken as
+    /// NULL if the caller's `struct_size` ends before it.
+    ///
+    /// `pipeline_close` lets a writer call it, at most once in the life of a pipeline, when every event is settled. No call of `store`,
+    /// `flush`, `dead_letter` and `release` overlaps with it or follows it. `close_writer` of other writers may run meanwhile. It is not
+    /// called by `pipeline_destroy` without a close, by `pipeline_abandon`, or at the exit of a process that has not closed the pipeline.
+    /// So stored events must be readable without it.
+    ///
+    /// `timeout_ms` is the time in milliseconds that the caller of `pipeline_close` still waits; -1: no limit. A call that takes longer
+    /// goes on in the background. It returns 0 or a negative status; for anything but 0, `pipeline_close` returns `PIPELINE_ERR_STORAGE`.
+    pub finish: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, timeout_ms: i64) -> i32>,
 }
 
-/// A storage made of C functions. Dropping it runs its `destroy`: exactly once, by ownership.
-pub struct CallbackStorage(Callbacks);
+impl Default for pipeline_storage_t {
+    /// A storage with nothing set.
+    fn default() -> Self {
+        // SAFETY: integers, a pointer and nullable functions, for all of which zero is a value.
+        Self { struct_size: size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
+    }
+}
 
-// SAFETY: the contract of `pipeline_storage_t` says that its functions are called on writer threads, and overlap only
-// with PIPELINE_STORAGE_CONCURRENT; `user_data` is never dereferenced here.
+/// A storage that consists of C functions. Its `destroy` runs when it is dropped, and therefore exactly once.
+pub struct CallbackStorage(pipeline_storage_t);
+
+// SAFETY: the functions may be called on any writer thread, and overlap only with PIPELINE_STORAGE_CONCURRENT, by the contract of
+// `pipeline_storage_t`; `user_data` is never dereferenced here.
 unsafe impl Send for CallbackStorage {}
 // SAFETY: as above.
 unsafe impl Sync for CallbackStorage {}
@@ -45,93 +87,77 @@ impl CallbackStorage {
     ///
     /// # Safety
     /// The functions may be called with `user_data` as `pipeline_storage_t` documents them.
-    pub unsafe fn new(callbacks: Callbacks) -> Self {
-        Self(callbacks)
+    pub unsafe fn new(functions: pipeline_storage_t) -> Self {
+        Self(functions)
     }
 }
 
-// Every call below is made from a frame that holds nothing to unwind, so that a callback which ends its thread all the
-// same ends only that (the writer's key destructor then hands its batch on).
+// Every call below is made from a frame that has nothing to unwind, so that a callback that ends its thread in spite of the contract ends only
+// that thread. The destructor of the writer's key then passes its batch on.
 //
-// SAFETY: `CallbackStorage::new` was promised functions that keep to the contract.
+// SAFETY: the caller of `CallbackStorage::new` has promised functions that keep the contract.
 unsafe impl Storage for CallbackStorage {
-    fn concurrent(&self) -> bool {
-        self.0.flags & PIPELINE_STORAGE_CONCURRENT != 0
-    }
-
-    fn wants_meta(&self) -> bool {
-        self.0.flags & PIPELINE_STORAGE_META != 0
-    }
-
-    fn store(&self, batch: &BatchView) -> i32 {
-        match self.0.store {
-            // SAFETY: promised at `new`.
-            Some(store) => unsafe { store(self.0.user_data, batch) },
-            None => PIPELINE_STORE_RETRY,
+    fn abilities(&self) -> Abilities {
+        let has = |flag: u32| self.0.flags & flag != 0;
+        Abilities {
+            concurrent: has(PIPELINE_STORAGE_CONCURRENT),
+            meta: has(PIPELINE_STORAGE_META),
+            flush: self.0.flush.is_some(),
+            finish: self.0.finish.is_some(),
+            dead_letter: self.0.dead_letter.is_some(),
+            release: self.0.release.is_some(),
+            release_anywhere: self.0.release.is_some() && has(PIPELINE_STORAGE_RELEASE_ANYWHERE),
+            release_marked: has(PIPELINE_STORAGE_RELEASE_MARKED),
+            span_bytes: None,
         }
     }
 
+    fn store(&self, batch: &BatchView) -> i32 {
+        // SAFETY: the caller of `new` has promised it.
+        self.0.store.map_or(PIPELINE_STORE_RETRY, |store| unsafe { store(self.0.user_data, batch) })
+    }
+
     fn open_writer(&self, writer_id: u32) -> Result<WriterData, i32> {
+        let Some(open) = self.0.open_writer else { return Ok(WriterData::NONE) };
         let mut data = std::ptr::null_mut();
-        match self.0.open_writer {
-            // SAFETY: promised at `new`.
-            Some(open) => match unsafe { open(self.0.user_data, writer_id, &raw mut data) } {
-                0 => Ok(WriterData(data)),
-                status => Err(status),
-            },
-            None => Ok(WriterData::NONE),
+        // SAFETY: the caller of `new` has promised it.
+        match unsafe { open(self.0.user_data, writer_id, &raw mut data) } {
+            0 => Ok(WriterData(data)),
+            status => Err(status),
         }
     }
 
     fn close_writer(&self, writer_id: u32, writer_data: WriterData) {
         if let Some(close) = self.0.close_writer {
-            // SAFETY: promised at `new`.
+            // SAFETY: the caller of `new` has promised it.
             unsafe { close(self.0.user_data, writer_id, writer_data.0) }
         }
     }
 
-    fn has_flush(&self) -> bool {
-        self.0.flush.is_some()
-    }
-
     fn flush(&self, timeout_ms: i64) -> i32 {
-        match self.0.flush {
-            // SAFETY: promised at `new`.
-            Some(flush) => unsafe { flush(self.0.user_data, timeout_ms) },
-            None => 0,
-        }
+        // SAFETY: the caller of `new` has promised it.
+        self.0.flush.map_or(0, |flush| unsafe { flush(self.0.user_data, timeout_ms) })
     }
 
-    fn has_dead_letter(&self) -> bool {
-        self.0.dead_letter.is_some()
+    fn finish(&self, timeout_ms: i64) -> i32 {
+        // SAFETY: the caller of `new` has promised it.
+        self.0.finish.map_or(0, |finish| unsafe { finish(self.0.user_data, timeout_ms) })
     }
 
     fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
-        match self.0.dead_letter {
-            // SAFETY: promised at `new`.
-            Some(dead_letter) => unsafe { dead_letter(self.0.user_data, batch, reason) },
-            None => PIPELINE_STORE_REJECT,
-        }
-    }
-
-    fn has_release(&self) -> bool {
-        self.0.release.is_some()
-    }
-
-    fn releases_anywhere(&self) -> bool {
-        self.0.flags & PIPELINE_STORAGE_RELEASE_ANYWHERE != 0
-    }
-
-    fn releases_marked(&self) -> bool {
-        self.0.flags & PIPELINE_STORAGE_RELEASE_MARKED != 0
+        // SAFETY: the caller of `new` has promised it.
+        self.0.dead_letter.map_or(PIPELINE_STORE_REJECT, |dead_letter| unsafe {
+            dead_letter(self.0.user_data, batch, reason)
+        })
     }
 
     fn release(&self, event: &EventView) {
-        if self.releases_marked() && event.flags & PIPELINE_EVENT_RELEASE == 0 {
+        let only_marked = self.0.flags & PIPELINE_STORAGE_RELEASE_MARKED != 0;
+        if only_marked && event.flags & PIPELINE_EVENT_RELEASE == 0 {
             return;
         }
         if let Some(release) = self.0.release {
-            // SAFETY: promised at `new`.
+            // SAFETY: the caller of `new` has promised it.
             unsafe { release(self.0.user_data, event) }
         }
     }
@@ -140,7 +166,7 @@ unsafe impl Storage for CallbackStorage {
 impl Drop for CallbackStorage {
     fn drop(&mut self) {
         if let Some(destroy) = self.0.destroy {
-            // SAFETY: promised at `new`; a storage is dropped once.
+            // SAFETY: the caller of `new` has promised it, and a storage is dropped once.
             unsafe { destroy(self.0.user_data) }
         }
     }

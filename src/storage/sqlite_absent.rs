@@ -1,8 +1,8 @@
-//! Stands in for the SQLite storage in a build without it: the same names, so that the C functions are there in every
+//! Takes the place of the SQLite storage in a build without it. It has the same names, because the C functions exist in every
 //! build, and an error that says why they do not work.
 
 #[path = "sqlite/options.rs"]
-#[allow(dead_code)] // what only the real storage asks of them
+#[allow(dead_code)] // parts that only the real storage uses
 mod options;
 
 pub(crate) use options::refuse;
@@ -13,14 +13,14 @@ use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
 use crate::storage::Storage;
 use std::path::Path;
 
-/// There is none.
+/// A type without values.
 #[derive(Debug)]
 pub enum SqliteStorage {}
 
 fn absent<T>() -> Result<T> {
     Err(Error::new(
         PIPELINE_ERR_UNSUPPORTED,
-        "this build of the library has no SQLite (cargo feature sqlite)",
+        "this build of the library has no SQLite: build it with the cargo feature sqlite or sqlite-system",
     ))
 }
 
@@ -32,7 +32,7 @@ impl SqliteStorage {
     }
 }
 
-// SAFETY: there is no value to call it on.
+// SAFETY: the type has no values, so no function is ever called.
 unsafe impl Storage for SqliteStorage {
     fn store(&self, _batch: &BatchView) -> i32 {
         match *self {}

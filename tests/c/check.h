@@ -1,7 +1,7 @@
-/* What every C test uses: checks that print where, what and which values; waiting on conditions; the ledger.
+/* Shared by every C test: checks that print the place, the expression and the values; waits on conditions; the ledger.
  *
- * Include it first: it asks for the system's own extensions. A failed check does not end the program, so that one run
- * shows all that is wrong; CHECK_OR_STOP is for what nothing after could go on without. main ends with SUMMARY(). */
+ * Include it first, because it defines _GNU_SOURCE. A failed check does not end the program, so one run shows all failures;
+ * CHECK_OR_STOP is for conditions without which the rest makes no sense. main ends with SUMMARY(). */
 #ifndef CAPTURE_PIPELINE_CHECK_H
 #define CAPTURE_PIPELINE_CHECK_H
 
@@ -39,8 +39,8 @@ static atomic_int checks_failed, checks_in_vain;
 
 #define CHECK_UNUSED __attribute__((unused))
 
-/* How long a condition that must come true may take, in milliseconds: only a failing test ever waits that long, and only
- * once. What else is wrong with it shows within seconds then, before a runner's patience ends. */
+/* The time limit of a wait for a condition that must come true, in milliseconds. Only a failing test waits that long, and only once:
+ * its later waits are short, so that it ends before the runner stops it. */
 #define PATIENCE_MS (checks_in_vain ? 1000 : 20000)
 
 CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
@@ -116,8 +116,8 @@ CHECK_UNUSED static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Lets other threads run for a moment: in a loop on a condition, or as the pace of a thread that goes on until it is told to
- * stop. Never to let something happen: that is waited for. */
+/* Lets other threads run for a moment: in a loop on a condition, or as the pace of a thread that runs until it is stopped. A test never
+ * pauses to let something happen; it waits for the condition. */
 CHECK_UNUSED static void pause_a_little(void)
 {
     struct timespec t = {0, 500000};
@@ -143,6 +143,15 @@ CHECK_UNUSED static pipeline_metrics_t metrics_of(const pipeline_t *p)
     return m;
 }
 
+CHECK_UNUSED static pipeline_config_t config_of(const pipeline_t *p)
+{
+    pipeline_config_t c;
+    memset(&c, 0xA5, sizeof c);
+    c.struct_size = sizeof c;
+    CHECK_STATUS(pipeline_config_read(p, &c), PIPELINE_OK);
+    return c;
+}
+
 CHECK_UNUSED static pipeline_health_t health_of(const pipeline_t *p)
 {
     pipeline_health_t h;
@@ -152,7 +161,7 @@ CHECK_UNUSED static pipeline_health_t health_of(const pipeline_t *p)
     return h;
 }
 
-/* Both equations of the ledger; for a pipeline in which nothing is in motion. */
+/* Both equations of the ledger, for a pipeline in which no call is running. */
 CHECK_UNUSED static bool check_ledger(const char *file, int line, const pipeline_t *p)
 {
     pipeline_metrics_t m = metrics_of(p);
@@ -196,7 +205,7 @@ CHECK_UNUSED static pipeline_event_t event_of(uint32_t kind, const void *data, s
     return e;
 }
 
-/* Closes and destroys a pipeline that has nothing to hide: drained, balanced, gone. */
+/* Closes and destroys a pipeline whose events can all be settled: it drains, and its ledger balances. */
 CHECK_UNUSED static void end_check(const char *file, int line, pipeline_t *p)
 {
     check_status(file, line, "pipeline_close", pipeline_close(p, PATIENCE_MS), PIPELINE_OK);
@@ -205,7 +214,7 @@ CHECK_UNUSED static void end_check(const char *file, int line, pipeline_t *p)
 }
 #define END(p) end_check(__FILE__, __LINE__, (p))
 
-/* Destroys as soon as that is allowed. */
+/* Destroys the pipeline as soon as pipeline_destroy no longer returns BUSY. */
 #define DESTROY_SOON(p)                                                                                                \
     do {                                                                                                               \
         uint64_t deadline_ = now_ms() + PATIENCE_MS;                                                                   \
@@ -215,8 +224,8 @@ CHECK_UNUSED static void end_check(const char *file, int line, pipeline_t *p)
         check_status(__FILE__, __LINE__, "pipeline_destroy", status_, PIPELINE_OK);                                    \
     } while (0)
 
-/* In a forked child all is lost that the parent's threads held: there a search for leaks finds nothing of interest.
- * LeakSanitizer asks whether to look, memcheck is told. */
+/* A forked child has lost all memory that the parent's threads held, so a search for leaks there means nothing. LeakSanitizer asks this
+ * function; memcheck is told by leave_leaks. */
 static bool checks_in_child;
 #ifdef __cplusplus
 extern "C"
@@ -235,22 +244,21 @@ CHECK_UNUSED static void leave_leaks(void)
 #endif
 }
 
-/* Under valgrind, which runs one thread at a time and some fifty times slower, a test that counts does with less. */
+/* The number of repetitions: smaller under valgrind, which runs one thread at a time and about fifty times slower. */
 CHECK_UNUSED static int count_of(int usually, int under_valgrind)
 {
     const char *there = getenv("UNDER_VALGRIND");
     return there != NULL && *there == '1' ? under_valgrind : usually;
 }
 
-/* Whether a forked child can start threads: not under an emulator that loses its own bookkeeping at a fork, whose user says
- * so with THREADS_IN_CHILDREN=0. */
+/* Whether a forked child can start threads. Some emulators cannot; THREADS_IN_CHILDREN=0 in the environment says so. */
 CHECK_UNUSED static bool children_can_start_threads(void)
 {
     const char *told = getenv("THREADS_IN_CHILDREN");
     return told == NULL || strcmp(told, "0") != 0;
 }
 
-/* A child process counts its checks alone and tells its parent by its exit status; a hang ends it. */
+/* A child process counts its own checks and reports them by its exit status. An alarm ends a child that hangs. */
 CHECK_UNUSED static void begin_child(void)
 {
     leave_leaks();
@@ -278,6 +286,25 @@ CHECK_UNUSED static void await_child(const char *file, int line, pid_t child, co
 }
 #define AWAIT_CHILD(child) await_child(__FILE__, __LINE__, (child), "the child process succeeds")
 
+/* Defines a kind with a field of each sort. */
+CHECK_UNUSED static int32_t define_kind(pipeline_t *p, uint32_t kind, const char *name)
+{
+    static const pipeline_enum_value_t values[] = {{1, "one"}, {2, "two"}};
+    static const pipeline_field_t fields[] = {
+        {"size", PIPELINE_TYPE_U64, 0, 0, 0, "bytes", PIPELINE_HINT_BYTES, 0, NULL},
+        {"state", PIPELINE_TYPE_ENUM, PIPELINE_TYPE_U8, 8, 0, NULL, PIPELINE_HINT_NONE, 2, values},
+        {"text", PIPELINE_TYPE_STRING, 0, 9, PIPELINE_LENGTH_REST, NULL, PIPELINE_HINT_NONE, 0, NULL},
+    };
+    pipeline_kind_definition_t d;
+    pipeline_kind_definition_init(&d, sizeof d);
+    d.kind = kind;
+    d.name = name;
+    d.category = "tests";
+    d.key_field = "state";
+    PIPELINE_KIND_FIELDS(&d, fields);
+    return pipeline_kind_define(p, &d);
+}
+
 CHECK_UNUSED static pthread_t start_thread(void *(*body)(void *), void *argument)
 {
     pthread_t thread;
@@ -285,7 +312,7 @@ CHECK_UNUSED static pthread_t start_thread(void *(*body)(void *), void *argument
     return thread;
 }
 
-/* What main answers. */
+/* Prints the number of checks; the exit status of main. */
 CHECK_UNUSED __attribute__((warn_unused_result)) static int summary(const char *file)
 {
     printf("%s: %lld checks, %d failed\n", file, (long long)checks_done, (int)checks_failed);

@@ -1,4 +1,4 @@
-/* The snippets of docs/guide.md, compiled and run: each is here word for word (tests/readme.sh compares them). */
+/* The snippets of docs/guide.md, compiled and run. Each stands here word for word; tests/readme.sh compares them. */
 #include "check.h"
 
 #include <capture_pipeline_fast.h>
@@ -108,6 +108,27 @@ static int32_t store_to_disk(void *user_data, const pipeline_batch_t *batch)
     return PIPELINE_STORE_OK;
 }
 
+static void print_health(const pipeline_t *p)
+{
+    pipeline_health_t health = {0};
+    health.struct_size = sizeof health;
+    if (pipeline_health(p, &health) == PIPELINE_OK)
+        printf("%s\n", health.message);
+}
+
+static int seals;
+static bool write_seal(void *user_data)
+{
+    (void)user_data;
+    return ++seals == 1;
+}
+
+static int32_t finish(void *user_data, int64_t timeout_ms)
+{
+    (void)timeout_ms; /* the call may take longer: then it goes on in the background */
+    return write_seal(user_data) ? 0 : PIPELINE_ERR_STORAGE;
+}
+
 static void answers(void)
 {
     pipeline_storage_t storage;
@@ -116,14 +137,17 @@ static void answers(void)
     pipeline_storage_init(&storage, sizeof storage);
     storage.store = store_to_disk;
     storage.dead_letter = dead_letter;
+    storage.finish = finish;
     CHECK_STATUS(pipeline_start(NULL, &storage, &p), PIPELINE_OK);
     CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_OK);
     CHECK_STATUS(pipeline_capture(p, 99, "x", 1), PIPELINE_OK);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    print_health(p);
     m = metrics_of(p);
     CHECK_U64(m.stored, 1);
     CHECK_U64(m.dead_lettered, 1);
     END(p);
+    CHECK_U64(seals, 1);
 }
 
 /* ---- the end ---- */

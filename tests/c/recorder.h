@@ -1,7 +1,7 @@
-/* A storage for tests: remembers every event that it was given, what was released and destroyed, and whether calls
- * overlapped; answers as told, and can be held in the middle of a call.
+/* A storage for tests. It records every event that it is given, releases and destroy, and whether calls overlapped. It answers as the
+ * test tells it, and can be held in the middle of a call.
  *
- * One recorder, one pipeline. It must outlive the pipeline, so tests keep it in static memory. */
+ * One recorder serves one pipeline and must outlive it, so tests keep it in static memory. */
 #ifndef CAPTURE_PIPELINE_RECORDER_H
 #define CAPTURE_PIPELINE_RECORDER_H
 
@@ -38,7 +38,7 @@ struct recorder {
     bool hold;                  /* store waits until it is let go */
     uint64_t open_failures;     /* that many times open_writer fails */
     int32_t flush_answer;
-    /* NULL: OK. Called without the mutex. */
+    /* The result of a call; NULL: OK. Called without the mutex. */
     int32_t (*answer)(recorder_t *r, const pipeline_batch_t *batch);
     int32_t (*dead_answer)(recorder_t *r, const pipeline_batch_t *batch, int32_t reason);
     void *extra; /* the test's own */
@@ -48,6 +48,25 @@ struct recorder {
     {                                                                                                                  \
         .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER                                        \
     }
+
+/* A recorder on the heap, for a case that runs more than once; recorder_free frees its lists too. */
+CHECK_UNUSED static recorder_t *recorder_new(void)
+{
+    recorder_t *r = (recorder_t *)calloc(1, sizeof *r);
+    CHECK_OR_STOP(r != NULL);
+    pthread_mutex_init(&r->mutex, NULL);
+    pthread_cond_init(&r->changed, NULL);
+    return r;
+}
+
+CHECK_UNUSED static void recorder_free(recorder_t *r)
+{
+    free(r->seen.at);
+    free(r->stored.at);
+    free(r->dead.at);
+    free(r->released.at);
+    free(r);
+}
 
 CHECK_UNUSED static void list_add(recorded_list_t *list, recorded_t event)
 {
@@ -104,7 +123,7 @@ static int32_t recorder_store(void *user_data, const pipeline_batch_t *batch)
     pthread_mutex_lock(&r->mutex);
     recorder_enter(r);
     r->store_calls++;
-    /* By its place in the list: the answer may end this thread, and what it held would be lost. */
+    /* An index, not a copy: the answer may end this thread, and a copy would leak. */
     first = r->seen.count;
     for (i = 0; i < count; i++)
         list_add(&r->seen, recorded_of(PIPELINE_BATCH_EVENT(batch, i), batch));
@@ -174,7 +193,7 @@ CHECK_UNUSED static void recorder_release(void *user_data, const pipeline_event_
     pthread_mutex_unlock(&r->mutex);
 }
 
-/* Its writer_data is the address of a word of its own for each writer id below 256. */
+/* writer_data of a writer: an address of its own for each writer id below 256. */
 static char recorder_words[256];
 
 CHECK_UNUSED static int32_t recorder_open(void *user_data, uint32_t writer_id, void **writer_data)
@@ -213,7 +232,7 @@ static void recorder_destroy(void *user_data)
     pthread_mutex_unlock(&r->mutex);
 }
 
-/* A storage with store and destroy alone; tests add what they want. */
+/* A storage with store and destroy only; tests add the other functions. */
 CHECK_UNUSED static pipeline_storage_t recorder_storage(recorder_t *r)
 {
     pipeline_storage_t s;
@@ -257,7 +276,7 @@ CHECK_UNUSED static int by_identity(const void *a, const void *b)
     return x->sequence == y->sequence ? 0 : x->sequence < y->sequence ? -1 : 1;
 }
 
-/* No identity twice. Sorts the list. */
+/* No two events have the same identity. Sorts the list. */
 CHECK_UNUSED static bool check_distinct(const char *file, int line, const char *what, recorded_list_t *list)
 {
     size_t i, twice = 0;
@@ -275,7 +294,7 @@ static int by_value(const void *a, const void *b)
     return x->value == y->value ? 0 : x->value < y->value ? -1 : 1;
 }
 
-/* The values are exactly from, from + 1, ... to - 1, in whatever order. Sorts the list. */
+/* The values are exactly from, from + 1, ... to - 1, in any order. Sorts the list. */
 CHECK_UNUSED static bool check_values(const char *file, int line, const char *what, recorded_list_t *list,
                                       uint64_t from, uint64_t to)
 {
@@ -302,7 +321,7 @@ CHECK_UNUSED static void capture_numbers(pipeline_t *p, uint64_t from, uint64_t 
         CHECK_STATUS(capture_number(p, n), PIPELINE_OK);
 }
 
-/* The same while nothing is claimed: what is there together is claimed together. */
+/* The same while the pipeline is paused, so that the events are claimed together. */
 CHECK_UNUSED static void capture_together(pipeline_t *p, uint64_t from, uint64_t to)
 {
     CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);

@@ -1,5 +1,5 @@
-// Exceptions thrown by a storage's functions: they become retries or failures, are counted and heard of, and never cross
-// the C frames; what an exception leaves half done is done again.
+// Exceptions thrown by a storage's functions become retries or failures. They are counted and logged, and never cross the C frames.
+// A batch that an exception left half stored is retried.
 #include "../c/check.h"
 
 #include <capture_pipeline.hpp>
@@ -113,13 +113,13 @@ static void every_hook_throws() {
     CHECK_U64(closed, 1);
 }
 
-// A class of one's own.
+// A storage class.
 struct Own final : cp::StorageBase {
     std::atomic<int> *left, *released;
     std::atomic<int> caught_count{0};
     Own(std::atomic<int> &l, std::atomic<int> &r) : left(&l), released(&r) {}
     ~Own() override { *left += 1; }
-    std::int32_t store(const cp::Batch &batch) override {
+    cp::StoreResult store(const cp::Batch &batch) override {
         if (batch.attempt() == 1) throw std::logic_error("first");
         return PIPELINE_STORE_OK;
     }
@@ -148,7 +148,7 @@ static void own_class() {
     CHECK_U64(left, 1);
 }
 
-// pthread_exit inside store unwinds with an exception of glibc's own, which must not be swallowed.
+// pthread_exit inside store unwinds by an exception of glibc, which must not be caught for good.
 static void a_callback_that_ends_its_thread() {
 #ifdef __GLIBC__
     std::atomic<int> calls{0};

@@ -1,4 +1,4 @@
-// Owners of the C++ wrapper: moves, destructors, what is destroyed when and how often, failed starts, versions.
+// The owning classes of the C++ wrapper: moves, destructors, when and how often each object is destroyed, failed starts, versions.
 #include "../c/check.h"
 
 #include <capture_pipeline.hpp>
@@ -19,7 +19,7 @@ static_assert(std::is_nothrow_move_assignable_v<cp::Pipeline> && std::is_nothrow
 
 const auto patience = std::chrono::milliseconds(PATIENCE_MS);
 
-// Lives in the storage's lambda; tells when that is destroyed.
+// A member of the storage's lambda; notes when the lambda is destroyed.
 struct Witness {
     std::atomic<int> stored{0}, destroyed{0};
 };
@@ -54,7 +54,7 @@ static void moves() {
     CHECK_LEDGER(second.raw());
     CHECK_U64(a.stored, 2);
 
-    // Assigned over: the old one goes (it was closed, so at once), the new one works.
+    // A move assignment destroys the old pipeline (at once, because it was closed); the new one works.
     second = cp::Pipeline(counting(b));
     CHECK_U64(a.destroyed, 1);
     CHECK_STATUS(second.capture(1, 1u).code(), PIPELINE_OK);
@@ -63,7 +63,7 @@ static void moves() {
     CHECK_U64(b.stored, 1);
     std::vector<cp::Pipeline> vector;
     vector.push_back(std::move(second));
-    vector.clear(); // not closed: abandoned
+    vector.clear(); // not closed: drained
     WAIT_FOR(b.destroyed == 1);
 }
 
@@ -144,7 +144,7 @@ static void errors() {
     CHECK_LEDGER(pipeline.raw());
 }
 
-// A storage that was made in C.
+// A storage that C code filled in.
 static std::atomic<int> raw_destroyed{0}, raw_stored{0};
 extern "C" {
 static int32_t raw_store(void *, const pipeline_batch_t *batch) {
@@ -175,7 +175,7 @@ static void adopted() {
     CHECK_U64(raw_destroyed, 3);
 }
 
-// The storage that ships: errors at opening, and a run that stores.
+// The SQLite storage: errors at opening, and a run that stores.
 static void sqlite() {
     throws(PIPELINE_ERR_STORAGE, "/nowhere", [] { cp::Storage storage = cp::Storage::sqlite("/nowhere/at/all.db"); });
     char name[] = "owners.XXXXXX";
@@ -190,6 +190,28 @@ static void sqlite() {
         CHECK_U64(pipeline.metrics().stored, 100);
     }
     CHECK(access(database.c_str(), R_OK) == 0);
+    CHECK(system(("rm -r " + std::string(name)).c_str()) == 0);
+}
+
+// The journal storage: errors at opening, options, and a run that stores.
+static void journal() {
+    throws(PIPELINE_ERR_STORAGE, "/nowhere", [] { cp::Storage storage = cp::Storage::journal("/nowhere/at/all"); });
+    char name[] = "owners.XXXXXX";
+    CHECK_OR_STOP(mkdtemp(name) != nullptr);
+    const std::string directory = std::string(name) + "/journal";
+    pipeline_journal_options_t options;
+    CHECK_STATUS(pipeline_journal_options_init(&options, sizeof options), PIPELINE_OK);
+    options.encoding = PIPELINE_JOURNAL_COLUMNS_LZ4;
+    {
+        cp::Storage never_started = cp::Storage::journal(directory);
+        cp::Pipeline pipeline(cp::Storage::journal(directory, &options));
+        pipeline.kind_name(1, "one");
+        for (int i = 0; i < 100; ++i) CHECK_STATUS(pipeline.capture(1, i).code(), PIPELINE_OK);
+        CHECK_STATUS(pipeline.close(patience).code(), PIPELINE_OK);
+        CHECK_U64(pipeline.metrics().stored, 100);
+    }
+    options.encoding = 99;
+    throws(PIPELINE_ERR_INVALID, "encoding", [&] { cp::Storage storage = cp::Storage::journal(directory, &options); });
     CHECK(system(("rm -r " + std::string(name)).c_str()) == 0);
 }
 
@@ -217,6 +239,7 @@ int main() {
     errors();
     adopted();
     sqlite();
+    journal();
     timeouts();
     return SUMMARY();
 }

@@ -1,5 +1,5 @@
-// Completions: answers from other threads, in part, dropped without an answer; destructors while a batch is pending or a
-// call runs; exceptions after a batch was deferred.
+// Completions: answers from other threads, in part, or dropped without an answer; destructors while a batch is pending or a call runs;
+// exceptions after a batch was deferred.
 #include "../c/check.h"
 
 #include <capture_pipeline.hpp>
@@ -21,7 +21,7 @@ class Queue {
         waiting_.push_back(std::move(c));
         more_.notify_one();
     }
-    // Nothing once stopped and empty.
+    // Returns nothing once it is stopped and empty.
     std::optional<cp::Completion> pop() {
         std::unique_lock<std::mutex> lock(mutex_);
         more_.wait_for(lock, patience, [&] { return stopped_ || !waiting_.empty(); });
@@ -53,6 +53,7 @@ static cp::Config quick() {
     config.retry_initial_us = 10;
     config.retry_max_us = 100;
     config.retry_limit = 1000;
+    config.exit_timeout_ms = 10; // what destructors wait for at most
     return config;
 }
 
@@ -81,7 +82,7 @@ static void by_another_thread() {
             } else {
                 CHECK_STATUS(completion->complete(cp::Answer::pending).code(), PIPELINE_ERR_INVALID);
                 CHECK_STATUS(completion->complete_at(size + 1, cp::Answer::ok).code(), PIPELINE_ERR_INVALID);
-                CHECK(static_cast<bool>(*completion)); // owed still
+                CHECK(static_cast<bool>(*completion)); // still outstanding
                 CHECK_STATUS(completion->ok().code(), PIPELINE_OK);
                 CHECK(!*completion);
                 CHECK_STATUS(completion->ok().code(), PIPELINE_ERR_UNKNOWN_TOKEN);
@@ -101,7 +102,7 @@ static void by_another_thread() {
     CHECK_U64(expected, 2000);
 }
 
-// Deferred, and then something else happens in store: the Completion is the answer all the same.
+// The batch is deferred, and then store returns or throws something else: the Completion is the answer.
 static void deferred_then() {
     std::atomic<int> calls{0};
     Queue queue;
@@ -140,7 +141,7 @@ struct Flag {
     }
 };
 
-// The pipeline's destructor runs while an answer is owed: it returns at once, and the storage goes with the answer.
+// The pipeline's destructor runs while an answer is outstanding: it gives up after exit_timeout_ms, and the answer destroys the storage.
 static void destructor_while_pending(bool answer, bool closed_first) {
     std::atomic<int> gone{0};
     Queue queue;
@@ -156,7 +157,7 @@ static void destructor_while_pending(bool answer, bool closed_first) {
     CHECK_U64(gone, 0);
     auto owed = queue.pop();
     CHECK_OR_STOP(owed.has_value());
-    CHECK_U64(*owed->batch()[0].as<unsigned>(), 1); // valid until answered, whatever became of the pipeline
+    CHECK_U64(*owed->batch()[0].as<unsigned>(), 1); // valid until it is answered, even after the pipeline has gone
     if (answer)
         CHECK_STATUS(owed->ok().code(), PIPELINE_OK);
     else
@@ -169,7 +170,7 @@ static void destructor_during_a_call() {
     std::atomic<int> gone{0}, inside{0};
     std::atomic<bool> hold{true};
     {
-        cp::Pipeline pipeline(cp::Storage([&, flag = Flag(gone)](const cp::Batch &) {
+        cp::Pipeline pipeline(quick(), cp::Storage([&, flag = Flag(gone)](const cp::Batch &) {
             (void)flag;
             inside += 1;
             while (hold) std::this_thread::yield();
@@ -182,7 +183,7 @@ static void destructor_during_a_call() {
     WAIT_FOR(gone == 1);
 }
 
-// The last owner is the storage's own callback.
+// A callback of the storage holds the last owner.
 static void destructor_inside_a_callback() {
     std::atomic<int> gone{0};
     auto pipeline = std::make_shared<std::optional<cp::Pipeline>>();

@@ -1,4 +1,4 @@
-// Typed payloads there and back, every way of capture, heads with all their fields, and reservations as owners.
+// Typed payloads, captured in every way and read back; heads with all their fields; reservations as owning objects.
 #include "../c/check.h"
 
 #include <capture_pipeline.hpp>

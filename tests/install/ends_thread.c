@@ -1,5 +1,5 @@
-/* A storage whose first call ends its own thread. That unwinds through the library's frames, so it works only where the
- * library's unwind tables came through the linking whole: the writer is replaced, and every event is stored. */
+/* A storage whose first call ends its own thread. That unwinds through the library's frames, so it works only if linking has kept the
+ * library's unwind tables. The writer is replaced, and every event is stored. */
 #include <capture_pipeline.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ int main(void) {
     if (metrics.stored != EVENTS || stored != EVENTS) return fail("the ledger");
     if (metrics.writer_restarts == 0) return fail("no writer was replaced");
     while (pipeline_destroy(p) == PIPELINE_ERR_BUSY) {
-        /* A writer is about to end. */
+        /* A writer is still ending. */
     }
     puts("stored 1000 of 1000");
     return 0;

@@ -1,7 +1,7 @@
 //! Another library written in Rust, for the installation tests: a program must be able to link it statically beside
 //! capture_pipeline, and unwinding must work in both.
 
-/// 1 if a panic in here was caught in here.
+/// Returns 1 if a panic in this library was caught in it.
 #[unsafe(no_mangle)]
 pub extern "C" fn other_rust_catches_its_own_panic() -> i32 {
     std::panic::set_hook(Box::new(|_| {}));

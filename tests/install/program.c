@@ -1,7 +1,6 @@
-/* The program that the installation tests build in each way that the library can be linked: it takes some events
- * through a storage of its own, balances the ledger and prints one line. With SYSTEM_SQLITE it also uses the system's
- * libsqlite3 in the same process, and reads with it what the library's own copy has written; with OTHER_RUST it calls a
- * second library written in Rust. */
+/* The installation tests build this program in every way that the library can be linked. It stores some events through a storage of its
+ * own, checks that the ledger balances, and prints one line. With SYSTEM_SQLITE it also uses the system's libsqlite3 to read the events that
+ * the library's own copy of SQLite has written. With OTHER_RUST it calls a second library written in Rust. */
 #include <capture_pipeline.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +33,7 @@ static int fail(const char *what) {
 }
 
 #ifdef SYSTEM_SQLITE
-/* The same events through the SQLite that is in the library, then counted by the system's. */
+/* Stores the events with the library's SQLite, then counts them with the system's. */
 static int through_both_copies_of_sqlite(const char *path) {
     pipeline_storage_t storage;
     pipeline_t *p = NULL;
@@ -91,7 +90,7 @@ int main(int argc, char **argv) {
     if (other_rust_catches_its_own_panic() != 1) return fail("the other library");
 #endif
     while (pipeline_destroy(p) == PIPELINE_ERR_BUSY) {
-        /* A writer is about to end. */
+        /* A writer is still ending. */
     }
     puts("stored 1000 of 1000");
     return 0;

@@ -1,9 +1,8 @@
-/* Captures in every way, 1600 each, for callgrind to count, and the claims of a writer that takes them all: tests/instructions.sh runs it.
+/* 1600 captures by each function, for callgrind to count, and the claims of a writer that takes them all: tests/instructions.sh runs it.
  *
- * The pipeline has no writers and room for everything, so that each capture takes the same way, but for one in 16 KiB (it is the ring's
- * first lap, see src/ring/memory/resident.rs): what a capture costs when nothing happens beside it. The counting is on inside the
- * functions `counted_...` only; so of an inlined capture the function around it is counted. Of the writer that comes at the end the
- * library's own function for claiming a batch is. */
+ * The pipeline has no writers and room for everything, so that each capture takes the fast path, but for one in 16 KiB (it is the ring's
+ * first lap, see src/ring/memory/resident.rs). Instructions are counted inside the functions `counted_...` only, so those of an
+ * inlined capture include the function around it. Of the writer at the end, the library's own function for claiming a batch is counted. */
 #include <capture_pipeline_fast.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,7 +10,9 @@ use capture_pipeline::manager::{Pipeline, Producer};
 use capture_pipeline::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_UNKNOWN_TOKEN, PIPELINE_OK,
 };
-use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_RETRY, Storage};
+use capture_pipeline::storage::{
+    Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_RETRY, Storage,
+};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -79,12 +81,8 @@ impl Drop for Hanging {
 
 // SAFETY: tokens are completed as they were given, and batches are not used after their calls.
 unsafe impl Storage for Hanging {
-    fn concurrent(&self) -> bool {
-        self.1
-    }
-
-    fn has_release(&self) -> bool {
-        true
+    fn abilities(&self) -> Abilities {
+        Abilities { concurrent: self.1, release: true, ..Abilities::default() }
     }
 
     fn release(&self, event: &EventView) {
@@ -92,8 +90,7 @@ unsafe impl Storage for Hanging {
     }
 
     fn store(&self, batch: &BatchView) -> i32 {
-        // SAFETY: shown to us for the length of the call.
-        let events: &[EventView] = unsafe { std::slice::from_raw_parts(batch.events, batch.count) };
+        let events = batch.events();
         let order = self.0.orders.lock().unwrap().pop();
         match order {
             Some(Order::Hang) => {

@@ -3,11 +3,11 @@
 //! An event's content follows from its number: its correlation id is the number, its payload is made from it, its node id is
 //! the payload's checksum. So whoever meets the event anywhere can tell whether it is whole.
 
+use capture_pipeline::capture::Offer;
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED};
 use capture_pipeline::manager::{Pipeline, Producer};
 use capture_pipeline::platform::random::mix;
 use capture_pipeline::platform::sync::{AtomicU32, Mutex, Ordering};
-use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE, PIPELINE_OK};
 
 /// A sequence of numbers that follows from its seed.
@@ -273,15 +273,7 @@ pub fn live(
     if let (Some(handle), Some(producer)) = (handle, producer) {
         if dice.once_in(4) {
             // Closed over its head: never offered.
-            let head = Offer {
-                kind: 1,
-                flags: 0,
-                timestamp: 0,
-                correlation_id: u64::MAX,
-                node_id: 0,
-                data: std::ptr::null(),
-                len: 16,
-            };
+            let head = Offer { correlation_id: u64::MAX, ..Offer::new(1, std::ptr::null(), 16) };
             if let Err(status) = producer.reserve(&head) {
                 held.note(16, 1, 0, status);
             }

@@ -1,4 +1,4 @@
-//! Rings under pressure: many short-lived threads, overwritten events and their release, the shared ring, retirement.
+//! Registry under pressure: many short-lived threads, overwritten events and their release, the shared ring, retirement.
 
 use crate::check::{self, Facts};
 use crate::producers::{Dice, Door, Source, Sources, checksum, fill};
@@ -6,14 +6,13 @@ use crate::storage::{Chaos, Shared};
 use crate::{PATIENCE, calm, wait_for};
 use capture_pipeline::batch::{BatchView, token};
 use capture_pipeline::config::{Config, Overflow};
-use capture_pipeline::event::EventView;
 use capture_pipeline::manager::{Pipeline, Producer};
 use capture_pipeline::platform::thread::os_id;
-use capture_pipeline::ring::log::{Limits, Log};
 use capture_pipeline::ring::memory::Memory;
 use capture_pipeline::ring::record::{Head, Tag, stride};
+use capture_pipeline::ring::ring_buffer::{Limits, RingBuffer};
 use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_FULL, PIPELINE_ERR_LIMIT, PIPELINE_OK};
-use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, Storage};
+use capture_pipeline::storage::{Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, Storage};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -194,13 +193,12 @@ struct Withholding(Arc<Withheld>);
 
 // SAFETY: tokens are completed as they were given, and batches are not used afterwards.
 unsafe impl Storage for Withholding {
-    fn concurrent(&self) -> bool {
-        true
+    fn abilities(&self) -> Abilities {
+        Abilities { concurrent: true, ..Abilities::default() }
     }
 
     fn store(&self, batch: &BatchView) -> i32 {
-        // SAFETY: shown to us for the length of the call.
-        let events: &[EventView] = unsafe { std::slice::from_raw_parts(batch.events, batch.count) };
+        let events = batch.events();
         let mut seen = self.0.seen.lock().unwrap();
         seen.extend(events.iter().map(|e| (e.ring_id, e.sequence, e.correlation_id)));
         drop(seen);
@@ -271,7 +269,7 @@ fn a_pinned_ring_is_retired_and_nothing_is_lost() {
 #[test]
 fn a_claim_never_trusts_what_is_being_overwritten() {
     const CAPACITY: u64 = 4096;
-    let log = Log::new(Memory::new(CAPACITY).expect("memory"), 4);
+    let log = RingBuffer::new(Memory::new(CAPACITY).expect("memory"), 4).expect("memory");
     let done = AtomicBool::new(false);
     let (mut written, mut gone) = (0u64, 0u64);
     let claimed = std::thread::scope(|scope| {

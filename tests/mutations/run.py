@@ -1,13 +1,15 @@
-"""Breaks the source in one place at a time, and sees that the test which guards that place fails.
+"""Breaks the source in one place at a time, and checks that the test which guards that place fails.
 
     run.py [--check] [NAME...]      --check: only that every mutation still fits the source (fast; part of `make test`)
 
-The mutations stand in mutations.toml, each with the promise that it breaks; docs/guarantees.md tells of them. They are made in a
-copy of the tree under build/mutations, never here.
+mutations.toml lists the mutations; docs/guarantees.md names each beside the promise that it breaks. They are applied to a copy of the tree
+under build/mutations, never to the tree itself.
 
 Licence: MIT OR Apache-2.0.
 """
 
+import argparse
+import glob
 import os
 import shutil
 import subprocess
@@ -23,7 +25,8 @@ DEADLINE = 900
 
 
 def commands(test):
-    """How a test is run: `simulator`, `loom`, `unit NAME`, `ledger NAME`, `sqlite NAME` or `c NAME`."""
+    """The commands that run a test, with their environments: `simulator`, `loom`, `unit NAME`, `ledger NAME`, `facts NAME`, `spans NAME`,
+    `journal NAME`, `journal_storage NAME`, `cli NAME`, `sqlite NAME` or `c NAME`."""
     kind, _, name = test.partition(" ")
     plain = dict(os.environ, CARGO_TARGET_DIR=os.path.join(COPY, "target"), CARGO_INCREMENTAL="1")
     if kind == "simulator":
@@ -35,24 +38,34 @@ def commands(test):
                  dict(os.environ, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=os.path.join(COPY, "target-loom")))]
     if kind == "unit":
         return [([CARGO, "test", "--locked", "--no-default-features", "--lib", name], plain)]
-    if kind == "ledger":
-        return [([CARGO, "test", "--locked", "--no-default-features", "--test", "ledger", name], plain)]
+    if kind in ("ledger", "facts", "spans", "spans_memory", "journal", "journal_storage"):
+        return [([CARGO, "test", "--locked", "--no-default-features", "--test", kind, name], plain)]
+    if kind == "cli":
+        return [([CARGO, "test", "--locked", "--package", "capture_pipeline_cli", "--test", "command", name], plain)]
     if kind == "sqlite":
         return [([CARGO, "test", "--locked", "--test", "sqlite", name], plain)]
     if kind == "c":
         fast = dict(plain, CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16")
         return [(["make", "--no-print-directory", "local", "STRIP="], fast),
                 (["tests/programs.sh", "--only", f"*/{name}.c", "tests/c"], plain)]
-    raise SystemExit(f"mutations.toml: no test is called {test!r}")
+    raise SystemExit(f"mutations.toml: {test!r} is no test; it begins with simulator, loom, unit, ledger, facts, spans, journal, cli, sqlite or c")
+
+
+def guard_is_there(mutation):
+    """Exits if the test of a mutation is a C program that is not there, or is there twice."""
+    kind, _, name = mutation["test"].partition(" ")
+    found = glob.glob(os.path.join(TOP, "tests", "c", "**", f"{name}.c"), recursive=True) if kind == "c" else [""]
+    if len(found) != 1:
+        raise SystemExit(f"{mutation['name']}: {len(found)} programs below tests/c are called {name}.c; one must be")
 
 
 def fits(mutation):
-    """The source, broken; exits if the mutation does not name one place."""
+    """The mutated source; exits if the mutation does not fit exactly one place."""
     with open(os.path.join(TOP, mutation["file"]), encoding="utf-8") as file:
         source = file.read()
     count = source.count(mutation["old"])
     if count != 1:
-        raise SystemExit(f"{mutation['name']}: stands {count} times in {mutation['file']}, not once:\n{mutation['old']}")
+        raise SystemExit(f"{mutation['name']}: its text is in {mutation['file']} {count} times; it must be there once:\n{mutation['old']}")
     return source.replace(mutation["old"], mutation["new"])
 
 
@@ -71,35 +84,45 @@ def copy_tree():
 
 
 def fails(test):
-    """Whether the test fails; and how it ends, in a line."""
+    """Whether the test fails, and a line that says how."""
     for command, environment in commands(test):
         try:
             result = subprocess.run(command, cwd=COPY, env=environment, stdout=subprocess.PIPE,
                                     stderr=subprocess.STDOUT, text=True, errors="replace", timeout=DEADLINE, check=False)
         except subprocess.TimeoutExpired:
-            return True, "no end"
+            return True, f"still running after {DEADLINE} s"
         if result.returncode != 0:
             if "could not compile" in result.stdout or "error[E" in result.stdout:
                 return False, "does not compile: " + next(x for x in result.stdout.splitlines() if x.startswith("error"))
             told = [line.strip() for line in result.stdout.splitlines()
                     if "FAILED" in line or "panicked" in line or "failed at step" in line]
-            return True, told[0][:140] if told else f"answered {result.returncode}"
+            return True, told[0][:140] if told else f"exit status {result.returncode}"
     return False, "passed"
 
 
 def main():
     with open(os.path.join(HERE, "mutations.toml"), "rb") as file:
         mutations = tomllib.load(file)["mutation"]
-    arguments = sys.argv[1:]
-    check = "--check" in arguments
-    wanted = [a for a in arguments if a != "--check"]
+    names = [mutation["name"] for mutation in mutations]
+    for name in names:
+        if names.count(name) > 1:
+            raise SystemExit(f"mutations.toml: the name {name} is used {names.count(name)} times; names are unique")
+    parser = argparse.ArgumentParser(description="Breaks the source in one place at a time, and checks that the test which guards that place fails.")
+    parser.add_argument("--check", action="store_true", help="only check that every mutation still fits the source")
+    parser.add_argument("name", nargs="*", help="mutations to apply; all of them by default")
+    arguments = parser.parse_args()
+    check, wanted = arguments.check, arguments.name
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        parser.error(f"mutations.toml has no {', '.join(unknown)}")
     for mutation in mutations:
         fits(mutation)
+        guard_is_there(mutation)
     with open(os.path.join(TOP, "docs", "guarantees.md"), encoding="utf-8") as file:
         told = file.read()
     for mutation in mutations:
         if f"`{mutation['name']}`" not in told:
-            raise SystemExit(f"docs/guarantees.md does not tell of the mutation {mutation['name']}")
+            raise SystemExit(f"docs/guarantees.md does not name the mutation {mutation['name']}; add it beside its promise")
     if check:
         print(f"mutations: {len(mutations)} passed, 0 failed")
         return 0

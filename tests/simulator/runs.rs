@@ -79,19 +79,23 @@ pub fn main() {
         all.retries += sums.retries;
         all.exchanges += sums.exchanges;
         all.restarts += sums.restarts;
+        all.spans += sums.spans;
         if (i + 1) % (count / 10).max(1) == 0 {
             println!("simulator: {} of {count} seeds in {:.0} s", i + 1, began.elapsed().as_secs_f64());
         }
     }
     println!(
         "simulator: {count} seeds from {from}: {steps} points, {switches} switches, {:.0} s of virtual time; {} events \
-         captured, {} stored, {} retries, {} answers exchanged, {} writers replaced",
+         captured, {} stored, {} retries, {} answers exchanged, {} writers replaced, {} attempts \
+         shown as spans",
         virtual_ns as f64 / 1e9,
         all.captured,
         all.stored,
         all.retries,
         all.exchanges,
-        all.restarts
+        all.restarts,
+        all.spans
     );
+    assert!(count < 1_000 || all.spans > 0, "no batch was shown as spans");
     println!("test result: ok. {count} passed; 0 failed");
 }

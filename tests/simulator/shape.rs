@@ -16,7 +16,7 @@ pub const MOST_IN_DOUBT: u32 = 3;
 pub struct Shape {
     pub config: Config,
     pub settings: Settings,
-    /// Through C functions, which may end their threads; else a Rust storage, which may panic.
+    /// Through functions that may end their threads, those of C where it takes no spans; else a Rust storage, which may panic.
     pub by_c: bool,
     pub producers: u64,
     pub events: usize,
@@ -49,7 +49,10 @@ impl Shape {
         let faults = [0, 60, 20, 6][dice.below(4) as usize];
         let deadline_ms = 1 + dice.below(40);
         let retry_limit = if dice.once_in(3) { 1_000_000 } else { 1 + dice.below(6) as u32 };
-        let release = !dice.once_in(3);
+        // (From a sequence of its own, so that all else of a seed is as it would be without.)
+        let mut other = Dice(mix(seed ^ 0x5BA5));
+        let span_bytes = other.once_in(3).then(|| 1 + other.below(3_000));
+        let release = !dice.once_in(3) && span_bytes.is_none();
         let end = match dice.below(8) {
             0 => End::Close,
             1 => End::Destroy,
@@ -70,6 +73,7 @@ impl Shape {
             calm: dice.once_in(8),
             most_batches: if ages { 0 } else { (MOST_IN_FLIGHT + MOST_IN_DOUBT) as usize },
             faults,
+            span_bytes,
         };
         let calm = settings.calm;
         let mut config = Config {

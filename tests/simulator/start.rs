@@ -3,13 +3,14 @@
 
 use crate::shape::Shape;
 use crate::storage::{Chaos, DIES, Shared};
-use capture_pipeline::batch::BatchView;
+use capture_pipeline::batch::spans::SpanBatch;
+use capture_pipeline::batch::{BatchView, WriterData};
 use capture_pipeline::event::EventView;
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::platform::thread;
 use capture_pipeline::status::Error;
-use capture_pipeline::storage::PIPELINE_STORAGE_CONCURRENT;
-use capture_pipeline::storage::callback::{CallbackStorage, Callbacks};
+use capture_pipeline::storage::callback::{CallbackStorage, pipeline_storage_t};
+use capture_pipeline::storage::{Abilities, PIPELINE_STORAGE_CONCURRENT, Storage};
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -51,15 +52,66 @@ unsafe extern "C-unwind" fn dead_letter(user_data: *mut c_void, batch: *const Ba
 unsafe extern "C-unwind" fn release(user_data: *mut c_void, event: *const EventView) {
     // SAFETY: as above.
     let answer = unsafe { chaos(user_data).see_released(&*event) };
-    // Outside its writers (when the pipeline is torn down) it would end a thread of the test.
-    if thread::name().starts_with(b"cp-") {
+    // Outside its writers (when the pipeline is torn down) it would end a thread of the test, or the supervisor.
+    let name = thread::name();
+    if name.starts_with(b"cp-") && !name.starts_with(b"cp-pool-") {
         end_thread_or(answer);
     }
+}
+
+unsafe extern "C-unwind" fn open_writer(user_data: *mut c_void, id: u32, _: *mut *mut c_void) -> i32 {
+    // SAFETY: as above.
+    end_thread_or(unsafe { chaos(user_data).answer_open(id) })
+}
+
+unsafe extern "C-unwind" fn close_writer(user_data: *mut c_void, id: u32, _: *mut c_void) {
+    // SAFETY: as above.
+    end_thread_or(unsafe { chaos(user_data).answer_close(id) });
+}
+
+unsafe extern "C-unwind" fn finish(user_data: *mut c_void, _timeout_ms: i64) -> i32 {
+    // SAFETY: as above.
+    end_thread_or(unsafe { chaos(user_data).answer_finish() })
 }
 
 unsafe extern "C-unwind" fn destroy(user_data: *mut c_void) {
     // SAFETY: made in `start`; called once.
     drop(unsafe { Box::from_raw(user_data.cast::<Chaos>()) });
+}
+
+// ---- the storage that takes spans, whose calls may end their threads ----
+
+struct Ending(Chaos);
+
+// SAFETY: as `Chaos`.
+unsafe impl Storage for Ending {
+    fn abilities(&self) -> Abilities {
+        self.0.abilities()
+    }
+    fn store(&self, batch: &BatchView) -> i32 {
+        end_thread_or(self.0.answer_store(batch))
+    }
+    fn store_spans(&self, batch: &SpanBatch) -> i32 {
+        end_thread_or(self.0.answer_store_spans(batch))
+    }
+    fn open_writer(&self, id: u32) -> Result<WriterData, i32> {
+        match end_thread_or(self.0.answer_open(id)) {
+            0 => Ok(WriterData::NONE),
+            status => Err(status),
+        }
+    }
+    fn close_writer(&self, id: u32, _: WriterData) {
+        end_thread_or(self.0.answer_close(id));
+    }
+    fn flush(&self, _: i64) -> i32 {
+        end_thread_or(self.0.answer_flush())
+    }
+    fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
+        end_thread_or(self.0.answer_dead_letter(batch, reason))
+    }
+    fn finish(&self, _: i64) -> i32 {
+        end_thread_or(self.0.answer_finish())
+    }
 }
 
 /// Starts the pipeline of a shape, with a storage of its kind.
@@ -68,19 +120,24 @@ pub fn start(shape: &Shape, shared: &Arc<Shared>) -> Result<Pipeline, Error> {
     if !shape.by_c {
         return Pipeline::start(shape.config.clone(), chaos);
     }
+    if shape.settings.span_bytes.is_some() {
+        return Pipeline::start_plain(shape.config.clone(), Box::new(Ending(chaos)));
+    }
     let s = &shape.settings;
-    let callbacks = Callbacks {
+    let functions = pipeline_storage_t {
         flags: if s.concurrent { PIPELINE_STORAGE_CONCURRENT } else { 0 },
         user_data: Box::into_raw(Box::new(chaos)).cast(),
         store: Some(store),
-        open_writer: None,
-        close_writer: None,
+        open_writer: Some(open_writer),
+        close_writer: Some(close_writer),
         flush: Some(flush),
         dead_letter: s.dead_letter.then_some(dead_letter),
         release: s.release.then_some(release),
         destroy: Some(destroy),
+        finish: shared.has_finish().then_some(finish),
+        ..pipeline_storage_t::default()
     };
     // SAFETY: the functions above keep to the contract.
-    let storage = unsafe { CallbackStorage::new(callbacks) };
+    let storage = unsafe { CallbackStorage::new(functions) };
     Pipeline::start_plain(shape.config.clone(), Box::new(storage))
 }

@@ -5,14 +5,15 @@ use crate::producers::{Dice, Door, Sources};
 use crate::shape::{End, MOST_IN_FLIGHT, Shape};
 use crate::storage::{Fate, Shared};
 use crate::world;
+use capture_pipeline::kinds::{Definition, Field, Integer, Type};
 use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::platform::simulator;
 use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
 use capture_pipeline::status::{
-    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM,
-    PIPELINE_ERR_TIMEOUT, PIPELINE_OK,
+    Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_FULL,
+    PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,12 +75,38 @@ pub fn check_time(what: &str, began: u64, stalled: u64, timeout: Duration) -> Re
     Ok(())
 }
 
+/// What never waits takes no time but that of the machine.
+pub fn check_at_once(what: &str, began: u64, stalled: u64) -> Result<(), String> {
+    const MOST_NS: u64 = 20_000_000;
+    let took = world::now_ns() - began;
+    let allowed = MOST_NS + (simulator::stalled_ns() - stalled);
+    if took > allowed && simulator::is_fair() {
+        return Err(format!("{what} took {took} ns, {allowed} allowed"));
+    }
+    Ok(())
+}
+
+/// Defines a kind, in one of two layouts. The first one stays.
+fn define_kind(pipeline: &Pipeline, dice: &mut Dice) -> Result<(), Error> {
+    let kind = dice.below(5) as u32;
+    let mut definition = Definition::new(kind, &format!("kind{kind}"));
+    let integer = if dice.once_in(2) { Integer::U32 } else { Integer::I64 };
+    definition.fields.push(Field::new("value", Type::Integer(integer), 0));
+    definition.fit();
+    match pipeline.define_kind(definition.clone()) {
+        // Once it is defined, it stays so.
+        Ok(()) => pipeline.define_kind(definition),
+        Err(error) if error.status == PIPELINE_ERR_FIXED => Ok(()),
+        other => other,
+    }
+}
+
 /// Does everything to a pipeline that a program may, while `live` threads are left.
 pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) -> Result<(), String> {
     let mut before = Ledger::default();
     while live.load(Ordering::Acquire) > 0 {
         let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
-        let result = match dice.below(12) {
+        let result = match dice.below(14) {
             0..4 => pipeline.scale(dice.below(7) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -97,6 +124,8 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
                 }
                 pipeline.update(next)
             }
+            12 => pipeline.kind_name(dice.below(9) as u32, format!("name {}", dice.below(3)).as_bytes()),
+            13 => define_kind(pipeline, &mut dice),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));
                 let flushed = pipeline.flush(Some(timeout));
@@ -127,6 +156,8 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
         match result {
             // A thread could not be created: the supervisor tries again.
             Err(error) if error.status == PIPELINE_ERR_SYSTEM => {}
+            // The storage has not taken the names and definitions before.
+            Err(error) if error.status == PIPELINE_ERR_FULL => {}
             Err(error) if error.status == PIPELINE_ERR_CLOSED && shape.end != End::Quiet => return Ok(()),
             other => other.map_err(|e| format!("control: {e}"))?,
         }

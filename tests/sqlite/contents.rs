@@ -1,12 +1,12 @@
-//! What is stored: every event, once, with everything that came with it.
+//! The contents of the database: every event once, with all its fields.
 
 use crate::support::*;
 use capture_pipeline::batch::{BatchView, token};
+use capture_pipeline::capture::Offer;
 use capture_pipeline::event::{ClockFacts, EventView, PIPELINE_EVENT_OWN_TIME};
 use capture_pipeline::manager::Pipeline;
-use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::storage::sqlite::{APPLICATION_ID, SqliteStorage, VERSION};
-use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_RETRY, Storage};
+use capture_pipeline::storage::{Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_RETRY, Storage};
 use rusqlite::Connection;
 use std::collections::HashSet;
 use std::process::Command;
@@ -80,7 +80,7 @@ fn every_event_is_a_row_with_everything_that_was_offered() {
     assert_eq!(count(&path, "SELECT count(*) FROM runs"), 1);
     assert_eq!(count(&path, &format!("SELECT pid = {} FROM runs", std::process::id())), 1);
     assert_eq!(value::<String>(&path, "SELECT name FROM kinds WHERE kind = 2"), "second kind");
-    // Every ring that has events has its thread.
+    // There is a thread for every ring that has events.
     assert_eq!(
         count(
             &path,
@@ -88,7 +88,7 @@ fn every_event_is_a_row_with_everything_that_was_offered() {
         ),
         THREADS as i64
     );
-    // The clock is told at the start, and once more when the rate of its counter is known.
+    // There are facts about the clock from the start, and again when the rate of its counter is known.
     assert!((1..=2).contains(&count(&path, "SELECT count(*) FROM clocks JOIN runs ON runs.id = run")));
     assert_eq!(
         count(
@@ -149,7 +149,7 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
     assert_eq!(deliver_views(&storage, 1, &meta), (PIPELINE_STORE_OK, vec![]));
     let events = [event(3, 0, 1_500_000_000, b""), event(4, PIPELINE_EVENT_OWN_TIME, u64::MAX, b"x")];
     assert_eq!(deliver_views(&storage, 7, &events), (PIPELINE_STORE_OK, vec![]));
-    drop(storage);
+    until_released(storage);
     let line = |ring: u32| {
         value::<String>(
             &path,
@@ -166,7 +166,7 @@ fn the_view_shows_unsigned_values_names_and_wall_time() {
         "fedcba9876543210|18446744073709551615|2023-11-14T22:13:21.500000000Z|1500000000|5|alloc|9223372036854775808|42|2.5|77|\
          worker|9|7|0"
     );
-    // Its own time says nothing about wall time: that is when the writer took it up.
+    // An event's own time says nothing about wall time, which is that of the claim.
     assert_eq!(
         line(4),
         "fedcba9876543210|18446744073709551615|2023-11-14T22:13:20.000005000Z|18446744073709551615|5|alloc|9223372036854775808|\
@@ -193,14 +193,14 @@ fn a_batch_delivered_again_is_stored_once() {
     for attempt in 1..4 {
         assert_eq!(deliver(&storage, attempt, &batch), (PIPELINE_STORE_OK, vec![]));
     }
-    // Overlapping: some new, some there.
+    // The batches overlap: some events are new, others are stored.
     let longer = [samples(1, 250..400), samples(2, 150..180)].concat();
     assert_eq!(deliver(&storage, 1, &longer), (PIPELINE_STORE_OK, vec![]));
-    drop(storage);
-    // And by a process started later, from what was left behind.
+    until_released(storage);
+    // The same by a process that is started later.
     let storage = SqliteStorage::open(&path, plain()).expect("it opens again");
     assert_eq!(deliver(&storage, 1, &batch), (PIPELINE_STORE_OK, vec![]));
-    drop(storage);
+    until_released(storage);
     assert_eq!(count(&path, "SELECT count(*) FROM events"), 600);
     assert_eq!(
         count(&path, "SELECT count(*) FROM (SELECT DISTINCT run, ring_id, sequence FROM events)"),
@@ -221,7 +221,7 @@ fn one_key_with_two_contents_is_rejected_and_counted() {
     second[3].payload = b"another content".to_vec();
     second[7].kind = 99;
     assert_eq!(deliver(&storage, 1, &second), (PIPELINE_STORE_OK, vec![3, 7]));
-    drop(storage);
+    until_released(storage);
     assert_eq!(count(&path, "SELECT count(*) FROM events"), 150);
     assert_eq!(
         count(&path, "SELECT count(*) FROM events WHERE payload = CAST('another content' AS BLOB)"),
@@ -231,7 +231,7 @@ fn one_key_with_two_contents_is_rejected_and_counted() {
     assert_eq!(count(&path, "SELECT conflicts FROM runs"), 2);
 }
 
-/// A storage whose first answer to every second batch gets lost: the events are in, and are delivered again.
+/// A storage whose first answer to every second batch is lost: the events are stored, and delivered again.
 struct Forgetful {
     inner: SqliteStorage,
     calls: AtomicU64,
@@ -260,10 +260,10 @@ impl token::Answered for Waiter {
     }
 }
 
-// SAFETY: the inner storage gets a token of its own and the batch for the time of the call, in which it is awaited.
+// SAFETY: the call waits for the inner storage, which gets the batch with a token of its own.
 unsafe impl Storage for Forgetful {
-    fn wants_meta(&self) -> bool {
-        true
+    fn abilities(&self) -> Abilities {
+        Abilities { meta: true, flush: true, ..Abilities::default() }
     }
     fn store(&self, batch: &BatchView) -> i32 {
         if self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
@@ -318,7 +318,7 @@ fn the_database_can_be_read_by_others_while_it_is_written() {
         });
     });
     pipeline.flush(Some(PATIENCE)).expect("it flushes");
-    // The pipeline still runs: another process sees everything that was acknowledged.
+    // While the pipeline runs, another process sees all acknowledged events.
     match Command::new("sqlite3").arg(&path).arg("SELECT count(*) FROM events_view").output() {
         Ok(out) => {
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -327,17 +327,9 @@ fn the_database_can_be_read_by_others_while_it_is_written() {
         Err(e) => println!("no sqlite3 shell here ({e}): read through the library only"),
     }
     assert_eq!(count(&path, "SELECT count(*) FROM events"), (THREADS * EACH) as i64);
-    // It goes on working after that.
-    let offer = Offer {
-        kind: 1,
-        flags: 0,
-        timestamp: 0,
-        correlation_id: 0,
-        node_id: 0,
-        data: b"last".as_ptr(),
-        len: 4,
-    };
-    // SAFETY: static data.
+    // The pipeline still works.
+    let offer = Offer::new(1, b"last".as_ptr(), 4);
+    // SAFETY: the data is static.
     assert_eq!(unsafe { pipeline.capture(&offer) }, 0);
     assert_eq!(end_balanced(pipeline).stored, THREADS * EACH + 1);
 }

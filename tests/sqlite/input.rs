@@ -1,10 +1,10 @@
-//! Bad input through the C functions: a status with a message that says what is wrong, and no file changed.
+//! Invalid input to the C functions: the status and the message are exact, and no file is changed.
 
 use crate::support::*;
 use capture_pipeline::ffi::storage_sqlite::*;
-use capture_pipeline::ffi::types::pipeline_storage_t;
 use capture_pipeline::ffi::version::pipeline_last_error;
 use capture_pipeline::status::*;
+use capture_pipeline::storage::callback::pipeline_storage_t;
 use rusqlite::Connection;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use std::ptr::{null, null_mut};
 const STORAGE: usize = size_of::<pipeline_storage_t>();
 
 fn last_error() -> String {
-    // SAFETY: NUL-terminated, this thread's own.
+    // SAFETY: the message is NUL-terminated and belongs to this thread.
     unsafe { CStr::from_ptr(pipeline_last_error()) }.to_string_lossy().into_owned()
 }
 
@@ -35,15 +35,17 @@ fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).expect("no NUL")
 }
 
-/// Opens; on success the storage is destroyed again. Says whether `out` was written.
+/// Opens a storage, and destroys it on success. Also returns whether `out` was written.
 fn try_open(path: &Path, options: *const pipeline_sqlite_options_t) -> (i32, String) {
     let path = c_path(path);
     let mut out: MaybeUninit<pipeline_storage_t> = MaybeUninit::zeroed();
-    // SAFETY: NUL-terminated, valid options or NULL, room for a storage.
+    // SAFETY: the path is NUL-terminated, the options are valid or NULL, and `out` has space for a storage.
     unsafe {
         let status = pipeline_storage_sqlite(path.as_ptr(), options, STORAGE, out.as_mut_ptr());
         let out = out.assume_init();
         if status == PIPELINE_OK {
+            // The file is closed when this returns.
+            assert_eq!(out.finish.expect("it has an end")(out.user_data, -1), PIPELINE_OK);
             out.destroy.expect("it can be given up")(out.user_data);
             return (status, String::new());
         }
@@ -72,12 +74,12 @@ fn null_pointers_and_sizes() {
         assert!(last_error().contains("path"));
         assert_eq!(pipeline_storage_sqlite(path.as_ptr(), null(), STORAGE, null_mut()), PIPELINE_ERR_NULL);
         assert!(last_error().contains("out"));
-        for size in [0, 3, STORAGE - 1, 4097, usize::MAX] {
+        for size in [0, 3, std::mem::offset_of!(pipeline_storage_t, finish) - 1, 4097, usize::MAX] {
             let status = pipeline_storage_sqlite(path.as_ptr(), null(), size, out.as_mut_ptr());
             assert_eq!(status, PIPELINE_ERR_VERSION, "{size}");
         }
-        assert_eq!(pipeline_sqlite_options_init(null_mut(), 56), PIPELINE_ERR_NULL);
-        for size in [0, 55, 4097, usize::MAX] {
+        assert_eq!(pipeline_sqlite_options_init(null_mut(), 64), PIPELINE_ERR_NULL);
+        for size in [0, 63, 4097, usize::MAX] {
             assert_eq!(
                 pipeline_sqlite_options_init([0u64; 8].as_mut_ptr().cast(), size),
                 PIPELINE_ERR_VERSION
@@ -108,7 +110,7 @@ fn a_longer_struct_must_be_zero_past_what_is_known() {
 fn every_option_has_its_limits() {
     let scratch = Scratch::new();
     type Change = (&'static str, &'static str, fn(&mut pipeline_sqlite_options_t));
-    let changes: [Change; 16] = [
+    let changes: [Change; 20] = [
         ("flags", "0x2", |o| o.flags = 2),
         ("flags", "0xffffffff", |o| o.flags = u32::MAX),
         ("max_bytes", "4194303", |o| o.max_bytes = (4 << 20) - 1),
@@ -125,6 +127,10 @@ fn every_option_has_its_limits() {
         ("cache_kib", "1048577", |o| o.cache_kib = 1_048_577),
         ("cache_kib", " 0 given", |o| o.cache_kib = 0),
         ("synchronous", "4294967295", |o| o.synchronous = u32::MAX),
+        ("file_mode", "0o1600", |o| o.file_mode = 0o1600),
+        ("file_mode", "0o755", |o| o.file_mode = 0o755),
+        ("file_mode", "0o400", |o| o.file_mode = 0o400),
+        ("reserved", "1", |o| o.reserved = 1),
     ];
     for (field, value, change) in changes {
         let mut o = options();
@@ -146,6 +152,7 @@ fn every_option_has_its_limits() {
         |o| o.commit_interval_us = 0,
         |o| o.commit_events = 1,
         |o| o.busy_timeout_ms = 0,
+        |o| o.file_mode = 0o666,
     ] {
         let mut o = options();
         change(&mut o);
@@ -196,22 +203,27 @@ fn what_is_no_database_of_ours_is_not_touched() {
     assert_eq!(unsafe { pipeline_sqlite_create_indexes(path.as_ptr()) }, PIPELINE_ERR_STORAGE);
     assert_eq!(std::fs::read(&foreign).expect("read"), before);
 
-    // The schema of the first version has no `clocks`, and gets them.
-    let earlier = scratch.file("earlier.db");
-    assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
-    Connection::open(&earlier)
-        .and_then(|db| {
-            db.execute_batch(
-                "DROP TABLE clocks; PRAGMA user_version = 1; \
-                 INSERT INTO runs(generation, pid, program, boot_id, first_wall_ns, first_time_ns) \
-                 VALUES(1, 2, 'earlier', '', 3, 4)",
-            )
-        })
-        .expect("made as it was");
-    assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
-    assert_eq!(count(&earlier, "PRAGMA user_version"), 2);
-    assert_eq!(count(&earlier, "SELECT count(*) FROM clocks"), 0);
-    assert_eq!(count(&earlier, "SELECT count(*) FROM runs WHERE program = 'earlier'"), 1);
+    // The tables that earlier versions of the schema did not have are added.
+    for (version, missing) in [
+        (1, "clocks; DROP TABLE definitions; DROP TABLE defined_kinds"),
+        (2, "definitions; DROP TABLE defined_kinds"),
+    ] {
+        let earlier = scratch.file(&format!("earlier{version}.db"));
+        assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
+        Connection::open(&earlier)
+            .and_then(|db| {
+                db.execute_batch(&format!(
+                    "DROP TABLE {missing}; PRAGMA user_version = {version}; \
+                     INSERT INTO runs(generation, pid, program, boot_id, first_wall_ns, first_time_ns) \
+                     VALUES(1, 2, 'earlier', '', 3, 4)"
+                ))
+            })
+            .expect("made as it was");
+        assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
+        assert_eq!(count(&earlier, "PRAGMA user_version"), 3);
+        assert_eq!(count(&earlier, "SELECT count(*) FROM clocks JOIN definitions JOIN defined_kinds"), 0);
+        assert_eq!(count(&earlier, "SELECT count(*) FROM runs WHERE program = 'earlier'"), 1);
+    }
 
     let later = scratch.file("later.db");
     assert_eq!(try_open(&later, null()).0, PIPELINE_OK);
@@ -225,7 +237,7 @@ fn a_damaged_database_is_refused() {
     let path = scratch.file("damaged.db");
     assert_eq!(try_open(&path, null()).0, PIPELINE_OK);
     let mut bytes = std::fs::read(&path).expect("read");
-    // The schema's page, behind the file's header.
+    // The page of the schema, behind the file's header.
     bytes[100..4096].fill(0xa5);
     std::fs::write(&path, &bytes).expect("written");
     refused(&path, PIPELINE_ERR_STORAGE, &["damaged.db", "malformed"]);
@@ -245,13 +257,13 @@ fn a_database_locked_by_another_says_so() {
     assert!(detail.contains("locked.db") && detail.contains("locked"), "{detail}");
 }
 
-/// Runs as root too, where permissions would not stop it: the work is done by a child that has become nobody.
+/// Works as root, too, who ignores permissions: a child does the work as the user nobody.
 #[test]
 fn a_file_that_may_only_be_read_is_refused() {
     let scratch = Scratch::new();
     let path = scratch.file("readonly.db");
     assert_eq!(try_open(&path, null()).0, PIPELINE_OK);
-    // SAFETY: plain system calls; the child only opens a file and ends.
+    // SAFETY: the child only opens a file and ends.
     unsafe {
         libc::chmod(c_path(&path).as_ptr(), 0o444);
         libc::chmod(c_path(scratch.path()).as_ptr(), 0o555);

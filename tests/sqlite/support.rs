@@ -1,10 +1,10 @@
-//! Scratch databases, pipelines into them, and batches handed to a storage without a pipeline.
+//! Temporary databases, pipelines that store into them, and batches for a storage without a pipeline.
 
 use capture_pipeline::batch::{BatchView, token};
+use capture_pipeline::capture::Offer;
 use capture_pipeline::config::{Config, Overflow};
 use capture_pipeline::event::EventView;
 use capture_pipeline::manager::Pipeline;
-use capture_pipeline::ring::producer::Offer;
 use capture_pipeline::status::Result;
 use capture_pipeline::storage::sqlite::{Options, SqliteStorage};
 use capture_pipeline::storage::{PIPELINE_STORE_PENDING, Storage};
@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up.
+/// The timeout of every wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A directory of the test's own, removed at its end.
+/// A temporary directory, removed at the end.
 pub struct Scratch(PathBuf);
 
-/// Shows the library's messages beside a test that fails.
+/// Shows the library's messages if a test fails.
 struct Show;
 
 impl log::Log for Show {
@@ -98,12 +98,12 @@ pub fn bytes_on_disk(path: &Path) -> u64 {
     size(path) + size(Path::new(&log))
 }
 
-/// Without indexes, as most tests do not look at them.
+/// Options without indexes, which most tests do not need.
 pub fn plain() -> Options {
     Options { indexes: false, ..Options::default() }
 }
 
-/// A configuration that loses nothing, whatever the storage does for a while.
+/// A configuration that loses no event while the storage fails for some time.
 pub fn patient() -> Config {
     Config {
         overflow: Overflow::Block,
@@ -120,29 +120,28 @@ pub fn start(config: Config, path: &Path, options: Options) -> Pipeline {
     Pipeline::start(config, storage).expect("the pipeline starts")
 }
 
-/// Captures an event; answers the status.
+/// Ends a storage as a close does.
+#[track_caller]
+pub fn until_released(storage: SqliteStorage) {
+    assert_eq!(storage.finish(-1), 0);
+    drop(storage);
+}
+
+/// Captures an event and returns the status.
 pub fn offer(pipeline: &Pipeline, kind: u32, correlation_id: u64, node_id: u64, payload: &[u8]) -> i32 {
-    let offer = Offer {
-        kind,
-        flags: 0,
-        timestamp: 0,
-        correlation_id,
-        node_id,
-        data: payload.as_ptr(),
-        len: payload.len(),
-    };
-    // SAFETY: the payload is borrowed for the call.
+    let offer = Offer { correlation_id, node_id, ..Offer::new(kind, payload.as_ptr(), payload.len()) };
+    // SAFETY: the payload outlives the call.
     unsafe { pipeline.capture(&offer) }
 }
 
-/// Closes and destroys.
+/// Closes and destroys a pipeline.
 #[track_caller]
 pub fn end(pipeline: Pipeline) {
     pipeline.close(Some(PATIENCE)).expect("it closes");
     until("destroyed", || pipeline.destroy().is_ok());
 }
 
-/// Closes, checks the ledger, destroys.
+/// Closes a pipeline, checks its ledger and destroys it.
 #[track_caller]
 pub fn end_balanced(pipeline: Pipeline) -> capture_pipeline::ledger::Ledger {
     pipeline.close(Some(PATIENCE)).expect("it closes");
@@ -164,7 +163,7 @@ pub fn end_balanced(pipeline: Pipeline) -> capture_pipeline::ledger::Ledger {
     l
 }
 
-/// What an event of a synthetic batch looks like.
+/// An event of a synthetic batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub ring: u64,
@@ -184,7 +183,7 @@ pub fn samples(ring: u64, sequences: std::ops::Range<u64>) -> Vec<Sample> {
         .collect()
 }
 
-/// An answer: the result, and the rejected events.
+/// The answer to a batch: the result and the rejected events.
 pub type Answer = (i32, Vec<usize>);
 
 #[derive(Default)]
@@ -210,10 +209,10 @@ impl token::Answered for Desk {
     }
 }
 
-/// The generation of all synthetic batches; beyond what a signed integer holds.
+/// The generation of all synthetic batches. It exceeds the range of a signed integer.
 pub const GENERATION: u64 = 0xfedc_ba98_7654_3210;
 
-/// Hands a batch to a storage and waits for the answer.
+/// Passes a batch to a storage and waits for the answer.
 #[track_caller]
 pub fn deliver(storage: &dyn Storage, attempt: u32, samples: &[Sample]) -> Answer {
     let views: Vec<EventView> = samples
@@ -234,7 +233,7 @@ pub fn deliver(storage: &dyn Storage, attempt: u32, samples: &[Sample]) -> Answe
     deliver_views(storage, attempt, &views)
 }
 
-/// The same, for views made by the caller.
+/// The same for given event views.
 #[track_caller]
 pub fn deliver_views(storage: &dyn Storage, attempt: u32, views: &[EventView]) -> Answer {
     let desk = Arc::new(Desk::default());

@@ -1,4 +1,4 @@
-/* Less than a floor: the copy alone, without anyone at the other end. */
+/* Below the floor: the copy alone, without a consumer thread. */
 #include "../harness/contender.h"
 #include "../harness/store.h"
 
@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) void copy(struct copies *c, const s
             place += HEADER;
         }
         memcpy(place, burst->payloads + (size_t)(i & burst->mask) * burst->stride, bytes);
-        /* As if somebody looked: the copy is made here. */
+        /* Keeps the compiler from removing the copy. */
         __asm__ volatile("" : : "r"(place) : "memory");
     }
 }
@@ -71,7 +71,7 @@ static void close_copies(void *handle) {
 
 static const char *stop(void) { return NULL; }
 
-/* --- not even that: what the measurement itself takes --- */
+/* --- nothing: the cost of the measurement itself --- */
 static void capture_nothing(void *handle, const struct bench_burst *burst) {
     struct copies *c = handle;
     for (uint32_t i = 0; i < burst->count; i++) {
@@ -83,10 +83,10 @@ static void capture_nothing(void *handle, const struct bench_burst *burst) {
 
 const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
-        {"memcpy", "of the payload into 1 MiB of memory, nobody reads it meanwhile", start, open_plain, capture_plain, close_copies, stop,
+        {"memcpy", "copies the payload into 1 MiB of memory that no other thread reads", start, open_plain, capture_plain, close_copies, stop,
          drain, 0, 0},
-        {"memcpy, rdtsc", "of a record with header and time into 1 MiB of memory, nobody reads it meanwhile", start, open_timed, capture_timed, close_copies, stop, drain, 0, 0},
-        {"nothing", "what the measurement itself takes", start, open_plain, capture_nothing, close_copies, stop, drain, 0, 0},
+        {"memcpy, rdtsc", "copies a record with header and time into 1 MiB of memory that no other thread reads", start, open_timed, capture_timed, close_copies, stop, drain, 0, 0},
+        {"nothing", "the cost of the measurement itself", start, open_plain, capture_nothing, close_copies, stop, drain, 0, 0},
     };
     *count = sizeof all / sizeof *all;
     return all;

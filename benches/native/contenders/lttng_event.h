@@ -1,4 +1,4 @@
-/* The tracepoint: the first 8 bytes as a number, the rest as they are. */
+/* The tracepoint: the first 8 bytes as a number, the rest as text. */
 #undef LTTNG_UST_TRACEPOINT_PROVIDER
 #define LTTNG_UST_TRACEPOINT_PROVIDER bench
 

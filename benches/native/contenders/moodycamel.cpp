@@ -1,4 +1,4 @@
-// moodycamel::ConcurrentQueue: a queue for many producers, here with a token for each, so that their events do not mix.
+// moodycamel::ConcurrentQueue: a queue for many producers, with a token per producer, so that the events of a thread stay in order.
 #include "record.hpp"
 
 #include <blockingconcurrentqueue.h>
@@ -44,15 +44,15 @@ template <class Queue> struct Run {
 
     void capture(moodycamel::ProducerToken &token, const bench_burst &burst) {
         for (std::uint32_t i = 0; i < burst.count; i++) {
-            // It grows without end; and where it must not, a producer keeps the blocks that it has, and others starve.
-            if (i % 64 == 0) wait_for_room();
+            // The queue grows without limit. If it is bounded, a producer keeps the blocks that it has, and other producers starve.
+            if (i % 64 == 0) wait_for_space();
             queue->enqueue(token, Record(burst, i));
         }
     }
 
-    void wait_for_room() {
-        for (std::uint32_t looks = 0; queue->size_approx() > slots * setup.threads; looks++) {
-            if (looks < 100) relax();
+    void wait_for_space() {
+        for (std::uint32_t spins = 0; queue->size_approx() > slots * setup.threads; spins++) {
+            if (spins < 100) relax();
             else std::this_thread::yield();
         }
     }
@@ -79,8 +79,8 @@ template <auto &run> constexpr contender entry(const char *name, const char *con
 
 extern "C" const contender *contenders(std::size_t *count) {
     static const contender all[] = {
-        entry<waiting>("moodycamel, waiting", "BlockingConcurrentQueue, a token per thread, kept to 8192 events each; taken 256 at a time"),
-        entry<polling>("moodycamel, polling", "ConcurrentQueue, a token per thread, kept to 8192 events each; taken 256 at a time, the consumer never sleeps"),
+        entry<waiting>("moodycamel, waiting", "BlockingConcurrentQueue, a token per thread, at most 8192 events per thread; 256 are taken at a time"),
+        entry<polling>("moodycamel, polling", "ConcurrentQueue, a token per thread, at most 8192 events per thread; 256 are taken at a time, the consumer never sleeps"),
     };
     *count = std::size(all);
     return all;

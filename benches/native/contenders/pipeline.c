@@ -1,4 +1,4 @@
-/* The library itself, as its users get it: the installed shared library, through the header. */
+/* The library itself: the installed shared library, used through its header. */
 #include "../harness/contender.h"
 #include "../harness/store.h"
 
@@ -47,7 +47,7 @@ static const char *start_with(const struct bench_setup *setup, uint32_t slice_us
     }
     if (pipeline_start(&config, &storage, &pipeline) < 0) return pipeline_last_error();
     metrics_rate = setup->metrics;
-    if (metrics_rate && pthread_create(&metrics_thread, NULL, read_metrics, NULL)) return "no thread";
+    if (metrics_rate && pthread_create(&metrics_thread, NULL, read_metrics, NULL)) return "a thread cannot be created";
     return NULL;
 }
 
@@ -63,7 +63,7 @@ static const char *stop(void) {
     return NULL;
 }
 
-/* --- a producer that its thread holds --- */
+/* --- a producer handle --- */
 static void *open_handle(uint32_t thread) {
     pipeline_producer_t *producer;
     (void)thread;
@@ -78,7 +78,7 @@ static void capture_handle(void *handle, const struct bench_burst *burst) {
 
 static void close_handle(void *handle) { pipeline_producer_close(handle); }
 
-/* --- the same, compiled in --- */
+/* --- a producer handle with the inlined capture --- */
 struct inlined {
     pipeline_producer_t *producer;
     pipeline_fast_t *fast;
@@ -94,7 +94,7 @@ static void *open_inlined(uint32_t thread) {
 
 static void capture_inlined(void *handle, const struct bench_burst *burst) {
     struct inlined with = *(struct inlined *)handle;
-    /* As for the bare ring: a size that the compiler knows. */
+    /* As in bare_ring.c: a size known at compile time. */
     if (burst->payload == 64)
         for (uint32_t i = 0; i < burst->count; i++)
             pipeline_fast_capture(with.producer, with.fast, 7, burst->payloads + (size_t)(i & burst->mask) * burst->stride, 64);
@@ -108,7 +108,7 @@ static void close_inlined(void *handle) {
     free(handle);
 }
 
-/* --- the ring buffer that the library finds for the thread --- */
+/* --- pipeline_capture, which finds the ring buffer of the thread --- */
 static void *open_call(uint32_t thread) {
     (void)thread;
     return pipeline;
@@ -122,7 +122,7 @@ static void capture_call(void *handle, const struct bench_burst *burst) {
 
 static void close_call(void *handle) { (void)handle; }
 
-/* --- written in place --- */
+/* --- payload written in place --- */
 static void capture_reserve(void *handle, const struct bench_burst *burst) {
     pipeline_producer_t *producer = handle;
     pipeline_event_t head = {.struct_size = sizeof head, .kind = 7};
@@ -137,8 +137,8 @@ static void capture_reserve(void *handle, const struct bench_burst *burst) {
 const struct contender *contenders(size_t *count) {
     static const struct contender all[] = {
         {"capture_pipeline, handle", "pipeline_producer_capture; all defaults", start, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
-        {"capture_pipeline, short slices", "the same, with writer_slice_us = 300", start_short, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
-        {"capture_pipeline, inlined", "pipeline_fast_capture, of capture_pipeline_fast.h; all defaults", start, open_inlined, capture_inlined, close_inlined, stop, NULL, 0, 0},
+        {"capture_pipeline, short slices", "pipeline_producer_capture; writer_slice_us = 300, otherwise defaults", start_short, open_handle, capture_handle, close_handle, stop, NULL, 0, 0},
+        {"capture_pipeline, inlined", "pipeline_fast_capture (capture_pipeline_fast.h); all defaults", start, open_inlined, capture_inlined, close_inlined, stop, NULL, 0, 0},
         {"capture_pipeline, call", "pipeline_capture; all defaults", start, open_call, capture_call, close_call, stop, NULL, 0, 0},
         {"capture_pipeline, in place", "pipeline_producer_reserve and _commit; all defaults", start, open_handle, capture_reserve, close_handle, stop, NULL, 0, 0},
     };

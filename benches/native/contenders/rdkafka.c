@@ -1,4 +1,4 @@
-/* librdkafka against its own mock broker, in the same process: an event is with the storage when the broker has acknowledged it. */
+/* librdkafka against its own mock broker, in the same process: an event is stored when the broker has acknowledged it. */
 #include "../harness/contender.h"
 #include "../harness/store.h"
 
@@ -40,8 +40,8 @@ static const char *start(const struct bench_setup *given) {
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_log_cb(conf, quiet);
     if (!(producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error))) return error;
-    if (!(topic = rd_kafka_topic_new(producer, "bench", NULL))) return "no topic";
-    return pthread_create(&reports, NULL, poll_reports, NULL) ? "no thread" : NULL;
+    if (!(topic = rd_kafka_topic_new(producer, "bench", NULL))) return "the topic cannot be created";
+    return pthread_create(&reports, NULL, poll_reports, NULL) ? "a thread cannot be created" : NULL;
 }
 
 static void *open_topic(uint32_t thread) { return (void)thread, topic; }
@@ -56,7 +56,7 @@ static void capture(void *handle, const struct bench_burst *burst) {
 static void close_topic(void *handle) { (void)handle; }
 
 static const char *stop(void) {
-    if (rd_kafka_flush(producer, 20000)) return "it does not flush";
+    if (rd_kafka_flush(producer, 20000)) return "not everything was acknowledged within 20 s";
     __atomic_store_n(&ending, 1, __ATOMIC_RELEASE);
     pthread_join(reports, NULL);
     return NULL;

@@ -1,4 +1,4 @@
-// The record of 96 bytes that queues of values carry: a header with the time in it, and a payload of 64 bytes.
+// The record of 96 bytes that queues of values carry: a header, which contains the time, and a payload of 64 bytes.
 #pragma once
 #include "../harness/contender.h"
 #include "../harness/store.h"

@@ -1,5 +1,5 @@
-// spdlog's asynchronous logger: one thread, a queue that waits when it is full, and a sink that is the storage. The message is the
-// payload as it is, so that nothing is formatted.
+// spdlog's asynchronous logger: one thread, a queue that blocks when it is full, and a sink that stores. The message is the
+// payload itself, so nothing is formatted.
 #include "record.hpp"
 
 #include <spdlog/async.h>
@@ -32,10 +32,10 @@ const char *start(const bench_setup *given) {
 void *open(std::uint32_t) { return logger.get(); }
 
 void capture(void *handle, const bench_burst *burst) {
-    auto &to = *static_cast<spdlog::async_logger *>(handle);
+    auto &log = *static_cast<spdlog::async_logger *>(handle);
     for (std::uint32_t i = 0; i < burst->count; i++) {
         auto payload = reinterpret_cast<const char *>(burst->payloads + std::size_t(i & burst->mask) * burst->stride);
-        to.log(spdlog::level::info, spdlog::string_view_t(payload, burst->payload));
+        log.log(spdlog::level::info, spdlog::string_view_t(payload, burst->payload));
     }
 }
 
@@ -50,7 +50,7 @@ const char *stop() {
 
 extern "C" const contender *contenders(std::size_t *count) {
     static const contender all[] = {
-        {"spdlog", "async_logger, one thread, block, 8192 messages for each thread; nothing is formatted", start, open, capture, close, stop,
+        {"spdlog", "async_logger, one thread, block, 8192 messages per thread; messages are not formatted", start, open, capture, close, stop,
          nullptr, 0, 0},
     };
     *count = std::size(all);

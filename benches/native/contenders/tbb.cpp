@@ -1,4 +1,4 @@
-// oneTBB's concurrent_bounded_queue: one queue for all threads, both ends of which wait.
+// oneTBB's concurrent_bounded_queue: one queue for all threads, with blocking push and pop.
 #include "record.hpp"
 
 #include <oneapi/tbb/concurrent_queue.h>
@@ -13,7 +13,7 @@ bench_setup setup;
 std::optional<tbb::concurrent_bounded_queue<Record>> queue;
 std::thread consumer;
 
-// A record of no bytes is the last.
+// A record without bytes marks the end.
 void consume() {
     auto records = std::make_unique<Record[]>(bulk);
     while (true) {
@@ -52,7 +52,7 @@ const char *stop() {
 
 extern "C" const contender *contenders(std::size_t *count) {
     static const contender all[] = {
-        {"oneTBB", "concurrent_bounded_queue, 8192 records for each thread; pop, then try_pop", start, open, capture, close, stop, nullptr, 0, 0},
+        {"oneTBB", "concurrent_bounded_queue, 8192 records per thread; pop, then try_pop", start, open, capture, close, stop, nullptr, 0, 0},
     };
     *count = std::size(all);
     return all;

@@ -1,7 +1,7 @@
-/* The storage that all contenders have: it adds up the first 8 bytes of every payload, and counts.
+/* The storage that all contenders use: it counts events and adds up the first 8 bytes of each payload.
  *
- * Where latencies are wanted, bytes 8 to 16 of a payload are the ticks at which the event was due, and the storage notes how
- * long ago that is. It can also sleep for each batch. */
+ * If latencies are wanted, bytes 8 to 15 of a payload are the time in ticks at which the event was due, and the storage records
+ * how long ago that was. It can also sleep for each batch. */
 #ifndef BENCH_STORE_H
 #define BENCH_STORE_H
 
@@ -13,14 +13,14 @@
 
 struct bench_store {
     uint64_t count, sum, batches;
-    uint32_t shared;   /* several threads store at a time */
-    uint32_t sleep_us; /* for each batch */
-    /* NULL: no latencies are wanted. In ticks, the first `room` of them. */
+    uint32_t shared;   /* several threads store at the same time */
+    uint32_t sleep_us; /* per batch */
+    /* NULL: latencies are not wanted. Otherwise the first `latency_limit` latencies, in ticks. */
     uint64_t *latencies;
-    uint64_t room;
+    uint64_t latency_limit;
 } __attribute__((aligned(128)));
 
-/* What a batch comes to, until it is done. */
+/* The totals of a batch while it is stored. */
 struct bench_batch {
     struct bench_store *store;
     uint64_t count, sum, now;
@@ -38,7 +38,7 @@ static inline void batch_event(struct bench_batch *batch, const void *payload) {
     if (__builtin_expect(batch->now != 0, 0)) {
         uint64_t at = batch->store->count + batch->count;
         memcpy(head, payload, 16);
-        if (at < batch->store->room) batch->store->latencies[at] = batch->now > head[1] ? batch->now - head[1] : 0;
+        if (at < batch->store->latency_limit) batch->store->latencies[at] = batch->now > head[1] ? batch->now - head[1] : 0;
     }
     batch->count++;
 }

@@ -1,4 +1,4 @@
-/* The processor's own clock, the cheapest time there is. */
+/* The processor's time-stamp counter: the cheapest clock. */
 #ifndef BENCH_TICKS_H
 #define BENCH_TICKS_H
 
@@ -12,7 +12,7 @@ static inline uint64_t ticks(void) {
     __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
     return value;
 #else
-#error "ticks() is written for x86_64 and aarch64"
+#error "ticks() supports x86_64 and aarch64 only"
 #endif
 }
 

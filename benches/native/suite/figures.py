@@ -1,11 +1,11 @@
-"""Figures of repeats: medians, ratios taken within a repeat, and the figures of earlier parts."""
+"""Figures of repeats: medians, ratios within a repeat, and the stored figures of earlier runs."""
 import json
 from pathlib import Path
 from statistics import median
 
 
 def values(runs, *keys):
-    """One figure of each repeat, None where there is none: values(runs, "ns", "50")."""
+    """One figure of each repeat, None if it is missing: values(runs, "ns", "50")."""
     found = []
     for run in runs or []:
         for key in keys:
@@ -20,18 +20,18 @@ def mid(runs, *keys):
 
 
 def ratios(above, below):
-    """The ratio in each repeat that has both."""
+    """The ratio in each repeat that has both figures."""
     return [a / b for a, b in zip(above, below) if a is not None and b]
 
 
 def apart(first, again):
-    """How far two measurements of the same lie apart: the median over the repeats of how much one is above the other."""
+    """How much two measurements of the same thing differ: the median over the repeats."""
     both = ratios(first, again)
     return median(max(r, 1 / r) - 1 for r in both) if both else None
 
 
 class Kept:
-    """The figures of each part, with the library that they are of."""
+    """The stored figures of each part, with a hash of the library that was measured."""
 
     def __init__(self, directory, library):
         self.directory, self.library = Path(directory), library

@@ -1,4 +1,4 @@
-"""Where the figures were taken, and with which versions."""
+"""The machine on which the figures were measured, and the versions of everything."""
 import hashlib
 import os
 import platform
@@ -11,7 +11,7 @@ PACKAGES = {"moodycamel": "libconcurrentqueue-dev", "spdlog": "libspdlog-dev", "
 CRATES = {"crossbeam-queue", "crossbeam-channel", "rtrb", "tracing-appender", "opentelemetry_sdk"}
 
 
-def said(*command):
+def output_of(*command):
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def processor():
 def describe(root):
     versions = {}
     for name, package in PACKAGES.items():
-        version = said("dpkg-query", "-W", "-f", "${Version}", package)
+        version = output_of("dpkg-query", "-W", "-f", "${Version}", package)
         if version:
             versions[name] = version
     lock = (root / "benches" / "peers" / "Cargo.lock").read_text()
@@ -47,9 +47,9 @@ def describe(root):
         "processors": os.cpu_count(),
         "virtual": "hypervisor" in open("/proc/cpuinfo").read(),
         "kernel": platform.release(),
-        "system": said("sh", "-c", ". /etc/os-release && echo $PRETTY_NAME"),
-        "gcc": said("gcc", "-dumpfullversion"),
-        "rustc": said("rustc", "--version").removeprefix("rustc "),
+        "system": output_of("sh", "-c", ". /etc/os-release && echo $PRETTY_NAME"),
+        "gcc": output_of("gcc", "-dumpfullversion"),
+        "rustc": output_of("rustc", "--version").removeprefix("rustc "),
         "library": library.group(1) if library else "",
         "versions": versions,
     }

@@ -1,8 +1,8 @@
-"""docs/benchmarks/native.md and .json, the plots, and the figures in the README."""
+"""Writes docs/benchmarks/native.md and native.json, the plots, and the figures in the README."""
 import json
 import re
 
-from . import parts, plot, table
+from . import parts, plot, storage, table
 from .figures import apart, mid, values
 from .machine import in_words
 from .table import number
@@ -16,7 +16,7 @@ def write(docs, readme, machine, contest, results, rows):
     everything = {"machine": machine, "configurations": contest.configurations, "left_out": contest.missing, "bounds": rows,
                   "parts": {part: {setting: {who: by_figure(runs) for who, runs in of.items()} for setting, of in settings.items()}
                             for part, settings in results.items()}}
-    # A line for each contender.
+    # One line per contender.
     text = json.dumps(everything, indent=1)
     (docs / "native.json").write_text(re.sub(r"\n {5,}|\n {4}(?=[\]}])", " ", text) + "\n")
     draw(docs, results)
@@ -31,7 +31,7 @@ KEPT = ["50", "90", "99", "99.9", "99.99"]
 
 
 def by_figure(runs):
-    """Of each figure its values in the repeats."""
+    """For each figure, its values in all repeats."""
     names = dict.fromkeys(key for run in runs if run for key in run)
     figures = {}
     for name in names:
@@ -45,7 +45,7 @@ def by_figure(runs):
 # --- tables ---
 
 def everyone(results):
-    """Every contender, the library first, then as they are measured."""
+    """Every contender: the library first, then in the order of the measurement."""
     seen = dict.fromkeys([parts.HANDLE, parts.INLINED, parts.CALL, parts.IN_PLACE])
     for setting in results["capture"].values():
         seen.update(dict.fromkeys(name for name in setting if "(" not in name))
@@ -74,39 +74,52 @@ def bound(r):
 
 def noise(results):
     capture, rate = results["capture"]["1 thread"], results["throughput"]["1 thread"]
-    lie = [apart(values(s.get(parts.PARKED), *k), values(s.get(parts.AGAIN), *k)) for s, k in ((capture, ("ns", "50")), (rate, ("events_per_s",)))]
-    return " and ".join(f"{n:.0%}" for n in lie if n is not None)
+    difference = [apart(values(s.get(parts.PARKED), *k), values(s.get(parts.AGAIN), *k)) for s, k in ((capture, ("ns", "50")), (rate, ("events_per_s",)))]
+    return " and ".join(f"{n:.0%}" for n in difference if n is not None)
 
 
 def page(machine, contest, results, rows):
     names = everyone(results)
-    configurations = "\n".join(f"- **{name}**: {contest.configurations[name]}" for name in names if name in contest.configurations)
-    left_out = "".join(f"\nLeft out, as it was not to be had: {name}." for name in contest.missing)
+    files = [name for of in results["storage"].values() for name in of]
+    configurations = "\n".join(f"- **{name}**: {contest.configurations[name]}" for name in dict.fromkeys([*names, *files]) if name in contest.configurations)
+    left_out = "".join(f"\nNot measured, because it is not installed: {name}." for name in contest.missing)
     figures = in_words(machine).replace("\n", ".\n")
-    return f"""# What it costs, against others
+    return f"""# Benchmark: capture_pipeline and its peers
 
-Written by `make bench` on {machine['date']}; [native.json](native.json) has every figure.
+Written by `make bench` on {machine['date']}. [native.json](native.json) has all figures.
 
 {figures}.{left_out}
 
-Events have a payload of 64 bytes, a header of 32 and the time. All contenders get the same events and have the same storage,
-which adds up the first 8 bytes of each; every measurement checks the count and the sum. Each one runs in a process of its own,
-in turns, in an order that changes from repeat to repeat; the figures are medians over the repeats. *Capture*: ns per event on the
-capturing thread, the median over bursts of 1000 with rests between them in which all is drained, once that goes as it will for good
-(the library's writers are woken at most some 1000 times a second, and 128 times at once after a while of idleness; a burst in which one is
-takes longer by the price of that, here some 10 us); one thread has a processor of its own, and the consumer the other. *Throughput*: millions of events a second from the first capture until the
-last event is with the storage, nothing lost. *Wake*: microseconds from one capture on an idle contender to the storage. *Idle*: seconds of
-processor time in 10 s; the library and the bare ring that sleeps each by itself, the others all at once (where the library, among them,
-used {number(mid(results["idle"]["1 thread"].get(parts.HANDLE), "cpu_s"))}).
+## Method
+
+An event has a payload of 64 bytes and a header of 32 bytes, which contains the time. All contenders get the same events and
+deliver them to the same storage, which counts events and adds up the first 8 bytes of each payload. Every measurement fails
+unless count and sum are exact. Each measurement runs in a new process. Contenders are measured in turns, and the order
+changes from repeat to repeat. A figure in the table is the median over the repeats.
+
+- **Capture**: ns per event on the capturing thread. The thread captures bursts of 1000 events; after each burst it pauses until
+  everything is stored. The figure is that of the median burst. With one thread, the thread has one processor and the consumer
+  has the other. The first 400 bursts are not counted: the library limits how often its writers are woken (1000 times per
+  second, and 128 more after an idle time), and these bursts use up what was saved. A burst that does wake a writer takes
+  about 10 us longer on this machine.
+- **Throughput**: millions of events per second, from the first capture until the last event is stored. No event is lost.
+- **Wake**: microseconds from a single capture, while the contender is idle, until the event is stored.
+- **Idle**: seconds of processor time that an idle contender uses in 10 s. The library and the sleeping bare ring were measured one
+  at a time, the others all at once. (In the run with all others, the library used
+  {number(mid(results["idle"]["1 thread"].get(parts.HANDLE), "cpu_s"))} s.)
 
 {table.markdown(HEAD, [row(results, name) for name in names])}
 
+{storage.page(results["storage"], contest.disk.system)}
 ## Bounds
 
-A ratio is taken within a repeat; below are its median and its range. (The parts may have been measured one by one, all with the same
-build of the library; no ratio goes across parts.) The bare ring that sleeps is measured twice in each: the two
-lie {noise(results)} apart (capture and throughput), so much for equal things on this machine. For the ratios of a wake both
-are in one process, an event to the one after an event to the other, so that whatever the machine does meanwhile meets both.
+A *bound* is a limit for a ratio that the library has to keep. The ratio is taken within each repeat; the table has its median and
+its range. The *sleeping* bare ring is `bare ring, membarrier`, the *polling* one is `bare ring, polling`. All parts were measured
+with the same build of the library, but perhaps at different times, so no ratio compares figures of two parts.
+
+The sleeping bare ring is measured twice in each repeat, to see the noise of the machine: the two results differ by {noise(results)}
+(capture and throughput). For the ratios of a wake, both contenders run in the same process and get events alternately, so that
+disturbances of the machine affect both.
 
 {table.markdown(["", "bound", "measured", "range", ""], [bound(r) for r in rows])}
 
@@ -142,19 +155,20 @@ def short(machine, results):
 # --- plots ---
 
 def draw(docs, results):
+    storage.draw(docs, results["storage"])
     percentiles = ["50", "75", "90", "99", "99.9", "99.99"]
-    # Evenly by the number of nines: 1 - p on a logarithmic scale, from right to left.
+    # Spaced by the number of nines: 1 - p on a logarithmic scale, from right to left.
     place = {p: 1 / (1 - float(p) / 100) for p in percentiles}
     names = {round(v): p for p, v in place.items()}
     each = results["each"]["1 thread"]
     clock = mid(each.get("nothing"), "ns", "50") or 0
     plot.lines(docs / "native_percentiles.svg", "Cost of one capture by percentile", "percentile of captures",
-               f"ns; {clock:.0f} ns of reading the clock are taken off",
+               f"ns, without the {clock:.0f} ns of reading the clock",
                {n: [(place[p], mid(r, "ns", p) - clock) for p in percentiles] for n, r in each.items() if n != "nothing"},
                x_marks=list(place.values()), x_name=lambda v: names[round(v)], strong=OURS)
-    left = {parts.FENCE, parts.IN_PLACE, parts.AGAIN, "moodycamel, polling"}
-    everyone_ = [n for n in results["throughput"]["1 thread"] if n not in left]
-    plot.lines(docs / "native_threads.svg", "Throughput by capturing threads", "threads", "million events/s to the storage",
+    omitted = {parts.FENCE, parts.IN_PLACE, parts.AGAIN, "moodycamel, polling"}
+    everyone_ = [n for n in results["throughput"]["1 thread"] if n not in omitted]
+    plot.lines(docs / "native_threads.svg", "Throughput by capturing threads", "threads", "million stored events/s",
                {n: [(t, (mid(results["throughput"][f"{t} thread{'s' if t > 1 else ''}"].get(n), "events_per_s") or 0) / 1e6) for t in parts.THREADS]
                 for n in everyone_}, x_marks=parts.THREADS, strong=OURS, note=f"{results['processors']} processors" if "processors" in results else "")
     load = {}
@@ -163,7 +177,7 @@ def draw(docs, results):
             load[f"{name}, p{p}"] = [(r, (mid(results["load"][f"{r} a second"].get(name), "ns", p) or 0) / 1e3) for r in parts.RATES]
     shown = (parts.HANDLE, parts.PARKED, "crossbeam ArrayQueue", "spdlog")
     load = {n: points for n, points in load.items() if n.startswith(shown)}
-    plot.lines(docs / "native_load.svg", "Latency against load", "events offered a second", "us from when an event was due to the storage", load,
+    plot.lines(docs / "native_load.svg", "Latency against load", "offered events per second", "us from the time at which an event was due until it is stored", load,
                x_marks=parts.RATES, x_name=plot.shown, strong=[f"{parts.HANDLE}, p50", f"{parts.HANDLE}, p99"])
     sizes = {n: [(s, mid(results["payload"][f"{s} bytes"].get(n), "ns", "50")) for s in parts.SIZES]
              for n in results["payload"]["64 bytes"] if n != parts.AGAIN}

@@ -1,4 +1,4 @@
-"""Lines as an SVG file, on logarithmic scales, each with its name at its end."""
+"""Plots as SVG: lines on logarithmic scales, with the name of each line at its end; bars."""
 from html import escape
 from math import ceil, floor, log10
 
@@ -14,12 +14,12 @@ LINE = 16
 
 
 class Scale:
-    """From figures to places, by logarithm, in whole decades or the marks given."""
+    """Maps figures to coordinates, logarithmically, with marks at whole decades or as given."""
 
     def __init__(self, least, most, start, length, marks=None):
         self.low, self.high = log10(least), log10(most)
         if not marks:
-            # A little room beyond the figures, and whole decades as marks, as far as they lie within.
+            # A margin around the figures; the marks are the whole decades within.
             self.low, self.high = self.low - 0.08, self.high + 0.08
         self.marks = marks or [10.0**e for e in range(ceil(self.low), floor(self.high) + 1)]
         if self.high == self.low:
@@ -31,7 +31,7 @@ class Scale:
 
 
 def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note="", strong=()):
-    """Draws `series`, {name: [(x, y)]}; those in `strong` are thick, floors dashed, 99th percentiles (by their name) dotted."""
+    """Draws `series`, {name: [(x, y)]}; lines in `strong` are thick, floors are dashed, names that end in ", p99" are dotted."""
     series = {name: [(x, y) for x, y in points if y and y > 0] for name, points in series.items()}
     series = {name: points for name, points in series.items() if points}
     xs = [x for points in series.values() for x, _ in points]
@@ -62,7 +62,7 @@ def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note=
         dashed = ' stroke-dasharray="2 3"' if name.endswith(", p99") else ' stroke-dasharray="6 4"' if name.startswith(("bare ring", "memcpy")) else ""
         out.append(f'<polyline points="{path_}" fill="none" stroke="{colours[name]}" stroke-width="{3 if name in strong else 1.6}"{dashed}/>')
         out += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="{3.5 if name in strong else 2.5}" fill="{colours[name]}"/>' for x, y in points]
-    # Names at the ends of their lines, pushed apart where they would lie over each other.
+    # Names at the ends of their lines, moved apart if they would overlap.
     ends = sorted((up(points[-1][1]), name) for name, points in series.items())
     places = spread([y for y, _ in ends], TOP, TOP + HEIGHT)
     for (y, name), place in zip(ends, places):
@@ -73,13 +73,29 @@ def lines(path, title, x_label, y_label, series, x_marks=None, x_name=str, note=
     path.write_text("\n".join(out) + "\n</svg>\n")
 
 
+def bars(path, title, label, figures, strong=()):
+    """Draws `figures`, {name: value}, one bar each, in the order given."""
+    figures = {name: value for name, value in figures.items() if value}
+    most, left, step = max(figures.values()), 240, 30
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + WIDTH + 80}" height="{TOP + step * len(figures) + 16}" '
+           'font-family="sans-serif" font-size="13">', '<rect width="100%" height="100%" fill="white"/>',
+           f'<text x="12" y="24" font-size="16" font-weight="bold">{escape(title)}</text>', f'<text x="12" y="44" fill="#555">{escape(label)}</text>']
+    for i, (name, value) in enumerate(figures.items()):
+        y, length, weight = TOP + i * step, value / most * WIDTH, ' font-weight="bold"' if name in strong else ""
+        colour = COLOURS[0] if name in strong else "#8fa3b8"
+        out.append(f'<text x="{left - 10}" y="{y + 16}" text-anchor="end"{weight}>{escape(name)}</text>')
+        out.append(f'<rect x="{left}" y="{y}" width="{max(length, 1):.1f}" height="22" fill="{colour}"/>')
+        out.append(f'<text x="{left + length + 6:.1f}" y="{y + 16}">{value:.3g}</text>')
+    path.write_text("\n".join(out) + "\n</svg>\n")
+
+
 def stem(name):
     """The contender, without the percentile."""
     return name.removesuffix(", p50").removesuffix(", p99")
 
 
 def spread(places, top, bottom):
-    """The places, at least a line apart, as near to where they were as that allows."""
+    """The coordinates, moved as little as possible so that they are at least one text line apart."""
     moved = list(places)
     for _ in range(200):
         for i in range(len(moved) - 1):

@@ -1,4 +1,4 @@
-"""Figures for people: bars in a terminal, the bounds, tables for a page."""
+"""Figures as text: bars for a terminal, the bounds, Markdown tables."""
 
 BAR = 40
 
@@ -12,7 +12,7 @@ def number(value):
 
 
 def shown(value, unit):
-    """A measured value beside its limit."""
+    """A measured value, for a table of bounds."""
     return f"{value:.4f}{unit}" if unit == " s" else f"{value:.2f}{unit}"
 
 
@@ -31,7 +31,7 @@ def show(title, unit, figures):
 
 
 def of_bounds(rows):
-    """The bounds, as text."""
+    """The bounds as a text table."""
     lines = []
     width = max(len(row["what"]) for row in rows) if rows else 0
     for row in rows:

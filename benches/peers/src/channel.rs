@@ -1,6 +1,6 @@
 //! crossbeam-channel: one bounded channel, shared by all threads.
 
-use crate::ROOM;
+use crate::QUEUE_EVENTS;
 use crate::contender::{Burst, Contender, Record, Setup};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ fn consume(receiver: &Receiver<Record>, setup: &Setup) {
                 Err(_) => break,
             }
         }
-        setup.take(&batch);
+        setup.store(&batch);
         batch.clear();
     }
 }
@@ -29,20 +29,26 @@ fn consume(receiver: &Receiver<Record>, setup: &Setup) {
 impl Contender for Bounded {
     type Handle = Sender<Record>;
     fn start(setup: Setup) -> Self {
-        let (sender, receiver) = bounded(ROOM * setup.threads as usize);
+        let (sender, receiver) = bounded(QUEUE_EVENTS * setup.threads as usize);
         let consumer = std::thread::spawn(move || consume(&receiver, &setup));
         Self { sender: Mutex::new(Some(sender)), consumer: Mutex::new(Some(consumer)) }
     }
     fn open(&'static self, _: u32) -> Self::Handle {
-        self.sender.lock().expect("not poisoned").as_ref().expect("it runs").clone()
+        self.sender.lock().expect("not poisoned").as_ref().expect("running").clone()
     }
     fn capture(&'static self, sender: &mut Self::Handle, burst: &Burst) {
         for i in 0..burst.count {
-            sender.send(Record::new(burst, i)).expect("the consumer is there");
+            sender.send(Record::new(burst, i)).expect("the consumer receives");
         }
     }
     fn stop(&'static self) {
         drop(self.sender.lock().expect("not poisoned").take());
-        self.consumer.lock().expect("not poisoned").take().expect("it runs").join().expect("it ends");
+        self.consumer
+            .lock()
+            .expect("not poisoned")
+            .take()
+            .expect("running")
+            .join()
+            .expect("the consumer does not panic");
     }
 }

@@ -1,4 +1,4 @@
-//! What the harness asks of a contender (`benches/native/harness/contender.h`), and how a Rust type answers it.
+//! The harness's interface of a contender (`benches/native/harness/contender.h`), and its implementation for a Rust type.
 
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -13,28 +13,35 @@ pub struct Setup {
     pub batch: u32,
     pub lossless: u32,
     pub metrics: u32,
-    pub ns_a_tick: f64,
+    pub ns_per_tick: f64,
     store: *mut c_void,
-    take: unsafe extern "C" fn(*mut c_void, *const c_void, usize, usize),
+    store_payloads: unsafe extern "C" fn(*mut c_void, *const c_void, usize, usize),
 }
 
-// SAFETY: the harness's storage may be filled from any one thread at a time.
+// SAFETY: any one thread at a time may call the harness's storage.
 unsafe impl Send for Setup {}
 // SAFETY: as above; the fields are only read.
 unsafe impl Sync for Setup {}
 
 impl Setup {
-    /// `records` are with the storage.
-    pub fn take(&self, records: &[Record]) {
+    /// Stores the payloads of the records.
+    pub fn store(&self, records: &[Record]) {
         let Some(first) = records.first() else { return };
         // SAFETY: the harness reads the payloads of as many records as there are.
-        unsafe { (self.take)(self.store, first.payload.as_ptr().cast(), size_of::<Record>(), records.len()) }
+        unsafe {
+            (self.store_payloads)(
+                self.store,
+                first.payload.as_ptr().cast(),
+                size_of::<Record>(),
+                records.len(),
+            )
+        }
     }
 
-    /// One payload is with the storage.
-    pub fn take_one(&self, payload: &[u8]) {
+    /// Stores one payload.
+    pub fn store_one(&self, payload: &[u8]) {
         // SAFETY: as above.
-        unsafe { (self.take)(self.store, payload.as_ptr().cast(), 0, 1) }
+        unsafe { (self.store_payloads)(self.store, payload.as_ptr().cast(), 0, 1) }
     }
 }
 
@@ -49,7 +56,7 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// The payload of event `i`, of the 64 bytes that the records here have.
+    /// The payload of event `i`, which has 64 bytes.
     #[inline]
     pub fn payload(&self, i: u32) -> &[u8; 64] {
         // SAFETY: the harness gives mask + 1 payloads, and these contenders are only measured with 64 bytes.
@@ -88,7 +95,7 @@ impl Record {
 #[inline]
 pub fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86_64 has it.
+    // SAFETY: every x86_64 processor has the instruction.
     unsafe {
         std::arch::x86_64::_rdtsc()
     }
@@ -98,17 +105,17 @@ pub fn ticks() -> u64 {
     }
 }
 
-/// Whoever takes part. There is one of a kind in a process.
+/// A contender. A process has one instance.
 pub trait Contender: Sized + Sync + 'static {
     type Handle;
     fn start(setup: Setup) -> Self;
     fn open(&'static self, thread: u32) -> Self::Handle;
     fn capture(&'static self, handle: &mut Self::Handle, burst: &Burst);
-    /// Afterwards all is with the storage.
+    /// Stores everything that was captured.
     fn stop(&'static self);
 }
 
-/// As the harness knows it.
+/// `struct contender` of the harness.
 #[repr(C)]
 pub struct Entry {
     name: *const c_char,
@@ -119,8 +126,8 @@ pub struct Entry {
     close: unsafe extern "C" fn(*mut c_void),
     stop: extern "C" fn() -> *const c_char,
     drain: Option<extern "C" fn(*mut c_void)>,
-    blind: u32,
-    room: u32,
+    stores_at_stop: u32,
+    burst_limit: u32,
 }
 
 // SAFETY: the pointers are to constants.
@@ -129,12 +136,12 @@ unsafe impl Sync for Entry {}
 static RUNNING: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 
 fn running<C: Contender>() -> &'static C {
-    // SAFETY: the harness calls `start` of the same entry first, and never ends what that has made.
+    // SAFETY: the harness calls `start` of the same entry first, and the contender is never freed.
     unsafe { &*RUNNING.load(Ordering::Relaxed).cast() }
 }
 
 unsafe extern "C" fn start<C: Contender>(setup: *const Setup) -> *const c_char {
-    // SAFETY: the harness's, for the length of the call.
+    // SAFETY: the harness passes a valid setup.
     let contender = Box::new(C::start(unsafe { *setup }));
     RUNNING.store(Box::into_raw(contender).cast(), Ordering::Relaxed);
     std::ptr::null()
@@ -145,7 +152,7 @@ extern "C" fn open<C: Contender>(thread: u32) -> *mut c_void {
 }
 
 unsafe extern "C" fn capture<C: Contender>(handle: *mut c_void, burst: *const Burst) {
-    // SAFETY: the handle is from `open`, used by one thread; the burst is the harness's.
+    // SAFETY: the handle is from `open` and used by one thread; the harness passes a valid burst.
     unsafe { running::<C>().capture(&mut *handle.cast(), &*burst) }
 }
 
@@ -173,8 +180,8 @@ impl Entry {
             close: close::<C>,
             stop: stop::<C>,
             drain: None,
-            blind: 0,
-            room: 0,
+            stores_at_stop: 0,
+            burst_limit: 0,
         }
     }
 }

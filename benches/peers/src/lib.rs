@@ -1,4 +1,4 @@
-//! The Rust peers: queues that one would build a pipeline from, and libraries that are one.
+//! The Rust peers: queues from which a pipeline could be built, and libraries that contain one.
 
 mod channel;
 mod contender;
@@ -12,17 +12,17 @@ use contender::Entry;
 static ALL: [Entry; 5] = [
     Entry::of::<queue::Parked>(
         c"crossbeam ArrayQueue",
-        c"8192 records inline for each thread, the consumer sleeps and pays for the fence with membarrier",
+        c"8192 inline records per thread; the consumer sleeps and executes the fence for all threads with membarrier",
     ),
-    Entry::of::<channel::Bounded>(c"crossbeam-channel", c"bounded, 8192 records inline for each thread; recv, then try_recv"),
+    Entry::of::<channel::Bounded>(c"crossbeam-channel", c"bounded, 8192 inline records per thread; recv, then try_recv"),
     Entry::of::<spsc::Polling>(
         c"rtrb",
-        c"a ring of 8192 records for each thread, read in chunks; the consumer never sleeps",
+        c"a ring of 8192 records per thread, read in chunks; the consumer never sleeps",
     ),
-    Entry::of::<tracing::Appender>(c"tracing-appender", c"NonBlocking, lossless, room for 8192 lines for each thread"),
+    Entry::of::<tracing::Appender>(c"tracing-appender", c"NonBlocking, lossless, 8192 lines per thread"),
     Entry::of::<opentelemetry::Batched>(
         c"OpenTelemetry",
-        c"BatchLogProcessor, queue of 8192 for each thread, 500 records a batch, 5 ms; the body is the payload's bytes",
+        c"BatchLogProcessor, queue of 8192 records per thread, 500 records per batch, 5 ms; the body is the bytes of the payload",
     ),
 ];
 
@@ -31,16 +31,16 @@ static ALL: [Entry; 5] = [
 /// `count` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn contenders(count: *mut usize) -> *const Entry {
-    // SAFETY: the caller's.
+    // SAFETY: the caller passes a writable pointer.
     unsafe { *count = ALL.len() };
     ALL.as_ptr()
 }
 
-/// Room of a queue, for each thread that captures.
-const ROOM: usize = 8192;
+/// Capacity of a queue, per capturing thread.
+const QUEUE_EVENTS: usize = 8192;
 
-/// Looks for room, and lets others run where that takes long.
-fn wait(looks: &mut u32) {
-    *looks += 1;
-    if *looks < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
+/// Waits for space in a queue: spins at first, then yields.
+fn wait(spins: &mut u32) {
+    *spins += 1;
+    if *spins < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
 }

@@ -1,7 +1,7 @@
-//! OpenTelemetry's batch processor for log records, with an exporter that is the storage.
+//! OpenTelemetry's batch processor for log records, with an exporter that stores.
 
 use crate::contender::{Burst, Contender, Setup};
-use crate::{ROOM, wait};
+use crate::{QUEUE_EVENTS, wait};
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -31,8 +31,8 @@ impl LogExporter for Exporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let mut count = 0;
         for (record, _) in batch.iter() {
-            let Some(AnyValue::Bytes(bytes)) = record.body() else { panic!("another body") };
-            self.setup.take_one(bytes);
+            let Some(AnyValue::Bytes(bytes)) = record.body() else { panic!("the body is not bytes") };
+            self.setup.store_one(bytes);
             count += 1;
         }
         self.stored.0.fetch_add(count, Ordering::Release);
@@ -44,33 +44,33 @@ pub struct Batched {
     provider: SdkLoggerProvider,
     captured: AtomicU64,
     stored: Arc<Counted>,
-    room: u64,
+    limit: u64,
 }
 
 impl Contender for Batched {
     type Handle = SdkLogger;
     fn start(setup: Setup) -> Self {
         let stored = Arc::new(Counted(AtomicU64::new(0)));
-        let room = ROOM * setup.threads as usize;
+        let limit = QUEUE_EVENTS * setup.threads as usize;
         let config = BatchConfigBuilder::default()
-            .with_max_queue_size(room)
+            .with_max_queue_size(limit)
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(Duration::from_millis(5))
             .build();
         let exporter = Exporter { setup, stored: Arc::clone(&stored) };
         let processor = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let provider = SdkLoggerProvider::builder().with_log_processor(processor).build();
-        Self { provider, captured: AtomicU64::new(0), stored, room: room as u64 }
+        Self { provider, captured: AtomicU64::new(0), stored, limit: limit as u64 }
     }
     fn open(&'static self, _: u32) -> Self::Handle {
         self.provider.logger("bench")
     }
     fn capture(&'static self, logger: &mut Self::Handle, burst: &Burst) {
-        // It drops what it has no room for, so it is never offered more than it has room for.
+        // The processor drops events when its queue is full. So the queue is never filled.
         let captured = self.captured.fetch_add(u64::from(burst.count), Ordering::Relaxed);
-        let mut looks = 0;
-        while captured + u64::from(burst.count) > self.stored.0.load(Ordering::Acquire) + self.room / 2 {
-            wait(&mut looks);
+        let mut spins = 0;
+        while captured + u64::from(burst.count) > self.stored.0.load(Ordering::Acquire) + self.limit / 2 {
+            wait(&mut spins);
         }
         for i in 0..burst.count {
             let mut record = logger.create_log_record();
@@ -81,6 +81,6 @@ impl Contender for Batched {
         }
     }
     fn stop(&'static self) {
-        self.provider.shutdown().expect("it shuts down");
+        self.provider.shutdown().expect("the provider shuts down");
     }
 }

@@ -1,7 +1,7 @@
 //! crossbeam's ArrayQueue: one bounded queue, shared by all threads, and a consumer that sleeps when it is empty.
 
 use crate::contender::{Burst, Contender, Record, Setup};
-use crate::{ROOM, wait};
+use crate::{QUEUE_EVENTS, wait};
 use crossbeam_queue::ArrayQueue;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ fn consume(shared: &Shared, setup: &Setup) {
                 None => break,
             }
         }
-        setup.take(&batch);
+        setup.store(&batch);
         empty = if batch.is_empty() { empty + 1 } else { 0 };
         batch.clear();
         if empty > 0 && last {
@@ -72,22 +72,22 @@ impl Contender for Parked {
     fn start(setup: Setup) -> Self {
         membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
         let shared = Arc::new(Shared {
-            queue: ArrayQueue::new(ROOM * setup.threads as usize),
+            queue: ArrayQueue::new(QUEUE_EVENTS * setup.threads as usize),
             asleep: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
-        let theirs = Arc::clone(&shared);
-        let consumer = std::thread::spawn(move || consume(&theirs, &setup));
+        let for_consumer = Arc::clone(&shared);
+        let consumer = std::thread::spawn(move || consume(&for_consumer, &setup));
         Self { shared, thread: consumer.thread().clone(), consumer: Mutex::new(Some(consumer)) }
     }
     fn open(&'static self, _: u32) {}
     fn capture(&'static self, (): &mut (), burst: &Burst) {
         for i in 0..burst.count {
             let mut record = Record::new(burst, i);
-            let mut looks = 0;
+            let mut spins = 0;
             while let Err(back) = self.shared.queue.push(record) {
                 record = back;
-                wait(&mut looks);
+                wait(&mut spins);
             }
             compiler_fence(Ordering::SeqCst);
             self.wake();
@@ -97,6 +97,12 @@ impl Contender for Parked {
         self.shared.ending.store(true, Ordering::SeqCst);
         self.shared.asleep.store(false, Ordering::SeqCst);
         self.thread.unpark();
-        self.consumer.lock().expect("not poisoned").take().expect("it runs").join().expect("it ends");
+        self.consumer
+            .lock()
+            .expect("not poisoned")
+            .take()
+            .expect("running")
+            .join()
+            .expect("the consumer does not panic");
     }
 }

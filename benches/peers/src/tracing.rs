@@ -1,6 +1,6 @@
-//! tracing-appender's NonBlocking: what a line of a log goes through on its way to a file, here without the formatting.
+//! tracing-appender's NonBlocking: the way of a log line to its file, without the formatting.
 
-use crate::ROOM;
+use crate::QUEUE_EVENTS;
 use crate::contender::{Burst, Contender, Record, Setup};
 use std::io::Write;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ struct Storage(Setup);
 
 impl Write for Storage {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.take_one(&line[HEADER..]);
+        self.0.store_one(&line[HEADER..]);
         Ok(line.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -30,7 +30,7 @@ impl Contender for Appender {
     fn start(setup: Setup) -> Self {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(false)
-            .buffered_lines_limit(ROOM * setup.threads as usize)
+            .buffered_lines_limit(QUEUE_EVENTS * setup.threads as usize)
             .finish(Storage(setup));
         Self { writer, guard: Mutex::new(Some(guard)) }
     }
@@ -43,11 +43,11 @@ impl Contender for Appender {
             // SAFETY: a record is plain bytes without padding.
             let line =
                 unsafe { std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of::<Record>()) };
-            writer.write_all(line).expect("it takes every line");
+            writer.write_all(line).expect("a lossless writer accepts every line");
         }
     }
     fn stop(&'static self) {
-        // The guard waits a second at most, which a queue of this size does not take.
+        // The guard waits for at most one second; a queue of this size drains sooner.
         drop(self.guard.lock().expect("not poisoned").take());
     }
 }

@@ -1,8 +1,8 @@
-# What a write and a read by position cost the caller, in ns, for a struct of 12 fields; at several sizes of the ring and from 1 and 2 processes.
+# The cost of a write and of a read by position for the caller, in ns, for a struct of 12 fields, at several sizes of the ring and from 1 and 2 processes.
 #
 #   MIX_ENV=bench mix run bench/ring_cost.exs
 #
-# Each figure is the least of several rounds: what else runs on the machine only adds. The counts are checked.
+# Each figure is the least of several rounds, because other load only adds. The counts are checked.
 
 defmodule RingCost do
   alias CapturePipeline.Bench.Event
@@ -53,7 +53,7 @@ defmodule RingCost do
     repeat(n - 1, fun)
   end
 
-  # Both at once; the time of the slower one.
+  # Both at once: the time of the slower one.
   defp twice(fun), do: [Task.async(fun), Task.async(fun)] |> Task.await_many(:infinity)
 
   defp least(fun) do

@@ -1,5 +1,5 @@
-# The benchmark of the Elixir side: what a capture costs its caller, how many events a second get to a storage, how soon the first
-# one is there. Everything is compared in one run, in turns, as ratios of measurements that were taken next to each other.
+# The benchmark of the Elixir side: the cost of a capture for its caller, the events per second that reach a storage, and the time until the first one
+# is stored. All contenders run in turns in one run, and are compared as ratios of adjacent measurements.
 #
 #   make bench-elixir                       some minutes
 #   MIX_ENV=bench mix run bench/run.exs [capture] [throughput] [wake] [default] [idle]     single parts; QUICK=1: fewer rounds

@@ -1,7 +1,7 @@
-# What `make demo-elixir` runs: the functions of a real library, Elixir's own code formatter, are captured while it formats this project's
-# sources, call by call and return by return; then the events that were stored tell what it did.
+# The demonstration of `make demo-elixir`: the calls and returns of a real library, Elixir's code formatter, are captured while it formats this project's
+# sources. Then the stored events show what it did.
 #
-#   mix run demo/demo.exs [EVENTS]       at least so many events; 300,000 unless said
+#   mix run demo/demo.exs [EVENTS]       the least number of events; default 300,000
 
 defmodule CapturePipeline.Demo do
   alias ElixirScope.Capture.{Capture, EtsStorage, PipelineManager}
@@ -11,7 +11,7 @@ defmodule CapturePipeline.Demo do
 
   def run(wanted) do
     storage = EtsStorage.new(max_events: 4 * wanted + 1_000_000)
-    # Nothing of this demonstration is dropped: where the ring buffer is full, the tracer waits.
+    # No event is dropped: the tracer waits if the ring buffer is full.
     {:ok, capture} = Capture.new(overflow: :block, block_timeout_ms: :infinity, batch_size: 512)
     {:ok, manager} = PipelineManager.start_link(ring_buffer: capture, storage: storage, async_writer_pool_size: 2)
 
@@ -21,7 +21,7 @@ defmodule CapturePipeline.Demo do
       "capturing #{length(@traced)} modules of Elixir while #{@formatters} processes format #{length(sources)} files, to at least #{wanted} events\n"
     )
 
-    # How many captures took up to 2^(n/4) ns, at n.
+    # At index n: how many captures took up to 2^(n/4) ns.
     costs = :counters.new(160, [:write_concurrency])
     began = System.monotonic_time(:millisecond)
     tracers = for number <- 1..@formatters, do: start(number, capture, costs, sources)
@@ -39,7 +39,7 @@ defmodule CapturePipeline.Demo do
     unless balanced and metrics.stored >= wanted, do: System.halt(1)
   end
 
-  # A process that formats, and one that captures what the VM tells of it.
+  # A process that formats, and the tracer, which captures the VM's trace messages about it.
   defp start(number, capture, costs, sources) do
     tracer = :erlang.spawn_opt(fn -> trace(capture, costs) end, [:link, message_queue_data: :off_heap])
 
@@ -68,7 +68,7 @@ defmodule CapturePipeline.Demo do
       end
 
       Code.format_string!(source)
-      # A process that is traced runs ahead of the one that is told: the next file when all of this one is captured.
+      # A traced process runs ahead of its tracer: the next file begins when all events of this one are captured.
       told(tracer)
     end
 
@@ -81,7 +81,7 @@ defmodule CapturePipeline.Demo do
     receive(do: ({:DOWN, ^reference, _, _, _} -> :ok))
   end
 
-  # What the tracer was told before is captured when this answers.
+  # When this returns, all earlier trace messages are captured.
   defp told(tracer) do
     reference = make_ref()
     send(tracer, {:told?, self(), reference})
@@ -120,7 +120,7 @@ defmodule CapturePipeline.Demo do
     :counters.add(costs, min(160, 1 + ceil(4 * :math.log2(took))), 1)
   end
 
-  # The line that lives while it runs.
+  # The line of progress.
   defp watch(capture, manager, wanted, began) do
     {:ok, metrics} = Capture.metrics(capture)
     health = PipelineManager.health_check(manager)
@@ -193,7 +193,7 @@ defmodule CapturePipeline.Demo do
     )
   end
 
-  # The bound below which that share of the captures lie.
+  # The bound below which that share of the captures lies.
   defp at_most(costs, share) do
     counts = for n <- 1..160, do: :counters.get(costs, n)
     wanted = share * Enum.sum(counts)
@@ -206,7 +206,7 @@ defmodule CapturePipeline.Demo do
     round(:math.pow(2, n / 4))
   end
 
-  # {function, ns of its own} for each call that has returned: within a process calls are nested.
+  # {function, its own ns} for each call that has returned. Calls of a process are nested.
   defp spans(events) do
     {_, spans} =
       Enum.reduce(events, {%{}, []}, fn event, {stacks, spans} ->
@@ -218,7 +218,7 @@ defmodule CapturePipeline.Demo do
             {Map.put(stacks, event.pid, [{key, event.timestamp, 0} | stack]), spans}
 
           :return ->
-            # A function that was left by an exception has no return: what lies above this one's call is given up.
+            # A function that an exception has left has no return: drops the calls above this one.
             case Enum.drop_while(stack, &(elem(&1, 0) != key)) do
               [{_, began, within} | rest] ->
                 took = event.timestamp - began

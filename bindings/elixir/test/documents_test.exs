@@ -11,7 +11,7 @@ defmodule ElixirScope.Capture.DocumentsTest do
 
     for {[code], number} <- Enum.with_index(blocks, 1) do
       test "#{page}: snippet #{number} does what it says" do
-        # Its own process, as in a shell: what it starts ends with it.
+        # In a process of its own, as in a shell: the processes that it starts end with it.
         task =
           Task.async(fn ->
             Process.flag(:trap_exit, true)

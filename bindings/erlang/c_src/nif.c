@@ -1,83 +1,172 @@
-/* The NIF as the VM sees it: load, upgrade, unload, and the table of functions, which the other files fill by their ..._FUNCS. */
-#include "capture.h"
-#include "cursor.h"
-#include "delivery.h"
-#include "flat.h"
-#include "pipeline.h"
-#include "resource.h"
-#include "ring.h"
-#include "term.h"
+/* The NIF as the VM sees it: the table of functions, the calls through a pipeline's table, load, upgrade and unload. This is the only file that
+ * knows all others; control/ uses delivery/, which uses pipeline/, which uses term/; ring/ uses term/; all use base/. */
+#include "base/clock.h"
+#include "control/control.h"
+#include "control/figures.h"
+#include "control/lifecycle.h"
+#include "delivery/completion.h"
+#include "delivery/consumers.h"
+#include "delivery/delivery.h"
+#include "delivery/events.h"
+#include "delivery/reading.h"
+#include "pipeline/capture.h"
+#include "pipeline/flush.h"
+#include "pipeline/status.h"
+#include "ring/cursor.h"
+#include "ring/ring_nif.h"
+#include "term/flat.h"
+#include "term/walk.h"
 
-#include <string.h>
+/* ---- pipelines ---- */
 
-ErlNifResourceType *resource_types[RESOURCE_SORTS];
-ERL_NIF_TERM atom_ok, atom_error, atom_badarg, atom_true, atom_false, atom_undefined;
+/* The calls of a pipeline. Each is a NIF (name_nif), a member of the table that a pipeline carries, and a function of this copy (name_call). An
+ * older or newer copy has the same table, so that this list is append-only. */
+#define PIPELINE_CALLS(X) \
+    X(pipeline_scale) \
+    X(pipeline_flush) \
+    X(pipeline_pause) \
+    X(pipeline_resume) \
+    X(pipeline_update) \
+    X(pipeline_config) \
+    X(pipeline_metrics) \
+    X(pipeline_writer_metrics) \
+    X(pipeline_health) \
+    X(pipeline_kind_name) \
+    X(pipeline_close) \
+    X(capture_binary) \
+    X(capture_term) \
+    X(capture_event) \
+    X(capture_bound) \
+    X(capture_many) \
+    X(pipeline_attach) \
+    X(pipeline_detach) \
+    X(delivery_complete) \
+    X(delivery_wait) \
+    X(delivery_cancel) \
+    X(delivery_events) \
+    X(delivery_next) \
+    X(pipeline_forget) \
+    X(pipeline_kind_define)
 
-static void destroy(ErlNifEnv *env, void *object)
-{
-    struct resource *resource = object;
-    (void)env;
-    if (resource->ops)
-        resource->ops->destroy(resource);
-}
+struct pipeline_ops {
+    struct ops base;
+#define MEMBER(name) pipeline_call *name;
+    PIPELINE_CALLS(MEMBER)
+#undef MEMBER
+};
 
-static void down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor)
-{
-    struct resource *resource = object;
-    if (resource->ops && resource->ops->down)
-        resource->ops->down(resource, env, pid, monitor);
-}
+static const struct pipeline_ops own_ops = {
+    .base = { sizeof(struct pipeline_ops), lifecycle_destroy, lifecycle_down },
+#define MEMBER(name) .name = name##_call,
+    PIPELINE_CALLS(MEMBER)
+#undef MEMBER
+};
 
-void *resource_new(enum resource_sort sort, const struct ops *ops, size_t size)
-{
-    struct resource *resource = enif_alloc_resource(resource_types[sort], size);
-    if (!resource)
-        return NULL;
-    memset(resource, 0, size);
-    resource->ops = ops;
-    return resource;
-}
-
-ERL_NIF_TERM answer_error(ErlNifEnv *env, const char *reason)
-{
-    return enif_make_tuple2(env, atom_error, enif_make_atom(env, reason));
-}
-
-ERL_NIF_TERM answer_ok(ErlNifEnv *env, ERL_NIF_TERM value)
-{
-    return enif_make_tuple2(env, atom_ok, value);
-}
-
-static int open_types(ErlNifEnv *env)
-{
-    static const char *names[RESOURCE_SORTS] = { "capture_pipeline", "capture_ring", "capture_cursor" };
-    ErlNifResourceTypeInit init = { .dtor = destroy, .down = down, .members = 3 };
-    for (int sort = 0; sort < RESOURCE_SORTS; sort++) {
-        resource_types[sort] =
-            enif_init_resource_type(env, names[sort], &init, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER, NULL);
-        if (!resource_types[sort])
-            return 1;
+/* The NIFs call the copy that made the pipeline, which nearly always is this one. */
+#define THROUGH(name) \
+    static ERL_NIF_TERM name##_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) \
+    { \
+        struct pipeline *p = resource_get(env, argv[0], RESOURCE_PIPELINE); \
+        if (!p) \
+            return answer_badarg(env); \
+        if (p->base.ops == &own_ops.base) \
+            return name##_call(env, p, argc, argv); \
+        const struct pipeline_ops *ops = (const struct pipeline_ops *)(const void *)p->base.ops; \
+        if (ops->base.size < offsetof(struct pipeline_ops, name) + sizeof ops->name) \
+            return answer_detail(env, "unsupported", "the pipeline was made by an older version"); \
+        return ops->name(env, p, argc, argv); \
     }
-    return 0;
+PIPELINE_CALLS(THROUGH)
+
+static ERL_NIF_TERM pipeline_start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    return lifecycle_start(env, &own_ops.base, argv);
 }
 
-static int begin(ErlNifEnv *env)
+/* ---- the table of functions ---- */
+
+#define IO ERL_NIF_DIRTY_JOB_IO_BOUND
+#define CPU ERL_NIF_DIRTY_JOB_CPU_BOUND
+
+/* Nothing waits in any of them. Those on dirty schedulers start and end threads, open files, or release many events. */
+static ErlNifFunc functions[] = {
+    { "pipeline_start", 2, pipeline_start_nif, IO },
+    { "version", 0, version, 0 },
+    { "pipeline_scale", 2, pipeline_scale_nif, IO },
+    { "pipeline_flush", 2, pipeline_flush_nif, 0 },
+    { "pipeline_pause", 1, pipeline_pause_nif, IO },
+    { "pipeline_resume", 1, pipeline_resume_nif, IO },
+    { "pipeline_update", 2, pipeline_update_nif, IO },
+    { "pipeline_config", 1, pipeline_config_nif, 0 },
+    { "pipeline_metrics", 1, pipeline_metrics_nif, 0 },
+    { "pipeline_writer_metrics", 2, pipeline_writer_metrics_nif, 0 },
+    { "pipeline_health", 1, pipeline_health_nif, 0 },
+    { "pipeline_kind_name", 3, pipeline_kind_name_nif, 0 },
+    { "pipeline_kind_define", 2, pipeline_kind_define_nif, 0 },
+    { "pipeline_close", 2, pipeline_close_nif, 0 },
+    { "pipeline_forget", 2, pipeline_forget_nif, 0 },
+
+    { "capture_binary", 3, capture_binary_nif, 0 },
+    { "capture_binary", 5, capture_binary_nif, 0 },
+    { "capture_term", 3, capture_term_nif, 0 },
+    { "capture_term", 5, capture_term_nif, 0 },
+    { "capture_event", 7, capture_event_nif, 0 },
+    { "capture_bound", 9, capture_bound_nif, 0 },
+    { "capture_many", 3, capture_many_nif, 0 },
+
+    { "pipeline_attach", 1, pipeline_attach_nif, IO },
+    { "pipeline_detach", 1, pipeline_detach_nif, IO },
+    { "delivery_complete", 3, delivery_complete_nif, 0 },
+    { "delivery_next", 3, delivery_next_nif, 0 },
+    { "delivery_events", 3, delivery_events_nif, 0 },
+    { "delivery_wait", 1, delivery_wait_nif, 0 },
+    { "delivery_cancel", 2, delivery_cancel_nif, 0 },
+
+    { "ring_new", 3, ring_new, 0 },
+    { "ring_write", 2, ring_write, 0 },
+    { "ring_write", 4, ring_write, 0 },
+    { "ring_read", 2, ring_read, 0 },
+    { "ring_read_batch", 3, ring_read_batch, 0 },
+    { "ring_stats", 1, ring_stats, 0 },
+    { "ring_clear", 1, ring_clear, CPU },
+    { "ring_destroy", 1, ring_destroy, CPU },
+    { "ring_wait", 2, ring_wait, 0 },
+
+    { "cursor_new", 1, cursor_new, 0 },
+    { "cursor_begin", 2, cursor_begin, 0 },
+    { "cursor_claim", 3, cursor_claim, 0 },
+    { "cursor_settle", 2, cursor_settle, 0 },
+    { "cursor_return", 2, cursor_return, 0 },
+    { "cursor_set", 2, cursor_set, 0 },
+    { "cursor_wait", 1, cursor_wait, 0 },
+    { "cursor_info", 1, cursor_info, 0 },
+
+    { "term_walk", 2, term_walk, 0 },
+    { "term_flat", 1, term_flat, 0 },
+    { "clock_piece", 2, clock_piece, 0 },
+};
+
+/* ---- load, upgrade, unload ---- */
+
+static int start(ErlNifEnv *env)
 {
-    atom_ok = enif_make_atom(env, "ok");
-    atom_error = enif_make_atom(env, "error");
-    atom_badarg = enif_make_atom(env, "badarg");
-    atom_true = enif_make_atom(env, "true");
-    atom_false = enif_make_atom(env, "false");
-    atom_undefined = enif_make_atom(env, "undefined");
-    if (open_types(env))
+    if (!resource_load(env))
         return 1;
-    term_load(env);
+    clock_load(env);
+    layout_load(env);
     flat_load(env);
     ring_load(env);
     cursor_load(env);
-    pipeline_load(env);
+    status_load(env);
     capture_load(env);
-    delivery_load(env);
+    flush_load(env);
+    outstanding_load(env);
+    space_waiters_load(env);
+    events_load(env);
+    completion_load(env);
+    reading_load(env);
+    lifecycle_load(env);
     return 0;
 }
 
@@ -85,35 +174,23 @@ static int load(ErlNifEnv *env, void **data, ERL_NIF_TERM info)
 {
     (void)data;
     (void)info;
-    return begin(env);
+    return start(env);
 }
 
-/* A newer version of the module: its resources are those of the old one, which go on through their own tables. */
+/* A newer version of the module. It takes over the resources of the old one, which go on through their own tables. */
 static int upgrade(ErlNifEnv *env, void **data, void **old_data, ERL_NIF_TERM info)
 {
     (void)data;
     (void)old_data;
     (void)info;
-    return begin(env);
+    return start(env);
 }
 
-/* The last module instance that used this copy is purged. Nothing to do: what lives on keeps its code (-z nodelete). */
+/* The last module instance that used this copy is purged. Nothing to do: resources that live on keep its code (-z nodelete). */
 static void unload(ErlNifEnv *env, void *data)
 {
     (void)env;
     (void)data;
 }
-
-#define ROW(name, arity, function, flags) { name, arity, function, flags },
-
-static ErlNifFunc functions[] = {
-    PIPELINE_FUNCS(ROW)
-    CAPTURE_FUNCS(ROW)
-    DELIVERY_FUNCS(ROW)
-    RING_FUNCS(ROW)
-    CURSOR_FUNCS(ROW)
-    TERM_FUNCS(ROW)
-    FLAT_FUNCS(ROW)
-};
 
 ERL_NIF_INIT(elixir_scope_capture_pipeline_nif, functions, load, NULL, upgrade, unload)

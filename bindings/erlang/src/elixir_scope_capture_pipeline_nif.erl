@@ -1,34 +1,24 @@
 %% @private
-%% The native functions as they are. Applications use {@link elixir_scope_capture_pipeline} or the Elixir modules.
+%% The functions of the NIF. Applications use {@link elixir_scope_capture_pipeline} or the Elixir modules.
 -module(elixir_scope_capture_pipeline_nif).
 
 -on_load(load/0).
-%% cursors and rings
--export([
-    cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
-    ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
-    term_walk/2, term_flat/1
-]).
-%% pipelines, captures, delivery
--export([
-    pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
-    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
-    capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
-    pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
-    delivery_wait/1, delivery_cancel/2, delivery_events/3
-]).
--nifs([
+-define(NIFS, [
     %% cursors and rings
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
     ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
-    term_walk/2, term_flat/1,
+    term_walk/2, term_flat/1, clock_piece/2,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
-    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3, pipeline_close/2,
+    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3,
+    pipeline_kind_define/2, pipeline_close/2,
+    pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
     delivery_wait/1, delivery_cancel/2, delivery_events/3
 ]).
+-export(?NIFS).
+-nifs(?NIFS).
 
 -define(APPLICATION, elixir_scope_capture_pipeline).
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -36,7 +26,7 @@
 load() ->
     load(candidates(), {load_failed, "no shared object found"}).
 
-%% The first that exists is the one; what is wrong with it is told.
+%% Loads the first file that exists. If it cannot be loaded, the error says why.
 load([], Reason) ->
     {error, Reason};
 load([Path | Rest], Reason) ->
@@ -45,7 +35,7 @@ load([Path | Rest], Reason) ->
         false -> load(Rest, Reason)
     end.
 
-%% The application's priv directory; where there is no application, beside the directory of the beam files or in it.
+%% The application's priv directory; without the application, the priv directory beside that of the beam files, or that directory itself.
 candidates() ->
     Name = atom_to_list(?MODULE),
     Priv =
@@ -63,7 +53,7 @@ candidates() ->
         end,
     Priv ++ Beside.
 
-%% ---- cursors and rings (what they answer: c_src/cursor.h, c_src/ring.h, c_src/term.h) ----
+%% ---- cursors and rings (documented in c_src/ring/cursor.h, c_src/ring/ring_nif.h, c_src/term/walk.h) ----
 
 -spec cursor_new(reference() | none) -> {ok, reference()} | {error, atom()}.
 cursor_new(_Ring) -> ?NOT_LOADED.
@@ -127,6 +117,12 @@ term_walk(_Term, _Limit) -> ?NOT_LOADED.
 -spec term_flat(term()) -> {ok, Bytes :: pos_integer(), Copy :: term()} | no | {error, no_memory}.
 term_flat(_Term) -> ?NOT_LOADED.
 
+%% Converts times of the system's CLOCK_MONOTONIC, by which events are stamped, to the VM's monotonic time (`vm'), or back (`system'). Returns the piece
+%% with `From =< Time < Until'. A time of it converts to `FromThere + (Time - From) * Rise div Run'.
+-spec clock_piece(vm | system, integer()) ->
+    {From :: integer(), Until :: integer(), FromThere :: integer(), Rise :: pos_integer(), Run :: pos_integer()} | {error, badarg}.
+clock_piece(_Clock, _Time) -> ?NOT_LOADED.
+
 %% ---- pipelines, captures, delivery ----
 
 -type answer() :: ok | {error, badarg | {atom(), binary()}}.
@@ -135,7 +131,7 @@ term_flat(_Term) -> ?NOT_LOADED.
 -type id() :: 0..16#FFFFFFFFFFFFFFFF.
 -type milliseconds() :: non_neg_integer() | infinity.
 
--spec pipeline_start(map(), delivery | {sqlite, binary(), map()}) -> {ok, reference()} | {error, {atom(), term()}}.
+-spec pipeline_start(map(), delivery | {sqlite | journal, binary(), map()}) -> {ok, reference()} | {wait, reference()} | {error, {atom(), term()}}.
 pipeline_start(_Config, _Storage) -> ?NOT_LOADED.
 
 -spec version() -> {non_neg_integer(), binary()}.
@@ -144,7 +140,7 @@ version() -> ?NOT_LOADED.
 -spec pipeline_scale(reference(), non_neg_integer()) -> answer().
 pipeline_scale(_Pipeline, _Writers) -> ?NOT_LOADED.
 
--spec pipeline_flush(reference(), milliseconds()) -> answer().
+-spec pipeline_flush(reference(), milliseconds()) -> {wait, reference()} | answer().
 pipeline_flush(_Pipeline, _Timeout) -> ?NOT_LOADED.
 
 -spec pipeline_pause(reference()) -> answer().
@@ -171,8 +167,15 @@ pipeline_health(_Pipeline) -> ?NOT_LOADED.
 -spec pipeline_kind_name(reference(), kind(), atom() | binary()) -> answer().
 pipeline_kind_name(_Pipeline, _Kind, _Name) -> ?NOT_LOADED.
 
--spec pipeline_close(reference(), milliseconds()) -> answer().
+-spec pipeline_kind_define(reference(), tuple()) -> answer().
+pipeline_kind_define(_Pipeline, _Definition) -> ?NOT_LOADED.
+
+-spec pipeline_close(reference(), milliseconds()) -> {wait, reference()} | answer().
 pipeline_close(_Pipeline, _Timeout) -> ?NOT_LOADED.
+
+%% Withdraws a request: no message `{capture_settled, Ref, Answer}' comes any more. `sent': it has come, or is about to come.
+-spec pipeline_forget(reference(), reference()) -> sent | answer().
+pipeline_forget(_Pipeline, _Ref) -> ?NOT_LOADED.
 
 -spec capture_binary(reference(), kind(), binary()) -> ok | refusal().
 capture_binary(_Pipeline, _Kind, _Binary) -> ?NOT_LOADED.
@@ -214,6 +217,6 @@ delivery_wait(_Pipeline) -> ?NOT_LOADED.
 -spec delivery_cancel(reference(), reference()) -> ok | sent | refusal().
 delivery_cancel(_Pipeline, _Ref) -> ?NOT_LOADED.
 
-%% Some of the events of a batch that the calling process has, from that index on.
+%% Some of the events of an outstanding batch of the calling process, from that index on.
 -spec delivery_events(reference(), non_neg_integer(), non_neg_integer()) -> {[tuple()], pos_integer() | done} | refusal().
 delivery_events(_Pipeline, _Token, _From) -> ?NOT_LOADED.

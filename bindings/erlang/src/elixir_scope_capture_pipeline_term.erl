@@ -1,5 +1,5 @@
 %% @private
-%% Measures what native code cannot see: the environments of funs, and bitstrings of no whole bytes.
+%% Measures terms that native code cannot see: the environments of funs, and bitstrings of no whole bytes.
 -module(elixir_scope_capture_pipeline_term).
 
 -export([bound/2]).
@@ -7,11 +7,10 @@
 -define(REBUILD, 1).
 -define(REBUILD_FUN, 4).
 
-%% What a bitstring or the head of a fun takes at most, beside its bytes or its environment.
+%% The most that a bitstring takes beside its bytes, or a fun beside its environment.
 -define(HEAD_BYTES, 64).
 
-%% The size of a copy of the term, and what a native function must know to make the copy. Each fun is walked once, and the walk
-%% stops at the limit, wherever it is by then.
+%% The size of a copy of the term, and the `needs' of the copy (c_src/term/walk.h). Each fun is walked once, and the walk stops at the limit.
 -spec bound(term(), non_neg_integer()) -> {ok, non_neg_integer(), non_neg_integer()} | too_large.
 bound(Term, Limit) ->
     case elixir_scope_capture_pipeline_nif:term_walk(Term, Limit) of
@@ -38,7 +37,7 @@ measure([Fun | Rest], Bytes, Needs, Limit) when is_function(Fun) ->
             too_large
     end;
 measure([Other | Rest], Bytes, Needs, Limit) ->
-    %% A type of term that this library does not know.
+    %% A type of term that is newer than this library.
     add(Rest, Bytes, erlang:external_size(Other), Needs, Limit).
 
 add(Rest, Bytes, More, Needs, Limit) when Bytes + More =< Limit ->

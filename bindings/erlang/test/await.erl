@@ -1,11 +1,11 @@
 %% Waiting is on a condition, with a deadline.
 -module(await).
--export([until/1, until/2]).
+-export([until/1, until/2, blocked/1, blocked/2]).
 
-%% Within five seconds.
+%% Waits for at most five seconds.
 until(Condition) -> until(Condition, 5000).
 
-%% Until the function answers true; an error if it has not within so many milliseconds.
+%% Waits until the function returns true; an error after so many milliseconds.
 until(Condition, Milliseconds) -> until(Condition, Milliseconds, erlang:monotonic_time(millisecond) + Milliseconds).
 
 until(Condition, Milliseconds, Deadline) ->
@@ -16,3 +16,12 @@ until(Condition, Milliseconds, Deadline) ->
             erlang:monotonic_time(millisecond) < Deadline orelse error({not_within_ms, Milliseconds, Other}),
             receive after 2 -> until(Condition, Milliseconds, Deadline) end
     end.
+
+%% Waits until each of the processes waits for a message or has ended.
+blocked(Pids) -> blocked(Pids, 5000).
+
+blocked(Pids, Milliseconds) ->
+    until(fun() -> [Pid || Pid <- Pids, runs(process_info(Pid, status))] =:= [] end, Milliseconds).
+
+runs(undefined) -> false;
+runs({status, Status}) -> Status =/= waiting.

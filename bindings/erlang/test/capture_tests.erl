@@ -1,4 +1,4 @@
-%% What can be captured, and what comes of it: each test's name is a promise.
+%% Captures of all kinds of terms. The name of each test is a promise.
 -module(capture_tests).
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
@@ -7,16 +7,6 @@ started() -> started(#{}).
 started(Config) ->
     {ok, P} = ?C:start(Config),
     P.
-
-%% The one event that was captured, as it is delivered.
-delivered(P) ->
-    ok = ?C:attach(P),
-    receive
-        {capture_batch, P, Token, _, _, [{Payload, _, _, _, _, _, _}], _} ->
-            ok = ?C:complete(P, Token, ok),
-            Payload
-    after 5000 -> error(silent)
-    end.
 
 terms() ->
     Big = 1 bsl 200,
@@ -31,18 +21,18 @@ terms() ->
         fun ?MODULE:test/0, [fun() -> Big end | fun() -> <<1:3>> end], erlang:make_tuple(100, [{a, <<"b">>}])
     ].
 
-any_term_is_delivered_equal_to_what_it_was_test() ->
+a_delivered_term_equals_the_captured_one_test() ->
     [begin
         P = started(#{max_event_bytes => 131072}),
         ok = ?C:capture(P, Term),
-        Payload = delivered(P),
+        Payload = consumer:one(P),
         ?assert(Payload =:= Term),
         Q = started(#{max_event_bytes => 131072}),
         ok = ?C:capture(Q, 1, Term, 2, 3),
-        ?assert(delivered(Q) =:= Term),
+        ?assert(consumer:one(Q) =:= Term),
         R = started(#{max_event_bytes => 131072}),
         ok = ?C:capture_event(R, #{payload => Term}),
-        ?assert(delivered(R) =:= Term)
+        ?assert(consumer:one(R) =:= Term)
     end || Term <- terms()].
 
 a_term_outlives_the_process_that_captured_it_test() ->
@@ -53,7 +43,7 @@ a_term_outlives_the_process_that_captured_it_test() ->
     end),
     receive {'DOWN', Monitor, _, _, normal} -> ok end,
     garbage_collect(),
-    {Pid, Text, Fun} = delivered(P),
+    {Pid, Text, Fun} = consumer:one(P),
     ?assertEqual(binary:copy(<<"x">>, 5000), Text),
     ?assertEqual(Text, Fun()).
 
@@ -71,7 +61,7 @@ a_slice_does_not_keep_its_whole_test() ->
     await:until(fun() -> vm_memory:held(binary) < Before + 1000000 end),
     ok = ?C:attach(P).
 
-what_is_too_large_is_refused_and_counted_whatever_it_is_test_() ->
+a_too_large_term_of_any_kind_is_refused_and_counted_test_() ->
     {timeout, 60, fun() ->
         P = started(),
         Huge = binary:copy(<<"x">>, 100000000),
@@ -99,10 +89,10 @@ a_large_term_is_captured_where_it_is_allowed_test() ->
     P = started(#{ring_bytes => 1 bsl 26, max_event_bytes => 1 bsl 23}),
     Term = lists:seq(1, 100000),
     ok = ?C:capture(P, Term),
-    ?assert(delivered(P) =:= Term),
+    ?assert(consumer:one(P) =:= Term),
     ok = ?C:detach(P),
     ok = ?C:capture_event(P, #{payload => {Term, fun() -> Term end}}),
-    {Term, Fun} = delivered(P),
+    {Term, Fun} = consumer:one(P),
     ?assert(Fun() =:= Term),
     ?assertEqual({ok, 3}, ?C:capture_many(P, 1, [a, Term, b])).
 
@@ -111,7 +101,7 @@ the_highest_kind_is_as_good_as_any_test() ->
     ok = ?C:capture(P, 16#7FFEFFFF, {a}),
     ok = ?C:capture(P, 16#7FFEFFFF, <<"b">>),
     ok = ?C:attach(P),
-    ?assertEqual([{a}, <<"b">>], lists:sort(taken(P, 2, []))).
+    ?assertEqual([{a}, <<"b">>], lists:sort(consumer:all(P, delivery, 2))).
 
 wrong_arguments_are_refused_and_not_offered_test() ->
     P = started(),
@@ -138,9 +128,9 @@ wrong_arguments_are_refused_and_not_offered_test() ->
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_bound(P, x, 0, 0, 0, 0, 0, x, 0)),
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_binary(P, 0, x)),
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_binary(P, 0, <<1:1>>)),
-    %% A size that is a lie costs nothing but the account.
+    %% A wrong size affects only the charge.
     ok = elixir_scope_capture_pipeline_nif:capture_bound(P, {a, "list"}, 0, 0, 0, 0, 0, 0, 0),
-    ?assertEqual({a, "list"}, delivered(P)).
+    ?assertEqual({a, "list"}, consumer:one(P)).
 
 many_are_captured_in_order_and_up_to_the_first_that_is_refused_test() ->
     P = started(#{batch_size => 10000, batch_bytes => 1 bsl 30}),
@@ -152,18 +142,9 @@ many_are_captured_in_order_and_up_to_the_first_that_is_refused_test() ->
     {error, full, Captured, Rest} = ?C:capture_many(Q, 1, lists:seq(1, 1000)),
     ?assertEqual(lists:seq(Captured + 1, 1000), Rest),
     ok = ?C:attach(P),
-    ?assertEqual(lists:sort(List ++ [a, b]), lists:sort(taken(P, 3002, []))).
+    ?assertEqual(lists:sort(List ++ [a, b]), lists:sort(consumer:all(P, delivery, 3002))).
 
-taken(_P, 0, All) -> All;
-taken(P, Left, All) ->
-    receive
-        {capture_batch, P, Token, _, _, Events, _} ->
-            ok = ?C:complete(P, Token, ok),
-            taken(P, Left - length(Events), [element(1, E) || E <- Events] ++ All)
-    after 20000 -> error({silent, Left})
-    end.
-
-a_full_ring_drops_what_is_new_and_counts_it_test() ->
+a_full_ring_drops_new_events_and_counts_them_test() ->
     P = started(#{ring_bytes => 4096, overflow => drop_newest}),
     Answers = [?C:capture(P, {some, "event", N}) || N <- lists:seq(1, 500)],
     Full = length([x || {error, full} <- Answers]),
@@ -171,12 +152,13 @@ a_full_ring_drops_what_is_new_and_counts_it_test() ->
     ?assertEqual(500, Full + length([x || ok <- Answers])),
     ?assertMatch({ok, #{dropped_full := Full, offered := 500}}, ?C:metrics(P)).
 
-waiting_for_room_is_bounded_and_ends_when_there_is_room_test() ->
+waiting_for_space_is_bounded_and_ends_when_there_is_space_test() ->
     P = started(#{ring_bytes => 4096, overflow => block}),
     fill(P),
     ?assertEqual({error, full}, ?C:capture_wait(P, 0, x, 50)),
     ?assertEqual({error, full}, ?C:capture_wait(P, 0, x, 0)),
-    spawn_link(fun() -> receive after 30 -> ok end, ok = ?C:attach(P), delivery_tests:answer(P) end),
+    Self = self(),
+    spawn_link(fun() -> await:blocked([Self]), ok = ?C:attach(P), delivery_tests:answer(P) end),
     ?assertEqual(ok, ?C:capture_wait(P, 0, x, 10000)).
 
 fill(P) ->
@@ -193,14 +175,14 @@ more_threads_than_rings_share_one_test() ->
             || S <- lists:seq(1, Schedulers)],
     [ok = delivery_tests:result(Pid) || Pid <- Pids],
     ok = ?C:attach(P),
-    All = taken(P, 500 * Schedulers, []),
+    All = consumer:all(P, delivery, 500 * Schedulers),
     ?assertEqual(500 * Schedulers, length(lists:usort(All))).
 
-what_is_captured_by_a_callback_of_the_vm_is_as_good_test() ->
-    %% A dirty scheduler has a lane of its own.
+a_capture_in_a_callback_of_the_vm_works_test() ->
+    %% A dirty scheduler has a thread cache of its own.
     P = started(#{ring_bytes => 1 bsl 26, max_event_bytes => 1 bsl 23}),
     Term = lists:duplicate(50000, {a, b}),
     [ok = ?C:capture(P, Term) || _ <- lists:seq(1, 10)],
     ok = ?C:attach(P),
-    All = taken(P, 10, []),
+    All = consumer:all(P, delivery, 10),
     ?assert(lists:all(fun(T) -> T =:= Term end, All)).

@@ -1,4 +1,4 @@
-%% A consumer's shared cursor: each test's name is a promise of c_src/cursor.h.
+%% The shared cursor: the name of each test is a promise of c_src/ring/cursor.h.
 -module(cursor_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(elixir_scope_capture_pipeline_nif, [
@@ -16,7 +16,7 @@ take(Cursor, Count) ->
 
 info(Cursor, Key) -> maps:get(Key, cursor_info(Cursor)).
 
-%% A process that does something with the cursor and then lives until it is told to die.
+%% A process that runs a function on the cursor and then lives until it is asked to die.
 worker(Fun) ->
     Self = self(),
     {Pid, Monitor} = spawn_monitor(fun() ->
@@ -78,7 +78,7 @@ the_claims_of_a_dead_process_come_back_test() ->
     [ok = cursor_settle(Cursor, Id) || Id <- [1, A, B, Last]],
     ?assertMatch(#{settled := 14, open := 0, claimed := 0, returned := 0}, cursor_info(Cursor)).
 
-what_was_settled_before_its_owner_died_does_not_come_back_test() ->
+a_settled_claim_is_not_returned_when_its_owner_dies_test() ->
     Cursor = new(),
     Worker = worker(fun() ->
         {Id, 0, 4} = take(Cursor, 4),
@@ -132,7 +132,7 @@ a_turn_that_was_not_taken_cannot_claim_test() ->
     ?assertMatch({ok, _}, cursor_claim(Cursor, 0, 5)),
     ?assertEqual(stale, cursor_claim(Cursor, 5, 6)).
 
-a_reader_may_jump_over_what_was_overwritten_test() ->
+a_reader_may_skip_overwritten_positions_test() ->
     Cursor = new(),
     {read, 0} = cursor_begin(Cursor, 5),
     {ok, Id} = cursor_claim(Cursor, 100, 105),
@@ -180,7 +180,7 @@ wrong_arguments_are_answered_test() ->
     ?assertEqual(unsupported, cursor_wait(Cursor)).
 
 %% Workers that die at random: every position is settled exactly once.
-every_position_is_settled_once_whoever_dies_test_() ->
+every_position_is_settled_once_although_processes_die_test_() ->
     {timeout, 60, fun() ->
         Cursor = new(),
         End = 20000,
@@ -211,7 +211,7 @@ work(Cursor, End, Table, Self) ->
             case cursor_info(Cursor) of
                 #{settled := End} -> ok;
                 _ ->
-                    %% A worker with a claim may still die: then it is this one's turn again.
+                    %% A worker with a claim may still die, and then this one gets the turn.
                     receive after 1 -> ok end,
                     work(Cursor, End, Table, Self)
             end;

@@ -1,4 +1,4 @@
-%% Batches that go to processes: each test's name is a promise.
+%% Batches that go to consumers: the name of each test is a promise.
 -module(delivery_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([answer/1, result/1, kill/1]).
@@ -8,7 +8,7 @@ started(Config) ->
     {ok, P} = ?C:start(Config),
     P.
 
-%% A process that attaches, says what came of it, and sends what it gets here, unanswered.
+%% A process that attaches, reports the result, and forwards its batches to the test without an answer.
 consumer(P) ->
     Self = self(),
     spawn_link(fun() ->
@@ -34,7 +34,7 @@ attached(P) ->
     ok = result(Pid),
     Pid.
 
-%% The function in the consumer.
+%% Runs the function in the consumer.
 in(Pid, Fun) ->
     Pid ! {call, self(), Fun},
     receive
@@ -62,8 +62,6 @@ figure(P, Key) ->
     maps:get(Key, M).
 
 captured(P, Numbers) -> [ok = ?C:capture(P, N) || N <- Numbers].
-
-payloads(Events) -> [element(1, E) || E <- Events].
 
 %% ---- ----
 
@@ -125,7 +123,7 @@ a_process_gets_no_more_than_two_batches_unanswered_test() ->
     ?assertEqual(none, batch(C, 50)),
     ?assertMatch({ok, #{stored := 1, batches_handed := 2, captured := 10}}, ?C:metrics(P)).
 
-batches_go_to_the_process_with_most_room_test() ->
+a_batch_goes_to_the_consumer_with_the_fewest_outstanding_test() ->
     P = started(#{batch_size => 1}),
     A = attached(P),
     B = attached(P),
@@ -133,7 +131,7 @@ batches_go_to_the_process_with_most_room_test() ->
     ?assertMatch({_, _, 1, [_]}, batch(A)),
     ?assertMatch({_, _, 1, [_]}, batch(B)).
 
-what_is_retried_comes_again_under_the_same_id_test() ->
+a_retried_batch_keeps_its_id_test() ->
     P = started(#{}),
     C = attached(P),
     captured(P, [1]),
@@ -147,7 +145,7 @@ what_is_retried_comes_again_under_the_same_id_test() ->
     ok = ?C:flush(P, 5000),
     ?assertMatch({ok, #{stored := 1, retries := 1}}, ?C:metrics(P)).
 
-what_a_dead_process_had_goes_to_another_test() ->
+the_batches_of_a_dead_consumer_go_to_another_test() ->
     P = started(#{}),
     A = attached(P),
     captured(P, [1, 2, 3]),
@@ -158,7 +156,7 @@ what_a_dead_process_had_goes_to_another_test() ->
     ?assertEqual({error, unknown_token}, ?C:complete(P, Token, ok)),
     ?assertMatch({ok, #{faces := 1, in_flight := 3}}, ?C:metrics(P)).
 
-what_a_process_had_when_it_detached_goes_to_another_test() ->
+the_batches_of_a_detached_consumer_go_to_another_test() ->
     P = started(#{}),
     A = attached(P),
     captured(P, [1]),
@@ -170,10 +168,10 @@ what_a_process_had_when_it_detached_goes_to_another_test() ->
     B = attached(P),
     ?assertMatch({_, Id, 2, _}, batch(B)).
 
-nothing_is_in_doubt_where_nobody_is_attached_test() ->
+nothing_is_in_doubt_without_a_consumer_test() ->
     P = started(#{storage_deadline_ms => 20}),
     captured(P, [1, 2]),
-    %% Another, captured later, whose process does not answer: there the time is over.
+    %% A later event, whose consumer does not answer: the timeout ends the wait.
     Other = started(#{storage_deadline_ms => 20}),
     captured(Other, [1, 2]),
     _ = attached(Other),
@@ -185,7 +183,7 @@ rejected_events_count_as_dead_lettered_and_the_rest_as_stored_test() ->
     captured(P, lists:seq(0, 7)),
     C = attached(P),
     {Token, _, 1, Events} = batch(C),
-    ?assertEqual(lists:seq(0, 7), payloads(Events)),
+    ?assertEqual(lists:seq(0, 7), consumer:payloads(Events)),
     [?assertEqual({W, {error, badarg}}, {W, ?C:complete(P, Token, W)})
      || W <- [{ok, [8]}, {ok, [-1]}, {ok, [a]}, {ok, [1 | 2]}, {ok, x}, {ok, lists:seq(0, 70000)}, nope, {retry, []}, {}, {ok}, [], 0]],
     ok = ?C:complete(P, Token, {ok, [1, 3, 3, 7]}),
@@ -208,7 +206,7 @@ a_batch_of_many_thousand_events_is_answered_test() ->
     captured(P, lists:seq(1, 20000)),
     C = attached(P),
     {Token, _, 1, Events} = batch(C),
-    ?assertEqual(lists:seq(1, 20000), payloads(Events)),
+    ?assertEqual(lists:seq(1, 20000), consumer:payloads(Events)),
     ok = ?C:complete(P, Token, {ok, lists:seq(0, 19999, 2)}),
     ok = ?C:flush(P, 5000),
     ?assertMatch({ok, #{stored := 10000, dead_lettered := 10000}}, ?C:metrics(P)).
@@ -272,7 +270,7 @@ answer(P) ->
     end,
     answer(P).
 
-drop_oldest_keeps_the_newest_although_nobody_is_attached_test() ->
+drop_oldest_keeps_the_newest_without_a_consumer_test() ->
     P = started(#{overflow => drop_oldest, ring_bytes => 65536}),
     on_one_scheduler(fun() -> captured(P, [{N, N} || N <- lists:seq(1, 20000)]) end),
     {ok, M} = ?C:metrics(P),
@@ -282,21 +280,21 @@ drop_oldest_keeps_the_newest_although_nobody_is_attached_test() ->
     All = collect(P, C, maps:get(buffered, M), []),
     ?assertEqual(20000, lists:max([N || {{N, N}, _, _, _, _, _, _} <- All])).
 
-%% Runs on one scheduler to its end: so all its captures are in one ring.
+%% Runs on one scheduler to its end, so that all its captures are in one ring.
 on_one_scheduler(Fun) ->
     Self = self(),
     Pid = spawn_opt(fun() -> Fun(), Self ! {self(), done} end, [link, {scheduler, 1}]),
     done = result(Pid).
 
-memory_is_bounded_where_nobody_answers_test_() ->
-    {timeout, 60, fun() ->
+memory_is_bounded_if_no_consumer_answers_test_() ->
+    {timeout, 300, fun() ->
         P = started(#{ring_bytes => 1 bsl 20}),
         ok = ?C:attach(P),
         Term = lists:seq(1, 1000),
         Before = vm_memory:held(total),
         [_ = ?C:capture(P, Term) || _ <- lists:seq(1, 100000)],
         Grown = vm_memory:held(total) - Before,
-        %% A ring for each scheduler, what is out twice: in the ring's charge and as messages.
+        %% A ring for each scheduler, and outstanding events twice: in the ring's charge and as messages.
         Most = (erlang:system_info(schedulers) * 2 + 2) * 2 bsl 20,
         ?assert(Grown < Most + (10 bsl 20)),
         ?assert(figure(P, dropped_full) > 90000)
@@ -318,7 +316,7 @@ processes_that_are_killed_under_load_lose_nothing_test_() ->
         {ok, M} = ?C:metrics(P),
         ?assertMatch(#{captured := 60000, stored := 60000, in_flight := 0, buffered := 0, left := 0, in_doubt := 0, discarded := 0}, M),
         ?assert(maps:get(retries, M) > 0),
-        %% Each event once, and under one identity; what was delivered again came with the same identity and content.
+        %% Each event once, with one identity. An event that was delivered again had the same identity and content.
         Stored = ets:tab2list(Store),
         ?assertEqual(60000, length(Stored)),
         Payloads = lists:usort([Payload || {_, Payload} <- Stored]),
@@ -331,7 +329,7 @@ produce(P, Who, N, Last) ->
     ok = ?C:capture_wait(P, 1, {Who, N}, infinity),
     produce(P, Who, N + 1, Last).
 
-%% Keeps so many consumers alive.
+%% Keeps `Count' consumers alive.
 keep(P, Store, Count, Alive) when length(Alive) < Count ->
     Pid = spawn_link(fun() -> ok = ?C:attach(P), consume(P, Store) end),
     keep(P, Store, Count, [Pid | Alive]);
@@ -356,7 +354,7 @@ consume(P, Store) ->
     consume(P, Store).
 
 killer(Consumers) ->
-    receive after 3 -> ok end,
+    receive after 3 -> ok end, % its pace
     Consumers ! kill_one,
     killer(Consumers).
 
@@ -379,7 +377,7 @@ a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
 
 a_pipeline_collected_with_a_backlog_and_batches_out_lets_everything_go_test_() ->
     {timeout, 60, fun() ->
-        %% Binaries that the events alone refer to: gone when the events are.
+        %% Binaries to which only the events refer are freed with the events.
         Before = vm_memory:held(binary),
         [begin
             Pid = spawn(fun() ->

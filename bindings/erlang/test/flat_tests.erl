@@ -1,5 +1,5 @@
-%% Terms as flat words: each test's name is a promise of c_src/flat.h. On a VM that they were not seen with there are none, nor where
-%% nothing is known of it (vm_layout), and everything goes the other way (term_tests).
+%% Flat terms: the name of each test is a promise of c_src/term/flat.h. There are none on a VM that they were not tested with, nor where
+%% its layout is unknown (vm_layout); then all terms take the other path (term_tests).
 -module(flat_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(elixir_scope_capture_pipeline_nif, [term_flat/1]).
@@ -9,7 +9,7 @@
 
 seen() -> vm_layout:is_known() andalso lists:prefix("13.", erlang:system_info(version)).
 
-%% The test, where terms may be flat; elsewhere that none is.
+%% Runs the test if terms may be flat, and otherwise checks that none is.
 flat(Test) ->
     {timeout, 60, fun() ->
         case seen() of
@@ -40,7 +40,7 @@ every_sort_of_term_comes_back_identical_test_() ->
         ?assertMatch({ok, _}, comes_back(list_to_tuple([T || T <- Terms, T =/= lists:seq(1, 1000)])))
     end).
 
-what_only_the_vm_can_copy_is_not_made_flat_test_() ->
+a_term_that_only_the_vm_can_copy_is_not_made_flat_test_() ->
     flat(fun() ->
         X = self(),
         Terms = [
@@ -49,7 +49,7 @@ what_only_the_vm_can_copy_is_not_made_flat_test_() ->
             maps:from_list([{I, I} || I <- lists:seq(1, 33)])
         ],
         [?assertEqual({T, no}, {T, term_flat(Wrapped)}) || T <- Terms, Wrapped <- [T, {T}, [a, T], #{k => T}]],
-        %% What needs nothing of all this.
+        %% Terms that need no flat form.
         [?assertEqual(no, term_flat(T)) || T <- [a, 1, [], self(), {}, #{}]]
     end).
 
@@ -61,17 +61,17 @@ up_to_the_limits_exactly_test_() ->
         ?assertEqual(no, term_flat(erlang:make_tuple(?MOST_WORDS, a))),
         ?assertMatch({ok, _}, comes_back(1 bsl ((?MOST_WORDS - 1) * 64 - 1))),
         ?assertEqual(no, term_flat(1 bsl ((?MOST_WORDS - 1) * 64))),
-        %% Each binary has eight bytes beside its own.
+        %% A binary takes eight bytes more than its own.
         ?assertMatch({ok, _}, comes_back({binary:copy(<<1>>, ?MOST_BYTES - 8)})),
         ?assertEqual(no, term_flat({binary:copy(<<1>>, ?MOST_BYTES - 7)})),
         Small = binary:copy(<<1>>, 120),
         ?assertMatch({ok, _}, comes_back(lists:duplicate(?MOST_BYTES div 128, Small))),
         ?assertEqual(no, term_flat(lists:duplicate(?MOST_BYTES div 128 + 1, Small))),
-        %% As many inserts and addresses as there can be.
+        %% The maximum of inserts and addresses.
         ?assertMatch({ok, _}, comes_back(list_to_tuple(lists:duplicate(?MOST_BYTES div 8, #{})))),
         ?assertEqual(no, term_flat(list_to_tuple(lists:duplicate(?MOST_BYTES div 8 + 1, #{})))),
         ?assertMatch({ok, _}, comes_back(list_to_tuple(lists:duplicate(682, [a])))),
-        %% To the left it needs a place to come back to for each level, to the right none.
+        %% Nesting in the first element needs a place on the stack for each level, nesting in the last element none.
         Left = fun(N) -> lists:foldl(fun(_, T) -> {T, a} end, {a}, lists:seq(1, N)) end,
         Right = fun(N) -> lists:foldl(fun(_, T) -> {a, T} end, {a}, lists:seq(1, N)) end,
         ?assertMatch({ok, _}, comes_back(Left(64))),
@@ -95,7 +95,7 @@ random_terms_come_back_identical_or_not_at_all_test_() ->
         ?assert(length([ok || {ok, _} <- Answers]) > 500)
     end).
 
-%% Copies live and die among other terms, in heaps and in messages, while these are collected, thrown away, moved.
+%% Copies survive among other terms, in heaps and in messages, while these are collected and moved.
 the_collector_takes_them_as_any_term_test_() ->
     flat(fun() ->
         Original = #{n => 1, list => [{<<"short">>, 1.5}, make_ref(), #{}], large => binary:copy(<<"x">>, 100)},
@@ -114,7 +114,7 @@ the_collector_takes_them_as_any_term_test_() ->
                 fun() ->
                     true = Rounds(30, [], minor),
                     true = Rounds(10, [], major),
-                    %% As a message, and once more from there.
+                    %% As a message, and copied again from there.
                     Self ! {copies, Copies(500)}
                 end,
                 [monitor | Options]
@@ -132,8 +132,8 @@ the_collector_takes_them_as_any_term_test_() ->
         erlang:garbage_collect()
     end).
 
-%% Events of both sorts in one batch, as a message and as a notice, kept over collections.
-what_is_delivered_lives_on_test_() ->
+%% Flat terms and handles in one batch, as a message and as a notice, kept over garbage collections.
+delivered_terms_stay_valid_test_() ->
     flat(fun() ->
         Terms = [
             case I rem 3 of
@@ -150,7 +150,7 @@ delivered(Storage, Terms) ->
     {ok, P} = ?C:start(#{batch_size => 100}, Storage),
     [ok = ?C:capture(P, T) || T <- Terms],
     ok = ?C:attach(P),
-    Kept = delivered(P, Storage, length(Terms), []),
+    Kept = consumer:all(P, Storage, length(Terms)),
     await:until(fun() -> stored(P) =:= length(Terms) end),
     ok = ?C:close(P, 5000),
     true = erlang:garbage_collect(),
@@ -160,23 +160,8 @@ stored(P) ->
     {ok, #{stored := Stored}} = ?C:metrics(P),
     Stored.
 
-delivered(_, _, 0, Kept) ->
-    Kept;
-delivered(P, Storage, Left, Kept) ->
-    receive
-        {capture_batch, P, Token, _, _, Given, _} ->
-            Events =
-                case Storage of
-                    delivery -> Given;
-                    notices -> ?C:events(P, Token)
-                end,
-            ok = ?C:complete(P, Token, ok),
-            delivered(P, Storage, Left - length(Events), Kept ++ [element(1, E) || E <- Events])
-    after 20000 -> error({missing, Left})
-    end.
-
-%% The head and the term, the words of its heap, a table, and no allocation: that is what a ring is charged with.
-a_ring_is_charged_with_what_it_holds_test_() ->
+%% A ring is charged with the head word, the root, the words of the heap and the table. There is no allocation.
+a_ring_is_charged_with_the_memory_of_its_terms_test_() ->
     flat(fun() ->
         Term = {event, <<"eight ch">>, [1, 2]},
         {ok, Bytes, Term} = term_flat(Term),

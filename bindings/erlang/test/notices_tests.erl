@@ -1,4 +1,4 @@
-%% Batches that come as notices, whose events a process takes by itself: each test's name is a promise.
+%% Batches as notices, whose events the consumer reads: the name of each test is a promise.
 -module(notices_tests).
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
@@ -13,19 +13,17 @@ notice(P) ->
     after 5000 -> error(no_notice)
     end.
 
-payloads(Events) -> [element(1, E) || E <- Events].
-
 closed(P) -> ?C:close(P, 5000).
 
-a_notice_has_the_number_and_the_face_gets_the_events_test() ->
+a_notice_has_the_number_of_the_events_that_its_consumer_reads_test() ->
     P = started(#{}),
     Terms = [{term, N, <<N:64>>, #{n => N}} || N <- lists:seq(1, 10)],
     [ok = ?C:capture(P, 3, T) || T <- Terms],
     ok = ?C:attach(P),
     {Token, _, 1, 10} = notice(P),
     Events = ?C:events(P, Token),
-    ?assertEqual(Terms, payloads(Events)),
-    %% As often as it wants.
+    ?assertEqual(Terms, consumer:payloads(Events)),
+    %% Repeatedly.
     ?assertEqual(Events, ?C:events(P, Token)),
     ok = ?C:complete(P, Token, ok),
     ?assertEqual({error, unknown_token}, ?C:events(P, Token)),
@@ -46,7 +44,7 @@ all_of(P, Left, Before) ->
     Events = ?C:events(P, Token),
     ?assertEqual(Count, length(Events)),
     ok = ?C:complete(P, Token, ok),
-    all_of(P, Left - Count, [payloads(Events) | Before]).
+    all_of(P, Left - Count, [consumer:payloads(Events) | Before]).
 
 a_large_event_is_copied_too_test() ->
     P = started(#{max_event_bytes => 1 bsl 21, ring_bytes => 16 bsl 20}),
@@ -57,7 +55,7 @@ a_large_event_is_copied_too_test() ->
     ?assertEqual([Large, small], all_of(P, 2, [])),
     ok = closed(P).
 
-only_the_face_that_has_a_batch_gets_its_events_test() ->
+only_the_consumer_of_a_batch_reads_its_events_test() ->
     P = started(#{}),
     ok = ?C:capture(P, {event, 1}),
     ok = ?C:attach(P),
@@ -71,13 +69,13 @@ only_the_face_that_has_a_batch_gets_its_events_test() ->
     ok = ?C:complete(P, Token, ok),
     ok = closed(P).
 
-%% That the batch is given back only when the copy has ended is seen under AddressSanitizer alone: without it the memory happens to be there.
-what_a_dead_face_was_copying_goes_to_the_next_test_() ->
+%% The batch must be returned only after the copy has ended. Only AddressSanitizer shows a failure, because otherwise the memory is still there.
+a_batch_that_a_dead_consumer_was_reading_goes_to_the_next_test_() ->
     {timeout, 60, fun() ->
         P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 8, retry_initial_us => 100, retry_max_us => 1000}),
         Terms = [{N, lists:seq(1, 20000)} || N <- lists:seq(1, 32)],
         [ok = ?C:capture(P, T) || T <- Terms],
-        %% Copied on dirty schedulers, by processes that are killed at any moment of it.
+        %% Copied on dirty schedulers, by processes that are killed at random moments.
         [killed_while_copying(P, Round) || Round <- lists:seq(1, 60)],
         ok = ?C:attach(P),
         Got = lists:sort(all_of(P, 32, [])),
@@ -105,8 +103,8 @@ copying(P, To) ->
             copying(P, To)
     end.
 
-%% While the face copies, its batch is nobody else's to answer: whoever tries is told that he does not know it. Goes on until that has been seen.
-an_answer_by_another_while_the_face_copies_takes_nothing_away_test_() ->
+%% While a consumer reads a batch, an answer of another process gets unknown_token. Repeated until that has been seen.
+an_answer_by_another_process_during_a_read_has_no_effect_test_() ->
     {timeout, 60, fun() ->
         P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 4}),
         Self = self(),
@@ -130,7 +128,7 @@ rounds(P, Other, Round) ->
         _ -> Other ! stop, Round
     end.
 
-%% All payloads of the batches of which the face got the events before the other had answered for them.
+%% All payloads of the batches whose events the consumer read before the other process had answered them.
 whole(_, _, 0, Got) ->
     Got;
 whole(P, Other, Left, Got) ->
@@ -138,7 +136,7 @@ whole(P, Other, Left, Got) ->
     Other ! {answer, Token},
     Events = copied(P, Token, []),
     receive {answered, Token} -> ok end,
-    whole(P, Other, Left - Count, payloads(Events) ++ Got).
+    whole(P, Other, Left - Count, consumer:payloads(Events) ++ Got).
 
 copied(P, Token, Before) ->
     case ?C:events(P, Token) of
@@ -174,9 +172,9 @@ the_next_notice_comes_with_the_answer_test() ->
     await:until(fun() -> waiting(P) =:= 2 end),
     {capture_batch, P, Second, Id2, 1, 10, {_, _}} = ?C:complete_next(P, First, ok),
     ?assert(Id2 > Id),
-    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], payloads(?C:events(P, Second))),
+    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], consumer:payloads(?C:events(P, Second))),
     ?assertEqual({error, unknown_token}, ?C:complete_next(P, First, ok)),
-    %% With its rejections, and without a wish for the next one: then that one comes as a message.
+    %% With rejections, and without asking for the next batch: then that one comes as a message.
     ok = ?C:complete(P, Second, {ok, [0, 9]}),
     {Third, _, 1, 10} = notice(P),
     ok = ?C:complete_next(P, Third, ok),
@@ -184,7 +182,7 @@ the_next_notice_comes_with_the_answer_test() ->
     nothing_came(P),
     ok = closed(P).
 
-a_face_has_one_notice_at_a_time_test() ->
+a_consumer_has_one_notice_at_a_time_test() ->
     P = started(#{batch_size => 10, max_in_flight => 3}),
     [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 40)],
     ok = ?C:attach(P),
@@ -197,7 +195,7 @@ a_face_has_one_notice_at_a_time_test() ->
     ok = ?C:complete(P, Next, ok),
     ok = ?C:detach(P),
     ok = ?C:attach(P),
-    %% What was answered with a retry is there again, under another token, and so is the rest.
+    %% The retried batch comes again with another token, and then the rest.
     ?assertEqual([{n, N} || N <- lists:seq(1, 10) ++ lists:seq(21, 40)], lists:sort(rest_of(P, 30))),
     ok = closed(P).
 
@@ -205,16 +203,16 @@ rest_of(_, 0) -> [];
 rest_of(P, Left) ->
     {Token, _, _, Count} = notice(P),
     case ?C:events(P, Token) of
-        %% One that was in the mailbox when the face detached.
+        %% A notice that was in the mailbox when the consumer detached.
         {error, unknown_token} ->
             rest_of(P, Left);
         Events ->
             ok = ?C:complete(P, Token, ok),
-            payloads(Events) ++ rest_of(P, Left - Count)
+            consumer:payloads(Events) ++ rest_of(P, Left - Count)
     end.
 
-%% An answer for another's batch brings nothing along.
-the_next_notice_is_for_the_face_alone_test() ->
+%% An answer for the batch of another consumer returns no next batch.
+the_next_notice_is_for_the_consumer_of_the_batch_only_test() ->
     P = started(#{batch_size => 10, max_in_flight => 2}),
     [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
@@ -226,14 +224,14 @@ the_next_notice_is_for_the_face_alone_test() ->
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
 
-%% Batches of what has to be released are not exchanged: they hold their place until that is done.
+%% A batch with events that must be released is not exchanged: it stays in flight until they are released.
 of_no_release(N) ->
     case vm_layout:is_known() of
         true -> {n, N};
         false -> <<N>>
     end.
 
-%% Nobody has claimed the next batch before: the face does, with its answer.
+%% The next batch is not claimed yet: the consumer claims it with its answer.
 an_answer_is_exchanged_for_the_next_batch_test() ->
     P = started(#{batch_size => 10}),
     [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 35)],
@@ -243,16 +241,16 @@ an_answer_is_exchanged_for_the_next_batch_test() ->
     ?assertEqual([of_no_release(N) || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
     ?assertMatch({ok, #{stored := 35, in_flight := 0, batches := 4, batches_handed := 0}}, ?C:metrics(P)),
     nothing_came(P),
-    %% The writer is there for what comes later.
+    %% The writer claims later batches.
     ok = ?C:capture(P, later),
     {Last, _, 1, 1} = notice(P),
-    ?assertEqual([later], payloads(?C:events(P, Last))),
+    ?assertEqual([later], consumer:payloads(?C:events(P, Last))),
     ok = ?C:complete_next(P, Last, ok),
     ok = closed(P).
 
-%% The payloads of that batch; the ones after it are checked, each got for the one before.
+%% The payloads of that batch. Checks the next batches, each of which is the answer to the one before.
 exchanged(P, Token, Id, From) ->
-    Payloads = payloads(?C:events(P, Token)),
+    Payloads = consumer:payloads(?C:events(P, Token)),
     case ?C:complete_next(P, Token, ok) of
         ok ->
             ?assertEqual(36, From);
@@ -264,8 +262,8 @@ exchanged(P, Token, Id, From) ->
     end,
     Payloads.
 
-%% What is given back, and what is claimed by more than a moment's work, comes as a message.
-what_is_not_exchanged_comes_as_a_message_test() ->
+%% A returned batch, and one whose claim takes long, comes as a message.
+a_batch_that_is_not_exchanged_comes_as_a_message_test() ->
     P = started(#{batch_size => 10}),
     [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
@@ -278,8 +276,8 @@ what_is_not_exchanged_comes_as_a_message_test() ->
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
 
-%% A face that dies with a batch that it was given for an answer has not had it.
-an_exchanged_batch_outlives_its_face_test() ->
+%% The batch that a consumer got in exchange is delivered again if the consumer dies.
+an_exchanged_batch_outlives_its_consumer_test() ->
     P = started(#{batch_size => 10}),
     [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
     {Pid, Monitor} = spawn_monitor(fun() ->
@@ -292,12 +290,14 @@ an_exchanged_batch_outlives_its_face_test() ->
     {capture_batch, P, _, Id, 1, 10, _} = Given,
     ok = ?C:attach(P),
     {Again, Id, 2, 10} = notice(P),
-    ?assertEqual([of_no_release(N) || N <- lists:seq(11, 20)], payloads(?C:events(P, Again))),
+    %% An answer that comes before `store' has returned is counted only then.
+    sender_is_back(P),
+    ?assertEqual([of_no_release(N) || N <- lists:seq(11, 20)], consumer:payloads(?C:events(P, Again))),
     ok = ?C:complete_next(P, Again, ok),
     ?assertMatch({ok, #{stored := 20, retries := 1}}, ?C:metrics(P)),
     ok = closed(P).
 
-%% And an answer for another's batch is not exchanged.
+%% An answer for the batch of another consumer is not exchanged.
 an_answer_for_another_is_not_exchanged_test() ->
     P = started(#{batch_size => 10}),
     [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
@@ -309,7 +309,7 @@ an_answer_for_another_is_not_exchanged_test() ->
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
 
-%% The library's thread has returned from the call that sent the notice: before that nothing is given for it.
+%% Waits until the library's thread has returned from the call that sent the notice: before that the batch is not exchanged.
 sender_is_back(P) ->
     await:until(fun() -> {ok, #{state := State}} = ?C:writer_metrics(P, 0), State =/= in_call end).
 
@@ -323,6 +323,6 @@ nothing_came(P) ->
     after 0 -> ok
     end.
 
-%% So much work, so that each round kills at another moment.
+%% Work of varying length, so that each round kills at another moment.
 busy(0) -> ok;
 busy(N) -> busy(N - 1).

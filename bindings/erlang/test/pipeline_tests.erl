@@ -1,4 +1,4 @@
-%% A pipeline's life, its configuration, its figures: each test's name is a promise.
+%% Start and end of a pipeline, its configuration, its figures: the name of each test is a promise.
 -module(pipeline_tests).
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
@@ -30,7 +30,7 @@ the_defaults_are_those_of_processes_that_decide_on_retries_test() ->
         Read
     ).
 
-what_is_no_configuration_is_told_by_its_key_test() ->
+an_invalid_option_is_named_by_its_key_test() ->
     Bad = [
         {#{batch_sise => 5}, batch_sise}, {#{batch_size => -1}, batch_size}, {#{batch_size => x}, batch_size},
         {#{batch_size => 1.0}, batch_size}, {#{batch_size => 1 bsl 32}, batch_size},
@@ -43,7 +43,7 @@ what_is_no_configuration_is_told_by_its_key_test() ->
     ],
     [?assertEqual({Config, {error, {badarg, Key}}}, {Config, ?C:start(Config)}) || {Config, Key} <- Bad].
 
-what_is_out_of_range_is_told_in_words_test() ->
+a_value_out_of_range_is_refused_with_a_text_test() ->
     ?assertMatch({error, {invalid, <<"pipeline_config_t.batch_size", _/binary>>}}, ?C:start(#{batch_size => 0})),
     ?assertMatch({error, {invalid, _}}, ?C:start(#{ring_bytes => 5000})),
     ?assertMatch({error, {invalid, <<"pipeline_config_t.writer_cpus", _/binary>>}}, ?C:start(#{writer_cpus => "0-"})),
@@ -51,17 +51,18 @@ what_is_out_of_range_is_told_in_words_test() ->
     ?assertMatch({error, {_, _}}, ?C:start(#{ring_dir => <<"/nowhere">>})),
     sqlite_tests:with_file(fun(Path) -> ?assertMatch({error, {invalid, _}}, ?C:start(#{writers => 257}, {sqlite, Path, #{}})) end).
 
-what_is_no_storage_is_refused_test() ->
+an_invalid_storage_is_refused_test() ->
     Bad = [nothing, {sqlite, "x"}, {sqlite, "x", #{}, 1}, {other, "x", #{}}, self(), fun() -> ok end, <<>>, 1],
     [?assertEqual({S, {error, {badarg, storage}}}, {S, ?C:start(#{}, S)}) || S <- Bad],
     [?assertEqual({S, {error, {badarg, path}}}, {S, ?C:start(#{}, {sqlite, S, #{}})}) || S <- [1, <<>>, {}, [1 | 2], <<"a", 0>>, [-1]]],
     ?assertEqual({error, {badarg, storage}}, ?C:start(#{}, {sqlite, "x.db", nope})),
     ?assertEqual({error, {badarg, cache}}, ?C:start(#{}, {sqlite, "x.db", #{cache => 1}})),
     ?assertEqual({error, {badarg, no_indexes}}, ?C:start(#{}, {sqlite, "x.db", #{no_indexes => 1}})),
+    ?assertMatch({error, {invalid, <<"pipeline_sqlite_options_t.file_mode", _/binary>>}}, ?C:start(#{}, {sqlite, "x.db", #{file_mode => 8#755}})),
     ?assertMatch({error, {storage, _}}, ?C:start(#{}, {sqlite, "/nowhere/at/all.db", #{}})),
     ?assertNot(filelib:is_file("x.db")).
 
-update_changes_what_can_change_and_names_what_cannot_test() ->
+update_changes_fields_and_names_a_fixed_one_test() ->
     P = started(),
     ok = ?C:update(P, #{batch_size => 3, overflow => drop_oldest, max_in_flight => 1}),
     ?assertMatch({ok, #{batch_size := 3, overflow := drop_oldest, max_in_flight := 1}}, ?C:config(P)),
@@ -103,7 +104,7 @@ config_has_every_field_of_the_header_test() ->
 
 fields(Struct) ->
     {ok, Header} = file:read_file(header()),
-    {match, [Body]} = re:run(Header, "typedef struct " ++ Struct ++ " \\{(.*?)\n\\} " ++ Struct ++ ";", [dotall, {capture, all_but_first, list}]),
+    {match, [Body]} = re:run(Header, "\nstruct " ++ Struct ++ " \\{(.*?)\n\\};", [dotall, {capture, all_but_first, list}]),
     Bare = re:replace(Body, "/\\*.*?\\*/", "", [dotall, global, {return, list}]),
     {match, Names} = re:run(Bare, "(\\w+)(\\[\\d+\\])?;", [global, {capture, [1], list}]),
     [N || [N] <- Names] -- ["struct_size", "reserved", "reserved2", "reserved3"].
@@ -127,7 +128,7 @@ health_tells_of_a_pipeline_without_processes_test() ->
     ok = ?C:detach(P),
     ?assertMatch({ok, #{reasons := [no_writers]}}, health(P)).
 
-%% Where membarrier(2) is refused, that is always among the reasons.
+%% Where membarrier(2) is refused, that is always one of the reasons.
 health(P) ->
     {ok, #{reasons := Reasons} = H} = ?C:health(P),
     case Reasons -- [no_membarrier] of
@@ -144,16 +145,17 @@ the_writers_follow_the_processes_and_are_not_to_be_scaled_test() ->
     ?assertMatch({ok, #{writer_id := _, state := _}}, ?C:writer_metrics(P, 0)),
     ?assertMatch({error, {not_found, _}}, ?C:writer_metrics(P, 99)).
 
-a_pause_is_the_owners_whoever_attaches_test() ->
+a_pause_by_the_owner_outlasts_an_attach_test() ->
     P = started(),
     ok = ?C:pause(P),
     ok = ?C:attach(P),
     ok = ?C:capture(P, x),
+    %% The passing of time is the subject: nothing comes for as long as the pause lasts.
     ?assertEqual(nothing, receive {capture_batch, P, _, _, _, _, _} -> something after 50 -> nothing end),
     ok = ?C:resume(P),
     ?assertEqual(something, receive {capture_batch, P, _, _, _, _, _} -> something after 5000 -> nothing end).
 
-close_says_what_is_left_and_may_be_tried_again_test() ->
+close_tells_what_is_left_and_may_be_repeated_test() ->
     P = started(),
     ok = ?C:capture(P, x),
     ?assertMatch({error, {timeout, _}}, ?C:close(P, 20)),
@@ -180,9 +182,9 @@ a_closed_pipeline_answers_closed_test() ->
     ?assertMatch({ok, #{refused_closed := 2}}, ?C:metrics(P)),
     ?assertMatch({ok, #{reasons := [closed]}}, health(P)).
 
-%% ---- wrong things ----
+%% ---- wrong arguments ----
 
-what_is_no_pipeline_is_refused_by_every_function_test() ->
+every_function_refuses_a_term_that_is_no_pipeline_test() ->
     {ok, Cursor} = elixir_scope_capture_pipeline_nif:cursor_new(none),
     Calls = [
         fun(P) -> ?C:close(P) end, fun(P) -> ?C:capture(P, x) end, fun(P) -> ?C:capture(P, <<"x">>) end,

@@ -1,8 +1,8 @@
-%% Terms of every sort that nobody thought of.
+%% Random terms of every kind.
 -module(random_terms).
 -export([random/1]).
 
-%% Containers in containers, at most so deep; from the seed of the calling process.
+%% Nested containers up to a depth, from the random seed of the calling process.
 random(0) ->
     case rand:uniform(12) of
         1 -> rand:uniform(1 bsl 80) - (1 bsl 79);

@@ -1,15 +1,15 @@
-%% Who is killed in its answer has told nobody of the batch that it was to hand on: the test's name is the promise.
+%% A process that is killed in its answer may not have sent the message about a parked batch: that batch is recalled.
 -module(recall_tests).
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
 -define(RECALLS, 100).
 -define(PATIENCE, 20000).
 
-who_is_killed_while_it_answers_keeps_no_batch_from_a_living_face_test_() ->
+a_consumer_killed_while_it_answers_keeps_no_batch_from_a_living_one_test_() ->
     [{timeout, 240, {atom_to_list(Storage), fun() -> nothing_is_kept(Storage, Holds) end}} || {Storage, Holds} <- [{delivery, 2}, {notices, 1}]].
 
-%% The face is this process, and holds as many batches as it may; one more is parked. Others answer for it, and what is parked is then
-%% theirs to hand to it.
+%% The consumer is this process. It has as many outstanding batches as it may have, and one more is parked. Other processes answer for it, and
+%% their answers then send it the parked batch.
 nothing_is_kept(Storage, Holds) ->
     {ok, P} = ?C:start(#{batch_size => 1, max_in_flight => Holds + 1, retry_initial_us => 0}, Storage),
     [ok = ?C:capture(P, 1, an_event) || _ <- lists:seq(1, Holds)],
@@ -21,7 +21,7 @@ nothing_is_kept(Storage, Holds) ->
     ?assertEqual(none, receive {capture_batch, P, _, _, _, _, _} = More -> More after 0 -> none end),
     Captured = length(Rejected) + Holds,
     ?assertEqual(Captured, length(lists:usort(Rejected ++ Stored))),
-    %% (Each recall is an attempt more.)
+    %% (Each recall is one more attempt.)
     {ok, M} = ?C:metrics(P),
     ?assertEqual(
         {Captured, Holds, length(Rejected), 0, Recalled},
@@ -30,7 +30,7 @@ nothing_is_kept(Storage, Holds) ->
     ?assertEqual([0, 0, 0, 0], [maps:get(K, M) || K <- [buffered, in_flight, in_doubt, batches_handed]]),
     ok = ?C:close(P, ?PATIENCE).
 
-%% In each the next event comes to the face, whether its batch was handed on by a living process or by a dead one; until that has been dead
+%% In each round the next event comes to the consumer, from a living sender or a dead one; until that has been dead
 %% often enough.
 rounds(_P, Held, Rejected, Recalled) when Recalled >= ?RECALLS ->
     {Rejected, Recalled, Held};
@@ -40,7 +40,7 @@ rounds(P, [{Token, Id, _} | Held], Rejected, Recalled) ->
     {_, _, Attempt} = Next = batch(P),
     rounds(P, Held ++ [Next], [Id | Rejected], Recalled + Attempt - 1).
 
-%% Once it has the parked batch in its hands, which it sends when it has rejected the event as often as one may say so.
+%% Killed when it has unparked the batch, whose message it sends after it has rejected the event with the longest possible list.
 killed_while_it_answers(P, Token) ->
     await:until(fun() -> parked(P) =:= 1 end, ?PATIENCE),
     {Pid, Monitor} = spawn_monitor(fun() -> ok = ?C:complete(P, Token, {ok, lists:duplicate(65536, 0)}) end),

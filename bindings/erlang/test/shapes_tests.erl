@@ -1,5 +1,5 @@
-%% Maps whose keys are atoms, flat without their keys: each test's name is a promise of c_src/shapes.h. The table of shapes is the VM's, and
-%% grows only: what counts them has a VM of its own.
+%% Maps whose keys are atoms are flat without their keys: the name of each test is a promise of c_src/term/shapes.h. The table of shapes is the VM's, and
+%% only grows: a test that counts shapes has a VM of its own.
 -module(shapes_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(elixir_scope_capture_pipeline_nif, [term_flat/1]).
@@ -8,11 +8,11 @@
 -define(NIF, elixir_scope_capture_pipeline_nif).
 -define(SHAPES, 256).
 
-%% The test, where terms may be flat: flat_tests says where they must.
+%% Runs the test if terms may be flat. flat_tests checks where they must be.
 flat(Test) ->
     {timeout, 120, fun() -> term_flat({a}) =:= no orelse Test() end}.
 
-%% A function of this module, in a VM of its own.
+%% Runs a function of this module in a VM of its own.
 in_a_vm(Function) ->
     flat(fun() ->
         Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [?MODULE, ?C]]),
@@ -24,7 +24,7 @@ in_a_vm(Function) ->
         end
     end).
 
-%% How many bytes it takes, flat; the copy is the term.
+%% The size of the flat term in bytes. Checks that the copy is equal.
 bytes(Term) ->
     {ok, Bytes, Copy} = term_flat(Term),
     true = Copy =:= Term,
@@ -34,8 +34,8 @@ bytes(Term) ->
 atoms(Prefix, Count) ->
     [list_to_atom(Prefix ++ integer_to_list(I)) || I <- lists:seq(1, Count)].
 
-%% With these keys and that many bytes, without and with them: a head and the term, three words and a value each, and a table of two
-%% bytes an entry, one for the map.
+%% The sizes without and with the keys: the head word and the root, three words and one for each value, and a table of two
+%% bytes per entry, with one entry for the map.
 map(Keys, Value) -> maps:from_keys(Keys, Value).
 without_keys(N) -> 16 + (3 + N) * 8 + 8.
 with_keys(N) -> without_keys(N) + (1 + N) * 8.
@@ -51,27 +51,27 @@ counted() ->
         end
      || N <- [1, 2, 3, 13, 31, 32], Keys <- [atoms("key_", N)]
     ],
-    %% Neither all atoms nor none.
+    %% Some keys are atoms, some are not.
     Keys = [a, b, c],
     [?assertEqual(with_keys(4), bytes(map([Other | Keys], 1))) || Other <- [1, self()]],
-    %% Of three: an address for the inner ones and for the list's cells, an entry for each one's shape.
+    %% Three maps: an address for each inner one and for each list cell, an entry for each shape.
     Nested = #{in => [#{a => 1, b => 2, c => 3}, #{a => 4, b => 5, c => 6}]},
     ?assertEqual(16 + (4 + 4 + 6 + 6) * 8 + 16, bytes(Nested)),
     ok.
 
-as_many_as_there_is_room_for_and_the_rest_with_their_keys_test_() -> in_a_vm(full).
+a_full_table_makes_maps_carry_their_keys_test_() -> in_a_vm(full).
 
 full() ->
     Maps = [map([Key, other, third], I) || {I, Key} <- lists:enumerate(atoms("shape_", 4 * ?SHAPES))],
     Sizes = [bytes(M) || M <- Maps],
     Without = length([S || S <- Sizes, S =:= without_keys(3)]),
     ?assertEqual([], [S || S <- Sizes, S =/= without_keys(3), S =/= with_keys(3)]),
-    %% A few of them find no place although there is room; a few were there before.
+    %% A few find no slot although the table is not full; a few were there before.
     ?assert(Without =< ?SHAPES),
     ?assert(Without > ?SHAPES - 16),
-    %% That is how it stays.
+    %% It stays so.
     ?assertEqual(Sizes, [bytes(M) || M <- Maps]),
-    %% One term with both sorts, and one with the same many times.
+    %% A term with both kinds of maps, and a term with the same map many times.
     _ = bytes([lists:sublist(Maps, 100), lists:nthtail(4 * ?SHAPES - 50, Maps)]),
     _ = bytes([hd(Maps) || _ <- lists:seq(1, 250)]),
     Maps = delivered(Maps, delivery),
@@ -85,7 +85,7 @@ at_once() ->
     Go = counters:new(1, [atomics]),
     Everyone = fun Everyone([], _) -> ok;
                    Everyone([Maps | Rest], Round) ->
-                       %% Nobody begins a round before all have come.
+                       %% All processes begin a round together.
                        counters:add(Go, 1, 1),
                        (fun Wait() -> counters:get(Go, 1) >= 4 * Round orelse Wait() end)(),
                        [true = bytes(M) =< with_keys(2) || M <- Maps],
@@ -93,34 +93,23 @@ at_once() ->
                end,
     Monitors = [element(2, spawn_monitor(fun() -> Everyone(Rounds, 1) end)) || _ <- lists:seq(1, 4)],
     [receive {'DOWN', M, process, _, Reason} -> ?assertEqual(normal, Reason) end || M <- Monitors],
-    %% None was added twice: there is room for each of them, but for some that find no place.
+    %% None was added twice: all fit, but for a few that find no slot.
     Sizes = [bytes(M) || M <- lists:append(Rounds)],
     ?assert(length([S || S <- Sizes, S =:= without_keys(2)]) > 14 * 16 - 16),
     ok.
 
-%% Through a pipeline, from the process that is its face.
+%% Through a pipeline whose consumer is this process.
 delivered(Terms, Storage) ->
     {ok, P} = ?C:start(#{batch_size => 300}, Storage),
     ok = ?C:pause(P),
     [ok = ?C:capture(P, T) || T <- Terms],
     ok = ?C:attach(P),
     ok = ?C:resume(P),
-    Kept = taken(P, Storage, length(Terms), []),
+    Kept = consumer:all(P, Storage, length(Terms)),
     ok = ?C:close(P, 5000),
     Kept.
 
-taken(_, _, 0, Kept) ->
-    Kept;
-taken(P, Storage, Left, Kept) ->
-    receive
-        {capture_batch, P, Token, _, _, Given, _} ->
-            Events = if Storage =:= notices -> ?C:events(P, Token); true -> Given end,
-            ok = ?C:complete(P, Token, ok),
-            taken(P, Storage, Left - length(Events), Kept ++ [element(1, E) || E <- Events])
-    after 20000 -> error({missing, Left})
-    end.
-
-%% The tuple of the keys is what all the structs of a batch have in common, and is there once.
+%% All structs of a batch share one tuple of keys.
 a_batch_has_one_tuple_for_all_maps_of_a_shape_test_() ->
     flat(fun() ->
         Structs = [#{ok => I, error => {I}} || I <- lists:seq(1, 200)],
@@ -128,14 +117,14 @@ a_batch_has_one_tuple_for_all_maps_of_a_shape_test_() ->
             begin
                 Kept = delivered(Structs, Storage),
                 ?assertEqual(Structs, Kept),
-                %% A cell, a map, a tuple each, and the keys; without sharing three words more each.
+                %% A cell, a map and a tuple each, and the keys once; without sharing three words more each.
                 ?assertEqual(200 * (2 + 5 + 2) + 3, erts_debug:size(Kept))
             end
          || Storage <- [delivery, notices]
         ]
     end).
 
-%% Every sort of map beside each other.
+%% All kinds of maps in one batch.
 every_sort_of_map_comes_back_identical_test_() ->
     flat(fun() ->
         Struct = #{'__struct__' => 'Elixir.Some', id => <<"one">>, at => 1 bsl 70, in => #{}},
@@ -147,12 +136,12 @@ every_sort_of_map_comes_back_identical_test_() ->
         [_ = bytes(M) || M <- Maps, map_size(M) > 0],
         _ = bytes(Maps),
         _ = bytes(list_to_tuple(Maps ++ Maps)),
-        %% Too large to be flat, and beside one that is not.
+        %% Too large to be flat, and next to one that is flat.
         Many = Maps ++ [map(atoms("key_", 33), Struct), {fun() -> Struct end, Struct}] ++ Maps,
         [?assertEqual(Many, delivered(Many, Storage)) || Storage <- [delivery, notices]]
     end).
 
-%% As any map: matched, updated, taken apart, compared, sent, kept in a table, and over collections.
+%% The maps behave as any map: matched, updated, taken apart, compared, sent, kept in a table and over garbage collections.
 they_are_maps_like_any_other_test_() ->
     flat(fun() ->
         New = fun(I) -> #{'__struct__' => some, id => I, in => #{plan => free, user => {I}}} end,
@@ -181,7 +170,7 @@ they_are_maps_like_any_other_test_() ->
         true = ets:insert(Table, [{I, M} || {I, M} <- lists:enumerate(Kept)]),
         garbage_collect(),
         Whole([M || {_, M} <- ets:tab2list(Table)]),
-        %% Some die, some live, and others come among them.
+        %% Some become garbage, some stay, and others are made in between.
         Half = lists:foldl(
             fun(N, Some) ->
                 Fresh = [element(3, term_flat(M)) || M <- lists:sublist(Originals, N, 50)],
@@ -195,8 +184,8 @@ they_are_maps_like_any_other_test_() ->
         ?assertEqual(lists:nthtail(100, Originals), Half)
     end).
 
-%% Literals lie where those of purged code lay before, with other keys.
-keys_are_known_by_what_they_are_not_by_where_they_lie_test_() -> in_a_vm(purged_literals).
+%% Literals at the addresses of those of purged code, with other keys.
+keys_are_compared_by_value_not_by_address_test_() -> in_a_vm(purged_literals).
 
 purged_literals() ->
     lists:foreach(
@@ -217,7 +206,7 @@ purged_literals() ->
     ),
     ok.
 
-%% Two copies of the library have two tables, in which the same number is another shape: events are read by the copy that captured them.
+%% Two copies of the library have two tables, in which the same number means different shapes. The copy that captured an event reads it.
 two_copies_of_the_library_do_not_mix_their_shapes_test_() -> in_a_vm(upgraded).
 
 upgraded() ->
@@ -240,7 +229,7 @@ upgraded() ->
         begin
             ok = ?C:attach(P),
             ok = ?C:resume(P),
-            Kept = taken(P, notices, 100, []),
+            Kept = consumer:all(P, notices, 100),
             ?assertEqual(lists:sort(Maps("old_") ++ Maps("new_")), lists:sort(Kept)),
             ok = ?C:close(P, 5000)
         end

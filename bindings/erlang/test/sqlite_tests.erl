@@ -1,4 +1,4 @@
-%% SQLite as the storage, end to end: what was captured is read back by the sqlite3 command.
+%% SQLite as the storage, end to end: the sqlite3 command reads the captured events.
 -module(sqlite_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([with_file/1]).
@@ -40,7 +40,7 @@ a_hundred_thousand_events_of_many_processes_are_all_there_once_test_() ->
         end)
     end}.
 
-a_pipeline_that_is_collected_stores_what_it_had_handed_over_and_leaves_a_sound_database_test() ->
+a_collected_pipeline_stores_batches_in_flight_and_leaves_a_sound_database_test() ->
     with_file(fun(Path) ->
         {_, Monitor} = spawn_monitor(fun() ->
             {ok, P} = ?C:start(#{}, {sqlite, Path, #{}}),
@@ -48,7 +48,7 @@ a_pipeline_that_is_collected_stores_what_it_had_handed_over_and_leaves_a_sound_d
             ok = ?C:flush(P, 10000)
         end),
         receive {'DOWN', Monitor, _, _, Reason} -> ?assertEqual(normal, Reason) end,
-        %% While its indexes are made the database is locked.
+        %% The database is locked while its indexes are built.
         await:until(fun() -> sql(Path, "select count(*) from events") =:= "1000" end),
         await:until(fun() -> sql(Path, "pragma integrity_check") =:= "ok" end)
     end).
@@ -74,7 +74,10 @@ control_of_native_writers_test() ->
         ok = ?C:close(P)
     end).
 
-large_and_wrong_events_test() ->
+large_and_wrong_events_test_() ->
+    {timeout, 60, fun large_and_wrong_events/0}.
+
+large_and_wrong_events() ->
     with_file(fun(Path) ->
         {ok, P} = ?C:start(#{}, {sqlite, Path, #{}}),
         ?assertEqual({error, too_large}, ?C:capture(P, 1, binary:copy(<<"x">>, 100000000))),

@@ -13,7 +13,7 @@ storm(Overflow) ->
 
 rage(Overflow) ->
     {ok, P} = ?C:start(#{batch_size => 40, overflow => Overflow, ring_bytes => 1 bsl 18, retry_max_us => 3000, retry_initial_us => 100}),
-    %% Identities: what was stored or rejected, with its payload. Counts: 1 captured, 2 answered as stored, 3 as rejected.
+    %% Identities: of stored or rejected events, with their payloads. Counts: 1 captured, 2 answered as stored, 3 as rejected.
     Seen = ets:new(seen, [public, {write_concurrency, true}]),
     Counts = counters:new(4, []),
     Until = erlang:monotonic_time(millisecond) + seconds() * 1000,
@@ -22,7 +22,7 @@ rage(Overflow) ->
     Owner = keeper(fun() -> owner(P) end),
     torment(Keepers ++ Producers ++ [Owner], Until),
     [stop(K) || K <- [Owner | Producers]],
-    %% The owner was killed while it had paused it, perhaps.
+    %% The owner may have been killed while the pipeline was paused.
     ok = ?C:resume(P),
     ok = ?C:flush(P, 60000),
     {ok, M} = ?C:metrics(P),
@@ -35,7 +35,7 @@ rage(Overflow) ->
     Noted = counters:get(Counts, 1),
     ?assert(Noted =< Get(captured) andalso Get(captured) =< Noted + counters:get(Counts, 4)),
     Overflow =:= drop_oldest orelse ?assertEqual(0, Get(overwritten)),
-    %% Nothing that counts as stored was seen by nobody; nothing under two identities.
+    %% Every event that counts as stored was seen, and none with two identities.
     Rows = ets:tab2list(Seen),
     ?assert(length(Rows) >= Get(stored) + Get(dead_lettered)),
     ?assert(length(Rows) =< Get(captured)),
@@ -129,7 +129,7 @@ answer(Count) ->
         _ -> ok
     end.
 
-%% What makes the payload the only one of its kind.
+%% The unique part of the payload.
 key(Fun) when is_function(Fun) -> Fun();
 key(Binary) when is_binary(Binary) -> binary_to_term(Binary);
 key(Tuple) when is_tuple(element(1, Tuple)) -> element(1, Tuple);
@@ -154,7 +154,7 @@ owner(P) ->
     end,
     owner(P).
 
-%% Another pipeline that comes and goes meanwhile, with a backlog and a consumer that has not answered.
+%% Other pipelines start and end meanwhile, with a backlog and a consumer that has not answered.
 abandon(Count) ->
     _ = spawn(fun() ->
         {ok, P} = ?C:start(#{batch_size => 3}),

@@ -1,4 +1,4 @@
-%% The bounded walk through a term, and the copy that pins nothing: each test's name is a promise of c_src/term.h.
+%% The bounded walk through a term, and the copy that pins nothing: the name of each test is a promise of c_src/term/walk.h and copy.h.
 -module(term_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(elixir_scope_capture_pipeline_nif, [term_walk/2, ring_new/3, ring_write/2, ring_write/4, ring_read/2]).
@@ -22,7 +22,7 @@ copy(Term) ->
     {ok, Copy, 1} = ring_read(Ring, 0),
     Copy.
 
-%% Where nothing is known of the VM it may be as much as if every integer in it were a large one, and each binary off the heap.
+%% If the layout is unknown, the size may be as if every integer were a large one and every binary off the heap.
 is_sized(Term, Bytes, Needs) ->
     Flat = erts_debug:flat_size(Term) * 8,
     case vm_layout:is_known() of
@@ -133,7 +133,7 @@ deep_terms_within_the_limit_are_copied_test_() ->
         ]
     end}.
 
-%% =:= recurses in the VM without trouble; named so that a failure does not print the term.
+%% =:= handles deep terms. A function of its own, so that a failure does not print the term.
 same(A, B) -> A =:= B.
 
 every_type_comes_back_identical_test_() ->
@@ -177,7 +177,7 @@ random_terms_come_back_identical_test_() ->
         ]
     end}.
 
-%% Slices of a hundred megabytes are held; their parents are not.
+%% Holds slices of a hundred megabytes of binaries, but not these.
 a_copy_pins_no_parent_test_() ->
     {timeout, 60, fun() ->
         Before = vm_memory:held(binary),
@@ -193,7 +193,7 @@ a_copy_pins_no_parent_test_() ->
             {ok, OddBytes, OddNeeds} = bound({Odd}, ?MEGABYTE),
             ok = ring_write(Ring, {Odd}, OddBytes, OddNeeds)
         end),
-        %% The memory of a dead process goes a little after the news of its death.
+        %% The memory of a dead process is freed a little after the message about its death.
         await:until(fun() -> vm_memory:held(binary) - Before < 5000000 end),
         {ok, Fun, _} = ring_read(Ring, 18),
         ?assertEqual(6, length(Fun()))

@@ -1,6 +1,6 @@
-%% Whether the NIF may know how this VM lays out terms. Where it was built to know nothing (LAYOUT_UNKNOWN, c_src/Makefile) all goes by the NIF
-%% API, as on a VM that it was never seen with: no term is flat, each has to be released, and integers count as two words each, as
-%% the API does not tell small ones from large ones.
+%% Whether the NIF may know the layout of terms in this VM. If it was built without (LAYOUT_UNKNOWN, c_src/Makefile), everything goes through the NIF
+%% API, as on a VM that it was not tested with: no term is flat, each has to be released, and an integer counts as two words, because
+%% the API does not distinguish small and large integers.
 -module(vm_layout).
 -export([is_known/0]).
 

@@ -1,5 +1,5 @@
-%% What the VM holds. Where its allocators are off (as under AddressSanitizer) it does not know: there it is 0 at all times, and a test that
-%% wants to see it grow asks first whether it is known. All else that such a test does is done there too.
+%% The memory of the VM. With its allocators off (as under AddressSanitizer) it is always 0, and a test that
+%% wants to see it grow asks first whether it is known. The rest of such a test runs there too.
 -module(vm_memory).
 -export([held/1, is_known/0]).
 

@@ -1,19 +1,19 @@
-%% What only a VM of its own can show: upgrades, purges, and the end of the VM. Each test's name is a promise.
+%% Tests that need a VM of their own: upgrades, purges, and the end of the VM. The name of each test is a promise.
 -module(vm_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([
-    count/2, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0,
+    count/2, terminated/0, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0,
     copy/1, reload_from/1
 ]).
 -define(C, elixir_scope_capture_pipeline).
 -define(NIF, elixir_scope_capture_pipeline_nif).
 
-%% Runs a function of this module in a VM of its own: what it printed last, and how the VM ended.
+%% Runs a function of this module in a VM of its own. Returns the exit status and the output of the VM.
 vm(Function) -> vm(Function, []).
 vm(Function, Arguments) ->
     Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [?MODULE, ?C]]),
     Call = lists:flatten(io_lib:format("apply(~p, ~p, ~p), io:put_chars(\"returned\"), halt().", [?MODULE, Function, Arguments])),
-    %% The port's own words come last in what it says.
+    %% A function that returns leaves `returned' at the end of the output.
     Port = open_port(
         {spawn_executable, os:find_executable("erl")},
         [{args, ["-noshell", "-noinput" | Paths] ++ ["-eval", Call]}, exit_status, stderr_to_stdout, binary, {env, env()}]
@@ -31,7 +31,7 @@ collect(Port, Said) ->
 
 %% ---- in the VM ----
 
-%% A pipeline under load: producers that go on until they are told to stop, a consumer that counts.
+%% A pipeline under load: producers that run until they are asked to stop, and a consumer that counts.
 begin_load() ->
     {ok, P} = ?C:start(#{batch_size => 50}),
     Counter = counters:new(2, []),
@@ -79,26 +79,44 @@ more(Counter) ->
     Seen = counters:get(Counter, 1),
     wait_for(fun() -> counters:get(Counter, 1) > Seen + 1000 end).
 
-%% Softly, until nobody is in the old code: a hard purge kills whoever the scheduler has just stopped there, and these are to go on.
+%% A soft purge, repeated until no process is in the old code. A hard purge would kill processes that were preempted there.
 reload() ->
     {module, ?NIF} = code:load_file(?NIF),
     await:until(fun() -> code:soft_purge(?NIF) end).
 
 reloaded() ->
-    {_, Counter, _, _} = Load = begin_load(),
+    {P, Counter, _, _} = Load = begin_load(),
+    Flushers = flushers(P),
     [begin reload(), more(Counter) end || _ <- lists:seq(1, 10)],
+    ok = end_flushers(Flushers),
     {ok, New} = ?C:start(#{}),
     ok = ?C:capture(New, x),
     ok = end_load(Load),
-    %% Under load, without time: it is drained or it is not.
+    %% Under load and with a timeout of 0, the pipeline may be drained or not.
     case ?C:close(element(1, begin_load()), 0) of
         ok -> ok;
         {error, {timeout, _}} -> ok
     end.
 
-%% The module from a copy at another place: another shared object, with another copy of the library in it.
+%% Processes that repeatedly wait for the pipeline.
+flushers(P) -> [spawn(fun() -> flush_on(P) end) || _ <- lists:seq(1, 5)].
+
+flush_on(P) ->
+    receive
+        {stop, From} -> From ! {self(), flushed}
+    after 0 ->
+        ok = ?C:flush(P, 20000),
+        flush_on(P)
+    end.
+
+end_flushers(Pids) ->
+    [begin Pid ! {stop, self()}, receive {Pid, flushed} -> ok after 20000 -> exit(Pid, kill), exit(silent) end end || Pid <- Pids],
+    ok.
+
+%% Loads the module from a copy in another place: another shared object, with another copy of the library.
 from_a_copy() ->
     {Old, Counter, _, _} = Load = begin_load(),
+    Flushers = flushers(Old),
     {ok, Closed} = ?C:start(#{}),
     [Copies | _] = [begin
         Root = reload_from(copy(N)),
@@ -106,7 +124,7 @@ from_a_copy() ->
         Root
     end || N <- [1, 2, 3]],
     ok = file:del_dir_r(Copies),
-    %% Made by a copy of its own each; they live side by side.
+    %% Each was made by another copy; they work side by side.
     {ok, New} = ?C:start(#{}),
     {ok, #{faces := 1}} = ?C:metrics(Old),
     ok = ?C:attach(New),
@@ -114,7 +132,7 @@ from_a_copy() ->
     receive {capture_batch, New, Token, _, _, [_], _} -> ok = ?C:complete(New, Token, ok) end,
     ok = ?C:capture_wait(Old, 1, lists:seq(1, 2000), infinity),
     counters:add(Counter, 2, 1),
-    %% Everything that can be asked of a resource of the old copy.
+    %% All calls on a resource of the old copy.
     ok = ?C:update(Old, #{batch_size => 10}),
     {ok, _} = ?C:config(Old),
     {ok, _} = ?C:health(Old),
@@ -123,9 +141,10 @@ from_a_copy() ->
     ok = ?C:attach(Old),
     ok = ?C:detach(Old),
     ok = ?C:close(Closed),
+    ok = end_flushers(Flushers),
     ok = end_load(Load).
 
-%% Of the modules and the shared object, as in a release of another version.
+%% A copy of the modules and the shared object, as in a release of another version.
 copy(N) ->
     Version = atom_to_list(?C) ++ "-9." ++ integer_to_list(N),
     Root = filename:join([os:getenv("TMPDIR", "/tmp"), "capture_copies_" ++ os:getpid(), Version]),
@@ -143,21 +162,21 @@ reload_from(Root) ->
     true = binary:match(Maps, list_to_binary(Root)) =/= nomatch,
     filename:dirname(Root).
 
-%% Deleted and purged under load: whoever captures is told, or dies; the VM lives, and loads it again.
+%% Deleted and purged under load: a capturing process gets an error or dies. The VM lives, and loads the module again.
 purged() ->
     [begin
         {_, _, Consumer, Producers} = begin_load(),
         code:purge(?NIF),
         true = code:delete(?NIF),
         code:purge(?NIF),
-        %% Who calls it now loads it anew: the new one does not know the old one's pipelines.
-        receive after 20 -> ok end,
+        %% The next call loads the module again. The new copy does not know the old one's pipelines.
+        wait_for(fun() -> not lists:any(fun is_process_alive/1, Producers) end),
         [exit(Pid, kill) || Pid <- [Consumer | Producers]],
         garbage_collect()
     end || _ <- lists:seq(1, 5)],
     ok = end_load(begin_load()).
 
-%% With the native writers in the thick of it, and a backlog.
+%% While the native writers are busy, with a backlog.
 halted() ->
     {P, _, Consumer, _} = begin_load(),
     exit(Consumer, kill),
@@ -188,7 +207,17 @@ killed_writers() ->
     _ = Consumer,
     ok = end_load_at_least(Load).
 
-%% A batch that the killed one had answered, but not counted, is not counted.
+%% More waiting processes than the VM has dirty schedulers.
+terminated() ->
+    {ok, P} = ?C:start(#{}),
+    ok = ?C:capture(P, kept),
+    Flushes = [spawn(fun() -> ?C:flush(P, infinity) end) || _ <- lists:seq(1, 20)],
+    Closes = [spawn(fun() -> ?C:close(P, infinity) end) || _ <- lists:seq(1, 20)],
+    await:blocked(Flushes ++ Closes),
+    os:cmd("kill -TERM " ++ os:getpid()),
+    receive after infinity -> ok end.
+
+%% A batch that the killed consumer had answered but not counted is not counted.
 end_load_at_least({P, Counter, _, Producers}) ->
     [begin Pid ! {stop, self()}, receive {Pid, stopped} -> ok end end || Pid <- Producers],
     ok = ?C:flush(P, 20000),
@@ -216,6 +245,8 @@ purging_the_module_under_load_keeps_the_vm_up_test_() -> returns(purged).
 halt_under_load_with_a_backlog_test_() -> {timeout, 90, fun() -> ?assertMatch({7, <<>>}, vm(halted)) end}.
 halt_without_flush_test_() -> {timeout, 90, fun() -> ?assertMatch({8, <<>>}, vm(halted_at_once)) end}.
 init_stop_under_load_test_() -> {timeout, 90, fun() -> ?assertMatch({9, <<>>}, vm(stopped)) end}.
+
+sigterm_is_heard_while_processes_wait_for_a_pipeline_test_() -> {timeout, 90, fun() -> ?assertMatch({0, _}, vm(terminated)) end}.
 
 halt_drains_into_sqlite_test_() ->
     {timeout, 90, fun() ->

@@ -1,6 +1,14 @@
 use super::*;
 use crate::status::PIPELINE_OK;
-use std::sync::Mutex as Notes;
+use std::sync::{Mutex as Notes, MutexGuard};
+
+/// Held by each test. `Noted` takes an answer for any token, also for an old one of an issuer whose number another test has now; a pool
+/// refuses that one.
+static ALONE: Notes<()> = Notes::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 /// Notes what it is told.
 #[derive(Default)]
@@ -30,7 +38,8 @@ fn is_unknown(token: u64) -> bool {
 }
 
 #[test]
-fn an_answer_comes_to_whoever_waits_for_it() {
+fn an_answer_reaches_the_batch_of_its_token() {
+    let _alone = alone();
     let (one, other) = (Arc::new(Noted::default()), Arc::new(Noted::default()));
     let (mut a, mut b, mut c) = (issuer(&one, 3), issuer(&one, 4), issuer(&other, 3));
     let tokens = [&mut a, &mut b, &mut c].map(|issuer| issuer.issue().unwrap());
@@ -43,6 +52,7 @@ fn an_answer_comes_to_whoever_waits_for_it() {
 
 #[test]
 fn no_token_is_issued_twice_also_by_one_that_has_the_number_of_another() {
+    let _alone = alone();
     let who = Arc::new(Noted::default());
     let mut seen = std::collections::HashSet::new();
     for round in 0..100 {
@@ -58,6 +68,7 @@ fn no_token_is_issued_twice_also_by_one_that_has_the_number_of_another() {
 
 #[test]
 fn an_issuer_that_has_issued_all_that_it_can_issues_nothing_more_nor_does_any_with_its_number() {
+    let _alone = alone();
     let who = Arc::new(Noted::default());
     let mut spent = issuer(&who, 1);
     let number = spent.number;
@@ -72,7 +83,8 @@ fn an_issuer_that_has_issued_all_that_it_can_issues_nothing_more_nor_does_any_wi
 }
 
 #[test]
-fn a_token_is_unknown_when_its_issuer_or_whoever_waits_is_gone_and_where_there_never_was_one() {
+fn a_token_is_unknown_when_its_issuer_or_its_pool_is_gone_and_where_there_never_was_one() {
+    let _alone = alone();
     let who = Arc::new(Noted::default());
     let (mut kept, mut dropped) = (issuer(&who, 1), issuer(&who, 2));
     let (one, other) = (kept.issue().unwrap(), dropped.issue().unwrap());

@@ -1,10 +1,10 @@
-//! The standard library's atomics, with a point of the scheduler before each access.
+//! The standard library's atomics, with a point before each access.
 
 use super::scheduler::point;
 use std::sync::atomic as std_atomic;
 use std::sync::atomic::Ordering;
 
-/// A fence: memory is sequentially consistent here, so nothing but a point.
+/// A fence, which is only a point because memory is sequentially consistent here.
 pub fn fence(_: Ordering) {
     point();
 }
@@ -42,7 +42,7 @@ macro_rules! common {
                 point();
                 self.0.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
             }
-            /// See the standard library. Fails for no reason now and then, as it may.
+            /// See the standard library.
             pub fn compare_exchange_weak(
                 &self,
                 current: $value,
@@ -132,8 +132,16 @@ pub struct AtomicBool(std_atomic::AtomicBool);
 
 common!(AtomicBool, bool);
 
+impl AtomicBool {
+    /// See the standard library.
+    pub fn fetch_or(&self, value: bool, _: Ordering) -> bool {
+        point();
+        self.0.fetch_or(value, Ordering::SeqCst)
+    }
+}
+
 /// See the standard library.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct AtomicPtr<T>(std_atomic::AtomicPtr<T>);
 

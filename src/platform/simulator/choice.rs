@@ -1,25 +1,25 @@
-//! Who runs next: the virtual clock, the dice, the two policies.
+//! The choice of the next thread: the virtual clock, the random numbers, the two policies.
 
-use crate::platform::random::mix;
+use crate::platform::splitmix::mix;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 /// Virtual time that an access takes.
 const TICK_NS: u64 = 25;
-/// Points after which a thread must let others run, whatever its priority.
+/// The number of points after which a thread must let others run, even with the highest priority.
 const FAIR: u64 = 20_000;
-/// More points than any run that ends.
+/// More points than any finite run has.
 const MOST_STEPS: u64 = 30_000_000;
-/// Longer than any run that ends: ten hours.
+/// Longer than any finite run: ten hours.
 const MOST_NS: u64 = 36_000_000_000_000;
-/// What the virtual clock shows when a run begins.
+/// The virtual clock at the beginning of a run.
 pub(super) const BEGAN_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Runnable,
-    /// Until the time, or until somebody wakes who sleeps on the address.
+    /// Until the time `until`, or until a thread wakes the sleepers on the address `on`.
     Blocked {
         on: usize,
         until: u64,
@@ -28,7 +28,7 @@ pub(super) enum State {
 }
 
 pub(super) struct Thread {
-    pub(super) baton: Arc<AtomicU32>,
+    pub(super) turn: Arc<AtomicU32>,
     pub(super) state: State,
     pub(super) priority: u64,
 }
@@ -36,9 +36,9 @@ pub(super) struct Thread {
 /// How the next thread is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Policy {
-    /// Any that can run, after so many points on average.
+    /// Any runnable thread, after so many points on average.
     Random { every: u64 },
-    /// The one with the highest priority; priorities change after so many points on average.
+    /// The runnable thread with the highest priority. Priorities change after so many points on average.
     Priority { every: u64 },
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Scheduler {
     pub(super) longest_stall: u64,
     pub(super) trace: u64,
     pub(super) policy: Policy,
-    /// Creations of threads fail now and then.
+    /// Whether the creation of a thread may fail.
     pub(super) thread_failures: bool,
     pub(super) threads: Vec<Thread>,
     pub(super) alive: usize,
 }
 
 impl Scheduler {
-    /// At the beginning of a run: its first thread, and how the next is chosen, follow from the seed.
+    /// At the beginning of a run. The policy and the first thread's priority depend on the seed.
     pub(super) fn new(seed: u64, thread_failures: bool) -> Self {
         let mut dice = mix(seed);
         let mut next = || {
@@ -71,7 +71,7 @@ impl Scheduler {
         let every = [3, 10, 40, 200, 2_000][(next() % 5) as usize];
         let policy =
             if next() % 3 == 0 { Policy::Priority { every: every * 8 } } else { Policy::Random { every } };
-        let first = Thread { baton: Arc::default(), state: State::Runnable, priority: next() >> 16 };
+        let first = Thread { turn: Arc::default(), state: State::Runnable, priority: next() >> 16 };
         Self {
             seed,
             dice: next(),
@@ -90,7 +90,7 @@ impl Scheduler {
         }
     }
 
-    /// Time passes by an access. Whether the baton is to change hands.
+    /// Counts a point and lets virtual time pass. `true`: another thread may run now.
     pub(super) fn pass_point(&mut self) -> bool {
         self.steps += 1;
         self.since_switch += 1;
@@ -105,8 +105,8 @@ impl Scheduler {
         true
     }
 
-    /// Who runs after a point at which the baton changes hands, `me` having had it.
-    pub(super) fn relieve(&mut self, me: usize) -> usize {
+    /// Chooses the next thread at a point where `me` has to stop.
+    pub(super) fn choose_after(&mut self, me: usize) -> usize {
         let tired = self.since_switch >= FAIR;
         if matches!(self.policy, Policy::Priority { .. }) {
             self.lower(me);
@@ -123,8 +123,8 @@ impl Scheduler {
         self.roll() % n.max(1)
     }
 
-    /// Makes all runnable whose time has come.
-    fn ring_clocks(&mut self) {
+    /// Makes the threads runnable whose time has come.
+    fn wake_expired(&mut self) {
         let now = self.now;
         for thread in &mut self.threads {
             if matches!(thread.state, State::Blocked { until, .. } if until <= now) {
@@ -139,9 +139,9 @@ impl Scheduler {
         self.since_switch = 0;
     }
 
-    /// Chooses who runs next; `aside`: not this one, if there is another.
-    pub(super) fn choose(&mut self, aside: Option<usize>) -> usize {
-        // Now and then the machine stands still for a while.
+    /// Chooses the next thread: not `except`, if there is another.
+    pub(super) fn choose(&mut self, except: Option<usize>) -> usize {
+        // From time to time the machine stands still for a while.
         if self.below(64) == 0 {
             let most = [10_000, 200_000, 3_000_000, 60_000_000][self.below(4) as usize];
             if most < 60_000_000 || self.below(40) == 0 {
@@ -151,28 +151,28 @@ impl Scheduler {
                 self.longest_stall = self.longest_stall.max(pause);
             }
         }
-        self.ring_clocks();
+        self.wake_expired();
         let mut able: Vec<usize> = self.able();
         if able.is_empty() {
-            // Everybody waits: time passes.
+            // All threads wait, so time passes.
             let next = self.threads.iter().filter_map(|t| match t.state {
                 State::Blocked { until, .. } => Some(until),
                 _ => None,
             });
             match next.min() {
                 Some(until) if until != u64::MAX => self.now = self.now.max(until),
-                _ => self.fail("everybody waits, and nothing will ever happen"),
+                _ => self.fail("deadlock: all threads wait without a timeout"),
             }
             if self.now > MOST_NS {
                 self.fail("no end after ten hours of virtual time");
             }
-            self.ring_clocks();
+            self.wake_expired();
             able = self.able();
         }
         if able.len() > 1
-            && let Some(aside) = aside
+            && let Some(except) = except
         {
-            able.retain(|&t| t != aside);
+            able.retain(|&t| t != except);
         }
         let chosen = match self.policy {
             Policy::Random { .. } => {
@@ -209,8 +209,8 @@ impl Scheduler {
             }
         }
         eprint!("{text}");
-        // Not by `exit`: its handlers would run on a machine that stands still.
-        // SAFETY: ends the process.
+        // Not `exit`, whose handlers would wait for threads that do not run any more.
+        // SAFETY: the call ends the process.
         unsafe { libc::_exit(1) }
     }
 }

@@ -41,7 +41,7 @@ impl<T> Mutex<T> {
         MutexGuard { of: self }
     }
 
-    /// The lock, if nobody has it.
+    /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         point();
         (!self.held.swap(true, Ordering::SeqCst)).then(|| MutexGuard { of: self })

@@ -1,86 +1,86 @@
-//! Who runs: the baton, which is passed on at points, and a run from its first thread to its last.
+//! The scheduler: switching between threads at points, and a run from its first thread to its last.
 
 use super::choice::{BEGAN_NS, Policy, Scheduler, State, Thread};
-use crate::platform::random::mix;
+use crate::platform::splitmix::mix;
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What a thread is blocked on when it only waits for time.
+/// The address of a thread that waits only for time.
 const TIME: usize = 0;
-/// What a thread is blocked on when it waits for all others to end.
+/// The address of a thread that waits for the end of all others.
 const THE_END: usize = 1;
 
 thread_local! {
     static ME: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-struct Cage(UnsafeCell<Option<Scheduler>>);
-// SAFETY: only the thread with the baton looks inside; `run` lets one run at a time begin.
-unsafe impl Sync for Cage {}
-static CAGE: Cage = Cage(UnsafeCell::new(None));
+struct Current(UnsafeCell<Option<Scheduler>>);
+// SAFETY: only the running simulated thread uses it, and `run` allows one run at a time.
+unsafe impl Sync for Current {}
+static CURRENT: Current = Current(UnsafeCell::new(None));
 
-/// What a run was.
+/// The report of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Points passed.
+    /// The number of points.
     pub steps: u64,
-    /// Times that the baton was passed on.
+    /// The number of switches between threads.
     pub switches: u64,
-    /// Virtual time that passed.
+    /// The virtual time that has passed.
     pub virtual_ns: u64,
-    /// Threads that lived.
+    /// The number of threads.
     pub threads: u64,
-    /// A hash of who ran when: equal for equal seeds.
+    /// A hash of all switches, which is equal for equal seeds.
     pub trace: u64,
 }
 
-/// Whether the calling thread is one of a run.
+/// Whether the calling thread belongs to a run.
 #[inline]
 pub fn is_simulated() -> bool {
     ME.get() != usize::MAX
 }
 
-/// The scheduler, for the thread with the baton.
+/// Calls `f` with the scheduler and the index of the calling thread, which must be simulated.
 fn with<T>(f: impl FnOnce(&mut Scheduler, usize) -> T) -> T {
     let me = ME.get();
-    // SAFETY: a simulated thread runs only while it holds the baton, and `f` never calls back here.
-    match unsafe { (*CAGE.0.get()).as_mut() } {
+    // SAFETY: only one simulated thread runs at a time, and `f` never calls this function.
+    match unsafe { (*CURRENT.0.get()).as_mut() } {
         Some(scheduler) if me != usize::MAX => f(scheduler, me),
         _ => unreachable!("not a thread of the simulator"),
     }
 }
 
-/// Passes the baton to `to`, and waits for it to come back if `me` is still to run.
-fn pass(me: usize, to: usize, comes_back: bool) {
+/// Switches to the thread `to`, and waits for the next turn of `me` if it `continues`.
+fn switch(me: usize, to: usize, continues: bool) {
     if me == to {
         return;
     }
     let (mine, theirs) = with(|s, _| {
         s.switches += 1;
         s.trace = mix(s.trace ^ (to as u64) << 48 ^ s.steps);
-        (Arc::clone(&s.threads[me].baton), Arc::clone(&s.threads[to].baton))
+        (Arc::clone(&s.threads[me].turn), Arc::clone(&s.threads[to].turn))
     });
-    give(&theirs);
-    if comes_back {
-        take(&mine);
+    give_turn(&theirs);
+    if continues {
+        wait_turn(&mine);
     }
 }
 
-fn give(baton: &AtomicU32) {
-    baton.store(1, Ordering::Release);
-    // SAFETY: only the word's address is used.
-    unsafe { libc::syscall(libc::SYS_futex, baton.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+fn give_turn(turn: &AtomicU32) {
+    turn.store(1, Ordering::Release);
+    // SAFETY: the call uses only the word's address.
+    unsafe { libc::syscall(libc::SYS_futex, turn.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
 }
 
-fn take(baton: &AtomicU32) {
-    while baton.swap(0, Ordering::Acquire) == 0 {
+fn wait_turn(turn: &AtomicU32) {
+    while turn.swap(0, Ordering::Acquire) == 0 {
         let none = std::ptr::null::<libc::timespec>();
-        // SAFETY: the word outlives the call; without a timeout.
+        // SAFETY: the word outlives the call, and NULL means no timeout.
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
-                baton.as_ptr(),
+                turn.as_ptr(),
                 libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
                 0,
                 none,
@@ -89,19 +89,19 @@ fn take(baton: &AtomicU32) {
     }
 }
 
-/// A point at which another thread may come between.
+/// A point at which the scheduler may switch to another thread.
 #[inline]
 pub fn point() {
     if !is_simulated() {
         return;
     }
     if with(|s, _| s.pass_point()) {
-        let to = with(|s, me| s.relieve(me));
-        pass(ME.get(), to, true);
+        let to = with(|s, me| s.choose_after(me));
+        switch(ME.get(), to, true);
     }
 }
 
-/// Lets another thread run, if one can.
+/// Lets another thread run, if there is one.
 pub fn step_aside() {
     let to = with(|s, me| {
         s.steps += 1;
@@ -109,7 +109,7 @@ pub fn step_aside() {
         s.lower(me);
         s.choose(Some(me))
     });
-    pass(ME.get(), to, true);
+    switch(ME.get(), to, true);
 }
 
 /// Blocks the calling thread until it is woken or the time has come.
@@ -118,11 +118,10 @@ pub fn block(on: usize, until: u64) {
         s.threads[me].state = State::Blocked { on, until };
         s.choose(None)
     });
-    pass(ME.get(), to, true);
+    switch(ME.get(), to, true);
 }
 
-/// Makes up to `count` of the threads that sleep on an address runnable, in random order. By a thread that is not simulated:
-/// nothing.
+/// Makes up to `count` threads that sleep on an address runnable, in random order. Does nothing on a thread that is not simulated.
 pub fn wake(on: usize, count: usize) {
     if !is_simulated() {
         return;
@@ -149,30 +148,30 @@ pub fn sleep_ns(ns: u64) {
     block(TIME, now_ns().saturating_add(ns));
 }
 
-/// The virtual clock; a point.
+/// The virtual clock. Reading it is a point.
 pub fn now_ns() -> u64 {
     point();
     with(|s, _| s.now)
 }
 
-/// The virtual processor's counter; a point. It drifts against the virtual clock, by up to 500 parts in a million, to and fro.
+/// The virtual processor's counter. Reading it is a point. It drifts against the virtual clock by up to 500 parts in a million, in both directions.
 pub fn ticks() -> u64 {
     let now = now_ns();
     let phase = now & ((1 << 24) - 1);
     2 * now + phase.min((1 << 24) - phase) / 1_000
 }
 
-/// For how long the machine has stood still in this run.
+/// The time for which the machine has stood still in this run.
 pub fn stalled_ns() -> u64 {
     with(|s, _| s.stalled)
 }
 
-/// The longest time for which it did.
+/// The longest time for which the machine has stood still.
 pub fn longest_stall_ns() -> u64 {
     with(|s, _| s.longest_stall)
 }
 
-/// Whether every thread that can run does so before long.
+/// Whether every runnable thread runs before long.
 pub fn is_fair() -> bool {
     with(|s, _| matches!(s.policy, Policy::Random { .. }))
 }
@@ -187,7 +186,7 @@ pub fn once_in(n: u64) -> bool {
     dice(n) == 0
 }
 
-/// Ends the process: the run has shown a defect.
+/// Ends the process, because the run has found a defect.
 pub fn fail(what: &str) -> ! {
     with(|s, _| s.fail(what))
 }
@@ -196,24 +195,24 @@ pub(super) fn refuses_threads() -> bool {
     with(|s, _| s.thread_failures)
 }
 
-/// A place for a thread that is about to be created.
+/// Adds a thread that is about to be created. Returns its index and its turn word.
 pub(super) fn enter_new() -> (usize, Arc<AtomicU32>) {
     with(|s, _| {
         let priority = s.roll() >> 16 | 1 << 47;
-        let baton = Arc::<AtomicU32>::default();
-        s.threads.push(Thread { baton: Arc::clone(&baton), state: State::Runnable, priority });
+        let turn = Arc::<AtomicU32>::default();
+        s.threads.push(Thread { turn: Arc::clone(&turn), state: State::Runnable, priority });
         s.alive += 1;
-        (s.threads.len() - 1, baton)
+        (s.threads.len() - 1, turn)
     })
 }
 
-/// The first thing that a new thread does: waits for its turn.
-pub(super) fn begin(place: usize, baton: &AtomicU32) {
-    take(baton);
-    ME.set(place);
+/// Waits for the first turn of a new thread.
+pub(super) fn begin(index: usize, turn: &AtomicU32) {
+    wait_turn(turn);
+    ME.set(index);
 }
 
-/// The calling thread is at its end.
+/// Removes the calling thread, which is at its end.
 pub(super) fn leave() {
     let to = with(|s, me| {
         s.threads[me].state = State::Gone;
@@ -229,25 +228,25 @@ pub(super) fn leave() {
         s.choose(None)
     });
     let me = ME.get();
-    pass(me, to, false);
+    switch(me, to, false);
     ME.set(usize::MAX);
 }
 
-/// Waits until the thread of a place is gone.
-pub(super) fn wait_for(place: usize) {
-    while with(|s, _| s.threads[place].state != State::Gone) {
-        block(place + 16, u64::MAX);
+/// Waits until a thread has left.
+pub fn join(index: usize) {
+    while with(|s, _| s.threads[index].state != State::Gone) {
+        block(index + 16, u64::MAX);
     }
 }
 
-/// One run: `body`, and all threads that it starts, until the last has ended.
+/// Runs `body` and all threads that it starts, until the last has ended.
 pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'static) -> Report {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let scheduler = Scheduler::new(seed, thread_failures);
-    // SAFETY: no run is under way, so nobody looks inside.
-    unsafe { *CAGE.0.get() = Some(scheduler) };
-    // On a thread of its own, so that nothing in thread-local words is left of an earlier run.
+    // SAFETY: no other run is in progress, so no thread uses it.
+    unsafe { *CURRENT.0.get() = Some(scheduler) };
+    // On a new thread, whose thread-local words hold nothing of an earlier run.
     let root = std::thread::spawn(move || {
         ME.set(0);
         body();
@@ -266,8 +265,8 @@ pub fn run(seed: u64, thread_failures: bool, body: impl FnOnce() + Send + 'stati
     });
     match root.join() {
         Ok(report) => report,
-        // SAFETY: the root is gone; the others wait for a baton that nobody has.
-        Err(_) => match unsafe { (*CAGE.0.get()).as_ref() } {
+        // SAFETY: the first thread has ended, and the others wait for a turn.
+        Err(_) => match unsafe { (*CURRENT.0.get()).as_ref() } {
             Some(scheduler) => scheduler.fail("the first thread panicked"),
             None => unreachable!("a run has a scheduler"),
         },

@@ -1,17 +1,19 @@
-//! Threads: each is born into the scheduler, and leaves it after the last destructor of the library has run.
+//! Threads: each enters the scheduler when it is created, and leaves it after the last destructor of the library has run.
 
 use super::scheduler;
-use crate::platform::thread::Main;
 use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
-/// What a new thread is to run, and its place in the scheduler.
-struct Birth {
+/// The start routine of a thread.
+type Main = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// The start routine of a new thread and its argument, and its index in the scheduler.
+struct Start {
     main: Main,
     argument: *mut c_void,
-    place: usize,
-    baton: Arc<AtomicU32>,
+    index: usize,
+    turn: Arc<AtomicU32>,
 }
 
 /// Rounds of key destructors that the library's own get before the thread leaves the scheduler. (POSIX promises four.)
@@ -23,48 +25,43 @@ fn key() -> libc::pthread_key_t {
     *KEY.get_or_init(|| {
         let mut key = 0;
         // SAFETY: the destructor is a function of this program.
-        let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(dies)) };
+        let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(on_destructors)) };
         assert_eq!(failed, 0, "no key for the simulator");
         key
     })
 }
 
 fn set_rounds(left: usize) {
-    // SAFETY: the key exists; its value is a number.
+    // SAFETY: the key exists, and its value is a number.
     unsafe { libc::pthread_setspecific(key(), left as *const c_void) };
 }
 
-extern "C" fn dies(left: *mut c_void) {
+extern "C" fn on_destructors(left: *mut c_void) {
     let left = left as usize;
     if left > 1 { set_rounds(left - 1) } else { scheduler::leave() }
 }
 
-/// Makes a place for a thread that is about to be created. Gives what the thread is to be started with instead.
-pub fn born(main: Main, argument: *mut c_void) -> (Main, *mut c_void, usize) {
-    let (place, baton) = scheduler::enter_new();
-    (lives, Box::into_raw(Box::new(Birth { main, argument, place, baton })).cast(), place)
+/// Adds a thread that is about to be created. Returns the start routine and the argument with which to create it, and its index.
+pub fn wrap(main: Main, argument: *mut c_void) -> (Main, *mut c_void, usize) {
+    let (index, turn) = scheduler::enter_new();
+    (run_thread, Box::into_raw(Box::new(Start { main, argument, index, turn })).cast(), index)
 }
 
-extern "C-unwind" fn lives(birth: *mut c_void) -> *mut c_void {
-    let (main, argument) = awake(birth);
+extern "C-unwind" fn run_thread(start: *mut c_void) -> *mut c_void {
+    let (main, argument) = begin(start);
     main(argument)
 }
 
-/// Apart, so that the frame of `lives` holds nothing to unwind.
-fn awake(birth: *mut c_void) -> (Main, *mut c_void) {
-    // SAFETY: made by `born`, for this thread alone.
-    let birth = unsafe { Box::from_raw(birth.cast::<Birth>()) };
-    scheduler::begin(birth.place, &birth.baton);
+/// A function of its own, so that the frame of `run_thread` has nothing to unwind.
+fn begin(start: *mut c_void) -> (Main, *mut c_void) {
+    // SAFETY: the pointer comes from the box in `wrap`, and only this thread has it.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    scheduler::begin(start.index, &start.turn);
     set_rounds(ROUNDS);
-    (birth.main, birth.argument)
+    (start.main, start.argument)
 }
 
-/// Whether this creation of a thread fails, as the system may let it.
+/// Whether this creation of a thread fails, as it may in a real system.
 pub fn refuse_thread() -> bool {
-    scheduler::is_simulated() && scheduler::refuses_threads() && scheduler::once_in(12)
-}
-
-/// Waits until the thread of a place has left the scheduler.
-pub fn join(place: usize) {
-    scheduler::wait_for(place);
+    scheduler::refuses_threads() && scheduler::once_in(12)
 }

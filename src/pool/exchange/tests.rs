@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::facts::Fact;
 use crate::platform::{barrier, process};
 use crate::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN};
 use crate::storage::PIPELINE_STORE_PENDING;
@@ -45,18 +46,20 @@ fn nobody_else_answers_a_batch_while_the_next_is_claimed_for_it() {
         assert!(Instant::now() < end, "a claim was never met in the middle");
         // (The library's own events are events like others here, and need no memory of a caller's.)
         kind += 1;
-        pool.rings.tell_kind(kind, b"first").unwrap();
+        pool.rings.tell_fact(&Fact::kind_name(kind, b"first").unwrap()).unwrap();
         let token = tokens.recv_timeout(PATIENCE).unwrap();
         for _ in 0..1000 {
             kind += 1;
-            pool.rings.tell_kind(kind, b"one of many").unwrap();
+            pool.rings.tell_fact(&Fact::kind_name(kind, b"one of many").unwrap()).unwrap();
         }
-        let is_named =
-            |batch: &Option<Box<crate::batch::Batch>>| batch.as_ref().is_some_and(|b| b.token == token);
         let slot = loop {
             let st = pool.lock();
-            match st.batches.iter().position(is_named) {
-                Some(slot) if st.batches[slot].as_ref().unwrap().place == Place::Pending => break slot,
+            let is_named = |&slot: &usize| match st.batches.get(slot).map(|batch| batch.place) {
+                Some(Place::Pending(attempt)) => attempt.token == token,
+                _ => false,
+            };
+            match (0..st.batches.slots()).find(is_named) {
+                Some(slot) => break slot,
                 _ => assert!(Instant::now() < end, "token {token} is not pending"),
             }
         };
@@ -64,9 +67,9 @@ fn nobody_else_answers_a_batch_while_the_next_is_claimed_for_it() {
             let exchanging = scope.spawn(|| exchange(&pool, slot, token));
             while !met && !exchanging.is_finished() {
                 let mut st = pool.lock();
-                if st.claiming == 1 {
+                if st.batches.claiming == 1 {
                     met = true;
-                    let refused = open_attempt(&mut st, slot, token).map(|batch| batch.id);
+                    let refused = answerable(&mut st, slot, token).map(|batch| batch.id);
                     assert_eq!(refused.unwrap_err().status, PIPELINE_ERR_UNKNOWN_TOKEN);
                 }
             }
@@ -74,8 +77,9 @@ fn nobody_else_answers_a_batch_while_the_next_is_claimed_for_it() {
         });
         let given = {
             let st = pool.lock();
-            assert_eq!((st.open, st.pending, st.claiming), (1, 1, 0));
-            st.batches.iter().flatten().find(|batch| batch.token != 0).map(|batch| batch.token)
+            let batches = &st.batches;
+            assert_eq!((batches.in_flight, batches.pending, batches.claiming), (1, 1, 0));
+            batches.iter().find_map(|batch| batch.attempt().map(|attempt| attempt.token))
         };
         over.store(met, Ordering::Release);
         token::complete(given.unwrap(), 0, PIPELINE_STORE_OK).unwrap();

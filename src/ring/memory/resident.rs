@@ -1,20 +1,20 @@
-//! Which part of a ring buffer's memory is resident: the kernel hands out pages as they are first written, each at the price of a
-//! fault.
+//! How much of a ring buffer's memory is resident. The kernel gives a page when it is first written, each at the price of a fault.
 //!
-//! So on its first lap a producer asks for the next few before it writes them: a page costs little more than half as much so. More at
-//! a time would be cheaper still by a little, but one capture waits for all of them: four pages take about 5 microseconds,
-//! sixteen 18, and one fault 1.5. The first pages are left to their faults: a quiet thread keeps what it has written, and a busy one
-//! so much more. The call is made by the thread that writes, for the pages are to be near its processor; it takes no lock of
-//! ours and keeps `errno`, so it may be made in a signal handler as well.
+//! So on a ring's first lap the producer asks for the next four pages before it writes them. Measured in pairs, captures of 64 bytes on
+//! the first lap: the 99th percentile is 70 ns, against 3.3 us with faults alone, and the mean is 12 % lower. One capture in 146 waits for
+//! the four pages, about 5 us. Sixteen at a time would save 2 ns an event more, but a capture would wait 18 us for them.
+//!
+//! The first pages are left to faults, so a quiet thread only takes the memory that it writes. The thread that writes makes the call, so
+//! that the pages are near its processor. The call takes no lock of ours and keeps `errno`, so it may be made in a signal handler.
 
 use std::cell::Cell;
 
-/// So much is asked for at a time, but for larger records; and left to faults at first.
+/// Bytes that are asked for at a time, unless a record is larger. As many at the start of a ring are left to faults.
 const STEP: u64 = 16 << 10;
-/// What a step's end is a multiple of. (Where pages are larger, the kernel refuses; there are few faults then.)
+/// The end of a step is a multiple of this. Where pages are larger, the kernel refuses the call, and there are few faults anyway.
 const PAGE: u64 = 4096;
 
-/// How far a ring buffer's memory was written or asked for.
+/// The position up to which a ring buffer's memory was written or asked for.
 #[derive(Debug)]
 pub(super) struct Resident(Cell<u64>);
 
@@ -23,13 +23,13 @@ impl Resident {
         Self(Cell::new(if capacity > STEP { STEP } else { u64::MAX }))
     }
 
-    /// Up to which position nothing need be asked for.
+    /// The position up to which no memory need be asked for.
     #[inline(always)]
     pub(super) fn end(&self) -> u64 {
         self.0.get()
     }
 
-    /// A record shall be written up to the position `end`, on the first lap if that is within the `capacity` bytes from `base` on.
+    /// A record will be written up to the position `end`. On the first lap, asks for its pages and some that follow.
     #[cold]
     pub(super) fn reach(&self, end: u64, base: *mut u8, capacity: u64) {
         let from = self.0.get();
@@ -44,7 +44,7 @@ impl Resident {
     }
 }
 
-/// Has the pages handed out that are not there yet. `false`: the kernel cannot (before Linux 5.14), or has none.
+/// Asks the kernel for the pages that are not resident. `false`: it cannot give them (before Linux 5.14), or has none.
 ///
 /// # Safety
 /// The memory is mapped, writable and the caller's.
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_little_is_written_is_all_that_is_resident() {
+    fn of_a_little_written_no_more_is_resident() {
         let memory = Memory::new(CAPACITY).unwrap();
         assert_eq!(resident(&memory), 0);
         write(&memory, 0, STEP, |written, resident| assert_eq!(resident, written));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_at_once_is_asked_for_at_once_and_later_laps_ask_for_nothing() {
+    fn a_large_record_is_asked_for_in_one_call_and_later_laps_ask_for_nothing() {
         let memory = Memory::new(CAPACITY).unwrap();
         memory.reach(CAPACITY / 4 - 8);
         assert!(!populates() || memory.resident.end() == CAPACITY / 4);

@@ -1,21 +1,21 @@
-//! What a user chooses about the SQLite storage, its defaults and its limits.
+//! The options of the SQLite storage, their defaults and their limits.
 
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
 
-/// How far SQLite goes to keep a committed transaction through a power loss (`PRAGMA synchronous`).
+/// The durability of a commit (`PRAGMA synchronous`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synchronous {
     /// Never waits for the disk.
     Off,
-    /// Waits at checkpoints and at a flush. A crash of the process loses nothing; a power loss may lose what was
-    /// committed since the last of those, and never damages the database.
+    /// Waits for the disk at checkpoints and at a flush. A crash of the process loses nothing. A power loss may lose the commits
+    /// since then, and never damages the database.
     Normal,
-    /// Waits at each commit: what is acknowledged has reached the disk.
+    /// Waits for the disk at each commit, so that acknowledged events have reached it.
     Full,
 }
 
 impl Synchronous {
-    /// As the pragma spells it.
+    /// The pragma's value.
     pub(super) fn pragma(self) -> &'static str {
         match self {
             Self::Off => "OFF",
@@ -25,10 +25,10 @@ impl Synchronous {
     }
 }
 
-/// What happens where `max_bytes` or `min_free_disk` leaves no room.
+/// What happens to new events when the limit of `max_bytes` or `min_free_disk` is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// The oldest events make room for the new ones.
+    /// The oldest events are deleted to make space.
     DeleteOldest,
     /// The new events are rejected.
     Reject,
@@ -41,22 +41,24 @@ pub struct Options {
     pub max_bytes: u64,
     /// Milliseconds after which an event is deleted, counted from when it was stored; 0: never.
     pub max_age_ms: u64,
-    /// Bytes that must stay free on the database's file system; 0: not looked at.
+    /// Bytes that must stay free on the database's file system; 0: no limit.
     pub min_free_disk: u64,
-    /// How durable a commit is.
+    /// The durability of a commit.
     pub synchronous: Synchronous,
-    /// What gives way when there is no room.
+    /// What happens when `max_bytes` or `min_free_disk` is reached.
     pub on_full: OnFull,
-    /// Microseconds between two commits of small groups.
+    /// The least time between two commits of few events, in microseconds.
     pub commit_interval_us: u32,
-    /// Events at which a transaction is committed, whatever else waits.
+    /// The number of events at which a transaction is committed, even if more wait.
     pub commit_events: u32,
-    /// Milliseconds to wait for another process that holds the database's lock.
+    /// The longest wait for another process that holds the database's lock, in milliseconds.
     pub busy_timeout_ms: u32,
     /// SQLite's page cache, in KiB.
     pub cache_kib: u32,
     /// Whether the indexes are made when the storage ends.
     pub indexes: bool,
+    /// The permission bits of new files, regardless of the process's umask.
+    pub file_mode: u32,
 }
 
 impl Default for Options {
@@ -72,13 +74,14 @@ impl Default for Options {
             busy_timeout_ms: 5_000,
             cache_kib: 2_048,
             indexes: true,
+            file_mode: 0o600,
         }
     }
 }
 
-/// The smallest `max_bytes`: below it the write-ahead log would be most of the database.
+/// The smallest `max_bytes`. Below it the write-ahead log would take most of the space.
 pub const MIN_MAX_BYTES: u64 = 4 << 20;
-/// The largest number of bytes that an option may name: 128 TiB, half of what SQLite can hold.
+/// The largest value of an option in bytes: 128 TiB, half of SQLite's own limit.
 pub const MAX_BYTES: u64 = 1 << 47;
 /// The largest `max_age_ms`: a hundred years.
 pub const MAX_AGE_MS: u64 = 100 * 365 * 86_400_000;
@@ -94,7 +97,13 @@ impl Options {
         within("commit_interval_us", self.commit_interval_us.into(), 0, 1_000_000)?;
         within("commit_events", self.commit_events.into(), 1, 1_000_000)?;
         within("busy_timeout_ms", self.busy_timeout_ms.into(), 0, 60_000)?;
-        within("cache_kib", self.cache_kib.into(), 256, 1 << 20)
+        within("cache_kib", self.cache_kib.into(), 256, 1 << 20)?;
+        // The owner must be able to read and write, because the storage does both.
+        if self.file_mode & !0o666 != 0 || self.file_mode & 0o600 != 0o600 {
+            let given = format_args!("{:#o}", self.file_mode).to_string();
+            return Err(refuse("file_mode", "0600 and any of 0066 (octal)", given));
+        }
+        Ok(())
     }
 }
 
@@ -102,7 +111,7 @@ fn within(field: &str, given: u64, low: u64, high: u64) -> Result<()> {
     if (low..=high).contains(&given) { Ok(()) } else { Err(refuse(field, format!("{low} to {high}"), given)) }
 }
 
-/// The error of a field out of its limits.
+/// The error of a field that is out of its limits.
 pub(crate) fn refuse(field: &str, allowed: impl std::fmt::Display, given: impl std::fmt::Display) -> Error {
     Error::new(
         PIPELINE_ERR_INVALID,

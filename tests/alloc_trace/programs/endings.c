@@ -1,10 +1,14 @@
 /* Ends in the way that is asked for, right after some allocations. Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
+#include <err.h>
+#include <error.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <threads.h>
 #include <unistd.h>
 
 static void allocate(int times) {
@@ -24,6 +28,13 @@ static void *end_in_thread(void *unused) {
     (void)unused;
     allocate(100);
     exit(45);
+}
+
+/* The process ends with status 0 when this thread, its last one, has ended. */
+static void *last_thread(void *unused) {
+    usleep(50000); /* the main thread is gone by then, most likely; the result is the same if not */
+    allocate(100);
+    return unused;
 }
 
 static void *go_on(void *unused) {
@@ -56,6 +67,20 @@ int main(int count, char **words) {
     if (strcmp(how, "thread") == 0) {
         pthread_create(&thread, NULL, end_in_thread, NULL);
         pthread_exit(NULL);
+    }
+    if (strcmp(how, "last_thread") == 0) {
+        pthread_create(&thread, NULL, last_thread, NULL);
+        pthread_exit(NULL);
+    }
+    if (strcmp(how, "only_thread") == 0) thrd_exit(0);
+    if (strcmp(how, "error") == 0) error(48, 0, "ends in error");
+    if (strcmp(how, "err") == 0) errx(49, "ends in err");
+    if (strcmp(how, "system_call") == 0) syscall(SYS_exit_group, 50);
+    if (strcmp(how, "daemon") == 0) {
+        if (daemon(1, 1) != 0) return 51;
+        allocate(1500);
+        printf("the daemon\n");
+        return 0;
     }
     if (strcmp(how, "busy") == 0) { /* another thread goes on allocating until the very end */
         pthread_create(&thread, NULL, go_on, NULL);

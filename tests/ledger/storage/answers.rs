@@ -1,5 +1,6 @@
 //! The answers: which one an attempt is to get, and the threads that give those that come later.
 
+use super::shown::Shown;
 use super::{Shared, add};
 use crate::producers::Dice;
 use crate::world;
@@ -36,7 +37,7 @@ pub struct Plan {
 }
 
 impl Shared {
-    pub(super) fn plan(&self, dice: &mut Dice, batch: &BatchView) -> Plan {
+    pub(super) fn plan(&self, dice: &mut Dice, batch: &Shown) -> Plan {
         let (attempt, count) = (batch.attempt, batch.count);
         let mut plan = Plan { marked: 0, rejected: Vec::new(), prefix: 0, result: PIPELINE_STORE_OK };
         if self.settings.calm || self.is_well() {
@@ -178,16 +179,17 @@ impl Shared {
     /// A batch that came in exchange for an answer: as if `store` had been called and had answered PENDING.
     fn take_up(&self, batch: &BatchView) {
         add(&self.tally.exchanged);
-        self.receive(batch);
+        let mut shown = Shown::views(self, batch);
+        self.receive(&mut shown);
         let mut dice = Dice(self.settings.seed ^ batch.batch_id << 20 ^ u64::from(batch.attempt));
-        let plan = self.plan(&mut dice, batch);
+        let plan = self.plan(&mut dice, &shown);
         self.mark(batch.batch_id, batch.token, batch.count, &plan);
-        let job = self.job(&mut dice, batch, plan);
+        let job = self.job(&mut dice, &shown, plan);
         self.promise(job, 1);
     }
 
     /// An answer that will come.
-    fn job(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> Arc<Job> {
+    fn job(&self, dice: &mut Dice, batch: &Shown, plan: Plan) -> Arc<Job> {
         let delay = match dice.below(40) {
             _ if self.fault(dice) => {
                 add(&self.tally.hung);
@@ -210,7 +212,7 @@ impl Shared {
         })
     }
 
-    pub(super) fn pend(&self, dice: &mut Dice, batch: &BatchView, plan: Plan) -> i32 {
+    pub(super) fn pend(&self, dice: &mut Dice, batch: &Shown, plan: Plan) -> i32 {
         add(&self.tally.pending);
         let job = self.job(dice, batch, plan);
         if dice.once_in(8) || batch.batch_id % 16 == 3 {

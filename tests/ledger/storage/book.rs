@@ -1,6 +1,7 @@
 //! The book: where each event has gone, as the storage's own answers have it, and how each batch must come next.
 
 use super::answers::Plan;
+use super::shown::Shown;
 use super::{DIES, Shared};
 use crate::producers::{checksum, fill};
 use crate::world;
@@ -63,6 +64,13 @@ pub struct Book {
     pub retries: u64,
 }
 
+impl Book {
+    /// Whether an answer to `store` is outstanding.
+    pub fn any_open(&self) -> bool {
+        self.batches.values().any(|batch| batch.open)
+    }
+}
+
 impl Shared {
     /// An event as it lies there: whole, and what it says it is.
     pub(super) fn inspect(&self, event: &EventView) -> Entry {
@@ -86,9 +94,8 @@ impl Shared {
     }
 
     /// Checks a batch that `store` is shown against what must come, and opens the attempt in the book.
-    pub(super) fn receive(&self, batch: &BatchView) {
-        let shown: Vec<(Key, Entry)> =
-            views(batch).map(|e| ((e.ring_id, e.sequence), self.inspect(e))).collect();
+    pub(super) fn receive(&self, batch: &mut Shown) {
+        let shown = std::mem::take(&mut batch.events);
         let keys: Vec<Key> = shown.iter().map(|(key, _)| *key).collect();
         let book = &mut *self.book.lock();
         let id = batch.batch_id;
@@ -278,6 +285,5 @@ fn discard(events: &mut HashMap<Key, Entry>, keys: impl Iterator<Item = Key>) {
 
 /// The events of a batch.
 pub fn views(batch: &BatchView) -> impl Iterator<Item = &EventView> {
-    // SAFETY: the batch is shown to us for the length of the call.
-    unsafe { std::slice::from_raw_parts(batch.events, batch.count) }.iter()
+    batch.events().iter()
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod book;
+mod shown;
 
 pub use book::{Book, Entry, Fate, Key};
 
@@ -11,10 +12,12 @@ use crate::world;
 use answers::{Job, Plan};
 use book::views;
 use capture_pipeline::batch::BatchView;
+use capture_pipeline::batch::spans::SpanBatch;
 use capture_pipeline::event::EventView;
 use capture_pipeline::platform::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use capture_pipeline::status::PIPELINE_ERR_STORAGE;
 use capture_pipeline::storage::*;
+use shown::Shown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +42,8 @@ pub struct Settings {
     /// One call in so many hangs, one in so many ends badly, one pending batch in so many is not answered while the faults
     /// last; 0: none.
     pub faults: u64,
+    /// Batches come as spans, of at most so many bytes; only without `release`.
+    pub span_bytes: Option<u64>,
 }
 
 /// What a call answers that shall not return: it panics, or ends its thread.
@@ -58,6 +63,18 @@ pub struct Tally {
     pub rejected: AtomicU64,
     pub flushes: AtomicU64,
     pub released: AtomicU64,
+    pub finishes: AtomicU64,
+    pub opens: AtomicU64,
+    /// Writers that are open, or have died open.
+    pub writers: AtomicU64,
+    /// Attempts shown as spans; of those, how many asked for views; the most spans of one.
+    pub spans: AtomicU64,
+    pub viewed: AtomicU64,
+    pub spanned: AtomicU64,
+    /// Spans at both ends of their ring's memory.
+    pub wrapped: AtomicU64,
+    /// Attempts of a storage that takes spans that were shown as views.
+    pub unspanned: AtomicU64,
 }
 
 /// What outlives the storage.
@@ -114,10 +131,21 @@ impl Shared {
         self.failures.lock().clone()
     }
 
-    /// A serial storage's calls never overlap.
+    /// A serial storage's calls never overlap, and none comes after `finish`.
     fn enter(&self) {
         let others = self.in_call.fetch_add(1, Ordering::AcqRel);
         self.must(self.settings.concurrent || others == 0, || "calls of a serial storage overlap".to_owned());
+        self.must(self.finishes() == 0, || "a call beside finish or after it".to_owned());
+    }
+
+    /// How often `finish` was called.
+    pub fn finishes(&self) -> u64 {
+        self.tally.finishes.load(Ordering::Acquire)
+    }
+
+    /// Whether the storage has a `finish`.
+    pub fn has_finish(&self) -> bool {
+        !self.settings.seed.is_multiple_of(3)
     }
 
     fn leave(&self) {
@@ -137,6 +165,11 @@ impl Shared {
     /// Whether one of the rarer faults is due.
     fn fault(&self, dice: &mut Dice) -> bool {
         self.settings.faults > 0 && !self.is_well() && dice.once_in(self.settings.faults)
+    }
+
+    /// The same in `open_writer` and `close_writer`; a writer that cannot open would keep events waiting, which a calm storage does not.
+    fn fault_at_ends(&self, dice: &mut Dice) -> bool {
+        !self.settings.calm && self.fault(dice)
     }
 
     /// Does not come back for long, or until the faults are over.
@@ -172,20 +205,36 @@ fn survive(answer: i32) -> i32 {
 
 // SAFETY: a batch is used during calls only; tokens are completed as they were given.
 unsafe impl Storage for Chaos {
-    fn concurrent(&self) -> bool {
-        self.0.settings.concurrent
+    fn abilities(&self) -> Abilities {
+        let s = &self.0.settings;
+        Abilities {
+            concurrent: s.concurrent,
+            flush: true,
+            finish: self.0.has_finish(),
+            dead_letter: s.dead_letter,
+            release: s.release,
+            span_bytes: s.span_bytes,
+            ..Abilities::default()
+        }
     }
 
-    fn has_dead_letter(&self) -> bool {
-        self.0.settings.dead_letter
+    fn open_writer(&self, writer_id: u32) -> Result<WriterData, i32> {
+        match survive(self.answer_open(writer_id)) {
+            0 => Ok(WriterData::NONE),
+            status => Err(status),
+        }
     }
 
-    fn has_release(&self) -> bool {
-        self.0.settings.release
+    fn close_writer(&self, writer_id: u32, _: WriterData) {
+        survive(self.answer_close(writer_id));
     }
 
     fn store(&self, batch: &BatchView) -> i32 {
         survive(self.answer_store(batch))
+    }
+
+    fn store_spans(&self, batch: &SpanBatch) -> i32 {
+        survive(self.answer_store_spans(batch))
     }
 
     fn flush(&self, _timeout_ms: i64) -> i32 {
@@ -194,6 +243,10 @@ unsafe impl Storage for Chaos {
 
     fn dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
         survive(self.answer_dead_letter(batch, reason))
+    }
+
+    fn finish(&self, _timeout_ms: i64) -> i32 {
+        survive(self.answer_finish())
     }
 
     fn release(&self, event: &EventView) {
@@ -206,7 +259,24 @@ impl Chaos {
     pub fn answer_store(&self, batch: &BatchView) -> i32 {
         let shared = &*self.0;
         shared.enter();
-        shared.receive(batch);
+        if shared.settings.span_bytes.is_some() {
+            add(&shared.tally.unspanned);
+        }
+        self.answer_shown(Shown::views(shared, batch))
+    }
+
+    pub fn answer_store_spans(&self, batch: &SpanBatch) -> i32 {
+        let shared = &*self.0;
+        shared.enter();
+        let asked = shared.settings.span_bytes.is_some() && !shared.settings.release;
+        shared.must(asked, || "spans that nobody has asked for".to_owned());
+        self.answer_shown(Shown::spans(shared, batch))
+    }
+
+    fn answer_shown(&self, mut shown: Shown) -> i32 {
+        let shared = &*self.0;
+        shared.receive(&mut shown);
+        let batch = &shown;
         let mut dice = Dice(shared.settings.seed ^ batch.batch_id << 20 ^ u64::from(batch.attempt));
         let plan = shared.plan(&mut dice, batch);
         if !shared.settings.calm {
@@ -262,6 +332,67 @@ impl Chaos {
         if fails { PIPELINE_ERR_STORAGE } else { 0 }
     }
 
+    pub fn answer_open(&self, writer_id: u32) -> i32 {
+        let shared = &*self.0;
+        let times = shared.tally.opens.fetch_add(1, Ordering::AcqRel);
+        let mut dice = Dice(shared.settings.seed ^ times << 30 ^ u64::from(writer_id) << 8 ^ 0x09E4);
+        if shared.fault_at_ends(&mut dice) {
+            shared.hang(&mut dice);
+        }
+        if shared.fault_at_ends(&mut dice) {
+            return PIPELINE_ERR_STORAGE;
+        }
+        if shared.fault_at_ends(&mut dice) {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        shared.tally.writers.fetch_add(1, Ordering::AcqRel);
+        0
+    }
+
+    pub fn answer_close(&self, writer_id: u32) -> i32 {
+        let shared = &*self.0;
+        let writers = shared.tally.writers.fetch_sub(1, Ordering::AcqRel);
+        shared.must(writers > 0, || format!("close_writer of {writer_id}, which is not open"));
+        let mut dice = Dice(shared.settings.seed ^ writers << 30 ^ u64::from(writer_id) << 8 ^ 0xC105E);
+        if shared.fault_at_ends(&mut dice) {
+            shared.hang(&mut dice);
+        }
+        if shared.fault_at_ends(&mut dice) {
+            add(&shared.tally.deaths);
+            return DIES;
+        }
+        0
+    }
+
+    pub fn answer_finish(&self) -> i32 {
+        let shared = &*self.0;
+        let others = shared.in_call.fetch_add(1, Ordering::AcqRel);
+        shared.must(others == 0, || "finish beside another call".to_owned());
+        shared.must(!shared.book.lock().any_open(), || "finish before everything is settled".to_owned());
+        let before = shared.tally.finishes.fetch_add(1, Ordering::AcqRel);
+        shared.must(before == 0, || "finish was called twice".to_owned());
+        let mut dice = Dice(shared.settings.seed ^ 0xF1_2154);
+        match dice.below(4) {
+            _ if shared.settings.calm || shared.is_well() => {}
+            0 => shared.hang(&mut dice),
+            1 => world::sleep(Duration::from_micros(dice.below(20_000))),
+            _ => {}
+        }
+        let answer = match dice.below(6) {
+            _ if shared.settings.calm || shared.is_well() => 0,
+            0 => PIPELINE_ERR_STORAGE,
+            1 => 1 + dice.below(1000) as i32,
+            2 if shared.settings.faults > 0 => DIES,
+            _ => 0,
+        };
+        if answer == DIES {
+            add(&shared.tally.deaths);
+        }
+        shared.leave();
+        answer
+    }
+
     pub fn answer_dead_letter(&self, batch: &BatchView, reason: i32) -> i32 {
         let shared = &*self.0;
         shared.enter();
@@ -292,6 +423,7 @@ impl Chaos {
     pub fn see_released(&self, event: &EventView) -> i32 {
         let shared = &*self.0;
         add(&shared.tally.released);
+        shared.must(shared.finishes() == 0, || "a release beside finish or after it".to_owned());
         let entry = shared.inspect(event);
         let key = (event.ring_id, event.sequence);
         let book = &mut *shared.book.lock();

@@ -156,7 +156,7 @@ defmodule CapturePipeline.Bench.Dictionary do
   @impl true
   def burst(context, event, count) do
     taken = burst(context, event, count, count)
-    # What is left of a batch at the end of a burst goes too.
+    # Also stores a partial batch at the end of a burst.
     flush(context)
     taken
   end

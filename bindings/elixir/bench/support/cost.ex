@@ -33,7 +33,7 @@ defmodule CapturePipeline.Bench.Cost do
     }
   end
 
-  # {[{contender, [ns an event]}], whether every event that was taken was stored}
+  # {[{contender, [ns per event]}], whether every accepted event was stored}
   defp measure(contexts, payload, processes, rounds) do
     results =
       for round <- 1..rounds, {contender, context} <- turns(contexts, round) do
@@ -46,7 +46,7 @@ defmodule CapturePipeline.Bench.Cost do
     {costs, Enum.all?(results, fn {_, _, _, settled} -> settled == :ok end)}
   end
 
-  # Who went first goes last in the next round.
+  # The first contender of a round is the last one of the next.
   defp turns(contexts, round) do
     {front, back} = Enum.split(contexts, rem(round, length(contexts)))
     back ++ front
@@ -58,14 +58,14 @@ defmodule CapturePipeline.Bench.Cost do
     contender.drain(context, total)
   end
 
-  # The processes are there before the burst begins; a burst takes as long as the slowest of them.
+  # The processes run before the burst begins. A burst takes as long as the slowest of them.
   defp together(contender, context, payload, processes) do
     parent = self()
 
     pids =
       for _ <- 1..processes do
         spawn_link(fn ->
-          # A heap of its own that no collection interrupts.
+          # A heap so large that no collection interrupts the burst.
           Process.flag(:min_heap_size, 1_000_000)
           send(parent, {:ready, self()})
           receive(do: (:go -> :ok))
@@ -123,7 +123,7 @@ defmodule CapturePipeline.Bench.Cost do
     end
   end
 
-  # What an event takes, and which way it goes.
+  # The size of an event, and its path.
   defp memory do
     words = :erts_debug.flat_size(Event.new(1))
 

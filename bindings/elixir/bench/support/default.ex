@@ -61,7 +61,7 @@ defmodule CapturePipeline.Bench.ElixirRing do
     burst(ring, event, count - 1, all)
   end
 
-  # Where two processes write, the design counts some writes twice; what is checked is that there are no fewer.
+  # With two writing processes the design counts some writes twice, so only a lower bound is checked.
   @impl true
   def drain(ring, count) do
     if ForeignRing.stats(ring).total_writes >= count, do: :ok, else: {:error, ForeignRing.stats(ring)}

@@ -22,7 +22,7 @@ defmodule CapturePipeline.Bench.Idle do
     (ticks() - before) / 100
   end
 
-  # utime and stime of this process; the name in parentheses may hold anything.
+  # utime and stime of this process. The name in parentheses may contain any character.
   defp ticks do
     [_, rest] = "/proc/self/stat" |> File.read!() |> String.split(") ", parts: 2)
     fields = String.split(rest)

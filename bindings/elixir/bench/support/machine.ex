@@ -3,7 +3,7 @@ defmodule CapturePipeline.Bench.Machine do
 
   @out Path.expand("../../../../docs/benchmarks", __DIR__)
 
-  # A quick look replaces no figures.
+  # A quick run overwrites no figures.
   @spec directory() :: Path.t()
   def directory do
     out = if System.get_env("QUICK"), do: Path.join(Mix.Project.build_path(), "quick"), else: @out
@@ -63,7 +63,7 @@ defmodule CapturePipeline.Bench.Machine do
     end
   end
 
-  # Numbers, texts, lists and maps: no library is needed for that.
+  # JSON of numbers, texts, lists and maps, without a library.
   defp json(%{} = map),
     do: ["{", Enum.intersperse(for({k, v} <- Enum.sort(map), do: [json(to_string(k)), ": ", json(v)]), ",\n "), "}"]
 

@@ -25,7 +25,7 @@ defmodule CapturePipeline.Bench.Captured do
   alias CapturePipeline.Bench.{Contender, Storage}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture}
 
-  # Where there is no room the producer waits, as whoever may lose nothing would have it.
+  # If the ring is full the producer waits, as a program does that must not lose an event.
   @options [batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
@@ -111,7 +111,7 @@ defmodule CapturePipeline.Bench.Delivered do
   alias ElixirScope.Capture.Capture
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
-  # Where there is no room the producer waits, as whoever may lose nothing would have it.
+  # If the ring is full the producer waits, as a program does that must not lose an event.
   @options [batch_size: 512, overflow: :block, block_timeout_ms: :infinity]
 
   @impl true
@@ -130,7 +130,7 @@ defmodule CapturePipeline.Bench.Delivered do
           send(parent, {:attached, self()})
           loop(Keep.open(storage), counters)
         end,
-        # The largest of the VM's sizes that it collects where the process runs.
+        # The largest of the VM's heap sizes that is collected on the process's own scheduler.
         [:link, min_heap_size: 121_536]
       )
 

@@ -48,7 +48,7 @@ defmodule CapturePipeline.Bench.Wake do
     result
   end
 
-  # Each one timed, with the pipeline at work; two readings of the clock come on top.
+  # Each capture is timed while the pipeline works. The time includes two readings of the clock.
   defp calls(capture, count) do
     event = Event.new(1)
 

@@ -1,6 +1,6 @@
 defmodule CapturePipeline.Test.Accounts do
   @moduledoc false
-  # The end of a pipeline under load: what the producers captured is compared with what its keyed storage has, event by event.
+  # The end of a pipeline under load: the events of the producers are compared with those of its keyed storage, one by one.
 
   import CapturePipeline.Test.Wait
   import ExUnit.Assertions
@@ -38,7 +38,7 @@ defmodule CapturePipeline.Test.Accounts do
     captured
   end
 
-  # The storage keeps the number of an event that is whole, under the event's identity.
+  # The storage keeps the number of each intact event by its identity.
   defp compare(storage, counts) do
     assert KeyedStorage.count(storage) == Enum.sum(counts)
 

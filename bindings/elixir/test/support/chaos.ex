@@ -1,6 +1,6 @@
 defmodule CapturePipeline.Test.Chaos do
   @moduledoc false
-  # A pipeline under load while its processes are killed at random: the parts that the chaos test is made of.
+  # The parts of the chaos test: a pipeline under load while its processes are killed at random.
 
   alias CapturePipeline.Test.{ForeignRing, KeyedStorage, Sources}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture, PipelineManager}
@@ -19,7 +19,7 @@ defmodule CapturePipeline.Test.Chaos do
     def handle_call({:store, batch}, _from, storage) do
       case :rand.uniform(50) do
         1 -> {:reply, {:error, :unavailable}, storage}
-        # Stored, but nobody is told.
+        # Stored without an answer.
         2 -> KeyedStorage.store_batch(storage, batch) && {:stop, :killed, storage}
         3 -> {:reply, {:ok, 0}, storage}
         _ -> {:reply, KeyedStorage.store_batch(storage, batch), storage}
@@ -92,7 +92,7 @@ defmodule CapturePipeline.Test.Chaos do
   defp oldest(_source, _storage, _oldest), do: 0
 
   defp room?(%ForeignRing{} = ring, oldest), do: ForeignRing.stats(ring).write_position - oldest < div(ring.size, 2)
-  # Several megabytes of batches would be there to finish when all is over.
+  # Otherwise several megabytes of batches would be left to finish at the end.
   defp room?(%Capture{} = capture, _), do: :rand.uniform(100) > 1 or Capture.backlog(capture) < 16_384
   defp room?(_source, _oldest), do: true
 

@@ -1,6 +1,6 @@
 defmodule CapturePipeline.Test.ForeignRing do
   @moduledoc false
-  # A ring buffer of the design that the existing app has: a position is handed out by an atomic, then the event is written into an ETS table.
+  # A ring buffer of the design that the existing app has: a position is claimed by an atomic, then the event is written into an ETS table.
 
   import Bitwise
 

@@ -1,6 +1,6 @@
 defmodule CapturePipeline.Test.Rings do
   @moduledoc false
-  # Native rings, what is written to them, and what is in them.
+  # Native rings and their events.
 
   import ExUnit.Assertions
   alias ElixirScope.Capture.NativeRingBuffer, as: Ring

@@ -1,6 +1,6 @@
 defmodule CapturePipeline.Test.Sources do
   @moduledoc false
-  # The three kinds of source that a pipeline reads from, under one face.
+  # The three kinds of source of a pipeline, behind one interface.
 
   alias CapturePipeline.Test.ForeignRing
   alias ElixirScope.Capture.{Capture, NativeRingBuffer}

@@ -1,12 +1,12 @@
 defmodule CapturePipeline.Test.KeyedStorage do
   @moduledoc false
-  # A storage that is keyed by identity and outlives every process of a pipeline: its table is the test's. Counts how often
+  # A storage with the identity as its key, which outlives every process of a pipeline: the test owns its table. Counts how often
   # each event was offered.
   @behaviour ElixirScope.Capture.Storage
 
   defstruct [:table, :keep]
 
-  # `keep`: what of an event is kept; its number `n` must be in it.
+  # `keep`: returns the part of an event to keep, with its number `n`.
   def new(keep \\ & &1), do: %__MODULE__{table: :ets.new(:keyed, [:public, :set, write_concurrency: true]), keep: keep}
 
   @impl true
@@ -34,7 +34,7 @@ end
 
 defmodule CapturePipeline.Test.EventServer do
   @moduledoc false
-  # A server like the app's event store: it knows one call and dies of any other. What it stored is told to the test.
+  # A server like the app's event store: any other call than the one it knows ends it. It reports stored events to the test.
   use GenServer
 
   def start(opts), do: GenServer.start(__MODULE__, opts, Keyword.take(opts, [:name]))
@@ -51,7 +51,7 @@ defmodule CapturePipeline.Test.EventServer do
       %{refused: true} ->
         {:reply, {:error, :refused}, state}
 
-      # As the app's does, whose events have both.
+      # As in the app, whose events have both.
       %{timestamp: _, pid: _} ->
         send(to, {:stored, self(), event})
         {:reply, :ok, state}
@@ -79,7 +79,7 @@ end
 
 defmodule CapturePipeline.Test.ModuleStorage do
   @moduledoc false
-  # A storage that is a module; its reference is the test's pid, or itself if it was given bare.
+  # A storage that is a module. Its reference is the test's pid, or the module itself if it is given alone.
   @behaviour ElixirScope.Capture.Storage
 
   @impl true
@@ -87,5 +87,15 @@ defmodule CapturePipeline.Test.ModuleStorage do
     to = if is_pid(ref), do: ref, else: :persistent_term.get(__MODULE__)
     send(to, {:module, ref, events})
     {:ok, length(events)}
+  end
+end
+
+defmodule CapturePipeline.Test.Deadly do
+  @moduledoc false
+  # A term that kills each process that inspects it.
+  defstruct [:n]
+
+  defimpl Inspect do
+    def inspect(_, _), do: Process.exit(self(), :kill)
   end
 end

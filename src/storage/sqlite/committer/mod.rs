@@ -1,180 +1,166 @@
-//! The committing thread: takes what waits, stores it in one transaction, commits, answers the batches.
-//! [`answers`] is what those are answered, [`expiry`] the age of the events, [`complaints`] what the log is told.
+//! The committing thread: takes the waiting batches, stores them in one transaction, commits, and answers the batches.
+//! [`open_database`] stores them, [`transaction`] answers them, [`log_messages`] tells the log about failures.
 //!
-//! How large a transaction gets is decided by what waits. A batch that finds the thread idle is committed at once; under
-//! load a transaction takes in what arrives until it has `commit_events` events; small groups in quick succession share
-//! one, so that there is at most one commit per `commit_interval_us`.
+//! The number of waiting events decides on the size of a transaction. A batch that finds the thread idle is committed at once. Under
+//! load, a transaction takes in new batches until it has `commit_events` events. Small groups in quick succession share
+//! a transaction, so that there is at most one commit in `commit_interval_us`.
 
-mod answers;
-mod complaints;
-mod expiry;
+mod log_messages;
+mod open_database;
+mod transaction;
+mod views;
 
-use super::bounds::{self, Bounds, Room};
-use super::db::{Db, Refused};
-use super::failure::Failure;
-use super::options::{Options, Synchronous};
-use super::queue::{Entry, Queue};
-use super::{feed, index};
-use crate::batch::{BatchView, token};
-use crate::event::PIPELINE_KIND_RESERVED;
-use crate::platform::sync::{AtomicBool, AtomicU64};
+pub(super) use open_database::OpenDatabase;
+
+use super::failure::{Class, Failure};
+use super::files::paths;
+use super::limits::Admission;
+use super::open_storages;
+use super::queue::Entry;
+use super::schema;
+use super::shared::Shared;
+use super::temp_files::UseFolder;
 use crate::platform::time;
 use crate::status::PIPELINE_ERR_STORAGE;
 use crate::storage::{PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY};
-use expiry::Expiry;
+use log_messages::{LOG_AGAIN_NS, LogMessages};
+use rusqlite::ffi;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use transaction::Transaction;
 
-/// Events in a transaction from which it is not held open any longer once nothing waits.
+/// A transaction with this many events is committed as soon as no batch waits.
 const WORTH_A_COMMIT: usize = 256;
-/// Bytes of rows at which a transaction is committed, or fewer where the write-ahead log must stay small.
+/// A transaction with this many bytes of rows is committed. Fewer are enough if the write-ahead log must stay small.
 const COMMIT_BYTES: u64 = 4 << 20;
+/// The connection is opened anew after this many failures in a row that concern a lock or a file. It may wait for its own lock, because SQLite
+/// ignores it when the system refuses an unlock. Its log may belong to another index than the one that it has mapped.
+const MAX_FAILURES_IN_A_ROW: u32 = 3;
+/// Times that a flush opens the database anew. Another connection of this process may be replacing the same files meanwhile.
+const FLUSH_OPENINGS: u32 = 5;
 
-/// What the writers' side and the committing thread share.
-pub(super) struct Shared {
-    pub queue: Queue,
-    pub path: PathBuf,
-    pub options: Options,
-    /// Set together with the queue's stop; SQLite's busy handler reads it.
-    pub stopping: Arc<AtomicBool>,
-    /// [`crate::platform::thread::token`] of the committing thread.
-    pub thread: AtomicU64,
-}
-
-/// A database, and the bounds that hold for it.
-pub(super) struct Open {
-    db: Db,
-    bounds: Bounds,
-}
-
-impl Open {
-    pub(super) fn new(
-        path: &std::path::Path,
-        options: &Options,
-        stopping: &Arc<AtomicBool>,
-    ) -> Result<Self, Failure> {
-        let db = Db::open(path, options, Arc::clone(stopping))?;
-        index::remove(db.conn())?; // of an earlier run; made anew at the end
-        let bounds = Bounds::new(&db, options)?;
-        Ok(Self { db, bounds })
-    }
-}
-
-/// A batch in the open transaction.
-struct Held {
-    entry: Entry,
-    attempt: u32,
-    /// The end of its events in `Committer::refused`.
-    refused_end: usize,
+/// When events expire next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    Unknown,
+    Never,
+    At(u64),
 }
 
 pub(super) struct Committer {
     shared: Arc<Shared>,
-    open: Option<Open>,
-    /// Taken from the queue, not looked at yet; the next one is last.
+    open: Option<OpenDatabase>,
+    /// Batches that were taken from the queue and are not in the transaction yet; the oldest is last.
     taken: Vec<Entry>,
-    held: Vec<Held>,
-    refused: Vec<Refused>,
-    events: usize,
-    bytes: u64,
+    transaction: Transaction,
     commit_bytes: u64,
     last_commit_ns: u64,
     expiry: Expiry,
-    /// The code of the failure logged last, and when.
-    logged: Option<(i32, u64)>,
-    /// When it was last logged that there is no room.
-    logged_full: u64,
+    /// The views of kinds are not tried before this time.
+    views_after_ns: u64,
+    /// Failures since the last commit that concern a lock or a file.
+    failures_in_a_row: u32,
+    log: LogMessages,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, open: Open) -> Self {
-        let log = u64::from(open.db.checkpoint_frames()) * u64::from(super::schema::PAGE_SIZE);
+    pub(super) fn new(shared: Arc<Shared>, open: OpenDatabase) -> Self {
+        let log_bytes = u64::from(open.db.checkpoint_frames()) * u64::from(schema::PAGE_SIZE);
+        let log = LogMessages::new(shared.path.clone());
         Self {
             shared,
             open: Some(open),
             taken: Vec::with_capacity(64),
-            held: Vec::with_capacity(64),
-            refused: Vec::new(),
-            events: 0,
-            bytes: 0,
-            commit_bytes: COMMIT_BYTES.min(log / 4),
+            transaction: Transaction::default(),
+            commit_bytes: COMMIT_BYTES.min(log_bytes / 4),
             last_commit_ns: 0,
             expiry: Expiry::Unknown,
-            logged: None,
-            logged_full: 0,
+            views_after_ns: 0,
+            failures_in_a_row: 0,
+            log,
         }
     }
 
     /// The thread's whole life.
     pub(super) fn run(mut self) {
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| self.work())) {
-                Ok(()) => break,
-                Err(_) => {
-                    log::error!("sqlite storage {}: a panic was caught", self.shared.path.display());
-                    self.open = None; // whatever state it is in
-                    self.answer_all(PIPELINE_STORE_RETRY);
-                }
-            }
+        let shared = Arc::clone(&self.shared);
+        let _folder = UseFolder::of(&shared.path);
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.log.panic();
+            self.open = None; // it may be in any state
+            self.answer_all(PIPELINE_STORE_RETRY);
         }
-        self.finish();
+        if self.open.is_some() {
+            self.finish();
+        }
+        self.shared.shutdown.set_closed(true);
     }
 
     fn work(&mut self) {
+        let shared = Arc::clone(&self.shared);
         loop {
-            let (wake_at, timeout) = self.patience();
-            let shared = Arc::clone(&self.shared);
-            let orders = shared.queue.take(&mut self.taken, wake_at, timeout);
-            self.taken.reverse(); // the oldest is taken off the end
+            let (wake_at, timeout) = self.sleep_limits();
+            let requests = shared.queue.take(&mut self.taken, wake_at, timeout);
+            self.taken.reverse();
             while let Some(entry) = self.taken.pop() {
                 self.store(entry);
-                if self.events >= self.shared.options.commit_events as usize
-                    || self.bytes >= self.commit_bytes
+                if self.transaction.events >= shared.options.commit_events as usize
+                    || self.transaction.bytes >= self.commit_bytes
                 {
                     self.commit();
                 }
             }
-            if self.uncommitted()
-                && (orders.flush.is_some()
-                    || orders.stop
-                    || time::now_ns() >= self.due()
-                    || self.expiry_due()
-                    || (self.events >= WORTH_A_COMMIT && self.shared.queue.is_empty()))
+            if self.has_uncommitted()
+                && (requests.flush.is_some()
+                    || requests.finish
+                    || requests.stop
+                    || requests.check_files
+                    || time::now_ns() >= self.commit_due_ns()
+                    || self.is_expiry_due()
+                    || (self.transaction.events >= WORTH_A_COMMIT && shared.queue.is_empty()))
             {
                 self.commit();
             }
-            if !self.uncommitted() && self.expiry_due() {
+            if !self.has_uncommitted() && self.is_expiry_due() {
                 self.expire(0);
             }
-            if let Some(upto) = orders.flush {
-                let result = self.sync();
-                self.shared.queue.flushed(upto, result);
+            if requests.check_files && !self.has_uncommitted() {
+                self.check_files();
             }
-            if orders.stop && self.held.is_empty() && self.shared.queue.is_empty() {
+            if let Some(number) = requests.flush {
+                let result = self.flush();
+                shared.queue.complete_flush(number, result);
+            }
+            let all_stored = self.transaction.is_empty() && shared.queue.is_empty();
+            if requests.finish && all_stored {
+                let result = self.finish();
+                shared.queue.complete_finish(result);
+            }
+            if requests.stop && self.transaction.is_empty() && shared.queue.is_empty() {
                 return;
             }
         }
     }
 
     /// Whether a transaction is open.
-    fn uncommitted(&self) -> bool {
-        !self.held.is_empty() || self.open.as_ref().is_some_and(|open| open.db.in_transaction())
+    fn has_uncommitted(&self) -> bool {
+        !self.transaction.is_empty() || self.open.as_ref().is_some_and(|open| open.db.in_transaction())
     }
 
-    /// When the next commit of a small group may be.
-    fn due(&self) -> u64 {
+    /// The earliest time for the next commit of a small group.
+    fn commit_due_ns(&self) -> u64 {
         self.last_commit_ns + u64::from(self.shared.options.commit_interval_us) * 1_000
     }
 
-    /// How many events to be woken for, and how long to sleep at most.
-    fn patience(&mut self) -> (usize, Option<Duration>) {
-        if self.uncommitted() {
-            let wait = self.due().saturating_sub(time::now_ns());
-            // Events that make the transaction worth its commit end the wait.
+    /// The number of events that wakes the thread, and the longest time to sleep.
+    fn sleep_limits(&mut self) -> (usize, Option<Duration>) {
+        if self.has_uncommitted() {
+            let wait = self.commit_due_ns().saturating_sub(time::now_ns());
+            // The events that make the transaction worth its commit end the sleep.
             let enough = WORTH_A_COMMIT.min(self.shared.options.commit_events as usize);
-            return (enough.saturating_sub(self.events).max(1), Some(Duration::from_nanos(wait)));
+            let missing = enough.saturating_sub(self.transaction.events).max(1);
+            return (missing, Some(Duration::from_nanos(wait)));
         }
         if self.expiry == Expiry::Unknown {
             self.expiry = self.next_expiry();
@@ -188,127 +174,216 @@ impl Committer {
 
     /// Stores a batch in the open transaction, and begins one if there is none.
     fn store(&mut self, entry: Entry) {
-        // SAFETY: the batch is valid until it is answered, and this thread alone answers it.
+        // SAFETY: the batch is valid until it is answered, and only this thread answers it.
         let batch = unsafe { &*entry.batch };
-        self.held.push(Held { entry, attempt: batch.attempt, refused_end: self.refused.len() });
-        match self.try_store(batch) {
-            Ok(Room::Yes) => {
-                self.events += batch.count.max(1);
-                if let Some(held) = self.held.last_mut() {
-                    held.refused_end = self.refused.len();
-                }
-            }
-            Ok(room) => {
-                // Nothing of it is in the transaction; what is may be committed.
-                self.held.pop();
-                let result = if room == Room::No { PIPELINE_STORE_REJECT } else { PIPELINE_STORE_RETRY };
-                self.log_full(room);
-                let _ = token::complete(entry.token, 0, result);
+        self.transaction.push(entry, batch);
+        let stored = open_if_closed(&mut self.open, &self.shared, true)
+            .and_then(|open| open.store(batch, &mut self.transaction));
+        match stored {
+            Ok(Admission::Admitted) => self.transaction.keep_last(batch.count),
+            // Nothing of the batch is in the transaction, and the batches before it may be committed.
+            Ok(admission) => {
+                self.log.not_admitted(admission, &self.shared.options);
+                let refused = admission == Admission::Refused;
+                self.transaction.answer_last(if refused {
+                    PIPELINE_STORE_REJECT
+                } else {
+                    PIPELINE_STORE_RETRY
+                });
             }
             Err(failure) => self.fail(&failure),
         }
     }
 
-    fn try_store(&mut self, batch: &BatchView) -> Result<Room, Failure> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            none => none.insert(Open::new(&self.shared.path, &self.shared.options, &self.shared.stopping)?),
-        };
-        let mut bytes = 0;
-        let mut meta = 0;
-        for index in 0..batch.count {
-            // SAFETY: the index is below the count.
-            let event = unsafe { feed::event(batch, index) };
-            bytes += event.len as u64;
-            meta += usize::from(event.kind >= PIPELINE_KIND_RESERVED);
-        }
-        if self.events == 0 && open.bounds.log_is_held(&mut open.db)? {
-            return Ok(Room::Later);
-        }
-        open.db.begin()?;
-        if meta != 0 {
-            for index in 0..batch.count {
-                // SAFETY: as above.
-                open.db.insert_meta(batch.generation, unsafe { feed::event(batch, index) })?;
-            }
-            return Ok(Room::Yes);
-        }
-        let run = open.db.run(batch.generation)?;
-        match open.bounds.make_room(&mut open.db, run, batch.count as u64, bytes)? {
-            Room::Yes => {}
-            other => return Ok(other),
-        }
-        let before = self.refused.len();
-        let inserted = open.db.insert(batch, &mut self.refused)?;
-        let conflicts = self.refused[before..].iter().filter(|r| r.conflict).count() as u64;
-        if conflicts != 0 {
-            open.db.count(run, "conflicts", conflicts)?;
-        }
-        if let Some(first_id) = inserted.first_id {
-            open.bounds.note_arrival(open.db.conn(), first_id)?;
-        }
-        self.bytes += bytes + batch.count as u64 * bounds::ROW_BYTES;
-        Ok(Room::Yes)
-    }
-
-    /// Commits, answers what was committed, then sees to the write-ahead log.
+    /// Commits, answers the batches, then makes a checkpoint if one is due.
     fn commit(&mut self) {
         let Some(open) = &mut self.open else { return };
         if let Err(failure) = open.db.commit() {
             self.fail(&failure);
             return;
         }
-        if self.logged.take().is_some() {
-            log::info!("sqlite storage {}: events are stored again", self.shared.path.display());
-        }
-        self.answer_committed();
-        let stored = std::mem::take(&mut self.events);
-        self.bytes = 0;
+        self.log.success();
+        self.failures_in_a_row = 0;
+        let stored = self.transaction.answer_committed(&self.log);
         self.last_commit_ns = time::now_ns();
         if self.expiry == Expiry::Never {
             self.expiry = Expiry::Unknown;
         }
-        if let Some(open) = &mut self.open {
-            open.bounds.report(&mut open.db);
-            if let Err(failure) = open.db.checkpoint_if_due() {
-                // The events are safe in the log; the next commit tries again.
-                self.log(&failure, "the write-ahead log could not be copied back");
-            }
+        open.limits.log_deleted(&mut open.db);
+        if let Err(failure) = open.db.checkpoint_if_due() {
+            // The events are safe in the log, and the next commit tries again.
+            self.log.failure(&failure, "the write-ahead log could not be copied back");
         }
-        if self.expiry_due() {
+        self.update_views();
+        if self.is_expiry_due() {
             self.expire(2 * stored as u64);
         }
     }
 
-    /// Has everything that is committed reach the disk, as far as the options want that.
-    fn sync(&mut self) -> i32 {
-        let Some(open) = &mut self.open else { return PIPELINE_ERR_STORAGE };
-        if self.shared.options.synchronous != Synchronous::Normal {
-            return 0; // reached it with its commit, or is not to be waited for
+    fn answer_all(&mut self, result: i32) {
+        self.transaction.answer_all(&mut self.taken, result);
+        self.expiry = Expiry::Unknown;
+    }
+
+    /// Rolls the transaction back and answers all batches at hand.
+    fn fail(&mut self, failure: &Failure) {
+        self.log.failure(failure, "nothing is stored at present");
+        if let Some(open) = &mut self.open {
+            open.db.rollback();
+            open.limits.forget();
         }
-        match open.db.sync() {
+        let mut class = failure.class;
+        if failure.is_busy() || failure.is_io() {
+            // A log that was deleted causes errors of any kind before a commit notices it.
+            if self.has_moved_files() {
+                class = Class::Moved;
+            }
+            self.failures_in_a_row += 1;
+            if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
+                self.failures_in_a_row = 0;
+                self.open = None;
+                open_storages::check_others(&self.shared);
+            }
+        }
+        match class {
+            Class::Unusable => {
+                self.open = None;
+                self.transaction.retry_or_reject(&mut self.taken);
+                self.expiry = Expiry::Unknown;
+            }
+            Class::Moved => {
+                self.close_moved();
+                self.answer_all(PIPELINE_STORE_RETRY);
+            }
+            Class::Transient | Class::Event => self.answer_all(PIPELINE_STORE_RETRY),
+        }
+    }
+
+    fn has_moved_files(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.db.check_files().is_err())
+    }
+
+    /// Closes the connection, unless acknowledged events would be lost by that.
+    fn close_moved(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        // The other storages that have the files open must notice it as well, because SQLite shares its knowledge of them.
+        open_storages::check_others(&self.shared);
+        match open.db.save_log() {
+            Ok(()) => self.open = None,
+            Err(failure) if failure.class == Class::Transient => {
+                self.log.failure(&failure, "nothing is stored at present");
+            }
+            Err(failure) => {
+                self.log.failure(&failure, "its write-ahead log could not be copied back");
+                self.open = None;
+            }
+        }
+    }
+
+    /// Closes the connection if its files have changed, or if another connection to them has lost a descriptor, because SQLite uses one
+    /// for both. The next batch opens a new connection.
+    fn check_files(&mut self) {
+        let Some(open) = &self.open else { return };
+        let checked = open.db.check_files();
+        if checked.is_err() || paths::has_lost_descriptors(&self.shared.path) {
+            if let Err(moved) = &checked {
+                self.log.failure(moved, "the connection is closed");
+            }
+            self.close_moved();
+        }
+    }
+
+    fn next_expiry(&mut self) -> Expiry {
+        let Some(open) = &mut self.open else { return Expiry::Never };
+        match open.limits.next_expiry(open.db.conn()) {
+            Ok(Some(wait)) => Expiry::At(time::now_ns() + wait.as_nanos() as u64),
+            Ok(None) => Expiry::Never,
+            Err(failure) => {
+                self.log.failure(&failure, "the age of the events is not known");
+                Expiry::At(time::now_ns() + LOG_AGAIN_NS)
+            }
+        }
+    }
+
+    fn is_expiry_due(&self) -> bool {
+        matches!(self.expiry, Expiry::At(at) if at <= time::now_ns())
+    }
+
+    /// Deletes expired events; see [`OpenDatabase::expire`].
+    fn expire(&mut self, rows: u64) {
+        let Some(open) = &mut self.open else { return };
+        match open.expire(rows) {
+            Ok(true) => {} // still due
+            Ok(false) => self.expiry = Expiry::Unknown,
+            Err(failure) => {
+                self.fail(&failure);
+                self.expiry = Expiry::At(time::now_ns() + LOG_AGAIN_NS);
+            }
+        }
+    }
+
+    /// Writes everything that is committed through to the disk, as far as the options ask for it. 0, or a negative status.
+    fn flush(&mut self) -> i32 {
+        for opening in 0.. {
+            let was_open = self.open.is_some();
+            let flushed = open_if_closed(&mut self.open, &self.shared, true)
+                .and_then(|open| open.flush(self.shared.options.synchronous));
+            let Err(failure) = flushed else { return 0 };
+            let moved = failure.class == Class::Moved || self.has_moved_files();
+            // A failed sync is not repeated: the system may have dropped the data that it could not write, and would report success.
+            let again = moved || (!was_open && failure.is_io());
+            if !again || opening == FLUSH_OPENINGS {
+                self.log.failure(&failure, "flush failed");
+                break;
+            }
+            if moved {
+                // The log is saved now, because no commit may follow this flush.
+                self.log.failure(&failure, "the database is opened anew");
+                self.close_moved();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        PIPELINE_ERR_STORAGE
+    }
+
+    /// Makes the indexes and closes the connection, which copies the log back. Later events open the database again.
+    fn finish(&mut self) -> i32 {
+        let result = catch_unwind(AssertUnwindSafe(|| self.make_indexes()));
+        self.open = None;
+        self.shared.shutdown.set_closed(true);
+        match result.unwrap_or_else(|_| Err(Failure::from_code(ffi::SQLITE_INTERNAL))) {
             Ok(()) => 0,
             Err(failure) => {
-                self.log(&failure, "flush failed");
+                self.log.last_failure(&failure, "the indexes could not be made");
                 PIPELINE_ERR_STORAGE
             }
         }
     }
 
-    /// The end: indexes, and the connection closed.
-    fn finish(mut self) {
-        let Some(open) = self.open.take() else { return };
-        let options = &self.shared.options;
-        if options.indexes {
-            if !bounds::indexes_fit(open.db.path(), options) {
-                log::warn!(
-                    "sqlite storage {}: no indexes are made: less than min_free_disk is free",
-                    self.shared.path.display()
-                );
-            } else if let Err(failure) = index::create(open.db.conn()) {
-                self.log(&failure, "the indexes could not be made");
-            }
+    fn make_indexes(&mut self) -> Result<(), Failure> {
+        if let Some(Err(failure)) = self.open.as_ref().map(|open| open.db.check_files()) {
+            // Saves acknowledged events. A database that is gone is not made anew for its indexes.
+            self.close_moved();
+            return Err(failure);
         }
-        drop(open);
+        if !self.shared.options.indexes || open_storages::is_superseded(&self.shared) {
+            return Ok(());
+        }
+        let open = open_if_closed(&mut self.open, &self.shared, false)?; // a failure may have closed it
+        if !open.make_indexes(&self.shared)? {
+            self.log.indexes_left();
+        }
+        Ok(())
+    }
+}
+
+fn open_if_closed<'a>(
+    open: &'a mut Option<OpenDatabase>,
+    shared: &Shared,
+    make: bool,
+) -> Result<&'a mut OpenDatabase, Failure> {
+    match open {
+        Some(open) => Ok(open),
+        none => Ok(none.insert(OpenDatabase::open(shared, make)?)),
     }
 }

@@ -1,47 +1,46 @@
-//! The rows: the runs and their counters, the events of a batch, the library's own events.
+//! The rows: runs with their counters, the events of a batch, and the library's own events.
 
-use super::Db;
+use super::connection::Db;
 use crate::batch::BatchView;
 use crate::event::{
-    ClockFacts, EventView, PIPELINE_KIND_CLOCK, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
+    ClockFacts, EventView, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME,
+    PIPELINE_KIND_THREAD,
 };
 use crate::platform::{process, time};
 use crate::storage::sqlite::failure::{Class, Failure};
-use crate::storage::sqlite::feed;
+use crate::storage::sqlite::{batch_table, kind_views, sql};
 use rusqlite::{OptionalExtension, params};
 
-/// An event whose key was there with another content.
+/// An event that was not stored.
 pub struct Refused {
-    /// Which event of the batch.
+    /// Its index in the batch.
     pub index: usize,
-    /// Why.
-    pub words: String,
-    /// Whether its key was there with another content.
+    /// The reason.
+    pub text: String,
+    /// Whether its key was already stored with other contents.
     pub conflict: bool,
 }
 
-/// What became of a batch's events.
+/// The rows that a batch has added.
 #[derive(Default)]
 pub struct Inserted {
-    /// The id of the first of the new rows; `None`: none is new.
+    /// The id of the first new row; `None`: none is new.
     pub first_id: Option<i64>,
     /// New rows.
     pub rows: u64,
 }
 
 impl Db {
-    /// The number in `runs` of a generation; made at its first event. In a transaction.
+    /// The number of a generation in `runs`, where its first event adds a row. In a transaction.
     pub fn run(&mut self, generation: u64) -> Result<i64, Failure> {
         if let Some((known, id)) = self.run
             && known == generation
         {
             return Ok(id);
         }
-        let found = self
-            .conn
-            .prepare_cached("SELECT id FROM runs WHERE generation = ?1")?
-            .query_row([generation as i64], |row| row.get(0))
-            .optional()?;
+        // Without such a row the result of max() is NULL.
+        let found =
+            sql::value(&self.conn, "SELECT max(id) FROM runs WHERE generation = ?1", [generation as i64])?;
         let id = match found {
             Some(id) => id,
             None => {
@@ -65,29 +64,27 @@ impl Db {
         Ok(id)
     }
 
-    /// The number of the run stored last, for what is counted while none is being stored. In a transaction.
+    /// The number of the run stored last, for counters that change while no batch is stored. In a transaction.
     pub fn newest_run(&mut self) -> Result<i64, Failure> {
         if let Some((_, id)) = self.run {
             return Ok(id);
         }
-        let newest: Option<i64> =
-            self.conn.prepare_cached("SELECT max(id) FROM runs")?.query_row([], |row| row.get(0))?;
-        Ok(newest.unwrap_or(0))
+        sql::value(&self.conn, "SELECT coalesce(max(id), 0) FROM runs", [])
     }
 
-    /// Stores a batch, in a transaction. Events that cannot be stored for their own fault are added to `refused`.
+    /// Stores a batch, in a transaction. Events that cannot be stored, whatever the state of the database, are added to `refused`.
     pub fn insert(&mut self, batch: &BatchView, refused: &mut Vec<Refused>) -> Result<Inserted, Failure> {
         let run = self.run(batch.generation)?;
         match self.insert_range(run, batch, 0, batch.count) {
             Ok(inserted) if inserted.rows == batch.count as u64 => Ok(inserted),
-            // Some are there already: a batch that is delivered again, or a key that is used twice.
+            // Some keys exist: the batch is a redelivery, or a key was used twice.
             Ok(inserted) => {
                 for index in 0..batch.count {
                     self.compare(run, batch, index, refused)?;
                 }
                 Ok(inserted)
             }
-            // One event's fault: those before it may be in already, which the second look takes for stored.
+            // One event cannot be stored. Events before it may be stored already; the comparison finds them equal.
             Err(failure) if failure.class == Class::Event => self.insert_singly(run, batch, refused),
             Err(failure) => Err(failure),
         }
@@ -100,13 +97,13 @@ impl Db {
         from: usize,
         to: usize,
     ) -> Result<Inserted, Failure> {
-        let behind = self.behind.0;
-        let mut statement = self.conn.prepare_cached(feed::INSERT)?;
-        // SAFETY: no statement runs that reads the feed, before and after; the batch outlives this call.
-        unsafe { (*behind).feed.show(run, batch, from, to) };
+        let table = self.batch_table.0;
+        let mut statement = self.conn.prepare_cached(batch_table::INSERT)?;
+        // SAFETY: no statement that reads the table is running here, and the batch outlives this call.
+        unsafe { (*table).show(run, batch, from, to) };
         let done = statement.execute([]);
         // SAFETY: as above.
-        unsafe { (*behind).feed.clear() };
+        unsafe { (*table).clear() };
         let rows = done? as u64;
         let first_id = (rows > 0).then(|| self.conn.last_insert_rowid() - rows as i64 + 1);
         Ok(Inserted { first_id, rows })
@@ -127,7 +124,7 @@ impl Db {
                 }
                 Ok(_) => self.compare(run, batch, index, refused)?,
                 Err(failure) if failure.class == Class::Event => {
-                    refused.push(Refused { index, words: failure.to_string(), conflict: false });
+                    refused.push(Refused { index, text: failure.to_string(), conflict: false });
                 }
                 Err(failure) => return Err(failure),
             }
@@ -144,7 +141,7 @@ impl Db {
         refused: &mut Vec<Refused>,
     ) -> Result<(), Failure> {
         // SAFETY: the caller's index is below the count.
-        let event = unsafe { feed::event(batch, index) };
+        let event = unsafe { batch_table::event(batch, index) };
         let same = self
             .conn
             .prepare_cached(
@@ -161,49 +158,46 @@ impl Db {
                     && row.get_ref(6)?.as_blob()? == event.payload())
             })
             .optional()?;
-        let words = match same {
+        let text = match same {
             Some(true) => return Ok(()),
-            Some(false) => "its key is there with another content",
-            None => "it is not there after it was stored",
+            Some(false) => "another event with this key is already stored",
+            None => "it is missing after it was stored",
         };
-        refused.push(Refused { index, words: words.to_owned(), conflict: true });
+        refused.push(Refused { index, text: text.to_owned(), conflict: true });
         Ok(())
     }
 
-    /// Adds to a counter of a run, in the transaction whose doing is counted.
+    /// Adds to a counter of a run, in the transaction whose work it counts.
     pub fn count(&mut self, run: i64, counter: &'static str, by: u64) -> Result<(), Failure> {
-        self.conn
-            .prepare_cached(&format!("UPDATE runs SET {counter} = {counter} + ?1 WHERE id = ?2"))?
-            .execute(params![by as i64, run])?;
-        Ok(())
+        let sql = format!("UPDATE runs SET {counter} = {counter} + ?1 WHERE id = ?2");
+        sql::execute(&self.conn, &sql, [by as i64, run]).map(drop)
     }
 
     /// Stores one of the library's own events, in a transaction.
     pub fn insert_meta(&mut self, generation: u64, event: &EventView) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(event.payload());
         match event.kind {
-            PIPELINE_KIND_KIND_NAME => {
-                self.conn
-                    .prepare_cached("INSERT OR REPLACE INTO kinds(kind, name) VALUES(?1, ?2)")?
-                    .execute(params![event.node_id as i64, text])?;
-            }
+            PIPELINE_KIND_KIND_NAME => sql::execute(
+                &self.conn,
+                "INSERT OR REPLACE INTO kinds(kind, name) VALUES(?1, ?2)",
+                params![event.node_id as i64, text],
+            )?,
             PIPELINE_KIND_THREAD => {
                 let run = self.run(generation)?;
-                self.conn
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO threads(run, ring_id, tid, name) VALUES(?1, ?2, ?3, ?4)",
-                    )?
-                    .execute(params![run, event.node_id as i64, event.correlation_id as i64, text])?;
+                sql::execute(
+                    &self.conn,
+                    "INSERT OR REPLACE INTO threads(run, ring_id, tid, name) VALUES(?1, ?2, ?3, ?4)",
+                    params![run, event.node_id as i64, event.correlation_id as i64, text],
+                )?
             }
             PIPELINE_KIND_CLOCK => {
                 let Some(facts) = ClockFacts::from_bytes(event.payload()) else { return Ok(()) };
                 let run = self.run(generation)?;
-                self.conn
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO clocks(run, time_ns, wall_ns, clock, ticks, ticks_hz, boot_id, pid) \
-                         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    )?
-                    .execute(params![
+                sql::execute(
+                    &self.conn,
+                    "INSERT OR REPLACE INTO clocks(run, time_ns, wall_ns, clock, ticks, ticks_hz, boot_id, pid) \
+                     VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    params![
                         run,
                         facts.monotonic_ns as i64,
                         facts.realtime_ns as i64,
@@ -212,20 +206,27 @@ impl Db {
                         facts.ticks_hz as i64,
                         boot_id_text(facts.boot_id),
                         facts.pid,
-                    ])?;
+                    ],
+                )?
             }
-            _ => {} // of a newer library: nothing that this schema has a place for
-        }
+            PIPELINE_KIND_DEFINITION => {
+                let run = self.run(generation)?;
+                kind_views::insert(&self.conn, run, event.node_id, event.payload())?;
+                self.views_due = true;
+                0
+            }
+            _ => 0, // a kind of a newer library, for which this schema has no table
+        };
         Ok(())
     }
 }
 
-/// The program's name as the system has it.
+/// The program's name, as the system knows it.
 fn program() -> String {
     std::fs::read_to_string("/proc/self/comm").map(|s| s.trim_end().to_owned()).unwrap_or_default()
 }
 
-/// As the kernel writes it; empty if it is unknown.
+/// The boot id as the kernel writes it; empty if it is unknown.
 fn boot_id_text(id: [u8; 16]) -> String {
     if id == [0; 16] {
         return String::new();

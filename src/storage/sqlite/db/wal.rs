@@ -1,28 +1,27 @@
-//! The write-ahead log: how long it is, when it is copied back into the database, how it reaches the disk.
+//! The write-ahead log: its length, its checkpoints, and its way to the disk.
 
-use super::{Behind, Db};
+use super::connection::Db;
 use crate::platform::sync::Ordering;
 use crate::storage::sqlite::failure::Failure;
 use rusqlite::ffi;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::c_int;
 
-/// Milliseconds to wait for readers of a log that they have made too long.
+/// Milliseconds to wait for the readers that keep a long log from being reused.
 const RESTART_WAIT_MS: u32 = 100;
 
 impl Db {
-    /// Frames at which the write-ahead log is copied back.
+    /// The number of frames in the write-ahead log that makes a checkpoint due.
     pub fn checkpoint_frames(&self) -> u32 {
         self.checkpoint_frames
     }
 
     /// Frames in the write-ahead log after the last commit.
     pub fn wal_frames(&self) -> u32 {
-        // SAFETY: lives as long as `self`; atomic.
-        unsafe { (*self.behind.0).wal_frames.load(Ordering::Relaxed) }
+        self.callbacks().wal_frames.load(Ordering::Relaxed)
     }
 
-    /// Copies the write-ahead log back into the database if it has grown to its mark; without waiting for readers, unless
-    /// they have made it grow far beyond.
+    /// Copies the write-ahead log back into the database if a checkpoint is due. It does not wait for readers, unless they have made
+    /// the log grow to four times that length.
     pub fn checkpoint_if_due(&mut self) -> Result<(), Failure> {
         let frames = self.wal_frames();
         if frames < self.checkpoint_frames {
@@ -32,50 +31,49 @@ impl Db {
         if frames < self.force_at {
             return self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE);
         }
-        // Not with every commit, as it may be in vain.
+        // Not at every commit, because readers may keep it from succeeding.
         self.force_at = frames.saturating_add(self.checkpoint_frames);
         self.restart_log()
     }
 
-    /// Copies the log back and has the next transaction write it from its start, for which it waits for readers a little.
+    /// Copies the log back, so that the next transaction writes it from its start. Waits a little for readers.
     pub fn restart_log(&mut self) -> Result<(), Failure> {
-        // SAFETY: lives as long as `self`; atomic.
-        let timeout = unsafe { &(*self.behind.0).busy_timeout_ms };
-        let usual = timeout.load(Ordering::Relaxed);
-        timeout.store(usual.min(RESTART_WAIT_MS), Ordering::Relaxed);
+        let usual = self.callbacks().busy_timeout_ms.load(Ordering::Relaxed);
+        self.callbacks().busy_timeout_ms.store(usual.min(RESTART_WAIT_MS), Ordering::Relaxed);
         let done = self.checkpoint(ffi::SQLITE_CHECKPOINT_RESTART);
-        timeout.store(usual, Ordering::Relaxed);
+        self.callbacks().busy_timeout_ms.store(usual, Ordering::Relaxed);
         done
     }
 
-    fn checkpoint(&mut self, mode: c_int) -> Result<(), Failure> {
-        // SAFETY: the handle is open; NULLs mean all databases, and no figures wanted.
+    /// Makes a checkpoint. Returns SQLite's code, the number of frames in the log, and the number of frames copied.
+    pub(super) fn checkpoint_code(&mut self, mode: c_int) -> (c_int, c_int, c_int) {
+        let (mut frames, mut copied) = (0, 0);
+        // SAFETY: the handle is open, NULL means all databases, and the counts are locals.
         let code = unsafe {
-            ffi::sqlite3_wal_checkpoint_v2(
-                self.conn.handle(),
-                std::ptr::null(),
-                mode,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-            )
+            let (handle, all) = (self.conn.handle(), std::ptr::null());
+            ffi::sqlite3_wal_checkpoint_v2(handle, all, mode, &raw mut frames, &raw mut copied)
         };
+        (code, frames, copied)
+    }
+
+    fn checkpoint(&mut self, mode: c_int) -> Result<(), Failure> {
+        let (code, ..) = self.checkpoint_code(mode);
         match code & 0xff {
             ffi::SQLITE_OK if mode == ffi::SQLITE_CHECKPOINT_RESTART => {
-                // SAFETY: as in `wal_frames`.
-                unsafe { (*self.behind.0).wal_frames.store(0, Ordering::Relaxed) };
+                self.callbacks().wal_frames.store(0, Ordering::Relaxed);
                 Ok(())
             }
-            // Busy, locked: readers, or another connection that is at it.
+            // There are readers, or another connection makes a checkpoint.
             ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Ok(()),
             _ => Err(Failure::from_code(code)),
         }
     }
 
-    /// Has the write-ahead log reach the disk: with it, everything that is committed.
+    /// Writes the log through to the disk, and with it everything that is committed.
     pub fn sync(&mut self) -> Result<(), Failure> {
         let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-        // SAFETY: the handle is open; this operation writes one pointer, to the log's file, which SQLite keeps open as long as
-        // the connection. Its methods are SQLite's own.
+        // SAFETY: the handle is open; the operation writes one pointer, to the log's file, which SQLite keeps open as long as
+        // the connection.
         let code = unsafe {
             let code = ffi::sqlite3_file_control(
                 self.conn.handle(),
@@ -94,16 +92,4 @@ impl Db {
         };
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(Failure::from_code(code)) }
     }
-}
-
-/// After each commit: how long the write-ahead log is. What to do about it is decided after the batches are answered.
-pub(super) unsafe extern "C" fn on_wal(
-    behind: *mut c_void,
-    _db: *mut ffi::sqlite3,
-    _name: *const c_char,
-    frames: c_int,
-) -> c_int {
-    // SAFETY: registered in `Db::open` with what outlives the connection.
-    unsafe { &*behind.cast::<Behind>() }.wal_frames.store(frames.max(0) as u32, Ordering::Relaxed);
-    ffi::SQLITE_OK
 }

@@ -1,13 +1,12 @@
 defmodule ElixirScope.Capture.Batch do
   @moduledoc """
-  What a storage is given if it asks for more than the events: `store_batch/2` of `ElixirScope.Capture.Storage`, or a function
-  of two arguments.
+  A batch as a storage gets it that exports `store_batch/2` (see `ElixirScope.Capture.Storage`), or that is a function of two arguments.
 
-    * `entries`: `{event, identity, stamp}` for each event, in order. The *identity* is a term that is the same each time that
-      this event is delivered and never belongs to another one: a storage that keys by it stores each event once, whoever is
-      killed when. The *stamp* is nil for events from a ring buffer, else what the capture recorded beside the event:
-      `%{timestamp: …, wall_time: …, kind: …, correlation_id: …, node_id: …}` (nanoseconds; ids 0 for none).
-    * `attempt`: 1 at first, more when the batch was delivered before.
+    * `entries`: `{event, identity, stamp}` for each event, in order. The *identity* is the same term at each delivery of this event, and no other
+      event has it. A storage that uses it as its key stores each event once, whichever process is killed. The *stamp* is nil for events
+      from a ring buffer. For others it has what the capture recorded beside the event:
+      `%{timestamp: …, wall_time: …, kind: …, correlation_id: …, node_id: …}` (times in nanoseconds; an id of 0 is none).
+    * `attempt`: 1 at the first delivery, more later.
   """
 
   @enforce_keys [:entries]

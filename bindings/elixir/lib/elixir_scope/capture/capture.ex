@@ -1,37 +1,37 @@
 defmodule ElixirScope.Capture.Capture do
   @moduledoc """
-  The fast way in: any process captures terms and binaries at the price of a copy, without a message, without a lock, without waiting.
+  Captures terms and binaries from any process, at the cost of a copy: without a message, a lock or a wait.
 
       {:ok, capture} = ElixirScope.Capture.Capture.new()
       {:ok, _} = ElixirScope.Capture.PipelineManager.start_link(ring_buffer: capture)
       :ok = ElixirScope.Capture.Capture.event(capture, %{module: MyApp, function: :run})
 
-  Each scheduler has a native ring of its own. Batches go to the `ElixirScope.Capture.AsyncWriter` processes that have this capture as
-  their `ring_buffer`, or, with a native storage, straight from native threads into SQLite:
+  Each scheduler has a native ring of its own. Batches go to the `ElixirScope.Capture.AsyncWriter` processes that have this capture as their
+  `ring_buffer` (its consumers), or, with a native storage, from native threads directly into SQLite:
 
       storage = ElixirScope.Capture.NativeStorage.sqlite("events.db")
       {:ok, capture} = ElixirScope.Capture.Capture.new(storage: storage)
 
   An event stays in its ring until the storage has acknowledged it. The struct may be kept anywhere: in application environment, an Agent,
-  `:persistent_term`, a process dictionary. The pipeline lives as long as somebody holds it; `close/2` it to be sure that
-  what it holds is stored.
+  `:persistent_term`, a process dictionary. The pipeline lives as long as a reference to it exists. Call `close/2` to be sure that its events are
+  stored.
 
   ## Options of `new/1`
 
-    * `:storage`: an `ElixirScope.Capture.NativeStorage`; none by default: batches go to writers;
-    * `:overflow`: what gives way when a ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
-    * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default); it is the calling process that waits, no scheduler;
-    * `:ring_bytes` for each scheduler, charged with what an event takes in memory, `:max_event_bytes`, `:batch_size`, `:name`, and what else
-      `t:elixir_scope_capture_pipeline.config/0` has.
+    * `:storage`: an `ElixirScope.Capture.NativeStorage`. By default there is none: batches go to writers;
+    * `:overflow`: what a capture does when its ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
+    * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default). The calling process waits, not a scheduler;
+    * `:ring_bytes` of each scheduler's ring, which is charged with the memory that an event takes, `:max_event_bytes`, `:batch_size`, `:name`, and
+      all others of `t:elixir_scope_capture_pipeline.config/0`.
 
   ## Refusals
 
-  `{:error, reason}` with `:full`, `:too_large`, `:closed`, `:badarg`, `:busy` or a rarer one; nothing here raises on what
-  it is given to capture. Each is counted in `metrics/1`.
+  `{:error, reason}` with `:full`, `:too_large`, `:closed`, `:badarg`, `:busy` or a rarer one. No function here raises on a payload. Each refusal
+  is counted in `metrics/1`.
   """
 
   alias ElixirScope.Capture.Capture.Event
-  alias ElixirScope.Capture.{NativeStorage, Options}
+  alias ElixirScope.Capture.{CaptureKind, NativeStorage, Options}
   alias :elixir_scope_capture_pipeline, as: Pipeline
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
@@ -43,15 +43,15 @@ defmodule ElixirScope.Capture.Capture do
           block_ms: non_neg_integer() | :infinity,
           storage: NativeStorage.t() | nil
         }
-  @typedoc "In the caller's own numbering, below 0x7FFE0000."
+  @typedoc "The kind of an event, by the caller's own numbers below 0x7FFE0000."
   @type kind :: 0..0x7FFEFFFF
-  @typedoc "64 bits; 0 is none."
+  @typedoc "An id of 64 bits; 0 is none."
   @type id :: 0..0xFFFFFFFFFFFFFFFF
   @type answer :: :ok | {:error, atom()}
 
-  # ---- life ----
+  # ---- start and end ----
 
-  @doc "Starts a pipeline. `{:error, {:badarg, key}}` names an option that makes no sense."
+  @doc "Starts a pipeline. `{:error, {:badarg, key}}` names an invalid option."
   @spec new(keyword() | map()) :: {:ok, t()} | {:error, term()}
   def new(options \\ []) do
     {own, config} = options |> Options.to_map() |> Map.split([:storage, :block_timeout_ms])
@@ -60,7 +60,7 @@ defmodule ElixirScope.Capture.Capture do
 
     with :ok <- check_block(block_ms),
          {:ok, native_storage} <- native_storage(storage),
-         {:ok, native} <- Pipeline.start(Map.merge(held_back(config), config), native_storage) do
+         {:ok, native} <- Pipeline.start(Map.merge(never_block(config), config), native_storage) do
       {:ok, %__MODULE__{native: native, block_ms: block_ms, storage: storage}}
     end
   end
@@ -69,22 +69,22 @@ defmodule ElixirScope.Capture.Capture do
   defp check_block(ms) when is_integer(ms) and ms >= 0, do: :ok
   defp check_block(_), do: {:error, {:badarg, :block_timeout_ms}}
 
-  # Waiting is done here, never in the NIF.
-  defp held_back(%{overflow: :block}), do: %{block_timeout_us: 0}
-  defp held_back(_), do: %{}
+  # The caller waits in Elixir, never in the NIF.
+  defp never_block(%{overflow: :block}), do: %{block_timeout_us: 0}
+  defp never_block(_), do: %{}
 
   defp native_storage(nil), do: {:ok, :notices}
   defp native_storage(%NativeStorage{} = storage), do: {:ok, NativeStorage.description(storage)}
   defp native_storage(_), do: {:error, {:badarg, :storage}}
 
   @doc """
-  Refuses new events, stores what there is, and ends; waits for at most so many milliseconds. After `{:error, {:timeout, _}}` the metrics
-  say what is left, and closing again goes on.
+  Refuses new events, stores the remaining ones, and ends the pipeline. Waits for at most `timeout` milliseconds. After `{:error, {:timeout, _}}`
+  the metrics tell how many events are left, and another `close/2` goes on.
   """
   @spec close(t(), timeout()) :: :ok | {:error, term()}
   def close(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.close(native, timeout)
 
-  @doc "Waits until every event captured before is stored, or dead. Not to be called by a storage."
+  @doc "Waits until every event captured before is stored or dead-lettered. The calling process waits, not a scheduler. A storage must not call it."
   @spec flush(t(), timeout()) :: :ok | {:error, term()}
   def flush(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.flush(native, timeout)
 
@@ -94,7 +94,7 @@ defmodule ElixirScope.Capture.Capture do
 
   # ---- captures ----
 
-  @doc "Captures a term of kind 0. A binary is captured as its bytes, any other term is delivered as it was."
+  @doc "Captures a term of kind 0. A binary is captured as its bytes; any other term is delivered equal to the captured one."
   @spec event(t(), term()) :: answer()
   def event(capture, term), do: event(capture, 0, term)
 
@@ -105,15 +105,15 @@ defmodule ElixirScope.Capture.Capture do
   def event(%__MODULE__{native: native} = capture, kind, term) do
     case Nif.capture_term(native, kind, term) do
       :ok -> :ok
-      answer -> again(answer, capture, kind, term, 0, 0)
+      answer -> slow_path(answer, capture, kind, term, 0, 0)
     end
   end
 
-  @doc "Captures a term of a trace."
+  @doc "Captures a term with a correlation id."
   @spec event(t(), kind(), term(), id()) :: answer()
   def event(capture, kind, term, correlation_id), do: event(capture, kind, term, correlation_id, 0)
 
-  @doc "Captures a term of a trace, from a place in the program (the `ast_node_id` as a number)."
+  @doc "Captures a term with a correlation id and a node id (the `ast_node_id` as a number)."
   @spec event(t(), kind(), term(), id(), id()) :: answer()
   def event(%__MODULE__{} = capture, kind, term, correlation_id, node_id) when is_binary(term),
     do: binary(capture, kind, term, correlation_id, node_id)
@@ -121,7 +121,7 @@ defmodule ElixirScope.Capture.Capture do
   def event(%__MODULE__{native: native} = capture, kind, term, correlation_id, node_id) do
     case Nif.capture_term(native, kind, term, correlation_id, node_id) do
       :ok -> :ok
-      answer -> again(answer, capture, kind, term, correlation_id, node_id)
+      answer -> slow_path(answer, capture, kind, term, correlation_id, node_id)
     end
   end
 
@@ -134,39 +134,64 @@ defmodule ElixirScope.Capture.Capture do
   def binary(%__MODULE__{native: native} = capture, kind, binary) do
     case Nif.capture_binary(native, kind, binary) do
       :ok -> :ok
-      answer -> again(answer, capture, kind, binary, 0, 0)
+      answer -> slow_path(answer, capture, kind, binary, 0, 0)
     end
   end
 
-  @doc "Captures the bytes of a binary, of a trace."
+  @doc "Captures the bytes of a binary with a correlation id."
   @spec binary(t(), kind(), binary(), id()) :: answer()
   def binary(capture, kind, binary, correlation_id), do: binary(capture, kind, binary, correlation_id, 0)
 
-  @doc "Captures the bytes of a binary, of a trace, from a place in the program."
+  @doc "Captures the bytes of a binary with a correlation id and a node id."
   @spec binary(t(), kind(), binary(), id(), id()) :: answer()
   def binary(%__MODULE__{native: native} = capture, kind, binary, correlation_id, node_id) do
     case Nif.capture_binary(native, kind, binary, correlation_id, node_id) do
       :ok -> :ok
-      answer -> again(answer, capture, kind, binary, correlation_id, node_id)
+      answer -> slow_path(answer, capture, kind, binary, correlation_id, node_id)
     end
   end
 
-  # What did not go at once: a term that native code cannot measure, or no room and a caller who would wait.
-  defp again({:opaque, _}, capture, kind, term, correlation_id, node_id) do
-    answer = Pipeline.capture(capture.native, kind, term, correlation_id, node_id)
-    if answer == :ok, do: :ok, else: again(answer, capture, kind, term, correlation_id, node_id)
-  end
-
-  defp again({:error, :full}, %{block_ms: ms} = capture, kind, term, correlation_id, node_id) when ms != 0,
-    do: Pipeline.capture_wait(capture.native, kind, term, correlation_id, node_id, ms)
-
-  defp again({:error, _} = refusal, _capture, _kind, _term, _correlation_id, _node_id), do: refusal
-
-  # ---- helpers in the manner of the ingestor ----
+  # ---- typed kinds ----
 
   @doc """
-  A function is called. What is captured is a small tuple; the map with `id`, `timestamp`, `wall_time` and the rest is built by the
-  writer. `correlation_id` may be any term; a number is captured as the event's own id too.
+  Defines a kind: storages then show the fields of its payloads. With the same layout again `:ok`; with another one `{:error, {:fixed, text}}`.
+
+  Instead of a `ElixirScope.Capture.CaptureKind` the number and the options of `ElixirScope.Capture.CaptureKind.new/2` may be given: see `define/3`.
+  """
+  @spec define(t(), CaptureKind.t()) :: :ok | {:error, term()}
+  def define(%__MODULE__{native: native}, %CaptureKind{native: kind}), do: Pipeline.kind_define(native, kind)
+
+  @doc "Makes a kind and defines it."
+  @spec define(t(), kind(), keyword() | map()) :: {:ok, CaptureKind.t()} | {:error, term()}
+  def define(%__MODULE__{} = capture, number, options) do
+    with {:ok, kind} <- CaptureKind.new(number, options),
+         :ok <- define(capture, kind),
+         do: {:ok, kind}
+  end
+
+  @doc "Captures an event of a typed kind: the binary that `ElixirScope.Capture.CaptureKind.encode/2` makes of the values."
+  @spec typed(t(), CaptureKind.t(), CaptureKind.values(), id(), id()) :: answer() | {:error, {:invalid, String.t()}}
+  def typed(%__MODULE__{} = capture, %CaptureKind{} = kind, values, correlation_id \\ 0, node_id \\ 0) do
+    with {:ok, payload} <- CaptureKind.encode(kind, values),
+         do: binary(capture, kind.number, payload, correlation_id, node_id)
+  end
+
+  # The slow path: a term that native code cannot measure, or a full ring and a caller that waits for space.
+  defp slow_path({:opaque, _}, capture, kind, term, correlation_id, node_id) do
+    answer = Pipeline.capture(capture.native, kind, term, correlation_id, node_id)
+    if answer == :ok, do: :ok, else: slow_path(answer, capture, kind, term, correlation_id, node_id)
+  end
+
+  defp slow_path({:error, :full}, %{block_ms: ms} = capture, kind, term, correlation_id, node_id) when ms != 0,
+    do: Pipeline.capture_wait(capture.native, kind, term, correlation_id, node_id, ms)
+
+  defp slow_path({:error, _} = refusal, _capture, _kind, _term, _correlation_id, _node_id), do: refusal
+
+  # ---- helpers with the functions of the ingestor ----
+
+  @doc """
+  Captures a function call, as a small tuple. The writer builds the map with `id`, `timestamp`, `wall_time` and the other keys. `correlation_id`
+  may be any term. A number is also captured as the event's own correlation id.
   """
   @spec ingest_function_call(t(), module(), atom(), [term()], pid(), term()) :: answer()
   def ingest_function_call(capture, module, function, args, caller_pid, correlation_id) do
@@ -178,7 +203,7 @@ defmodule ElixirScope.Capture.Capture do
     )
   end
 
-  @doc "A function has returned."
+  @doc "Captures the return of a function."
   @spec ingest_function_return(t(), term(), non_neg_integer(), term()) :: answer()
   def ingest_function_return(capture, return_value, duration_ns, correlation_id) do
     ingest(
@@ -189,43 +214,43 @@ defmodule ElixirScope.Capture.Capture do
     )
   end
 
-  @doc "A process has started another."
+  @doc "Captures that a process has started another."
   @spec ingest_process_spawn(t(), pid(), pid()) :: answer()
   def ingest_process_spawn(capture, parent_pid, child_pid) do
     ingest(capture, :process_spawn, {Event, :process_spawn, parent_pid, child_pid}, 0)
   end
 
-  @doc "A message is sent."
+  @doc "Captures that a message is sent."
   @spec ingest_message_send(t(), pid(), pid(), term()) :: answer()
   def ingest_message_send(capture, from_pid, to_pid, message) do
     ingest(capture, :message_send, {Event, :message_send, from_pid, to_pid, message}, 0)
   end
 
-  @doc "A message is received."
+  @doc "Captures that a message is received."
   @spec ingest_message_receive(t(), pid(), term()) :: answer()
   def ingest_message_receive(capture, pid, message) do
     ingest(capture, :message_receive, {Event, :message_receive, pid, message}, 0)
   end
 
-  @doc "The state of a server has changed."
+  @doc "Captures that the state of a server has changed."
   @spec ingest_state_change(t(), pid(), term(), term()) :: answer()
   def ingest_state_change(capture, server_pid, old_state, new_state) do
     ingest(capture, :state_change, {Event, :state_change, server_pid, old_state, new_state}, 0)
   end
 
-  @doc "Something was measured."
+  @doc "Captures a measurement."
   @spec ingest_performance_metric(t(), atom(), number(), map()) :: answer()
   def ingest_performance_metric(capture, name, value, metadata \\ %{}) do
     ingest(capture, :performance_metric, {Event, :performance_metric, name, value, metadata, self()}, 0)
   end
 
-  @doc "Something went wrong."
+  @doc "Captures an error."
   @spec ingest_error(t(), term(), term(), list()) :: answer()
   def ingest_error(capture, type, message, stacktrace) do
     ingest(capture, :error, {Event, :error, type, message, stacktrace, self()}, 0)
   end
 
-  @doc "Captures a list of events, in order, and answers how many; stops at the first that is refused."
+  @doc "Captures a list of events in order, up to the first one that is refused. Returns how many were captured."
   @spec ingest_batch(t(), [term()]) :: {:ok, non_neg_integer()} | {:error, atom()}
   def ingest_batch(%__MODULE__{native: native}, events) do
     case Pipeline.capture_many(native, 0, events) do
@@ -235,21 +260,21 @@ defmodule ElixirScope.Capture.Capture do
     end
   end
 
-  defp ingest(capture, sort, tuple, id) when is_integer(id) and id in 0..0xFFFFFFFFFFFFFFFF,
-    do: event(capture, Event.kind(sort), tuple, id, 0)
+  defp ingest(capture, type, tuple, id) when is_integer(id) and id in 0..0xFFFFFFFFFFFFFFFF,
+    do: event(capture, Event.kind(type), tuple, id, 0)
 
-  defp ingest(capture, sort, tuple, _), do: event(capture, Event.kind(sort), tuple, 0, 0)
+  defp ingest(capture, type, tuple, _), do: event(capture, Event.kind(type), tuple, 0, 0)
 
   # ---- figures ----
 
   @doc """
-  All figures: those of `pipeline_metrics_t`, the ledger among them (`offered`, `captured`, `stored`, `dropped_full`, `buffered`,
-  `in_flight` …), and how many writers are attached (`faces`).
+  All figures: those of `pipeline_metrics_t`, with the ledger (`offered`, `captured`, `stored`, `dropped_full`, `buffered`, `in_flight` …), and the
+  number of attached writers under the key `faces`.
   """
   @spec metrics(t()) :: {:ok, map()} | {:error, term()}
   def metrics(%__MODULE__{native: native}), do: Pipeline.metrics(native)
 
-  @doc "How it fares: `status` (`:healthy`, `:degraded`, `:failing`), `reasons`, `message`, and more."
+  @doc "The health: `status` (`:healthy`, `:degraded`, `:failing`), `reasons`, `message`, and more."
   @spec health(t()) :: {:ok, map()} | {:error, term()}
   def health(%__MODULE__{native: native}), do: Pipeline.health(native)
 

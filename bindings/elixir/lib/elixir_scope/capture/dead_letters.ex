@@ -1,29 +1,29 @@
 defmodule ElixirScope.Capture.DeadLetters do
   @moduledoc """
-  Events that a storage would not take within the retry limit: the newest so many of them (option `:max_dead_letters`, 10,000
-  by default), each once, with the reason. What falls out at the other end is counted as discarded.
+  Events that a storage refused up to the retry limit, each once, with the reason. The newest ones are kept (option `:max_dead_letters`, 10,000 by
+  default, or `:infinity`). Those that are removed to make space are counted as discarded.
 
   Read them with `ElixirScope.Capture.PipelineManager.dead_letters/1`, `ElixirScope.Capture.AsyncWriterPool.dead_letters/1` or
-  `ElixirScope.Capture.AsyncWriter.dead_letters/1`. They live as long as whoever made the consumer: the manager, or a pool or
-  a writer that was started alone.
+  `ElixirScope.Capture.AsyncWriter.dead_letters/1`. They live as long as the process at the top: the manager, or a pool or a writer that was
+  started alone.
   """
 
   @enforce_keys [:table, :last, :max]
   defstruct [:table, :last, :max]
 
-  @opaque t :: %__MODULE__{table: :ets.tid(), last: :atomics.atomics_ref(), max: pos_integer()}
+  @opaque t :: %__MODULE__{table: :ets.tid(), last: :atomics.atomics_ref(), max: pos_integer() | :infinity}
 
-  @typedoc "One event that was given up: as it was last offered to the storage, and why that failed."
+  @typedoc "A dead-lettered event: as the storage was last given it, and why that failed."
   @type letter :: %{event: term(), reason: term(), identity: term(), at: integer()}
 
   @doc false
-  @spec new(pos_integer()) :: t()
+  @spec new(pos_integer() | :infinity) :: t()
   def new(max) do
     %__MODULE__{table: :ets.new(:capture_dead_letters, [:ordered_set, :public]), last: :atomics.new(1, []), max: max}
   end
 
-  # Answers how many letters had to go for it. The letter is there before its identity is: a writer that is killed in
-  # between leaves a letter that is kept twice, never one that is lost.
+  # Returns how many were removed for it. The event is inserted before its identity: a writer that is killed in between leaves a dead letter
+  # that may be kept twice, but none is lost.
   @doc false
   @spec put(t(), term(), term(), term()) :: non_neg_integer()
   def put(%__MODULE__{table: table} = letters, event, identity, reason) do
@@ -34,7 +34,7 @@ defmodule ElixirScope.Capture.DeadLetters do
       letter = %{event: event, reason: reason, identity: identity, at: System.monotonic_time(:nanosecond)}
       :ets.insert(table, {{:letter, number}, letter})
       :ets.insert(table, {{:identity, identity}, number})
-      discard(table, number - letters.max)
+      if letters.max == :infinity, do: 0, else: discard(table, number - letters.max)
     end
   end
 
@@ -61,7 +61,7 @@ defmodule ElixirScope.Capture.DeadLetters do
       _ -> with {letters, _} <- :ets.select(table, pattern, limit), do: letters, else: (_ -> [])
     end
   rescue
-    # Their owner has ended.
+    # The owner of the table has ended.
     ArgumentError -> []
   end
 end

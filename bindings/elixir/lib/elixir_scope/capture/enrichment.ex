@@ -1,21 +1,21 @@
 defmodule ElixirScope.Capture.Enrichment do
   @moduledoc false
-  # What a writer adds to an event before it is stored.
+  # Adds keys to an event before it is stored.
 
-  # A batch takes a unique integer of the VM's, and each of its events one of the numbers that belong to it: the VM's own cost more than
-  # all the rest.
+  # A batch takes one unique integer from the VM, which stands for a block of numbers, one for each event. A unique integer for each event would
+  # cost more than the rest of the enrichment.
   @numbers 1_048_576
 
-  @typedoc "What the events of one batch have in common."
+  @typedoc "The values that all events of a batch share."
   @type common :: {at :: integer(), node(), correlate? :: boolean(), base :: pos_integer()}
 
-  @doc "For a batch that is enriched now. Events without a correlation id get one if `correlate?`."
+  @doc "The shared values of a batch that is enriched now. With `correlate?` an event without a correlation id gets one."
   @spec common(boolean()) :: common()
   def common(correlate?), do: {System.monotonic_time(:nanosecond), node(), correlate?, base()}
 
   @doc """
-  The same map or struct with `:enriched_at`, `:processed_by`, `:processing_order`, and a `:correlation_id` if it had none;
-  what is no map as it is. `index` is the event's in its batch.
+  The map or struct with `:enriched_at`, `:processed_by`, `:processing_order`, and a `:correlation_id` if it had none. Any other term is returned
+  unchanged. `index`: that of the event in its batch.
   """
   @spec enrich(term(), common(), non_neg_integer()) :: term()
   def enrich(%{correlation_id: id} = event, {at, node, _, base}, index) when id != nil do

@@ -1,20 +1,20 @@
 defmodule ElixirScope.Capture.EtsStorage do
   @moduledoc """
-  Events in ETS: the storage that a pipeline has if it is given none.
+  Events in ETS: the default storage of a pipeline.
 
-  Each instance has tables of its own, without names; they are public and belong to the process that called `new/1`, and end with
-  it. There is no process in between: writers insert in parallel. It holds the newest `:max_events` (100,000 by default).
+  Each instance has its own public tables without names. They belong to the process that called `new/1` and end with it. Writers insert directly and in
+  parallel. The storage holds the newest `:max_events` (100,000 by default; `:infinity`: all, until there is no memory).
 
-  It is keyed by the identity of an event, so an event that is delivered twice is stored once. Two different events under one
-  identity are both kept, and counted as `conflicts`.
+  The identity of an event is its key, so that an event that is delivered twice is stored once. Two different events with the same identity are both
+  kept, and counted as `conflicts`.
 
-  Events are found by time, process, function, correlation id and node id; each of these is an ordered index in which
-  finding, adding and removing one event takes logarithmic time, however many share a value.
+  Events can be queried by time, process, function, correlation id and node id. Each of these has an ordered index, in which it takes logarithmic
+  time to find, add or remove an event, for any number of events with the same value.
   """
 
   @behaviour ElixirScope.Capture.Storage
 
-  alias ElixirScope.Capture.Batch
+  alias ElixirScope.Capture.{Batch, Options}
 
   @enforce_keys [:events, :order, :index, :numbers, :max_events]
   defstruct @enforce_keys
@@ -24,60 +24,69 @@ defmodule ElixirScope.Capture.EtsStorage do
             order: :ets.tid(),
             index: :ets.tid(),
             numbers: :atomics.atomics_ref(),
-            max_events: pos_integer()
+            max_events: non_neg_integer() | :infinity
           }
 
-  # Numbers: the last event's, evicted, duplicates, conflicts.
+  # Indexes of `numbers`: the number of the last event, and counters.
   @last 1
   @evicted 2
   @duplicates 3
   @conflicts 4
 
-  @doc "A new, empty storage that belongs to the calling process. Option: `:max_events`."
-  @spec new(keyword()) :: t()
+  @doc """
+  A new, empty storage that belongs to the calling process. Option: `:max_events`, an integer of at least 0 or `:infinity`; any other value
+  raises `ArgumentError`.
+  """
+  @spec new(keyword() | map()) :: t()
   def new(options \\ []) do
+    max_events = options |> Options.to_map() |> Map.get(:max_events, 100_000)
+
+    unless max_events == :infinity or (is_integer(max_events) and max_events >= 0) do
+      raise ArgumentError, "max_events must be an integer of at least 0 or :infinity, got: #{inspect(max_events)}"
+    end
+
     %__MODULE__{
       events: :ets.new(:capture_events, [:set, :public, write_concurrency: true, read_concurrency: true]),
       order: :ets.new(:capture_order, [:ordered_set, :public, write_concurrency: true]),
       index: :ets.new(:capture_index, [:ordered_set, :public, write_concurrency: true]),
       numbers: :atomics.new(4, []),
-      max_events: Keyword.get(options, :max_events, 100_000)
+      max_events: max_events
     }
   end
 
-  @doc "Stores events that have no identity: each call stores them anew."
+  @doc "Stores events without an identity: each call stores them again."
   @impl true
   @spec store_events(t(), [term()]) :: :ok | {:error, :unavailable}
   def store_events(%__MODULE__{} = storage, events) do
     store_batch(storage, %Batch{entries: for(event <- events, do: {event, make_ref(), nil})})
   end
 
-  @doc "Stores the events of a batch, those that it has already once."
+  @doc "Stores the events of a batch. Those that are stored already are not stored again."
   @impl true
   @spec store_batch(t(), Batch.t()) :: :ok | {:error, :unavailable}
   def store_batch(%__MODULE__{} = storage, %Batch{entries: entries}) do
     Enum.each(entries, fn {event, identity, stamp} -> insert(storage, identity, event, stamp) end)
-    evict(storage, :atomics.get(storage.numbers, @last) - storage.max_events)
+    evict(storage)
   rescue
     error in ArgumentError ->
       if gone?(storage), do: {:error, :unavailable}, else: reraise(error, __STACKTRACE__)
   end
 
-  # The insertion of the event is what counts; a writer that is killed between it and the indexes has not settled its
-  # batch, and the next one finds the event and completes them.
+  # An event is stored when it is in the table of events. A writer that is killed before the indexes are complete has not settled its batch: the
+  # next writer finds the event and completes them.
   defp insert(storage, identity, event, stamp) do
     if :ets.member(storage.events, identity) do
-      again(storage, identity, event, stamp)
+      insert_again(storage, identity, event, stamp)
     else
       number = :atomics.add_get(storage.numbers, @last, 1)
 
       if :ets.insert_new(storage.events, {identity, number, event, stamp}),
         do: list(storage, identity, number, event, stamp),
-        else: again(storage, identity, event, stamp)
+        else: insert_again(storage, identity, event, stamp)
     end
   end
 
-  defp again(storage, identity, event, stamp) do
+  defp insert_again(storage, identity, event, stamp) do
     case :ets.lookup(storage.events, identity) do
       [{_, number, stored, stamp_stored}] ->
         list(storage, identity, number, stored, stamp_stored)
@@ -96,7 +105,7 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
-  # Enrichment differs from one delivery to the next.
+  # The keys of the enrichment differ between deliveries.
   defp same?(%{} = one, %{} = other), do: bare(one) === bare(other)
   defp same?(one, other), do: one === other
 
@@ -107,7 +116,7 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
-  # The place in the order comes last: an event that has one is complete, and may be evicted.
+  # The number in the order comes last: an event that has one is complete, and may be evicted.
   defp list(storage, identity, number, event, stamp) do
     :ets.insert(storage.index, for({key, value} <- keys(event, stamp), do: {{key, value, number}, identity}))
     :ets.insert(storage.order, {number, identity})
@@ -119,7 +128,10 @@ defmodule ElixirScope.Capture.EtsStorage do
 
   # ---- eviction ----
 
-  # The events up to that number have had their time.
+  defp evict(%{max_events: :infinity}), do: :ok
+  defp evict(storage), do: evict(storage, :atomics.get(storage.numbers, @last) - storage.max_events)
+
+  # Evicts the events up to that number.
   defp evict(storage, number) do
     with first when is_integer(first) and first <= number <- :ets.first(storage.order) do
       remove(storage, first)
@@ -129,8 +141,8 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
-  # Several writers may work on the same one: each step can be done twice, the last one tells who counts it. Who is killed
-  # on the way leaves it to the next.
+  # Several writers may evict the same event: each step may be done twice, and the one whose last step removes the row counts it. If a writer is
+  # killed in between, the next one completes the eviction.
   defp remove(storage, number) do
     with [{_, identity}] <- :ets.lookup(storage.order, number) do
       with [{_, ^number, event, stamp}] <- :ets.lookup(storage.events, identity) do
@@ -142,20 +154,61 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
-  # ---- what an event is found by ----
+  # ---- the indexed values of an event ----
 
   defp keys(event, stamp) do
     [
       time: time(event, stamp),
       pid: field(event, [:pid, :caller_pid, :from_pid, :server_pid]),
       function: function(event),
-      correlation_id: field(event, [:correlation_id]) || captured(stamp, :correlation_id),
-      node_id: field(event, [:ast_node_id, :node_id]) || captured(stamp, :node_id)
+      correlation_id: either(field(event, [:correlation_id]), captured(stamp, :correlation_id)),
+      node_id: either(field(event, [:ast_node_id, :node_id]), captured(stamp, :node_id))
     ]
     |> Enum.reject(fn {_, value} -> is_nil(value) end)
   end
 
-  defp time(event, stamp), do: field(event, [:timestamp]) || captured(stamp, :timestamp) || field(event, [:enriched_at])
+  defp time(event, stamp) do
+    either(field(event, [:timestamp]), either(captured(stamp, :timestamp), field(event, [:enriched_at])))
+    |> comparable()
+  end
+
+  # nil is an absent value; false is a value.
+  defp either(nil, other), do: other
+  defp either(value, _other), do: value
+
+  # The comparable form of a time. A number stays as it is, and sorts before all other kinds. Calendar structs would sort by the names of their
+  # fields, so each becomes a number of microseconds (a date: of days) together with its kind.
+  defp comparable(nil), do: nil
+  defp comparable(time) when is_number(time), do: time
+
+  defp comparable(%module{} = time) when module in [DateTime, NaiveDateTime, Date, Time] do
+    {module, since_year_0(time)}
+  rescue
+    # A struct with invalid fields.
+    _ -> {:other, time}
+  end
+
+  defp comparable(time), do: {:other, time}
+
+  defp since_year_0(%Date{} = date), do: Date.to_gregorian_days(date)
+
+  defp since_year_0(%module{} = time) do
+    {seconds, microseconds} =
+      case module do
+        DateTime -> DateTime.to_gregorian_seconds(time)
+        NaiveDateTime -> NaiveDateTime.to_gregorian_seconds(time)
+        Time -> Time.to_seconds_after_midnight(time)
+      end
+
+    seconds * 1_000_000 + microseconds
+  end
+
+  defp same_kind?(one, other) when is_number(one), do: is_number(other)
+  defp same_kind?({kind, _}, {kind, _}), do: true
+  defp same_kind?(_, _), do: false
+
+  defp earliest(time) when is_number(time), do: -1.0e300
+  defp earliest({kind, _}), do: {kind, -1.0e300}
 
   defp function(%{module: module, function: function} = event) when module != nil and function != nil do
     case event do
@@ -173,7 +226,13 @@ defmodule ElixirScope.Capture.EtsStorage do
     ArgumentError -> 0
   end
 
-  defp field(%{} = event, names), do: Enum.find_value(names, fn name -> Map.get(event, name) end)
+  defp field(%{} = event, [name | names]) do
+    case event do
+      %{^name => value} when value != nil -> value
+      _ -> field(event, names)
+    end
+  end
+
   defp field(_, _), do: nil
 
   defp captured(%{} = stamp, key) do
@@ -188,12 +247,17 @@ defmodule ElixirScope.Capture.EtsStorage do
   # ---- reading ----
 
   @doc """
-  The events that fit all of the given filters, oldest first: `:pid`, `:function` (`{module, function}` or
+  The events that match all of the filters, oldest first. Filters: `:pid`, `:function` (`{module, function}` or
   `{module, function, arity}`), `:correlation_id`, `:node_id`, `:since` and `:until` (as the events' `:timestamp`), `:limit`.
+
+  Times are compared only within their kind: numbers with numbers, a `DateTime` with those of any time zone, a `NaiveDateTime`, `Date` or `Time` with
+  the same kind, other terms by the term order. An event with a time of another kind, or without a time, matches no `:since` and no `:until`. `false` is
+  a value like any other. `nil` for `:pid`, `:function`, `:correlation_id` or `:node_id` matches the events that have none. For `:since`, `:until` or
+  `:limit` it means no bound.
   """
   @spec query(t(), keyword() | map()) :: [term()]
   def query(%__MODULE__{} = storage, filters \\ []) do
-    filters = Map.new(filters)
+    filters = filters |> Map.new() |> bounds()
 
     storage
     |> candidates(filters)
@@ -202,7 +266,7 @@ defmodule ElixirScope.Capture.EtsStorage do
     |> limited(filters)
   end
 
-  @doc "What is stored, with identities: `{identity, event}`, oldest first."
+  @doc "All stored events with their identities: `{identity, event}`, oldest first."
   @spec to_list(t()) :: [{term(), term()}]
   def to_list(%__MODULE__{} = storage) do
     for {_, identity} <- :ets.tab2list(storage.order), {_, _, event, _} <- :ets.lookup(storage.events, identity) do
@@ -232,7 +296,7 @@ defmodule ElixirScope.Capture.EtsStorage do
     }
   end
 
-  @doc "Forgets all events."
+  @doc "Removes all events."
   @spec clear(t()) :: :ok
   def clear(%__MODULE__{} = storage) do
     for table <- [storage.index, storage.order, storage.events], do: :ets.delete_all_objects(table)
@@ -241,17 +305,30 @@ defmodule ElixirScope.Capture.EtsStorage do
 
   defp gone?(storage), do: :ets.info(storage.events, :size) == :undefined
 
+  # The bounds in comparable form; nil is no bound.
+  defp bounds(filters) do
+    Enum.reduce([:since, :until, :limit], filters, fn key, filters ->
+      case filters do
+        %{^key => nil} -> Map.delete(filters, key)
+        %{^key => time} when key != :limit -> %{filters | key => comparable(time)}
+        _ -> filters
+      end
+    end)
+  end
+
+  # Candidates by the index of one filter's value. Events without a value are in no index.
   defp candidates(storage, filters) do
-    case Enum.find([:correlation_id, :node_id, :pid, :function], &Map.has_key?(filters, &1)) do
+    case Enum.find([:correlation_id, :node_id, :pid, :function], &(Map.get(filters, &1) != nil)) do
       nil when is_map_key(filters, :since) or is_map_key(filters, :until) ->
-        walk(storage, :time, {:time, Map.get(filters, :since, -1.0e300), -1}, &(&1 <= Map.get(filters, :until, &1)))
+        from = Map.get_lazy(filters, :since, fn -> earliest(filters.until) end)
+        walk(storage, :time, {:time, from, -1}, &within?(&1, filters))
 
       nil ->
         walk_order(storage)
 
       :function ->
         function = filters.function
-        # Of a function of several arities one comes after the other.
+        # The index sorts by arity first, so that the events are sorted again.
         storage
         |> walk(:function, {:function, least(function), -1}, &same_function?(&1, function))
         |> Enum.sort_by(&elem(&1, 1))
@@ -262,13 +339,21 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
+  defp within?(time, filters) do
+    Enum.all?(filters, fn
+      {:since, since} -> same_kind?(since, time) and time >= since
+      {:until, until} -> same_kind?(until, time) and time <= until
+      _ -> true
+    end)
+  end
+
   defp least({module, function}), do: {module, function, -1}
   defp least(function), do: function
 
   defp same_function?({module, function, _}, {module, function}), do: true
   defp same_function?(one, other), do: one == other
 
-  # Through the index from a key on, while its value fits.
+  # Walks through the index from a key on, while the value matches.
   defp walk(storage, key, from, while) do
     from
     |> Stream.iterate(&:ets.next(storage.index, &1))
@@ -294,9 +379,8 @@ defmodule ElixirScope.Capture.EtsStorage do
   defp fits?(keys, filters) do
     Enum.all?(filters, fn
       {:limit, _} -> true
-      {:since, since} -> keys[:time] >= since
-      {:until, until} -> keys[:time] <= until
-      {:function, function} -> keys[:function] != nil and same_function?(keys[:function], function)
+      {key, _} when key in [:since, :until] -> keys[:time] != nil and within?(keys[:time], filters)
+      {:function, function} -> same_function?(keys[:function], function)
       {key, value} -> keys[key] === value
     end)
   end

@@ -1,22 +1,22 @@
 defmodule ElixirScope.Capture.ForeignRing do
   @moduledoc false
-  # Reading a ring buffer that somebody else's module keeps, by `read_batch/3` and, where there is one, `stats/1`.
+  # Reads a ring buffer of another module, by `read_batch/3` and, if it has one, `stats/1`.
   #
-  # Such a ring hands out a position first and writes the event behind it later, and a reader that comes in between is given
-  # nothing, or the event that lay there a round ago. And when writers have gone round, it gives a newer event for an old position.
-  # `stats/1` tells: positions that `write_position` has passed by more than `size` are overwritten; and as long as
-  # `total_writes` lags behind `write_position`, some position is handed out but not written: a *hole*.
+  # Such a ring claims a position first and writes the event later. A reader in between gets nothing, or the event of the previous round. When
+  # the writers have lapped the reader, it gets a newer event for an old position. `stats/1` tells both: positions that are more than `size`
+  # behind `write_position` are overwritten; and while `total_writes` is behind `write_position`, some position is claimed but not written: a
+  # *hole*.
   #
-  # (A ring of the existing design with `drop_newest` or `block` takes `size` events in all, as nothing that reads it
-  # frees a place: its own defect, which a reader cannot help.)
+  # (A ring of the existing design with `drop_newest` or `block` takes `size` events in all, because reading frees no slot. That is its own
+  # defect, which a reader cannot repair.)
 
-  alias ElixirScope.Capture.Consumer
+  alias ElixirScope.Capture.ConsumerGroup
 
-  # How long a hole is waited for. A writer that was killed between the two steps leaves one for good.
+  # How long a reader waits for a hole to be written. A writer that was killed between the two steps leaves a hole for ever.
   @patience_ms 1_000
 
-  # What one reader has seen of the ring: below `safe` everything is written; so many writes will never come (`missing`); since
-  # when it has been looking for a moment without holes, how small their number was and how far the ring had come then.
+  # The state of one reader. Below `safe` every position is written or given up. `missing`: writes that will never complete. Since `since` the
+  # reader has seen no moment without holes; `fewest` of them was the smallest number, and `then` the write position at the start.
   defstruct safe: 0, missing: 0, since: nil, fewest: nil, then: 0, hole: nil
 
   @type t :: %__MODULE__{}
@@ -25,19 +25,19 @@ defmodule ElixirScope.Capture.ForeignRing do
            overwritten :: non_neg_integer()}
 
   @doc "Up to `max` events from a position on, with their positions, and where they begin and end."
-  @spec read(Consumer.t(), module(), struct(), non_neg_integer(), pos_integer(), t()) :: {read() | :cleared, t()}
-  def read(consumer, module, ring, from, max, view) do
+  @spec read(ConsumerGroup.t(), module(), struct(), non_neg_integer(), pos_integer(), t()) :: {read() | :cleared, t()}
+  def read(group, module, ring, from, max, view) do
     case stats(module, ring) do
       nil ->
         {without_stats(module, ring, from, max), view}
 
       %{write_position: written} = stats ->
-        if written < Consumer.mark(consumer, :seen) do
-          Consumer.set_mark(consumer, :seen, written)
-          Consumer.set_mark(consumer, :epoch, :erlang.unique_integer([:positive]))
+        if written < ConsumerGroup.mark(group, :seen) do
+          ConsumerGroup.set_mark(group, :seen, written)
+          ConsumerGroup.set_mark(group, :epoch, :erlang.unique_integer([:positive]))
           {:cleared, %__MODULE__{}}
         else
-          Consumer.set_mark(consumer, :seen, written)
+          ConsumerGroup.set_mark(group, :seen, written)
           oldest = max(from, written - stats.size)
           {limit, view} = written_below(module, ring, stats, oldest, view)
           read_below(module, ring, from, oldest, min(limit, oldest + max), view)
@@ -45,7 +45,7 @@ defmodule ElixirScope.Capture.ForeignRing do
     end
   end
 
-  @doc "The events of a range that was read before and came back, as far as they are still there."
+  @doc "The events of a returned range, as far as they are still in the ring."
   @spec read_again(module(), struct(), non_neg_integer(), non_neg_integer()) :: read()
   def read_again(module, ring, from, to) do
     case stats(module, ring) do
@@ -61,7 +61,7 @@ defmodule ElixirScope.Capture.ForeignRing do
     end
   end
 
-  @doc "How many events lie behind the position, or 0 if the ring does not tell."
+  @doc "How many events are at the position and behind it; 0 if the ring does not tell."
   @spec backlog(module(), struct(), non_neg_integer()) :: non_neg_integer()
   def backlog(module, ring, position) do
     case stats(module, ring) do
@@ -92,13 +92,13 @@ defmodule ElixirScope.Capture.ForeignRing do
         up_to_hole(module, ring, oldest, limit, view)
       end
 
-    # What the writers have come round to since then may be theirs.
+    # The writers may have overwritten events meanwhile.
     %{write_position: written, size: size} = stats(module, ring)
     intact = min(max(written - size, oldest), to)
     {{Enum.drop_while(events, fn {_, position} -> position < intact end), from, to, intact - from}, view}
   end
 
-  # A reader is not told where in its batch an event was missing: one by one, then. A hole that nobody is going to fill is passed.
+  # A batch does not tell which event was missing, so that they are read one by one. A hole that will never be written is skipped.
   defp up_to_hole(module, ring, oldest, limit, view) do
     read =
       Enum.reduce_while(oldest..(limit - 1), [], fn position, events ->
@@ -121,9 +121,9 @@ defmodule ElixirScope.Capture.ForeignRing do
   defp lasting?({hole, since}, hole), do: now() - since >= @patience_ms
   defp lasting?(_, _), do: false
 
-  # Below which position everything is written, as far as that can be known.
+  # The position below which everything is written, as far as the ring tells.
   defp written_below(module, ring, %{total_writes: completed} = stats, oldest, view) do
-    # Claimed now and not completed before: no fewer than there are holes.
+    # Positions claimed by now minus writes completed before: at least the number of holes.
     %{write_position: written, size: size} = stats(module, ring)
     lag = written - completed
 
@@ -131,11 +131,11 @@ defmodule ElixirScope.Capture.ForeignRing do
       lag <= view.missing ->
         {written, %{view | safe: written, missing: lag, since: nil}}
 
-      # In the first round a hole shows by itself.
+      # In the first round a hole is an empty slot.
       written <= size ->
         {stats.write_position, look_on(view, lag, written)}
 
-      # Soon overwritten: better a doubtful event than a lost one.
+      # These will soon be overwritten: a doubtful event is better than a lost one.
       written - oldest > div(size, 2) ->
         {stats.write_position, look_on(view, lag, written)}
 
@@ -147,7 +147,7 @@ defmodule ElixirScope.Capture.ForeignRing do
 
   defp written_below(_module, _ring, %{write_position: written}, _oldest, view), do: {written, view}
 
-  # There was no moment without holes for so long: those writes will not come any more.
+  # Holes that stay for the whole patience will never be written.
   defp look_on(%{since: nil} = view, lag, written), do: %{view | since: now(), fewest: lag, then: written}
 
   defp look_on(view, lag, written) do

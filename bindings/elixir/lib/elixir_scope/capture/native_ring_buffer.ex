@@ -2,17 +2,17 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   @moduledoc """
   A bounded, totally ordered log of events, outside the heaps of the processes that write and read it.
 
-  Positions count from 0 in the order of the writes, across all processes and schedulers. The ring holds exactly `size` events of any size. It
-  lives as long as somebody holds it (a process, an Agent, application environment, persistent_term), whoever made it.
+  Positions count from 0 in the order of the writes, across all processes and schedulers. The ring holds exactly `size` events of any size. It lives
+  as long as a reference to it exists (in a process, an Agent, application environment, persistent_term), and outlives the process that made it.
 
       {:ok, ring} = NativeRingBuffer.new(size: 1024)
       :ok = NativeRingBuffer.write(ring, %{function: :run})
       {:ok, %{function: :run}, 1} = NativeRingBuffer.read(ring, 0)
 
   Reading by position consumes nothing. Events leave the ring when they are overwritten (`:drop_oldest`), when a pool that
-  reads the ring has acknowledged them (then they also make room in a `:drop_newest` or `:block` ring), by `clear/1` and by `destroy/1`.
+  reads the ring has acknowledged them (which also frees their slots in a `:drop_newest` or `:block` ring), by `clear/1` and by `destroy/1`.
 
-  An event is copied at `write/2` and at each read. It keeps nothing alive that it was a part of: of a slice of a binary, the slice alone is copied.
+  `write/2` and each read copy the event. The copy keeps no other memory alive: of a slice of a binary, only the slice is copied.
   """
 
   alias :elixir_scope_capture_pipeline_nif, as: Nif
@@ -24,7 +24,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   @default_max_event_bytes 1_048_576
   @largest_size 4_294_967_296
   @largest_event 1_099_511_627_776
-  @most_at_once 0xFFFF_FFFF
+  @max_count 0xFFFF_FFFF
 
   @enforce_keys [:id, :size, :overflow_strategy, :ref]
   defstruct [:id, :size, :overflow_strategy, :ref, :max_event_bytes, :block_timeout_ms]
@@ -43,7 +43,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
           block_timeout_ms: nil | non_neg_integer()
         }
 
-  @typedoc "What `write/2` refuses an event for."
+  @typedoc "The reasons for which `write/2` refuses an event."
   @type write_error :: :buffer_full | :too_large | :destroyed | :out_of_memory | :badarg
 
   @doc """
@@ -54,7 +54,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     * `:size` - how many events it holds, a power of 2 (default #{@default_size}). The memory of an empty ring is next to nothing.
     * `:overflow_strategy` - what a write to a full ring does (default `:drop_oldest`): `:drop_oldest` overwrites the oldest event,
       `:drop_newest` and `:block` refuse the new one with `{:error, :buffer_full}`.
-    * `:block_timeout_ms` - how long a `:block` ring waits for room before it refuses (default: not at all). The writing process waits, not a scheduler.
+    * `:block_timeout_ms` - how long a write to a `:block` ring waits for space before it is refused (default: not at all). The writing process waits, not a scheduler.
     * `:max_event_bytes` - the largest event, as the bytes of its copy (default #{@default_max_event_bytes}); larger ones are `{:error, :too_large}`.
     * `:name` - a ring with an atom as its name is also put into persistent_term, under `:"elixir_scope_buffer_<name>"`, until it is destroyed.
 
@@ -65,14 +65,14 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   def new(opts \\ []) when is_list(opts) or is_map(opts) do
     size = option(opts, :size, @default_size)
     overflow = option(opts, :overflow_strategy, @default_overflow)
-    most = option(opts, :max_event_bytes, @default_max_event_bytes)
+    max = option(opts, :max_event_bytes, @default_max_event_bytes)
     timeout = option(opts, :block_timeout_ms, nil)
 
     with :ok <- check_size(size),
          :ok <- check_overflow(overflow),
-         :ok <- check_most(most),
+         :ok <- check_max(max),
          :ok <- check_timeout(timeout),
-         {:ok, ref} <- Nif.ring_new(size, overflow, most) do
+         {:ok, ref} <- Nif.ring_new(size, overflow, max) do
       name = option(opts, :name, nil)
 
       ring = %__MODULE__{
@@ -80,7 +80,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
         size: size,
         overflow_strategy: overflow,
         ref: ref,
-        max_event_bytes: most,
+        max_event_bytes: max,
         block_timeout_ms: timeout
       }
 
@@ -92,13 +92,13 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   @doc """
   Writes an event, any term. Never raises.
 
-  `{:error, :buffer_full}` is answered by a full ring unless it overwrites; `{:error, :too_large}` for an event over `:max_event_bytes`.
+  `{:error, :buffer_full}`: the ring is full and does not overwrite. `{:error, :too_large}`: the event is larger than `:max_event_bytes`.
   """
   @spec write(t(), term()) :: :ok | {:error, write_error()}
   def write(%__MODULE__{ref: ref} = ring, event) do
     case Nif.ring_write(ref, event) do
       :ok -> :ok
-      answer -> settle_write(ring, event, answer)
+      answer -> slow_write(ring, event, answer)
     end
   end
 
@@ -125,7 +125,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   def read_batch(%__MODULE__{ref: ref}, position, count) when is_integer(position) and is_integer(count) do
     cond do
       count <= 0 or position >= 0xFFFF_FFFF_FFFF_FFFF -> alive(ref, {[], position})
-      true -> read_batch_from(ref, max(position, 0), min(count, @most_at_once), position)
+      true -> read_batch_from(ref, max(position, 0), min(count, @max_count), position)
     end
   end
 
@@ -134,8 +134,8 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   @doc """
   The ring's figures.
 
-  `read_position` is the oldest event held, which overwriting and the acknowledgements of pools move; `total_writes` the writes answered `:ok`;
-  `total_reads` the events read; `dropped_events` those overwritten.
+  `read_position` is the position of the oldest event held; overwriting and the acknowledgements of pools move it. `total_writes` counts the writes that
+  returned `:ok`, `total_reads` the events read, `dropped_events` those overwritten.
   """
   @spec stats(t()) ::
           %{
@@ -168,15 +168,15 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     end
   end
 
-  @doc "How many events the ring holds, also of a destroyed one."
+  @doc "The capacity of the ring in events, also of a destroyed one."
   @spec size(t()) :: pos_integer()
   def size(%__MODULE__{size: size}), do: size
 
-  @doc "Empties the ring: positions and counters are 0 again, and whoever reads it by a shared cursor starts there."
+  @doc "Empties the ring: positions and counters are 0 again, and all shared cursors start there."
   @spec clear(t()) :: :ok | {:error, :destroyed | :out_of_memory}
   def clear(%__MODULE__{ref: ref}), do: Nif.ring_clear(ref)
 
-  @doc "Ends the ring: its events are let go, all but `size/1` and a second `destroy/1` answers `{:error, :destroyed}`."
+  @doc "Ends the ring and frees its events. Then all functions but `size/1` and `destroy/1` return `{:error, :destroyed}`."
   @spec destroy(t()) :: :ok
   def destroy(%__MODULE__{ref: ref, id: id}) do
     if is_atom(id) and match?(%{ref: ^ref}, :persistent_term.get(key(id), nil)) do
@@ -191,20 +191,20 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   @spec native(t()) :: reference()
   def native(%__MODULE__{ref: ref}), do: ref
 
-  # What the fast way of a write did not do.
-  defp settle_write(ring, event, :opaque) do
+  # The slow path of a write.
+  defp slow_write(ring, event, :opaque) do
     case Term.bound(event, ring.max_event_bytes) do
-      {:ok, bytes, needs} -> settle_write(ring, event, Nif.ring_write(ring.ref, event, bytes, needs))
+      {:ok, bytes, needs} -> slow_write(ring, event, Nif.ring_write(ring.ref, event, bytes, needs))
       :too_large -> {:error, :too_large}
     end
   end
 
-  defp settle_write(%{overflow_strategy: :block, block_timeout_ms: timeout} = ring, event, {:error, :buffer_full})
+  defp slow_write(%{overflow_strategy: :block, block_timeout_ms: timeout} = ring, event, {:error, :buffer_full})
        when is_integer(timeout) and timeout > 0 do
     write_until(%{ring | block_timeout_ms: nil}, event, System.monotonic_time(:millisecond) + timeout)
   end
 
-  defp settle_write(_ring, _event, answer), do: answer
+  defp slow_write(_ring, _event, answer), do: answer
 
   defp write_until(ring, event, deadline) do
     left = deadline - System.monotonic_time(:millisecond)
@@ -216,7 +216,7 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     end
   end
 
-  # One native call does a bounded amount of work; here they are joined. A gap (the ring was lapped meanwhile) ends the batch.
+  # The work of a native call is bounded, so that a batch may take several. A gap (the ring was lapped meanwhile) ends the batch.
   defp read_batch_from(ref, position, count, given) do
     case Nif.ring_read_batch(ref, position, count) do
       {[], _first, _next} -> {[], given}
@@ -270,8 +270,8 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
   defp check_overflow(overflow) when overflow in [:drop_oldest, :drop_newest, :block], do: :ok
   defp check_overflow(_), do: {:error, :invalid_overflow_strategy}
 
-  defp check_most(most) when is_integer(most) and most > 0 and most <= @largest_event, do: :ok
-  defp check_most(_), do: {:error, :invalid_max_event_bytes}
+  defp check_max(max) when is_integer(max) and max > 0 and max <= @largest_event, do: :ok
+  defp check_max(_), do: {:error, :invalid_max_event_bytes}
 
   defp check_timeout(nil), do: :ok
   defp check_timeout(timeout) when is_integer(timeout) and timeout >= 0, do: :ok

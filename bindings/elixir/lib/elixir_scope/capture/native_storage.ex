@@ -1,35 +1,40 @@
 defmodule ElixirScope.Capture.NativeStorage do
   @moduledoc """
-  SQLite, written by native threads.
+  SQLite or a journal as a storage, written by native threads.
 
   For an `ElixirScope.Capture.Capture` the events never enter the VM again:
 
       {:ok, capture} = Capture.new(storage: NativeStorage.sqlite("events.db"))
+      {:ok, capture} = Capture.new(storage: NativeStorage.journal("events.journal"))
 
-  For ring buffers it is a storage like any other, once it is started:
+  A journal is a directory of files that are only appended to: it takes events many times as fast as a database.
 
-      {:ok, storage} = NativeStorage.start("events.db")
+  For ring buffers it is a storage like any other, after it is started:
+
+      {:ok, storage} = NativeStorage.start(NativeStorage.journal("events.journal"))
       {:ok, _} = PipelineManager.start_link(ring_buffer: ring, storage: storage)
 
-  A batch counts as stored when SQLite has committed it. Events that come from a ring buffer are in the external term format
-  (`:erlang.binary_to_term/1` of the column `payload`), binaries as they are; their `timestamp`, if it is a number, becomes the event's
-  time, and numbers as `correlation_id` and `ast_node_id` its ids. A batch that is delivered twice is in the database twice:
-  what identifies events there is given by SQLite's own pipeline. From a capture each event is stored once.
+  A batch is stored when SQLite has committed it, or when it is in the journal's files. Events from a ring buffer are stored in the external term format
+  (`:erlang.binary_to_term(payload, [:safe])` of the payload), binaries as they are. An integer `timestamp` becomes the event's time, and integer
+  values of `correlation_id` and `ast_node_id` become its ids. A batch that is delivered twice is stored twice, because the storage's own pipeline
+  makes the identities there. From a capture each event is stored once.
 
-  Options: `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full` (`:delete_oldest` or `:reject`), `:synchronous`
-  (`:off`, `:normal`, `:full`), and what else `t:elixir_scope_capture_pipeline.sqlite_options/0` has.
+  Options of a database: `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full` (`:delete_oldest` or `:reject`), `:synchronous`
+  (`:off`, `:normal`, `:full`), `:file_mode` (default 0o600: only the owner has access), and all others of
+  `t:elixir_scope_capture_pipeline.sqlite_options/0`. Those of a journal are `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full`,
+  `:sync` (`:never`, `:flush`, `:interval`, `:batch`), `:encoding` (`:raw`, `:columns`, `:columns_lz4`, `:columns_zstd`), `:file_mode`, and all others
+  of `t:elixir_scope_capture_pipeline.journal_options/0`.
   """
 
   @behaviour ElixirScope.Capture.Storage
 
-  alias ElixirScope.Capture.{Batch, Options}
-  alias ElixirScope.Capture.Capture.Event
+  alias ElixirScope.Capture.{Batch, Clock, Options}
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
   @enforce_keys [:path, :options]
-  defstruct [:path, :options, :native]
+  defstruct [:path, :options, :native, kind: :sqlite]
 
-  @type t :: %__MODULE__{path: Path.t(), options: map(), native: reference() | nil}
+  @type t :: %__MODULE__{kind: :sqlite | :journal, path: Path.t(), options: map(), native: reference() | nil}
 
   # How long one batch waits for the commit before it is tried again.
   @commit_ms 10_000
@@ -38,41 +43,49 @@ defmodule ElixirScope.Capture.NativeStorage do
   @spec sqlite(Path.t(), keyword() | map()) :: t()
   def sqlite(path, options \\ []), do: %__MODULE__{path: path, options: Options.to_map(options)}
 
-  @doc "Opens a database as a storage for writers of ring buffers. It lives as long as somebody holds it, or until `close/2`."
-  @spec start(Path.t(), keyword() | map()) :: {:ok, t()} | {:error, term()}
-  def start(path, options \\ []) do
-    storage = sqlite(path, options)
+  @doc "The description of a journal in a directory, which is made if it is missing, for `ElixirScope.Capture.Capture.new/1`."
+  @spec journal(Path.t(), keyword() | map()) :: t()
+  def journal(path, options \\ []), do: %__MODULE__{kind: :journal, path: path, options: Options.to_map(options)}
+
+  @doc """
+  Opens a storage for writers of ring buffers: what `sqlite/2` or `journal/2` describes, or a database by its path. It lives as long as a reference to it
+  exists, or until `close/2`.
+  """
+  @spec start(t() | Path.t(), keyword() | map()) :: {:ok, t()} | {:error, term()}
+  def start(storage, options \\ [])
+
+  def start(%__MODULE__{} = storage, []) do
     config = %{overflow: :drop_newest, ring_bytes: 8 * 1024 * 1024, max_event_bytes: 1024 * 1024}
     with {:ok, native} <- Pipeline.start(config, description(storage)), do: {:ok, %{storage | native: native}}
   end
 
-  @doc "Commits what there is and closes the database; waits for at most so many milliseconds."
+  def start(path, options), do: start(sqlite(path, options))
+
+  @doc "Stores the remaining events and closes the database or the journal. Waits for at most `timeout` milliseconds."
   @spec close(t(), timeout()) :: :ok | {:error, term()}
   def close(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.close(native, timeout)
 
-  @doc "The figures of the database's own pipeline."
+  @doc "The figures of the storage's own pipeline."
   @spec metrics(t()) :: {:ok, map()} | {:error, term()}
   def metrics(%__MODULE__{native: native}), do: Pipeline.metrics(native)
 
   @doc false
-  @spec description(t()) :: {:sqlite, Path.t(), map()}
-  def description(%__MODULE__{path: path, options: options}), do: {:sqlite, path, options}
+  @spec description(t()) :: {:sqlite | :journal, Path.t(), map()}
+  def description(%__MODULE__{kind: kind, path: path, options: options}), do: {kind, path, options}
 
-  @doc "Stores events and waits for the commit."
+  @doc "Stores events and waits until that is done."
   @impl true
   @spec store_events(t(), [term()]) :: :ok | {:ok, non_neg_integer()} | {:error, term()}
   def store_events(storage, events),
     do: store_batch(storage, %Batch{entries: for(event <- events, do: {event, nil, nil})})
 
-  @doc "Stores the events of a batch and waits for the commit."
+  @doc "Stores the events of a batch and waits until that is done."
   @impl true
   @spec store_batch(t(), Batch.t()) :: :ok | {:ok, non_neg_integer()} | {:error, term()}
   def store_batch(%__MODULE__{native: nil}, _batch), do: {:error, {:unavailable, :not_started}}
 
   def store_batch(%__MODULE__{native: native}, %Batch{entries: entries}) do
-    shift = Event.clock_shift()
-
-    case capture_all(entries, native, shift, 0) do
+    case capture_all(entries, native, 0) do
       {:ok, _} -> committed(native, :ok)
       {{:error, reason}, 0} when reason in [:closed, :busy, :no_ring] -> {:error, {:unavailable, reason}}
       {{:error, reason}, 0} -> {:error, reason}
@@ -80,16 +93,16 @@ defmodule ElixirScope.Capture.NativeStorage do
     end
   end
 
-  defp capture_all([], _native, _shift, count), do: {:ok, count}
+  defp capture_all([], _native, count), do: {:ok, count}
 
-  defp capture_all([{event, _, stamp} | rest] = entries, native, shift, count) do
-    case Pipeline.capture_event(native, captured(event, stamp, shift)) do
+  defp capture_all([{event, _, stamp} | rest] = entries, native, count) do
+    case Pipeline.capture_event(native, captured(event, stamp)) do
       :ok ->
-        capture_all(rest, native, shift, count + 1)
+        capture_all(rest, native, count + 1)
 
       {:error, :full} ->
         case Pipeline.flush(native, @commit_ms) do
-          :ok -> capture_all(entries, native, shift, count)
+          :ok -> capture_all(entries, native, count)
           _ -> {{:error, {:unavailable, :full}}, count}
         end
 
@@ -105,7 +118,7 @@ defmodule ElixirScope.Capture.NativeStorage do
     end
   end
 
-  defp captured(event, stamp, shift) do
+  defp captured(event, stamp) do
     ids = %{
       payload: event,
       kind: (stamp && stamp.kind) || 0,
@@ -113,8 +126,10 @@ defmodule ElixirScope.Capture.NativeStorage do
       node_id: number(event, :ast_node_id, stamp)
     }
 
-    case event do
-      %{timestamp: time} when is_integer(time) and time - shift >= 0 -> Map.put(ids, :timestamp_ns, time - shift)
+    with %{timestamp: time} when is_integer(time) <- event,
+         system when system in 0..0xFFFFFFFFFFFFFFFF <- Clock.convert(time, Clock.piece(:system, time)) do
+      Map.put(ids, :timestamp_ns, system)
+    else
       _ -> ids
     end
   end

@@ -1,7 +1,7 @@
 defmodule ElixirScope.Capture.Rate do
   @moduledoc false
-  # Events per second over the last five seconds, counted by whoever processes and read by anyone, without a process of its
-  # own: ten slots of half a second, each with the half second that it stands for. An idle rate falls to 0 by itself.
+  # Events per second over the last five seconds, without a process of its own. Any process may count or read. Each of ten slots has a count and
+  # the half second to which it belongs, so that the rate of an idle writer falls to 0.
 
   @slots 10
   @slot_ms 500
@@ -24,7 +24,7 @@ defmodule ElixirScope.Capture.Rate do
         :ok
 
       old ->
-        # One of those who find an old slot empties it.
+        # Of several processes that find an old slot, one resets it.
         if :atomics.compare_exchange(slots, index, old, period) == :ok, do: :atomics.put(slots, index + 1, 0)
     end
 

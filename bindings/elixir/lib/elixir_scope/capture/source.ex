@@ -1,9 +1,8 @@
 defmodule ElixirScope.Capture.Source do
   @moduledoc false
-  # Where a writer's events come from: the next batch of a ring, ours or somebody else's, through the cursor that all writers
-  # of a consumer share.
+  # The source of a writer's events: the next batch of a ring, native or foreign, through the cursor that all writers of a group share.
 
-  alias ElixirScope.Capture.{Capture, Consumer, ForeignRing, NativeRingBuffer}
+  alias ElixirScope.Capture.{Attempts, Capture, ConsumerGroup, ForeignRing, NativeRingBuffer}
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
   @type t ::
@@ -13,9 +12,10 @@ defmodule ElixirScope.Capture.Source do
           | {:capture, Capture.t()}
           | {:invalid, term()}
 
-  @typedoc "What was taken: to be settled or given back under its claim."
+  @typedoc "A batch that was taken, to be settled or returned by its claim."
   @type taken :: %{
           claim: term(),
+          from: non_neg_integer(),
           to: non_neg_integer(),
           events: [{term(), non_neg_integer()}],
           epoch: integer(),
@@ -24,7 +24,7 @@ defmodule ElixirScope.Capture.Source do
           skipped: non_neg_integer()
         }
 
-  @doc "What `ring_buffer` stands for. By the struct's own module, so that rings of several makers work in one VM."
+  @doc "The source that a `ring_buffer` option means. Dispatches on the struct's module, so that rings of several kinds work in one VM."
   @spec resolve(term()) :: t()
   def resolve(nil), do: :none
   def resolve(%NativeRingBuffer{} = ring), do: {:native, ring}
@@ -39,76 +39,77 @@ defmodule ElixirScope.Capture.Source do
   def resolve(other), do: {:invalid, other}
 
   @doc """
-  Takes up to `max` events. `view` is what this reader remembers of a foreign ring (nil at first).
+  Takes up to `max` events. `view`: the reader's state for a foreign ring (nil at first).
 
-  `:busy`: another worker is reading at this moment.
+  `:busy`: another worker has the turn.
   """
-  @spec take(Consumer.t(), t(), pos_integer(), term()) ::
+  @spec take(ConsumerGroup.t(), t(), pos_integer(), term()) ::
           {:ok, taken(), term()} | {:empty, term()} | {:busy, term()} | {:error, term(), term()}
-  def take(consumer, source, max, view) do
-    case Nif.cursor_begin(consumer.cursor, max) do
-      {:read, from} -> take_new(consumer, source, from, max, view)
-      {:again, claim, from, to} -> take_again(consumer, source, claim, from, to, view)
+  def take(group, source, max, view) do
+    case Nif.cursor_begin(group.cursor, max) do
+      {:read, from} -> take_new(group, source, from, max, view)
+      {:again, claim, from, to} -> take_again(group, source, claim, from, to, view)
       :busy -> {:busy, view}
       {:error, reason} -> {:error, reason, view}
     end
   end
 
-  defp take_new(consumer, source, from, max, view) do
-    case read(consumer, source, from, max, view) do
+  defp take_new(group, source, from, max, view) do
+    case read(group, source, from, max, view) do
       {:ok, {events, _from, to, overwritten}, view} ->
-        claim(consumer, source, events, from, to, overwritten, view, max)
+        claim(group, source, events, from, to, overwritten, view, max)
 
       {:cleared, view} ->
-        Nif.cursor_set(consumer.cursor, 0)
-        take(consumer, source, max, view)
+        Nif.cursor_set(group.cursor, 0)
+        take(group, source, max, view)
 
       {:error, reason} ->
-        # The turn goes to the next one.
-        Nif.cursor_claim(consumer.cursor, from, from)
+        # Ends the turn.
+        Nif.cursor_claim(group.cursor, from, from)
         {:error, reason, view}
     end
   end
 
-  defp claim(consumer, source, events, from, to, overwritten, view, max) do
+  defp claim(group, source, events, from, to, overwritten, view, max) do
     first = if events == [], do: to, else: events |> hd() |> elem(1)
 
-    case Nif.cursor_claim(consumer.cursor, first, to) do
+    case Nif.cursor_claim(group.cursor, first, to) do
       {:ok, claim} ->
         skipped = to - from - overwritten - length(events)
-        {:ok, taken(consumer, source, claim, to, events, 1, overwritten, skipped), view}
+        {:ok, taken(group, source, claim, {first, to}, events, 1, overwritten, skipped), view}
 
       :empty ->
         if to > from,
-          do: {:ok, taken(consumer, source, :none, to, [], 1, overwritten, to - from - overwritten), view},
+          do: {:ok, taken(group, source, :none, {to, to}, [], 1, overwritten, to - from - overwritten), view},
           else: {:empty, view}
 
       :stale ->
-        take(consumer, source, max, view)
+        take(group, source, max, view)
 
       {:error, reason} ->
         {:error, reason, view}
     end
   end
 
-  defp take_again(consumer, source, claim, from, to, view) do
+  defp take_again(group, source, claim, from, to, view) do
     case read_again(source, from, to) do
       {:ok, {events, _, _, overwritten}} ->
         skipped = to - from - overwritten - length(events)
-        {:ok, taken(consumer, source, claim, to, events, 2, overwritten, skipped), view}
+        {:ok, taken(group, source, claim, {from, to}, events, 2, overwritten, skipped), view}
 
       {:error, reason} ->
-        Nif.cursor_return(consumer.cursor, claim)
+        Nif.cursor_return(group.cursor, claim)
         {:error, reason, view}
     end
   end
 
-  defp taken(consumer, source, claim, to, events, attempt, overwritten, skipped) do
+  defp taken(group, source, claim, {from, to}, events, attempt, overwritten, skipped) do
     %{
       claim: claim,
+      from: from,
       to: to,
       events: events,
-      epoch: epoch(consumer, source),
+      epoch: epoch(group, source),
       attempt: attempt,
       overwritten: overwritten,
       skipped: max(skipped, 0)
@@ -117,8 +118,8 @@ defmodule ElixirScope.Capture.Source do
 
   # ---- reading ----
 
-  defp read(consumer, {:foreign, module, ring}, from, max, view) do
-    case ForeignRing.read(consumer, module, ring, from, max, view || %ForeignRing{}) do
+  defp read(group, {:foreign, module, ring}, from, max, view) do
+    case ForeignRing.read(group, module, ring, from, max, view || %ForeignRing{}) do
       {:cleared, view} -> {:cleared, view}
       {read, view} -> {:ok, read, view}
     end
@@ -128,7 +129,7 @@ defmodule ElixirScope.Capture.Source do
     kind, reason -> {:error, {kind, reason}}
   end
 
-  defp read(_consumer, {:native, ring}, from, max, view) do
+  defp read(_group, {:native, ring}, from, max, view) do
     case Nif.ring_read_batch(NativeRingBuffer.native(ring), from, max) do
       {events, first, next} -> {:ok, {positions(events, first), from, next, max(first - from, 0)}, view}
       {:error, reason} -> {:error, reason}
@@ -145,7 +146,7 @@ defmodule ElixirScope.Capture.Source do
 
   defp read_again({:native, ring}, from, to), do: read_range(NativeRingBuffer.native(ring), from, to, from, [])
 
-  # One read is bounded in work, a range may need several.
+  # The work of one read is bounded, so that a range may need several.
   defp read_range(native, from, to, at, read) when at < to do
     case Nif.ring_read_batch(native, at, to - at) do
       {[], _first, _next} -> {:ok, range(from, to, read)}
@@ -164,61 +165,65 @@ defmodule ElixirScope.Capture.Source do
   defp positions([], _first), do: []
   defp positions([event | rest], position), do: [{event, position} | positions(rest, position + 1)]
 
-  # ---- afterwards ----
+  # ---- settle and return ----
 
-  @doc "What was taken is stored, or dead."
-  @spec settle(Consumer.t(), taken()) :: :ok
-  def settle(_consumer, %{claim: :none}), do: :ok
+  @doc "All events of the batch are stored or dead-lettered."
+  @spec settle(ConsumerGroup.t(), taken()) :: :ok
+  def settle(_group, %{claim: :none}), do: :ok
 
-  def settle(consumer, %{claim: claim}) do
-    Nif.cursor_settle(consumer.cursor, claim)
+  def settle(group, %{claim: claim}) do
+    Nif.cursor_settle(group.cursor, claim)
     :ok
   end
 
-  @doc "What was taken is to be taken again, by anybody."
-  @spec give_back(Consumer.t(), taken()) :: :ok
-  def give_back(_consumer, %{claim: :none}), do: :ok
+  @doc "Returns the batch, to be taken again by any worker."
+  @spec give_back(ConsumerGroup.t(), taken()) :: :ok
+  def give_back(_group, %{claim: :none}), do: :ok
 
-  def give_back(consumer, %{claim: claim}) do
-    Nif.cursor_return(consumer.cursor, claim)
+  def give_back(group, %{claim: claim}) do
+    Nif.cursor_return(group.cursor, claim)
     :ok
   end
 
-  @doc "Asks to be told (`{:ring_ready, ref}`) when there is something to take, where that can be had; `:ready` if there is."
-  @spec wait(Consumer.t(), t()) :: :ready | :waiting | :unsupported
-  def wait(consumer, {:native, _}) do
-    case Nif.cursor_wait(consumer.cursor) do
+  @doc "Requests a `{:ring_ready, ref}` message for the next write, if the source can send it. `:ready`: there is an event already."
+  @spec wait(ConsumerGroup.t(), t()) :: :ready | :waiting | :unsupported
+  def wait(group, {:native, _}) do
+    case Nif.cursor_wait(group.cursor) do
       :ready -> :ready
       {:ok, _ref} -> :waiting
       _ -> :unsupported
     end
   end
 
-  def wait(_consumer, _source), do: :unsupported
+  def wait(_group, _source), do: :unsupported
 
-  @doc "Moves the cursor of the consumer."
-  @spec set_position(Consumer.t(), non_neg_integer()) :: :ok | {:error, term()}
-  def set_position(consumer, position), do: Nif.cursor_set(consumer.cursor, position)
+  @doc "Moves the cursor of the group."
+  @spec set_position(ConsumerGroup.t(), non_neg_integer()) :: :ok | {:error, term()}
+  def set_position(group, position) do
+    Attempts.forget_all(group)
+    Nif.cursor_set(group.cursor, position)
+  end
 
   @doc "How many events are captured and not yet stored."
-  @spec backlog(Consumer.t()) :: non_neg_integer()
-  def backlog(consumer) do
-    case resolve(consumer.source) do
+  @spec backlog(ConsumerGroup.t()) :: non_neg_integer()
+  def backlog(group) do
+    case resolve(group.source) do
       {:capture, capture} ->
         Capture.backlog(capture)
 
       {:native, ring} ->
-        ring |> written() |> behind(ring.size, info(consumer))
+        ring |> written() |> behind(ring.size, info(group))
 
       {:foreign, module, ring} ->
-        module |> ForeignRing.backlog(ring, next(info(consumer))) |> Kernel.+(claimed(info(consumer)))
+        info = info(group)
+        module |> ForeignRing.backlog(ring, next(info)) |> Kernel.+(taken(info))
 
       _ ->
         0
     end
   end
 
-  defp info(consumer), do: Nif.cursor_info(consumer.cursor)
+  defp info(group), do: Nif.cursor_info(group.cursor)
 
   defp written(ring) do
     case NativeRingBuffer.stats(ring) do
@@ -228,16 +233,17 @@ defmodule ElixirScope.Capture.Source do
   end
 
   defp behind(written, size, %{next: next} = info),
-    do: (written - next) |> max(0) |> min(size) |> Kernel.+(claimed(info))
+    do: (written - next) |> max(0) |> min(size) |> Kernel.+(taken(info))
 
   defp behind(_, _, _), do: 0
 
   defp next(%{next: next}), do: next
   defp next(_), do: 0
 
-  defp claimed(%{claimed: claimed}), do: claimed
-  defp claimed(_), do: 0
+  # Claimed by a writer, or returned.
+  defp taken(%{claimed: claimed, returned: returned}), do: claimed + returned
+  defp taken(_), do: 0
 
-  defp epoch(consumer, {:native, _}), do: Map.get(info(consumer), :epoch, 0)
-  defp epoch(consumer, _), do: Consumer.mark(consumer, :epoch)
+  defp epoch(group, {:native, _}), do: Map.get(info(group), :epoch, 0)
+  defp epoch(group, _), do: ConsumerGroup.mark(group, :epoch)
 end

@@ -1,8 +1,8 @@
 defmodule ElixirScope.Capture.Storage do
   @moduledoc """
-  Where the writers put their events.
+  The storages that writers can use.
 
-  As `storage` (or `storage_ref`) of a manager, pool or writer these are accepted:
+  The option `storage` (or `storage_ref`) of a manager, pool or writer accepts:
 
     * an atom: the process registered under it, else the module of that name if it has this behaviour;
     * a pid, `{:global, name}`, `{:via, module, name}`, `{name, node}`: a server;
@@ -11,33 +11,57 @@ defmodule ElixirScope.Capture.Storage do
     * a struct whose module exports `store_events/2`, such as `ElixirScope.Capture.EtsStorage` and
       `ElixirScope.Capture.NativeStorage`.
 
-  A server is asked by `module.store_events(server, events)` if the module that it runs (or that it is named after) is loaded and
-  exports that, else by `GenServer.call(server, {:store_event, event})` for each event. It is never sent anything else.
+  A server is called by `module.store_events(server, events)` if the module that it runs (or that it is named after) is loaded and exports that.
+  Otherwise it is called by `GenServer.call(server, {:store_event, event})` for each event. It never gets any other message.
 
   ## Answers
 
-  `:ok`, `{:ok, n}` (the first `n` events are stored) or `{:error, reason}`. Anything else is an error too: what has not been
-  acknowledged is not stored. What happens then depends on whose fault it is:
+  `:ok`, `{:ok, n}` (the first `n` events are stored) or `{:error, reason}`. Any other answer is an error too, because only acknowledged events count as
+  stored. After an error it matters whether the storage is there.
 
-    * *The storage is not there*: `{:error, :unavailable}`, `{:error, {:unavailable, reason}}`, `{:error, :retry}`,
-      `{:error, :timeout}`, `{:error, :noproc}`, or an exit because the process is not there, was killed or did not answer.
-      The batch is kept and tried again, with back-off, for as long as it takes.
-    * *It will not have it*: any other error, an exception, a throw, a crash of the server while it handles the event. The events
-      are tried one by one, so that a bad one costs itself alone, up to `:retry_limit` times (5) with back-off
-      (`:retry_initial_ms` 10, doubled up to `:retry_max_ms` 1,000); then they go to the dead letters.
+  **The storage is not there.** The batch is kept and retried with back-off, without a limit. None of its events is dead-lettered. Each attempt goes to
+  the storage that is configured at that time. A storage is not there if
 
-  Delivery is at least once. A storage that must not store anything twice keys by the identity in the batch.
+    * the reference leads to nothing that can store: no process of that name, an `{:via, module, name}` whose module does not find
+      it or raises, no module that exports `store_events/2`;
+    * it exits with, or answers `{:error, reason}` with, one of these reasons. `:unavailable`, `{:unavailable, why}` and `:retry` are for
+      storages that know that they cannot store at the moment. `:noproc`, `:nodedown`, `:noconnection`: there is no process, or no connection
+      to its node. `:normal`, `:shutdown`, `{:shutdown, why}`, `:killed`: the process ended during the call, by a stop or a kill.
+      `:timeout`: it did not answer in time, which is not a refusal. `:bad_module`: a `:gen_event` has no such handler.
+      `{:no_exists, table}` and `{:node_not_running, node}` are Mnesia's. `:closed`, `:enotconn`, `:econnrefused`, `:econnreset`,
+      `:econnaborted`, `:epipe`, `:etimedout`, `:ehostdown`, `:ehostunreach`, `:enetdown`, `:enetunreach` are those of sockets;
+    * such a reason is inside `{reason, {module, function, arguments}}`, as the calls of `GenServer`, `Agent`, `Task`, `:gen_statem` and
+      `:gen_event` exit, or inside `{:erpc, reason}`, `{:exception, reason}`, `{:signal, reason}`, `{:badrpc, reason}`, `{:EXIT, reason}`
+      or `{:aborted, reason}`, or is followed by details (`{:nodedown, node}`, `{:timeout, milliseconds}`);
+    * the function that is the storage is gone, because its module was loaded again twice or deleted (health names it:
+      `:storage_function_purged`, and so does the log), or the module that is the storage does not export `store_events/2` at this
+      moment;
+    * it raises because an ETS table or a `Registry` does not exist, because a limit of the VM is reached (`SystemLimitError`), or as
+      `:erpc` does without a connection or in time.
+
+  **The storage refuses.** This covers all other cases: any other error, an exception, a throw, any other exit, such as the crash of a server while it
+  handles the event, or `:calling_self`, which no wait would cure. The events are retried one by one, so that a bad event affects no other, up to
+  `:retry_limit` times (5, or `:infinity`) with back-off (`:retry_initial_ms` 10, doubled up to `:retry_max_ms` 1,000, and up to a quarter longer at random). Then they are
+  dead-lettered.
+
+  **The writer dies** while the storage has the batch: a task that is linked to it raises, the storage kills it, or its module is purged while it
+  runs. The death counts as an attempt in the `attempt` of the batch, `error_count` and `retries`. After the second death the batch is stored in
+  halves, after each further death in halves of the half in which it happened. An event that was alone with the storage at three deaths
+  (`:retry_limit`, if that is less) is dead-lettered with the reason `{:writer_died, reason}`. Events of the batch that were stored meanwhile are not
+  stored again. The death of an `AsyncWriter` that is killed from outside counts as no attempt.
+
+  Delivery is at least once. A storage that must not store an event twice uses the identity in the batch as its key.
   """
 
-  alias ElixirScope.Capture.{Batch, Enrichment}
+  alias ElixirScope.Capture.{Absence, Batch, Enrichment}
 
   @type ref :: term()
   @type result :: :ok | {:ok, non_neg_integer()} | {:error, term()}
 
-  @doc "Stores the events, in order. `ref` is what the storage was given as; for a bare module, the module itself."
+  @doc "Stores the events, in order. `ref` is the storage option; for a module alone, the module itself."
   @callback store_events(ref(), events :: [term()]) :: result()
 
-  @doc "The same with each event's identity and stamp; where a module exports it, it is preferred to `store_events/2`."
+  @doc "The same with each event's identity and stamp. Preferred to `store_events/2` if a module exports both."
   @callback store_batch(ref(), Batch.t()) :: result()
   @optional_callbacks store_batch: 2
 
@@ -47,13 +71,17 @@ defmodule ElixirScope.Capture.Storage do
   def store(storage, %Batch{entries: entries} = batch, timeout) do
     storage |> target() |> offer(batch, timeout) |> verdict(length(entries))
   rescue
-    error -> {:failed, error}
+    error ->
+      case Absence.exception(error, __STACKTRACE__, storage) do
+        {:absent, reason} -> {:unavailable, reason}
+        :other -> {:failed, error}
+      end
   catch
     :throw, value -> {:failed, {:nocatch, value}}
-    :exit, reason -> exit_verdict(reason)
+    :exit, reason -> verdict_of(reason)
   end
 
-  # ---- what the reference stands for, now ----
+  # ---- the current target of the reference ----
 
   defp target(storage) when is_atom(storage) do
     cond do
@@ -66,12 +94,12 @@ defmodule ElixirScope.Capture.Storage do
   defp target(storage) when is_pid(storage), do: {:server, storage, server_module(storage, nil)}
   defp target(storage) when is_function(storage, 1) or is_function(storage, 2), do: {:function, storage}
   defp target({:global, _} = server), do: {:server, server, nil}
-  defp target({:via, module, _} = server) when is_atom(module), do: {:server, server, nil}
+  defp target({:via, module, _} = server) when is_atom(module), do: named(server)
 
   defp target({module, ref}) when is_atom(module) do
     cond do
       stores?(module) -> {:module, module, ref}
-      server?(ref) -> {:server, ref, nil}
+      server?(ref) -> named(ref)
       # {name, node}
       is_atom(ref) -> {:server, {module, ref}, nil}
       true -> {:missing, {module, ref}}
@@ -84,6 +112,20 @@ defmodule ElixirScope.Capture.Storage do
 
   defp target(other), do: {:missing, other}
 
+  # A foreign registry may raise if the name is not registered, or if it does not run.
+  defp named({:via, module, name} = server) do
+    case module.whereis_name(name) do
+      pid when is_pid(pid) -> {:server, pid, nil}
+      _ -> {:missing, server}
+    end
+  rescue
+    _ -> {:missing, server}
+  catch
+    _, _ -> {:missing, server}
+  end
+
+  defp named(server), do: {:server, server, nil}
+
   defp server?(ref) when is_pid(ref), do: true
   defp server?(ref) when is_atom(ref), do: Process.whereis(ref) != nil
   defp server?({:global, _}), do: true
@@ -91,7 +133,7 @@ defmodule ElixirScope.Capture.Storage do
   defp server?({name, node}) when is_atom(name) and is_atom(node), do: true
   defp server?(_), do: false
 
-  # The module that a server runs, if its functions may be used: the one it is named after, else the one it was started with.
+  # The module of a server, if it exports store_events/2: the one it is named after, or the one it was started with.
   defp server_module(server, named) do
     cond do
       named && stores?(named) -> named
@@ -127,7 +169,7 @@ defmodule ElixirScope.Capture.Storage do
   defp offer({:server, server, nil}, batch, timeout), do: one_by_one(for_server(batch), server, timeout, 0)
   defp offer({:server, server, module}, batch, _timeout), do: module.store_events(server, for_server(batch))
 
-  # How far it came is known even if the server dies on the way: what it has answered for is not sent again.
+  # Counts the acknowledged events, so that they are not sent again if the server dies in between.
   defp one_by_one([], _server, _timeout, count), do: {:ok, count}
 
   defp one_by_one([event | rest], server, timeout, count) do
@@ -170,26 +212,18 @@ defmodule ElixirScope.Capture.Storage do
   defp time_of(%{enriched_at: time}) when is_integer(time), do: time
   defp time_of(_), do: System.monotonic_time(:nanosecond)
 
-  # ---- what the answer means ----
+  # ---- the meaning of an answer ----
 
   defp verdict(:ok, _count), do: :ok
   defp verdict({:ok, n}, count) when is_integer(n) and n >= count, do: :ok
   defp verdict({:ok, n}, _count) when is_integer(n) and n >= 0, do: {:partial, n}
 
-  defp verdict({:error, reason}, _) when reason in [:unavailable, :retry, :timeout, :noproc, :nodedown],
-    do: {:unavailable, reason}
+  defp verdict({:error, reason}, _), do: verdict_of(reason)
 
-  defp verdict({:error, {:unavailable, reason}}, _), do: {:unavailable, reason}
-  defp verdict({:error, reason}, _), do: {:failed, reason}
-  defp verdict(other, _), do: {:failed, {:bad_answer, other}}
+  defp verdict(other, _) do
+    if is_tuple(other) and Absence.reason?(other), do: {:unavailable, other}, else: {:failed, {:bad_answer, other}}
+  end
 
-  defp exit_verdict({reason, {GenServer, :call, _}}), do: exit_verdict(reason)
-  defp exit_verdict({reason, {:gen_server, :call, _}}), do: exit_verdict(reason)
-  defp exit_verdict({:nodedown, _} = reason), do: {:unavailable, reason}
-  defp exit_verdict({:shutdown, _} = reason), do: {:unavailable, reason}
-
-  defp exit_verdict(reason) when reason in [:noproc, :noconnection, :timeout, :normal, :shutdown, :killed],
-    do: {:unavailable, reason}
-
-  defp exit_verdict(reason), do: {:failed, reason}
+  defp verdict_of({:unavailable, reason}), do: {:unavailable, reason}
+  defp verdict_of(reason), do: if(Absence.reason?(reason), do: {:unavailable, reason}, else: {:failed, reason})
 end

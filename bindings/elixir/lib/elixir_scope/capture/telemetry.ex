@@ -1,10 +1,10 @@
 defmodule ElixirScope.Capture.Telemetry do
   @moduledoc """
-  Events for `:telemetry`, if that library is loaded at run time; nothing if it is not.
+  Events for `:telemetry`, if that library is loaded at run time.
 
   | event | measurements | metadata |
   | --- | --- | --- |
-  | `[:elixir_scope, :capture, :batch, :stored]` | `count`, `duration` (native units, from the take to the settlement) | `worker`, `dead_lettered` |
+  | `[:elixir_scope, :capture, :batch, :stored]` | `count`, `duration` (native units, from take to settle) | `worker`, `dead_lettered` |
   | `[:elixir_scope, :capture, :batch, :failed]` | `count` | `worker`, `reason` |
   | `[:elixir_scope, :capture, :event, :dead_lettered]` | `count` | `worker`, `reason` |
   | `[:elixir_scope, :capture, :source, :failed]` | `count` | `worker`, `reason` |
@@ -12,7 +12,7 @@ defmodule ElixirScope.Capture.Telemetry do
   | `[:elixir_scope, :capture, :worker, :restarted]` | `count` | `pool`, `worker`, `reason` |
   | `[:elixir_scope, :capture, :pool, :scaled]` | `size` | `pool`, `previous` |
 
-  They are sent from the process that stores, once a batch, never from the one that captures.
+  They are sent by the process that stores, once per batch, and never by the process that captures.
   """
 
   @doc false
@@ -23,8 +23,8 @@ defmodule ElixirScope.Capture.Telemetry do
     end
 
     :ok
-  rescue
-    # :telemetry is loaded but not started: its table is missing.
-    _ -> :ok
+  catch
+    # :telemetry is loaded but not started, so that its table is missing; or a handler exits or throws.
+    _, _ -> :ok
   end
 end

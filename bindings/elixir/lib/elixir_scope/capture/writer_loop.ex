@@ -1,50 +1,51 @@
 defmodule ElixirScope.Capture.WriterLoop do
   @moduledoc false
-  # The loop of one AsyncWriter: take, enrich, store, settle. It is a process of its own, linked to the AsyncWriter, so that this
-  # one always answers while a storage takes its time; neither outlives the other. What the loop holds when it dies
-  # comes back: a claim through the cursor, a batch of a capture because its face is gone.
+  # The loop of one AsyncWriter: take, enrich, store, settle. It is a process of its own, linked to the AsyncWriter, so that the
+  # AsyncWriter answers also while a storage is slow. The loop never outlives it. If the loop dies, its events are returned: those of a ring
+  # through the claim of the cursor, those of a capture because its consumer is gone. The tally tells the AsyncWriter which events the storage
+  # had (`Attempts`).
+  #
+  # A storage runs in this process and may change anything in it: see `LoopControl`.
 
   require Logger
 
-  alias ElixirScope.Capture.{Batch, Capture, Consumer, Delivery, Enrichment, Options, Rate, Source, Tally, Telemetry}
+  alias ElixirScope.Capture.{
+    Attempts,
+    Batch,
+    Capture,
+    ConsumerGroup,
+    Delivery,
+    Enrichment,
+    Options,
+    LoopControl,
+    Rate,
+    Source,
+    Tally,
+    Telemetry
+  }
 
-  # Enriched events of some batches: with less, most of what is collected is still in use.
+  # Space for the enriched events of some batches. With a smaller heap, most of what a collection finds is still in use.
   @capture_heap_words 262_144
 
-  defstruct [:consumer, :tally, :config, :source, :view, :next_poll, attached: nil]
+  defstruct [:group, :tally, :source, :view, :next_poll, attached: nil]
 
-  @typedoc "How to end: `:finish` the batch in hand, or `:drain` what there is; by that time (monotonic milliseconds) at the latest."
-  @type leave :: {:finish | :drain, deadline :: integer()}
-
-  @doc "Starts the loop of the calling AsyncWriter; the first look is after so many milliseconds."
-  @spec start_link(Consumer.t(), Tally.t(), map(), non_neg_integer()) :: pid()
-  def start_link(consumer, tally, config, first_ms) do
-    # Binaries of the events that it has handled are not to stay with it.
-    :proc_lib.spawn_opt(__MODULE__, :init, [self(), consumer, tally, config, first_ms], [:link, fullsweep_after: 16])
-  end
-
-  @doc "Tells it to end. It exits `:normal` when it has."
-  @spec leave(pid(), leave()) :: :ok
-  def leave(loop, how) do
-    send(loop, {__MODULE__, :leave, how})
-    :ok
-  end
-
-  @doc "New settings, from the next batch on."
-  @spec configure(pid(), map()) :: :ok
-  def configure(loop, config) do
-    send(loop, {__MODULE__, :configure, config})
-    :ok
+  @doc "Starts the loop of the calling AsyncWriter. It first polls after `first_ms`."
+  @spec start_link(ConsumerGroup.t(), Tally.t(), map(), non_neg_integer()) :: pid()
+  def start_link(group, tally, config, first_ms) do
+    # fullsweep_after: binaries of handled events must not stay alive.
+    control = {config, Tally.get(tally, :control_version)}
+    :proc_lib.spawn_opt(__MODULE__, :init, [self(), group, tally, control, first_ms], [:link, fullsweep_after: 16])
   end
 
   @doc false
-  def init(worker, consumer, tally, config, first_ms) do
-    Process.put(:capture_worker, worker)
+  def init(worker, group, tally, {config, seen}, first_ms) do
+    LoopControl.init(worker, group, tally, config, seen)
     Process.put(:"$initial_call", {__MODULE__, :init, 5})
-    loop = %__MODULE__{consumer: consumer, tally: tally, config: config}
+    Attempts.loop_started(group, worker)
+    loop = %__MODULE__{group: group, tally: tally}
 
-    case Source.resolve(consumer.source) do
-      # Nothing is to be looked for: batches come by themselves.
+    case Source.resolve(group.source) do
+      # No poll: batches arrive as messages.
       {:capture, capture} -> attach(loop, capture)
       _ -> rest(loop, first_ms)
     end
@@ -52,10 +53,10 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   # ---- taking ----
 
-  defp work(%{consumer: consumer, tally: tally} = loop) do
+  defp work(%{group: group, tally: tally} = loop) do
     Tally.put(tally, :last_poll_time, System.monotonic_time(:nanosecond))
 
-    case Source.resolve(consumer.source) do
+    case Source.resolve(group.source) do
       :none -> rest(loop, :infinity)
       {:invalid, value} -> trouble(loop, :invalid_ring_buffer, {:invalid_ring_buffer, value})
       {:capture, capture} -> attach(loop, capture)
@@ -64,16 +65,19 @@ defmodule ElixirScope.Capture.WriterLoop do
   end
 
   defp work(loop, ring) do
-    size = batch_size(loop)
+    size = batch_size()
 
-    case Source.take(loop.consumer, ring, size, loop.view) do
+    case Source.take(loop.group, ring, size, loop.view) do
       {:ok, taken, view} ->
         loop = fine(%{loop | view: view})
+        Tally.put(loop.tally, :busy_since, Tally.since())
         count_taken(loop, taken)
+        result = store_taken(loop, taken)
+        Tally.put(loop.tally, :busy_since, 0)
 
-        case store_taken(loop, taken) do
+        case result do
           :leave -> :ok
-          # A full batch, or one that came back: there may be more. So is there behind what was passed over.
+          # After a full batch, a returned one, or skipped positions there may be more.
           _ when length(taken.events) >= size or taken.attempt > 1 or taken.events == [] -> rest(loop, 0)
           _ -> idle(loop, ring)
         end
@@ -90,47 +94,49 @@ defmodule ElixirScope.Capture.WriterLoop do
   end
 
   defp idle(loop, ring) do
-    case Source.wait(loop.consumer, ring) do
+    case Source.wait(loop.group, ring) do
       :ready -> rest(loop, 0)
-      _ -> rest(loop, poll_ms(loop))
+      _ -> rest(loop, poll_ms())
     end
   end
 
   defp count_taken(loop, taken) do
-    %{consumer: consumer, tally: tally} = loop
+    %{group: group, tally: tally} = loop
     Tally.put(tally, :position, taken.to)
-    Consumer.count(consumer, tally, :events_read, length(taken.events))
-    Consumer.count(consumer, :skipped, taken.skipped)
+    ConsumerGroup.count(group, tally, :events_read, length(taken.events))
+    ConsumerGroup.count(group, :skipped, taken.skipped)
 
     if taken.overwritten > 0 do
-      Consumer.count(consumer, :overwritten, taken.overwritten)
-      Telemetry.execute([:source, :overwritten], %{count: taken.overwritten}, %{worker: Delivery.worker()})
+      ConsumerGroup.count(group, :overwritten, taken.overwritten)
+      Telemetry.execute([:source, :overwritten], %{count: taken.overwritten}, %{worker: LoopControl.worker()})
     end
   end
 
   defp store_taken(loop, taken) do
-    %{consumer: consumer} = loop
-
-    common = common(loop)
-    %{id: id} = consumer
+    %{group: group} = loop
+    started = System.monotonic_time()
+    common = common()
+    %{id: id} = group
     %{epoch: epoch} = taken
+    range = {epoch, taken.from, taken.to}
 
     entries =
       for {{event, position}, index} <- Enum.with_index(taken.events),
           do: {Enrichment.enrich(event, common, index), {id, epoch, position}, nil}
 
-    case deliver(loop, %Batch{entries: entries, attempt: taken.attempt}) do
+    case deliver(loop, %Batch{entries: entries, attempt: taken.attempt}, range, {:identity, 2}) do
       :leave ->
-        Source.give_back(consumer, taken)
+        Source.give_back(group, taken)
         :leave
 
-      {:done, stored, dead} ->
-        Source.settle(consumer, taken)
-        settled(loop, stored, dead)
+      {:done, stored, dead, parts} ->
+        Source.settle(group, taken)
+        if parts or taken.attempt > 1, do: Attempts.forget(group, range)
+        settled(loop, stored, dead, started)
     end
   end
 
-  # ---- a capture: batches come by themselves ----
+  # ---- a capture: batches arrive as messages ----
 
   defp attach(%{attached: attached} = loop, capture) do
     cond do
@@ -138,13 +144,13 @@ defmodule ElixirScope.Capture.WriterLoop do
         rest(fine(loop), :infinity)
 
       Capture.native_storage?(capture) ->
-        # Its events never come here.
+        # Its events never enter the VM.
         rest(fine(loop), :infinity)
 
       true ->
         case Capture.attach(capture) do
           :ok ->
-            # Room for the events of a batch: what does not fit goes by way of a fragment, and is copied twice.
+            # Space for the events of a batch: those that do not fit go into a heap fragment, and are copied twice.
             Process.flag(:min_heap_size, @capture_heap_words)
             rest(fine(%{loop | attached: capture.native}), :infinity)
 
@@ -154,7 +160,7 @@ defmodule ElixirScope.Capture.WriterLoop do
     end
   end
 
-  # The next batch may come with the answer for this one. What is in the mailbox comes before it, and what a storage has left there goes.
+  # `complete_next` may return the next batch. Messages in the mailbox are handled before it, and those that a storage has left are removed.
   defp batches(loop, message) do
     case batch(loop, message) do
       :leave -> :ok
@@ -164,17 +170,13 @@ defmodule ElixirScope.Capture.WriterLoop do
   end
 
   defp between(loop, next) do
-    if Process.get(:capture_leave) do
+    if LoopControl.how_to_leave() do
       send(self(), next)
       listen(loop)
     else
       receive do
-        {__MODULE__, :leave, how} ->
-          send(self(), next)
-          leave_now(loop, how)
-
-        {__MODULE__, :configure, config} ->
-          between(%{loop | config: config}, next)
+        {LoopControl, :changed} ->
+          between(loop, next)
 
         other when not (is_tuple(other) and elem(other, 0) == :capture_batch) ->
           between(loop, next)
@@ -184,71 +186,75 @@ defmodule ElixirScope.Capture.WriterLoop do
     end
   end
 
-  # A notice: the events are copied here, into this heap. Those of a batch that is this loop's no more are somebody else's.
-  defp batch(loop, {:capture_batch, native, token, _batch_id, attempt, _count, origin}) do
+  # A notice: copies the events into this heap. If the batch is no longer this consumer's, another one has it.
+  defp batch(loop, {:capture_batch, native, token, batch_id, attempt, _count, origin}) do
     if native == loop.attached do
-      case Capture.events(native, token) do
-        events when is_list(events) -> batch(loop, native, token, attempt, events, origin)
-        {:error, _} -> :ok
-      end
+      Tally.put(loop.tally, :busy_since, Tally.since())
+
+      result =
+        case Capture.events(native, token) do
+          events when is_list(events) -> batch(loop, native, token, {batch_id, attempt}, events, origin)
+          {:error, _} -> :ok
+        end
+
+      Tally.put(loop.tally, :busy_since, 0)
+      result
     else
       Capture.complete(native, token, :retry)
     end
   end
 
-  defp batch(loop, native, token, attempt, events, {generation, offset}) do
+  defp batch(loop, native, token, {batch_id, attempt}, events, {generation, offset}) do
+    started = System.monotonic_time()
     count = length(events)
     Tally.put(loop.tally, :last_poll_time, System.monotonic_time(:nanosecond))
     Tally.add(loop.tally, :position, count)
-    Consumer.count(loop.consumer, loop.tally, :events_read, count)
+    ConsumerGroup.count(loop.group, loop.tally, :events_read, count)
     shift = Capture.Event.clock_shift()
-    common = common(loop)
+    common = common()
+    range = {batch_id, 0, count}
 
     entries = Capture.Event.entries(events, {generation, shift, offset}, common)
 
-    case deliver(loop, %Batch{entries: entries, attempt: attempt}) do
+    case deliver(loop, %Batch{entries: entries, attempt: attempt}, range, :index) do
       :leave ->
         Capture.complete(native, token, :retry)
         :leave
 
-      {:done, stored, dead} ->
+      {:done, stored, dead, parts} ->
         next = Capture.complete_next(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
-        settled(loop, stored, dead)
+        if parts or attempt > 1, do: Attempts.forget(loop.group, range)
+        settled(loop, stored, dead, started)
         next
     end
   end
 
   # ---- storing ----
 
-  defp deliver(%{config: config, consumer: consumer, tally: tally}, batch) do
-    Process.put(:capture_batch_start, System.monotonic_time())
+  defp deliver(%{group: group, tally: tally}, batch, range, positions) do
     note_order(tally, batch.entries)
 
     way = %Delivery{
-      consumer: consumer,
+      group: group,
       tally: tally,
-      storage: Consumer.storage(consumer, config),
-      pause: &pause/1,
-      retry_limit: Options.integer(config, :retry_limit, 5),
-      initial_ms: Options.integer(config, :retry_initial_ms, 10),
-      max_ms: Options.integer(config, :retry_max_ms, 1_000),
-      timeout: Options.integer(config, :storage_timeout_ms, -1, 1) |> then(&if(&1 > 0, do: &1, else: :infinity))
+      range: range,
+      positions: positions
     }
 
     Delivery.deliver(way, batch)
   end
 
-  defp settled(%{consumer: consumer, tally: tally}, stored, dead) do
-    Consumer.count(consumer, tally, :events_processed, stored)
-    Consumer.count(consumer, tally, :batches_processed, 1)
-    Rate.mark(consumer.rate, stored)
+  defp settled(%{group: group, tally: tally}, stored, dead, started) do
+    ConsumerGroup.count(group, tally, :events_processed, stored)
+    ConsumerGroup.count(group, tally, :batches_processed, 1)
+    Rate.mark(group.rate, stored)
     Rate.mark(tally.rate, stored)
-    duration = System.monotonic_time() - Process.get(:capture_batch_start)
+    duration = System.monotonic_time() - started
     measurements = %{count: stored, duration: duration}
-    Telemetry.execute([:batch, :stored], measurements, %{worker: Delivery.worker(), dead_lettered: length(dead)})
+    Telemetry.execute([:batch, :stored], measurements, %{worker: LoopControl.worker(), dead_lettered: length(dead)})
   end
 
-  defp common(loop), do: Enrichment.common(Map.get(loop.config, :correlation_enabled, true) != false)
+  defp common, do: Enrichment.common(Map.get(LoopControl.config(), :correlation_enabled, true) != false)
 
   defp note_order(tally, entries) do
     with {%{processing_order: order}, _, _} <- List.last(entries), do: Tally.put(tally, :processing_order, order)
@@ -261,38 +267,37 @@ defmodule ElixirScope.Capture.WriterLoop do
     loop
   end
 
-  defp trouble(%{consumer: consumer, tally: tally} = loop, trouble, reason) do
+  defp trouble(%{group: group, tally: tally} = loop, trouble, reason) do
     if Tally.get(tally, :source_trouble) == 0 do
-      Logger.warning("the ring buffer of #{inspect(Delivery.worker())} cannot be read: #{inspect(reason, limit: 10)}")
+      Logger.warning(
+        "the ring buffer of #{inspect(LoopControl.worker())} cannot be read: #{inspect(reason, limit: 10, structs: false)}"
+      )
     end
 
     Tally.set_trouble(tally, :source_trouble, trouble)
-    Consumer.count(consumer, tally, :error_count, 1)
-    Telemetry.execute([:source, :failed], %{count: 1}, %{worker: Delivery.worker(), reason: reason})
-    rest(loop, poll_ms(loop))
+    ConsumerGroup.count(group, tally, :error_count, 1)
+    Telemetry.execute([:source, :failed], %{count: 1}, %{worker: LoopControl.worker(), reason: reason})
+    rest(loop, poll_ms())
   end
 
   # ---- between batches ----
 
-  # Waits for so long at most, and sees to what has come in. In between it does not poll: `next_poll` is when it will.
+  # Waits for at most `ms` and handles messages meanwhile. The next poll is at `next_poll`.
   defp rest(loop, :infinity), do: listen(%{loop | next_poll: :infinity})
   defp rest(loop, ms), do: listen(%{loop | next_poll: now() + ms})
 
   defp listen(loop) do
-    case Process.get(:capture_leave) do
+    case LoopControl.how_to_leave() do
       nil -> receive_next(loop)
-      # It came while a batch was waiting for its storage.
+      # The request came while a batch waited for its storage.
       how -> leave_now(loop, how)
     end
   end
 
   defp receive_next(loop) do
     receive do
-      {__MODULE__, :leave, how} ->
-        leave_now(loop, how)
-
-      {__MODULE__, :configure, config} ->
-        listen(%{loop | config: config})
+      {LoopControl, :changed} ->
+        listen(loop)
 
       {:capture_batch, _, _, _, _, _, _} = message ->
         batches(loop, message)
@@ -300,34 +305,11 @@ defmodule ElixirScope.Capture.WriterLoop do
       {:ring_ready, _} ->
         work(loop)
 
-      # What a storage left behind, such as an answer that came too late.
+      # A message that a storage left behind, such as a late answer.
       _ ->
         listen(loop)
     after
       remaining(loop.next_poll) -> work(loop)
-    end
-  end
-
-  # A pause within a batch: `leave` ends it at once, or at the deadline.
-  defp pause(ms) do
-    case Process.get(:capture_leave) do
-      nil ->
-        receive do
-          {__MODULE__, :leave, {:finish, _} = how} ->
-            Process.put(:capture_leave, how)
-            :leave
-
-          {__MODULE__, :leave, {:drain, _} = how} ->
-            Process.put(:capture_leave, how)
-            pause(ms)
-        after
-          ms -> :ok
-        end
-
-      {_, deadline} ->
-        left = deadline - now()
-
-        if left > 0, do: wait(min(ms, left)), else: :leave
     end
   end
 
@@ -342,15 +324,14 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   defp leave_now(loop, {:finish, _}), do: detach(loop)
 
-  defp leave_now(loop, {:drain, deadline} = how) do
-    Process.put(:capture_leave, how)
+  defp leave_now(loop, {:drain, deadline}) do
     if loop.attached, do: drain_capture(loop, deadline), else: drain_ring(loop, deadline)
   end
 
   defp drain_ring(loop, deadline) do
     with true <- now() < deadline,
-         ring when elem(ring, 0) in [:native, :foreign] <- Source.resolve(loop.consumer.source),
-         {:ok, taken, view} <- Source.take(loop.consumer, ring, batch_size(loop), loop.view) do
+         ring when elem(ring, 0) in [:native, :foreign] <- Source.resolve(loop.group.source),
+         {:ok, taken, view} <- Source.take(loop.group, ring, batch_size(), loop.view) do
       loop = %{loop | view: view}
       count_taken(loop, taken)
       if store_taken(loop, taken) == :leave, do: :ok, else: drain_ring(loop, deadline)
@@ -364,13 +345,13 @@ defmodule ElixirScope.Capture.WriterLoop do
     end
   end
 
-  # What the capture has on its way to this face arrives by itself; it is drained when nothing is left to come.
+  # Outstanding batches arrive as messages. The capture is drained when the backlog is empty.
   defp drain_capture(loop, deadline) do
     receive do
       {:capture_batch, _, _, _, _, _, _} = message -> drain_batch(loop, message, deadline)
     after
       0 ->
-        if now() < deadline and Source.backlog(loop.consumer) > 0 do
+        if now() < deadline and Source.backlog(loop.group) > 0 do
           receive do
             {:capture_batch, _, _, _, _, _, _} = message -> drain_batch(loop, message, deadline)
           after
@@ -398,8 +379,8 @@ defmodule ElixirScope.Capture.WriterLoop do
   defp detach(%{attached: nil}), do: :ok
   defp detach(%{attached: native}), do: Capture.detach(native)
 
-  defp batch_size(loop), do: Options.integer(loop.config, :batch_size, 50)
-  defp poll_ms(loop), do: Options.integer(loop.config, :poll_interval_ms, 100)
+  defp batch_size, do: Options.integer(LoopControl.config(), :batch_size, 50)
+  defp poll_ms, do: Options.integer(LoopControl.config(), :poll_interval_ms, 100)
 
   defp remaining(:infinity), do: :infinity
   defp remaining(next_poll), do: max(next_poll - now(), 0)

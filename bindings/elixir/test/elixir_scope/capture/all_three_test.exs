@@ -1,5 +1,5 @@
 defmodule ElixirScope.Capture.AllThreeTest do
-  # ELIXIR.md, "All three": what holds for the manager, the pool and the writer alike.
+  # ELIXIR.md, "All three": the promises of the manager, the pool and the writer alike.
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
@@ -29,7 +29,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
   defp errors(AsyncWriterPool, pid), do: AsyncWriterPool.get_metrics(pid).total_errors
   defp errors(AsyncWriter, pid), do: AsyncWriter.get_metrics(pid).error_count
 
-  # Every process below one, with the loops of the writers.
+  # All processes below one, including the loops of the writers.
   defp tree(pid) do
     {:links, links} = Process.info(pid, :links)
     Enum.filter(links, &(is_pid(&1) and &1 != self()))
@@ -126,7 +126,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
           pid = start!(@module, ring_buffer: source, poll_interval_ms: 10, max_stored_events: 100)
           eventually(fn -> processed(@module, pid) == 120 end)
           storage = @module.get_storage(pid)
-          # Which of two batches came last is not told; that it is bounded is.
+          # Either batch may come last, but the number is bounded.
           stored = EtsStorage.query(storage)
           assert length(stored) == 100
           assert Enum.all?(stored, &match?(%{n: _, enriched_at: _, correlation_id: "corr_" <> _, processed_by: _}, &1))
@@ -149,7 +149,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
 
       for kind <- [:foreign, :native, :capture] do
         @kind kind
-        test "a stop stores what a #{kind} source holds" do
+        test "a stop stores the events of a #{kind} source" do
           source = Sources.fill(Sources.new(@kind), Sources.events(1..700))
           storage = KeyedStorage.new()
           pid = start!(@module, ring_buffer: source, storage: storage, poll_interval_ms: 60_000)
@@ -158,7 +158,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
         end
       end
 
-      test "a stop is bounded well under 5 s, whatever the storage does, and what was held comes back" do
+      test "a stop is bounded well under 5 s for any storage, and its events are returned" do
         source = Sources.fill(Sources.new(:foreign), Sources.events(1..10))
         test = self()
 
@@ -180,7 +180,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
         source = Sources.fill(Sources.new(:foreign), Sources.events(1..10))
         stuck = fn _ -> receive do: (:never -> :ok) end
 
-        # An orderly end may take as long as a stop; a supervisor ends its children in order whatever it ends of.
+        # An orderly end may take as long as a stop. A supervisor ends its children in order for any exit reason.
         crash = if @module == PipelineManager, do: 4_000, else: 1_000
 
         for {reason, ms} <- [kill: 1_000, crash: crash, shutdown: 4_000] do
@@ -229,7 +229,7 @@ defmodule ElixirScope.Capture.AllThreeTest do
     end
   end
 
-  # A stop would try to store what there is for as long as it may.
+  # A stop would try to store the remaining events until its deadline.
   defp kill(pid) do
     Process.exit(pid, :kill)
     ended(pid)

@@ -132,7 +132,7 @@ defmodule ElixirScope.Capture.AsyncWriterPoolTest do
 
       eventually(fn -> KeyedStorage.count(storage) == 3200 end)
       assert KeyedStorage.numbers(storage) == Enum.to_list(1..3200)
-      # Nobody was killed, so nothing was delivered twice.
+      # No process was killed, so no event was delivered twice.
       assert AsyncWriterPool.get_metrics(pool).total_events_processed == 3200
       assert [] == for({_, _, n} <- :ets.tab2list(storage.table), n != 1, do: n)
       AsyncWriterPool.stop(pool)
@@ -179,19 +179,19 @@ defmodule ElixirScope.Capture.AsyncWriterPoolTest do
   test "a full batch goes on at once: one poll interval does for everything" do
     source = Sources.fill(Sources.new(:foreign, size: 32_768), Sources.events(1..30_000))
     storage = KeyedStorage.new()
-    # As the existing app is configured, but for the interval: with a look a minute nothing would come of it.
+    # The configuration of the existing app, but for the interval, which would allow one poll a minute.
     pool = start!(ring_buffer: source, storage: storage, pool_size: 4, batch_size: 50, poll_interval_ms: 1_000)
     eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 30_000 end, 10_000)
     assert KeyedStorage.numbers(storage) == Enum.to_list(1..30_000)
     AsyncWriterPool.stop(pool)
   end
 
-  test "the first restart has no back-off: who asks behind the news of the death is told of the new worker" do
+  test "the first restart has no back-off: a call after the news of the death finds the new worker" do
     pool = start!(pool_size: 2)
     [dies, stays] = workers(pool)
     :ok = :sys.suspend(pool)
     Process.exit(dies, :kill)
-    # Its exit and the end of its monitor.
+    # Its exit signal and the message of its monitor.
     eventually(fn -> Process.info(pool, :message_queue_len) == {:message_queue_len, 2} end)
     asked = Task.async(fn -> workers(pool) end)
     eventually(fn -> Process.info(pool, :message_queue_len) == {:message_queue_len, 3} end)

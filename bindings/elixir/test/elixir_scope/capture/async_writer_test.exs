@@ -70,10 +70,10 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
       test = self()
       store = fn events -> send(test, {:stored, Enum.map(events, & &1.n)}) && :ok end
       writer = start!(ring_buffer: source, storage: store, poll_interval_ms: 300, batch_size: 100)
-      # Before it has looked.
+      # Before its first poll.
       assert AsyncWriter.set_position(writer, 57) == :ok
       assert_receive {:stored, [58, 59, 60]}
-      # Back (a native ring no longer holds what was acknowledged, or passed over), and past the end.
+      # Backwards (a native ring no longer holds acknowledged or skipped events), and past the end.
       assert AsyncWriter.set_position(writer, 10) == :ok
 
       if @kind == :foreign do
@@ -166,7 +166,7 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
 
   for kind <- [:native, :capture] do
     @kind kind
-    test "a writer that is stopped gives back what it could not store: #{kind}" do
+    test "a stopped writer returns the events that it could not store: #{kind}" do
       source = Sources.fill(Sources.new(@kind), Sources.events(1..10))
       writer = start!(ring_buffer: source, storage: :nowhere, poll_interval_ms: 5)
       eventually(fn -> AsyncWriter.get_metrics(writer).error_count > 0 end)
@@ -181,7 +181,7 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
     end
   end
 
-  # How many events have left the source, by its own account.
+  # How many events have left the source, by its own figures.
   defp left(%Capture{} = capture) do
     {:ok, %{stored: stored, captured: 10, dead_lettered: 0, discarded: 0}} = Capture.metrics(capture)
     stored

@@ -2,7 +2,7 @@ defmodule ElixirScope.Capture.CaptureTest do
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
-  alias CapturePipeline.Test.KeyedStorage
+  alias CapturePipeline.Test.{JournalFile, KeyedStorage}
   alias ElixirScope.Capture.{AsyncWriterPool, Capture, EtsStorage, NativeStorage}
 
   defmodule Call do
@@ -25,7 +25,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     pool
   end
 
-  # What is stored of these calls, with stamps.
+  # The stored events of these calls, with their stamps.
   defp stored(capture, count) do
     test = self()
     store = fn _, batch -> send(test, {:entries, batch.entries}) && :ok end
@@ -188,7 +188,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     end
   end
 
-  test "a closed capture refuses, with what it held stored" do
+  test "a closed capture refuses events, and has stored those that it had" do
     capture = new!()
     storage = KeyedStorage.new()
     pool = pool!(capture, storage)
@@ -201,7 +201,7 @@ defmodule ElixirScope.Capture.CaptureTest do
   end
 
   test "the ledger holds after a flush" do
-    # One scheduler may run all of them before anything is stored: its ring must hold that.
+    # One scheduler may run all of them before an event is stored: its ring must hold all.
     capture = new!(ring_bytes: 4_194_304)
     storage = KeyedStorage.new()
     pool!(capture, storage)
@@ -227,7 +227,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     fill(block)
     {micros, answer} = :timer.tc(fn -> Capture.event(block, %{n: 0}) end)
     assert answer == {:error, :full}
-    # Milliseconds, of a clock that had begun one.
+    # The first millisecond of the timeout may be a partial one.
     assert micros >= 49_000
 
     patient = new!(opts ++ [overflow: :block, block_timeout_ms: :infinity])
@@ -239,7 +239,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     eventually(fn -> :last in KeyedStorage.numbers(storage) end)
   end
 
-  test "drop_oldest makes room" do
+  test "drop_oldest overwrites the oldest events" do
     capture = new!(ring_bytes: 65_536, max_event_bytes: 8_192, overflow: :drop_oldest)
     for n <- 1..5_000, do: :ok = Capture.event(capture, %{n: n, filling: Enum.to_list(1..20)})
     storage = KeyedStorage.new()
@@ -300,7 +300,24 @@ defmodule ElixirScope.Capture.CaptureTest do
     assert dir |> File.ls!() |> Enum.map(&File.stat!(Path.join(dir, &1)).size) |> Enum.sum() > 10_000
   end
 
-  test "the default storage is found by what was captured" do
+  @tag :tmp_dir
+  test "a journal has every event as it was captured", %{tmp_dir: dir} do
+    path = Path.join(dir, "journal")
+    capture = new!(storage: NativeStorage.journal(path, segment_bytes: 65_536))
+    for n <- 1..1_000, do: :ok = Capture.binary(capture, 3, <<n::64>>, n)
+    :ok = Capture.event(capture, 4, %{n: 0}, 5)
+    assert Capture.close(capture) == :ok
+    assert {:ok, %{stored: 1_001}} = Capture.metrics(capture)
+    {terms, binaries} = path |> JournalFile.events() |> Enum.split_with(&(elem(&1, 0) == 4))
+    assert Enum.sort(binaries) == for(n <- 1..1_000, do: {3, n, <<n::64>>})
+    assert [{4, 5, term}] = terms
+    assert :erlang.binary_to_term(term) == %{n: 0}
+
+    assert {:error, {:invalid, "pipeline_journal_options_t.max_bytes" <> _}} =
+             Capture.new(storage: NativeStorage.journal(path, max_bytes: 1))
+  end
+
+  test "events in the default storage are found by their captured values" do
     capture = new!()
     pool = pool!(capture, nil)
     :ok = Capture.ingest_function_call(capture, String, :upcase, ["a"], self(), 77)

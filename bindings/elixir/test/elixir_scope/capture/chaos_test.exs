@@ -1,6 +1,6 @@
 defmodule ElixirScope.Capture.ChaosTest do
-  # Random processes of the tree are killed under load, for CHAOS_SECONDS (10) on each kind of source; then what is stored is compared with
-  # what was captured, event by event. The storage is keyed by identity, so the comparison is exact.
+  # Random processes of the tree are killed under load, for CHAOS_SECONDS (10) on each kind of source. Then the stored events are compared with
+  # the captured ones, one by one. The storage uses the identity as its key, so the comparison is exact.
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
@@ -19,8 +19,8 @@ defmodule ElixirScope.Capture.ChaosTest do
 
   for kind <- [:foreign, :native, :capture] do
     @kind kind
-    test "whoever is killed, what was captured is stored, each event once: #{kind}" do
-      # Once before the counting, so that what a first run loads and makes for good is there.
+    test "every captured event is stored once although processes are killed: #{kind}" do
+      # A first run before the count, so that modules are loaded and permanent structures exist.
       run(@kind, 300)
       before = footprint()
       {captured, killed} = run(@kind, @seconds * 1_000)

@@ -29,7 +29,7 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
       end
     end
 
-    test "what happened before is written before, across processes" do
+    test "the order of writes follows causality across processes" do
       ring = ring(size: 1_024)
       next = fn next, n, to -> if n < 500, do: send(to, {:go, next, n + 1, self()}) end
 
@@ -218,7 +218,7 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
   end
 
   describe "cost" do
-    # In reductions, which count the work in Elixir and are the same every time; bench/ring_cost.exs prints nanoseconds.
+    # In reductions, which count the work in Elixir and do not vary. bench/ring_cost.exs prints nanoseconds.
     defp reductions(fun) do
       fun.()
       {:reductions, before} = Process.info(self(), :reductions)

@@ -18,7 +18,7 @@ defmodule ElixirScope.Capture.NativeRingEventsTest do
       end
     end
 
-    test "block waits only if block_timeout_ms says so, and goes on when there is room" do
+    test "block waits only if block_timeout_ms says so, and goes on when there is space" do
       ring = ring(size: 2, overflow_strategy: :block, block_timeout_ms: 5_000)
       {:ok, cursor} = Nif.cursor_new(Ring.native(ring))
       for n <- 1..2, do: :ok = Ring.write(ring, n)

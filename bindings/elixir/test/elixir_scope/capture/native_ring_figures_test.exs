@@ -46,7 +46,7 @@ defmodule ElixirScope.Capture.NativeRingFiguresTest do
       assert %{total_writes: 5, dropped_events: 3, write_position: 5} = Ring.stats(lapped)
     end
 
-    test "read_position is the oldest held: a pool's acknowledgement moves it, and makes room" do
+    test "read_position is the oldest held: a pool's acknowledgement moves it, and frees slots" do
       ring = ring(size: 4, overflow_strategy: :drop_newest)
       {:ok, cursor} = Nif.cursor_new(Ring.native(ring))
       for n <- 0..3, do: :ok = Ring.write(ring, n)
@@ -56,7 +56,7 @@ defmodule ElixirScope.Capture.NativeRingFiguresTest do
       {:ok, second} = Nif.cursor_claim(cursor, 1, 3)
       assert Ring.stats(ring).read_position == 0
 
-      # Out of order: what lies before is not acknowledged yet.
+      # Out of order: earlier events are not acknowledged yet.
       :ok = Nif.cursor_settle(cursor, second)
       assert Ring.stats(ring).read_position == 0
       assert Ring.write(ring, 4) == {:error, :buffer_full}
@@ -104,7 +104,7 @@ defmodule ElixirScope.Capture.NativeRingFiguresTest do
       eventually(fn -> Ring.stats(ring).read_position == 5 end)
     end
 
-    test "the claims of a killed worker come back, and what it had not acknowledged is still held" do
+    test "the claims of a killed worker are returned, and its unacknowledged events are still held" do
       ring = ring(size: 8, overflow_strategy: :drop_newest)
       {:ok, cursor} = Nif.cursor_new(Ring.native(ring))
       for n <- 0..7, do: :ok = Ring.write(ring, n)
@@ -146,7 +146,7 @@ defmodule ElixirScope.Capture.NativeRingFiguresTest do
       assert Ring.read(ring, 0) == {:ok, :new, 1}
     end
 
-    test "a pool that reads the ring starts again at 0; what it had taken before is void" do
+    test "a pool that reads the ring starts again at 0; its earlier claims are void" do
       ring = ring(size: 8)
       {:ok, cursor} = Nif.cursor_new(Ring.native(ring))
       for n <- 0..5, do: :ok = Ring.write(ring, n)

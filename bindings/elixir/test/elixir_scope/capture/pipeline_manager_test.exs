@@ -44,7 +44,7 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
     refute Process.alive?(manager)
   end
 
-  test "what does not run has the state of a new one, and can be shut down" do
+  test "a manager that does not run has the state of a new one, and can be shut down" do
     assert %PipelineManager{events_processed: 0, children: []} = PipelineManager.get_state()
     assert PipelineManager.get_metrics().backlog_size == 0
     assert PipelineManager.health_check().status == :down
@@ -105,7 +105,7 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
         took
       end
 
-    # The median: a busy machine may hold one up.
+    # The median, because a busy machine may delay single calls.
     assert took |> Enum.sort() |> Enum.at(10) < 50
 
     assert PipelineManager.health_check(manager).pool_restarts == 21
@@ -117,7 +117,7 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
     test "counters, cursor and claims outlive the pool: #{kind}" do
       source = Sources.fill(Sources.new(@kind, size: 4096), Sources.events(1..1000))
       storage = KeyedStorage.new()
-      # Some batches are held by writers that will never finish them.
+      # Some batches are with writers that will never finish them.
       gate = :atomics.new(1, [])
 
       store = fn events, batch ->
@@ -196,7 +196,7 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
     end
   end
 
-  test "what a scaled-down worker held comes back" do
+  test "the events of a scaled-down worker are returned" do
     source = Sources.fill(Sources.new(:foreign), Sources.events(1..100))
     storage = KeyedStorage.new()
     gate = :atomics.new(1, [])
@@ -227,7 +227,7 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
     PipelineManager.shutdown()
   end
 
-  test "another ring buffer is read from its oldest event on; what was taken from the first is stored" do
+  test "a new ring buffer is read from its oldest event on; events taken from the old one are stored" do
     storage = KeyedStorage.new()
     first = Sources.fill(Sources.new(:native), Sources.events(1..200))
     second = Sources.fill(Sources.new(:foreign), Sources.events(201..400))
@@ -245,6 +245,113 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
     keys = for n <- 1..30, do: :"key_#{n}"
     keys |> Task.async_stream(&PipelineManager.update_config(%{&1 => 1}), max_concurrency: 30) |> Stream.run()
     assert Enum.all?(keys, &(PipelineManager.get_state().config[&1] == 1))
+    PipelineManager.shutdown()
+  end
+
+  test "a value that an option cannot have is an error, and changes nothing" do
+    {:ok, manager} = PipelineManager.start_link(async_writer_pool_size: 2, batch_size: 7)
+    workers = AsyncWriterPool.get_state(pool(manager)).workers
+    config = PipelineManager.get_state().config
+
+    for {key, values} <- [
+          async_writer_pool_size: [-3, -1, 1_025, 2.0, "4", nil, :many],
+          batch_size: [0, -1, 1.5, nil, :infinity],
+          poll_interval_ms: [0, -5, nil, "soon"],
+          retry_initial_ms: [0, -1, 0.5],
+          retry_max_ms: [0, -1, :never],
+          max_backlog: [-1, 0, 1.0],
+          retry_limit: [0, -1, nil],
+          storage_timeout_ms: [-1, 0, nil],
+          max_dead_letters: [-1, "all"],
+          max_stored_events: [-1, :many],
+          correlation_enabled: [nil, 1, "no"],
+          backpressure_enabled: [:yes]
+        ],
+        value <- values do
+      # Together with a valid value.
+      assert PipelineManager.update_config(%{key => value, :unheard_of => 1}) == {:error, {:invalid_config, key, value}}
+    end
+
+    assert PipelineManager.get_state().config == config
+    assert AsyncWriterPool.get_state(pool(manager)).workers == workers
+    assert PipelineManager.update_config([]) == :ok
+    assert PipelineManager.update_config(unheard_of: -1) == :ok
+    assert PipelineManager.update_config(async_writer_pool_size: 0) == :ok
+    assert AsyncWriterPool.get_state(pool(manager)).workers == []
+    PipelineManager.shutdown()
+  end
+
+  test "the ring buffer and the storage that were given last count, under either of their names" do
+    for {ring_names, storage_names} <- [
+          {[:ring_buffer, :ring_buffer_ref], [:storage, :storage_ref]},
+          {[:ring_buffer_ref, :ring_buffer], [:storage_ref, :storage]}
+        ] do
+      [ring_first, ring_then] = ring_names
+      [storage_first, storage_then] = storage_names
+      [one, two] = for _ <- 1..2, do: KeyedStorage.new()
+      first = Sources.fill(Sources.new(:native), Sources.events(1..20))
+      {:ok, manager} = PipelineManager.start_link([{ring_first, first}, {storage_first, one}, {:poll_interval_ms, 5}])
+      eventually(fn -> KeyedStorage.count(one) == 20 end)
+      second = Sources.fill(Sources.new(:native), Sources.events(21..30))
+      :ok = PipelineManager.update_config(manager, [{ring_then, second}, {storage_then, two}])
+      assert PipelineManager.get_storage(manager) == two
+      eventually(fn -> KeyedStorage.numbers(two) == Enum.to_list(21..30) end)
+      # An empty update changes nothing.
+      :ok = PipelineManager.update_config(manager, [{storage_first, nil}])
+      assert %ElixirScope.Capture.EtsStorage{} = PipelineManager.get_storage(manager)
+      :ok = PipelineManager.update_config(manager, [{ring_first, nil}])
+      assert PipelineManager.get_metrics(manager).backlog_size == 0
+      assert KeyedStorage.count(one) == 20
+      PipelineManager.shutdown(manager)
+    end
+  end
+
+  test "an option without a bound may be :infinity" do
+    source = Sources.fill(Sources.new(:native), Sources.events(1..900))
+    tries = :atomics.new(1, [])
+    # More attempts than the default limit allows.
+    store = fn events ->
+      if length(events) > 1 or :atomics.add_get(tries, 1, 1) < 40, do: {:error, :not_yet}, else: :ok
+    end
+
+    {:ok, _} =
+      PipelineManager.start_link(
+        ring_buffer: source,
+        storage: store,
+        batch_size: 4,
+        async_writer_pool_size: 1,
+        max_backlog: :infinity,
+        retry_limit: :infinity,
+        storage_timeout_ms: :infinity,
+        max_dead_letters: :infinity,
+        max_stored_events: :infinity,
+        poll_interval_ms: 5,
+        retry_max_ms: 1
+      )
+
+    eventually(fn -> PipelineManager.get_metrics().events_processed == 900 end)
+    assert PipelineManager.get_metrics().dead_lettered == 0
+
+    for key <- [:max_backlog, :retry_limit, :storage_timeout_ms, :max_dead_letters, :max_stored_events] do
+      assert PipelineManager.update_config([{key, :infinity}]) == :ok
+    end
+
+    PipelineManager.shutdown()
+    # The default storage, and the dead letters.
+    source = Sources.fill(Sources.new(:native), Sources.events(1..20))
+    {:ok, manager} = PipelineManager.start_link(ring_buffer: source, max_stored_events: :infinity)
+    eventually(fn -> PipelineManager.get_metrics().events_processed == 20 end)
+    assert ElixirScope.Capture.EtsStorage.stats(PipelineManager.get_storage(manager)).max_events == :infinity
+    PipelineManager.shutdown()
+    source = Sources.fill(Sources.new(:native), Sources.events(1..20))
+    store = fn _ -> {:error, :never} end
+
+    {:ok, manager} =
+      PipelineManager.start_link(ring_buffer: source, storage: store, retry_limit: 1, max_dead_letters: :infinity)
+
+    eventually(fn -> PipelineManager.get_metrics().dead_lettered == 20 end)
+    assert length(PipelineManager.dead_letters(manager)) == 20
+    assert PipelineManager.get_metrics().discarded == 0
     PipelineManager.shutdown()
   end
 

@@ -1,6 +1,6 @@
 defmodule ElixirScope.Capture.RateTest do
-  # The last five seconds, without waiting for them: slots are written as they would look then. A half second may begin between two looks at
-  # the clock, so what is marked is marked in a round that none began in.
+  # The last five seconds, without a wait: the test writes the slots as they would be then. A half second may begin between two readings of
+  # the clock, so a mark counts only in a round in which none began.
   use ExUnit.Case, async: true
 
   alias ElixirScope.Capture.Rate
@@ -11,7 +11,7 @@ defmodule ElixirScope.Capture.RateTest do
   defp now, do: System.monotonic_time(:millisecond)
   defp period, do: Integer.floor_div(now(), @slot_ms)
 
-  # Begun so long ago.
+  # A rate that was started that long ago.
   defp rate(ms), do: %{Rate.new() | since: now() - ms}
 
   defp put(rate, period, count) do
@@ -61,7 +61,7 @@ defmodule ElixirScope.Capture.RateTest do
     assert rates == {100.0, 0.0}
   end
 
-  test "what a slot held five seconds ago does not count again" do
+  test "the count of a slot five seconds ago does not count again" do
     rate =
       in_one_period(fn ->
         rate = rate(60_000)

@@ -7,7 +7,7 @@ defmodule ElixirScope.Capture.SourcesTest do
   alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, NativeRingBuffer}
 
   defmodule PlainRing do
-    # A ring that has read_batch/3 and nothing else.
+    # A ring with read_batch/3 only.
     defstruct [:events]
 
     def read_batch(%__MODULE__{events: events}, from, count),
@@ -61,7 +61,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     AsyncWriterPool.stop(pool)
   end
 
-  test "what was lapped between two reads is counted, each other event is stored once" do
+  test "events that were lapped between two reads are counted, every other event is stored once" do
     for kind <- [:foreign, :native] do
       source = Sources.new(kind, size: 256)
       storage = KeyedStorage.new()
@@ -103,7 +103,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     AsyncWriterPool.stop(pool)
   end
 
-  test "a hole that nobody will fill is passed after a while, and counted" do
+  test "a hole that is never written is skipped after a while, and counted" do
     source = Sources.fill(Sources.new(:foreign), Sources.events(1..10))
     {:ok, _} = ForeignRing.claim(source)
     Sources.fill(source, Sources.events(12..20))
@@ -111,7 +111,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     pool = start!(source, storage, pool_size: 1)
     eventually(fn -> KeyedStorage.count(storage) == 19 end)
     assert AsyncWriterPool.get_metrics(pool).skipped == 1
-    # The ring's account stays one short; later holes are still told from it.
+    # total_writes stays one behind for ever; later holes are still recognized.
     {:ok, position} = ForeignRing.claim(source)
     Sources.fill(source, Sources.events(22..25))
     holds(fn -> KeyedStorage.count(storage) == 19 end, 100)
@@ -134,7 +134,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     assert KeyedStorage.count(storage) + metrics.overwritten + metrics.skipped == 20_000
     numbers = KeyedStorage.numbers(storage)
     doubtful = length(numbers) - length(Enum.uniq(numbers))
-    # A ring that is gone round by its writers may give an event for its successor; hardly ever.
+    # In a ring whose writers lap the reader, an event may rarely be read in place of another.
     assert doubtful <= 20
     AsyncWriterPool.stop(pool)
   end
@@ -164,7 +164,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     end
   end
 
-  test "acknowledgement makes room in a native ring" do
+  test "an acknowledgement frees slots in a native ring" do
     for overflow <- [:drop_newest, :block] do
       source = Sources.new(:native, size: 16, overflow_strategy: overflow)
       Sources.fill(source, Sources.events(1..16))
@@ -182,7 +182,7 @@ defmodule ElixirScope.Capture.SourcesTest do
     source = Sources.new(:native)
     storage = KeyedStorage.new()
     pool = start!(source, storage, poll_interval_ms: 60_000)
-    # The first look is half an interval away: move it.
+    # The first poll comes after half an interval: move it.
     [worker | _] = AsyncWriterPool.get_state(pool).workers
     Process.exit(worker, :kill)
     eventually(fn -> AsyncWriterPool.get_metrics(pool).worker_restarts == 1 end)

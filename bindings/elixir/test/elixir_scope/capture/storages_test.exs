@@ -3,7 +3,7 @@ defmodule ElixirScope.Capture.StoragesTest do
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
-  alias CapturePipeline.Test.{BatchServer, EventServer, KeyedStorage, ModuleStorage, Sources}
+  alias CapturePipeline.Test.{BatchServer, EventServer, JournalFile, KeyedStorage, ModuleStorage, Sources}
   alias ElixirScope.Capture.{AsyncWriterPool, NativeStorage}
 
   defmodule StructStorage do
@@ -40,9 +40,9 @@ defmodule ElixirScope.Capture.StoragesTest do
 
   describe "the forms of storage" do
     test "an atom: a registered process of that name first" do
-      # A module with the behaviour has that name too.
+      # A module with the behaviour also has that name.
       pid = server(EventServer, name: ModuleStorage)
-      # ... and its store_events/2 is the way to call it.
+      # ... and its store_events/2 is called.
       :persistent_term.put(ModuleStorage, self())
       run(ModuleStorage, Sources.events(1..3)) |> processed(3)
       assert_received {:module, ModuleStorage, [_, _, _]}
@@ -119,11 +119,25 @@ defmodule ElixirScope.Capture.StoragesTest do
       assert NativeStorage.close(storage) == :ok
       assert File.stat!(path).size > 0
     end
+
+    @tag :tmp_dir
+    test "a journal", %{tmp_dir: dir} do
+      {:ok, storage} = NativeStorage.start(NativeStorage.journal(Path.join(dir, "journal"), sync: :flush))
+      run(storage, Sources.events(1..100)) |> processed(100)
+      assert {:ok, %{stored: 100}} = NativeStorage.metrics(storage)
+      assert NativeStorage.close(storage) == :ok
+
+      payloads =
+        for {_kind, _trace, payload} <- JournalFile.events(Path.join(dir, "journal")),
+            do: :erlang.binary_to_term(payload)
+
+      assert payloads |> Enum.map(& &1.n) |> Enum.sort() == Enum.to_list(1..100)
+    end
   end
 
   describe "a server" do
     test "is never probed: it gets store_event calls and nothing else" do
-      # It dies of any other call or message.
+      # Any other call or message ends it.
       pid = server(EventServer)
       pool = run(pid, Sources.events(1..120), pool_size: 4)
       AsyncWriterPool.health_check(pool)
@@ -132,7 +146,7 @@ defmodule ElixirScope.Capture.StoragesTest do
       assert Process.alive?(pid)
     end
 
-    test "gets events with :timestamp and :pid, from caller_pid, from_pid, server_pid, else nil; what is no map is wrapped" do
+    test "gets events with :timestamp and :pid, from caller_pid, from_pid, server_pid, else nil; a term that is no map is wrapped" do
       me = self()
       other = spawn(fn -> :ok end)
 
@@ -163,7 +177,7 @@ defmodule ElixirScope.Capture.StoragesTest do
     test "that dies of an event: that one is dead-lettered, the others are stored" do
       test = self()
 
-      # Whoever keeps the server starts it again.
+      # The owner of the server restarts it.
       keeper =
         spawn_link(fn ->
           Process.flag(:trap_exit, true)
@@ -258,7 +272,7 @@ defmodule ElixirScope.Capture.StoragesTest do
       assert [%{event: %{n: 21}, reason: :never}] = AsyncWriterPool.dead_letters(pool, 1)
     end
 
-    test "a capture counts as dead-lettered what went to the dead letters" do
+    test "a capture counts its dead-lettered events" do
       capture = Sources.fill(Sources.new(:capture), Sources.events(1..10))
       store = fn events -> if Enum.any?(events, &(&1.n in [3, 7])), do: {:error, :bad}, else: :ok end
       {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: store, retry_limit: 1)

@@ -1,5 +1,5 @@
 defmodule ElixirScope.Capture.TelemetryTest do
-  # The library is optional and looked for at run time: a module of its name is made here, and is gone afterwards.
+  # The library is optional and looked up at run time. Each test defines a module of its name and removes it afterwards.
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
@@ -21,18 +21,20 @@ defmodule ElixirScope.Capture.TelemetryTest do
       end
     )
 
-    on_exit(fn ->
-      :code.purge(:telemetry)
-      :code.delete(:telemetry)
-      :code.purge(:telemetry)
-    end)
+    on_exit(&unload/0)
+  end
+
+  defp unload do
+    :code.purge(:telemetry)
+    :code.delete(:telemetry)
+    :code.purge(:telemetry)
   end
 
   test "nothing happens without it" do
     assert Telemetry.execute([:batch, :stored], %{count: 1}, %{}) == :ok
   end
 
-  test "what happens is told with it" do
+  test "an event is sent for each thing that happens" do
     Process.register(self(), :telemetry_test)
     telemetry(quote do: fn name, measurements, metadata -> send(:telemetry_test, {name, measurements, metadata}) end)
     source = Sources.fill(Sources.new(:foreign, size: 16), Sources.events(1..20))
@@ -58,11 +60,27 @@ defmodule ElixirScope.Capture.TelemetryTest do
     assert_receive {[:elixir_scope, :capture, :source, :failed], %{count: 1}, %{worker: ^writer}}
   end
 
-  test "a telemetry that fails harms nobody" do
-    telemetry(quote do: fn _, _, _ -> raise "not started" end)
-    source = Sources.fill(Sources.new(:foreign), Sources.events(1..20))
+  test "a telemetry handler that fails does no harm" do
+    for body <- [
+          quote(do: fn _, _, _ -> raise "not started" end),
+          quote(do: fn _, _, _ -> exit(:badly) end),
+          quote(do: fn _, _, _ -> throw(:badly) end)
+        ] do
+      telemetry(body)
+      source = Sources.fill(Sources.new(:foreign), Sources.events(1..20))
+      {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: source, storage: fn _ -> :ok end, poll_interval_ms: 5)
+      eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 20 end)
+      assert AsyncWriterPool.get_metrics(pool).worker_restarts == 0
+      AsyncWriterPool.stop(pool)
+      unload()
+    end
+  end
+
+  test "a writer that has a batch and does nothing with it is named by health: a handler that hangs" do
+    telemetry(quote do: fn [_, _, :source, :overwritten], _, _ -> receive do: (:never -> :ok) end)
+    source = Sources.fill(Sources.new(:foreign, size: 16), Sources.events(1..20))
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: source, storage: fn _ -> :ok end, poll_interval_ms: 5)
-    eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 20 end)
+    eventually(fn -> AsyncWriterPool.health_check(pool).reasons == [:writer_stuck] end, 10_000)
     AsyncWriterPool.stop(pool)
   end
 end

@@ -1,9 +1,9 @@
 defmodule ElixirScope.Capture.UpgradeTest do
-  # Hot upgrades under load, in this very VM: modules are loaded again, from their own files and from copies at other places, and their old
-  # code is purged, while events are captured and written. Then what is stored is compared with what was captured, event by event.
+  # Hot upgrades under load, in this VM: modules are loaded again, from their own files and from copies in other places, and their old
+  # code is purged, while events are captured and written. Then the stored events are compared with the captured ones, one by one.
   #
-  # A purge kills whoever is in the old code, be it that the scheduler stopped him just there. So what processes only pass through is
-  # purged as an upgrade does it whose processes are to live: softly, until nobody is in it.
+  # A hard purge kills every process in the old code, also one that was preempted there. So modules whose code processes only pass through are purged as
+  # an upgrade does that keeps them alive: softly, until no process is in the old code.
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
@@ -35,7 +35,7 @@ defmodule ElixirScope.Capture.UpgradeTest do
         more(load)
       end
 
-      # A shared object of its own each, with a copy of the library in it; the source and its cursor are the first one's.
+      # Each has a shared object of its own with a copy of the library. The source and its cursor are of the first copy.
       home = :code.which(@nif)
       copies = for round <- 1..3, do: copy(home, Path.join(dir, "#{round}"), round)
       on_exit(fn -> back(copies) end)
@@ -46,7 +46,7 @@ defmodule ElixirScope.Capture.UpgradeTest do
       end
 
       assert Accounts.close(load) > 10_000
-      # What is made now is the last copy's; and it goes on with the first again.
+      # A resource that is made now is of the last copy. Then the first copy is loaded again.
       load = Accounts.open(@kind, @size, @producers)
       more(load)
       back(copies)
@@ -64,7 +64,7 @@ defmodule ElixirScope.Capture.UpgradeTest do
         more(load)
       end
 
-      # The loops alone: four at least every time. The storage that fails now and then is told of, and then it is well again.
+      # Only the loops: at least four each time. The storage fails now and then, which is logged, and recovers.
       assert %{pool_restarts: 0, worker_restarts: restarts} = eventually(&healthy/0)
       assert restarts >= 40
       assert Accounts.close(load) > 5_000
@@ -76,7 +76,7 @@ defmodule ElixirScope.Capture.UpgradeTest do
     health.status == :healthy && health
   end
 
-  # Until so many more are stored.
+  # Waits until that many more events are stored.
   defp more(load) do
     seen = KeyedStorage.count(load.storage)
     eventually(fn -> KeyedStorage.count(load.storage) > seen + 500 end, 20_000)
@@ -89,10 +89,10 @@ defmodule ElixirScope.Capture.UpgradeTest do
 
   defp modules do
     {:ok, modules} = :application.get_key(@app, :modules)
-    Enum.reject(modules, &String.starts_with?(inspect(&1), "CapturePipeline.Test"))
+    Enum.reject(modules, &String.contains?(inspect(&1), "CapturePipeline.Test"))
   end
 
-  # As in a release of another version: what it has in priv is found by the name of its directory.
+  # As in a release of another version, whose priv directory is found by the name of the application's directory.
   defp copy(home, root, round) do
     root = Path.join(root, "#{@app}-9.#{round}")
     so = "priv/#{@nif}.so"

@@ -1,9 +1,10 @@
 defmodule ElixirScope.Capture.Capture.Event do
   @moduledoc false
-  # From what a capture delivers to the event that is stored: the helpers capture small tuples, and the maps are built here, on the
-  # writer's side, with the time, the ids and the identity that the NIF has stamped.
+  # Builds the events that are stored from those that a capture delivers. The helpers capture small tuples; the writer makes the maps here, with
+  # the time, the ids and the identity that the library has stamped.
 
-  alias ElixirScope.Capture.{Batch, Capture, Enrichment}
+  alias ElixirScope.Capture.{Batch, Capture, Clock, Enrichment}
+  require Clock
 
   # Kinds of the helpers' events, for native storages and rules.
   @kinds %{
@@ -19,40 +20,45 @@ defmodule ElixirScope.Capture.Capture.Event do
 
   @doc "The kind under which a helper captures."
   @spec kind(atom()) :: Capture.kind()
-  for {sort, number} <- @kinds do
-    def kind(unquote(sort)), do: unquote(number)
+  for {type, number} <- @kinds do
+    def kind(unquote(type)), do: unquote(number)
   end
 
-  @doc "What to add to CLOCK_MONOTONIC for the VM's own monotonic time, which `timestamp` is in everywhere else."
-  @spec clock_shift() :: integer()
-  def clock_shift, do: System.monotonic_time(:nanosecond) - :os.perf_counter(:nanosecond)
+  @doc "The current piece of the clock conversion, for `entries/3`: the times of events become the VM's monotonic time, as all other timestamps are."
+  @spec clock_shift() :: Clock.piece()
+  def clock_shift, do: Clock.piece(:vm, :os.perf_counter(:nanosecond))
 
   @doc """
-  The entries of a batch: each event built and enriched, with its identity and stamp. `origin`: the generation, and what to add to a
-  timestamp for the VM's monotonic time and for wall time.
+  The entries of a batch: each event built and enriched, with its identity and stamp. `origin`: the generation, a piece of the clock conversion,
+  and the offset from a timestamp to wall time.
   """
-  @spec entries([:elixir_scope_capture_pipeline.captured()], {integer(), integer(), integer()}, Enrichment.common()) ::
+  @spec entries([:elixir_scope_capture_pipeline.captured()], {integer(), Clock.piece(), integer()}, Enrichment.common()) ::
           [Batch.entry()]
   def entries(events, origin, common), do: entries(events, origin, common, 0)
 
   defp entries([], _origin, _common, _index), do: []
 
-  defp entries([{term, ring, sequence, timestamp, _, _, _} = captured | events], origin, common, index) do
-    {generation, shift, offset} = origin
-    stamp = stamp(captured, timestamp + shift, timestamp + offset)
+  defp entries([{term, ring, sequence, timestamp, _, _, _} = captured | events], {_, piece, _} = origin, common, index)
+       when Clock.is_of(timestamp, piece) do
+    {generation, _, offset} = origin
+    stamp = stamp(captured, Clock.convert(timestamp, piece), timestamp + offset)
     identity = {generation, ring, sequence}
     event = term |> build(stamp, identity) |> Enrichment.enrich(common, index)
     [{event, identity, stamp} | entries(events, origin, common, index + 1)]
   end
 
-  @doc "What the capture recorded beside the event."
+  # Rare: the event is of another piece, because the VM corrected its clock in between or because the caller set the time.
+  defp entries([{_, _, _, timestamp, _, _, _} | _] = events, {generation, _, offset}, common, index),
+    do: entries(events, {generation, Clock.piece(:vm, timestamp), offset}, common, index)
+
+  @doc "The stamp: the data that the capture recorded beside the event."
   @spec stamp(:elixir_scope_capture_pipeline.captured(), integer(), integer()) :: Batch.stamp()
   def stamp({_, _, _, _, kind, correlation_id, node_id}, timestamp, wall_time) do
     %{timestamp: timestamp, wall_time: wall_time, kind: kind, correlation_id: correlation_id, node_id: node_id}
   end
 
   @doc """
-  The event: of a helper's tuple its map; a map or struct with the ids that it was captured with, where it has none; else the term.
+  The event. A helper's tuple becomes a map. A map or struct gets the ids that it was captured with, unless it has its own. Any other term stays.
   """
   @spec build(term(), Batch.stamp(), tuple()) :: term()
   def build(tuple, stamp, identity) when is_tuple(tuple) and elem(tuple, 0) == __MODULE__ do
@@ -119,7 +125,7 @@ defmodule ElixirScope.Capture.Capture.Event do
     with_correlation(%{event_type: :error, error_type: type, message: message, stacktrace: stacktrace, pid: pid}, stamp)
   end
 
-  # Somebody's own tuple that happens to begin like ours.
+  # A tuple of the caller that happens to begin like those of the helpers.
   defp map(tuple, stamp), do: with_correlation(%{event_type: :captured, data: tuple}, stamp)
 
   defp with_correlation(event, %{correlation_id: 0}), do: event
@@ -131,12 +137,12 @@ defmodule ElixirScope.Capture.Capture.Event do
     ArgumentError -> 0
   end
 
-  # The same at each delivery, and no other event's.
+  # The same at each delivery, and unique to this event.
   defp id({generation, ring, sequence}) do
     text(generation) <> "-" <> Integer.to_string(ring, 36) <> "-" <> Integer.to_string(sequence, 36)
   end
 
-  # A process has one or two of them, and each is the same for all of its events.
+  # Cached: a process sees one or two generations.
   defp text(generation) do
     case Process.get(:capture_generation) do
       {^generation, text} ->

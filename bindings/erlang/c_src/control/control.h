@@ -1,0 +1,19 @@
+/* The calls that control a pipeline, and those that read its figures. */
+#ifndef CAPTURE_NIF_CONTROL_H
+#define CAPTURE_NIF_CONTROL_H
+
+#include "pipeline/pipeline.h"
+
+/* (Pipeline, Writers) -> ok | {error, {Name, Detail}} */
+pipeline_call pipeline_scale_call;
+/* (Pipeline) -> ok | {error, {Name, Detail}} */
+pipeline_call pipeline_pause_call;
+pipeline_call pipeline_resume_call;
+/* (Pipeline, Config) -> ok | {error, _} */
+pipeline_call pipeline_update_call;
+/* (Pipeline, Kind, Name) -> ok | {error, _} */
+pipeline_call pipeline_kind_name_call;
+/* (Pipeline, Definition) -> ok | {error, _}. In kinds.c. */
+pipeline_call pipeline_kind_define_call;
+
+#endif

@@ -1,0 +1,109 @@
+/* The events of a batch as a consumer gets them: in a message, or read by the consumer into its own heap. */
+#include "delivery/events.h"
+#include "pipeline/payload.h"
+#include "term/flat.h"
+
+#include <string.h>
+
+enum {
+    CALLS_CHUNK = 256,      /* events per chunk of list_by_calls */
+    WORDS_CHUNK = 64,       /* of list_by_words */
+};
+
+/* The first word of a tuple of seven; 0: the layout of terms is not known well enough to write lists by words. */
+static ERL_NIF_TERM first_of_seven;
+
+void events_load(ErlNifEnv *env)
+{
+    ERL_NIF_TERM seven[7];
+    for (size_t i = 0; i < 7; i++)
+        seven[i] = atom_ok;
+    if (flat_known() && layout.small_integers)
+        first_of_seven = *layout_words(enif_make_tuple_from_array(env, seven, 7), TAG_BOXED);
+}
+
+static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event)
+{
+    ERL_NIF_TERM term;
+    if (event->kind & KIND_TERM) {
+        const struct handle *handle = event->data;
+        if (flat_is(*(const uint64_t *)event->data))
+            return flat_term(env, made, event->data);
+        return handle->block ? enif_make_copy(env, handle->term) : handle->term;
+    }
+    unsigned char *to = enif_make_new_binary(env, event->len, &term);
+    if (to)
+        memcpy(to, event->data, event->len);
+    return term;
+}
+
+/* ---- lists of events ---- */
+
+static ERL_NIF_TERM captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
+{
+    return enif_make_tuple7(env, event_term(env, made, e), enif_make_uint64(env, e->ring_id), enif_make_uint64(env, e->sequence),
+        enif_make_uint64(env, e->timestamp_ns), enif_make_uint(env, e->kind & ~KIND_TERM),
+        enif_make_uint64(env, e->correlation_id), enif_make_uint64(env, e->node_id));
+}
+
+/* A list grows at its head, but each chunk of events is read in memory order, which the processor prefetches. */
+static ERL_NIF_TERM list_by_calls(
+    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to)
+{
+    ERL_NIF_TERM some[CALLS_CHUNK], events = enif_make_list(env, 0);
+    while (to > from) {
+        size_t count = to - from < CALLS_CHUNK ? to - from : CALLS_CHUNK;
+        to -= count;
+        for (size_t i = 0; i < count; i++)
+            some[i] = captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i));
+        while (count-- > 0)
+            events = enif_make_list_cell(env, some[count], events);
+    }
+    return events;
+}
+
+static inline ERL_NIF_TERM number(ErlNifEnv *env, uint64_t value)
+{
+    return value <= SMALL_MAX ? layout_small(value) : enif_make_uint64(env, value);
+}
+
+/* An event and its list cell, as they lie on a heap. */
+struct linked {
+    ERL_NIF_TERM first, captured[7], head, tail;
+};
+
+enum { LINKED_WORDS = sizeof(struct linked) / WORD };
+
+/* The same list, written by words where the layout of terms is known. The events and list cells of a chunk get their memory at once, as one tuple
+ * to which no term refers. */
+static ERL_NIF_TERM list_by_words(
+    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to)
+{
+    struct linked some[WORDS_CHUNK];
+    ERL_NIF_TERM nil = enif_make_list(env, 0), events = nil, *end = &events;
+    while (from < to) {
+        size_t count = to - from < WORDS_CHUNK ? to - from : WORDS_CHUNK;
+        for (size_t i = 0; i < count; i++) {
+            const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, from + i);
+            some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), number(env, e->ring_id),
+                number(env, e->sequence), number(env, e->timestamp_ns), number(env, e->kind & ~KIND_TERM),
+                number(env, e->correlation_id), number(env, e->node_id) }, nil, nil };
+        }
+        ERL_NIF_TERM tuple = enif_make_tuple_from_array(env, some[0].captured, (unsigned)(count * LINKED_WORDS - 1));
+        struct linked *there = (struct linked *)layout_words(tuple, TAG_BOXED);
+        there->first = first_of_seven;
+        for (size_t i = 0; i < count; i++) {
+            there[i].head = (ERL_NIF_TERM)&there[i].first | TAG_BOXED;
+            *end = (ERL_NIF_TERM)&there[i].head | TAG_LIST;
+            end = &there[i].tail;
+        }
+        from += count;
+    }
+    return events;
+}
+
+ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to)
+{
+    struct shapes_made made = { 0 };
+    return first_of_seven ? list_by_words(env, &made, batch, from, to) : list_by_calls(env, &made, batch, from, to);
+}

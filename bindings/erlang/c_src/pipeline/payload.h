@@ -1,0 +1,21 @@
+/* How a term lies in an event: as a flat term (term/flat.h), or as a handle of a term in a block (term/block.h). */
+#ifndef CAPTURE_NIF_PAYLOAD_H
+#define CAPTURE_NIF_PAYLOAD_H
+
+#include "term/block.h"
+
+#include <capture_pipeline.h>
+
+/* The bit of an event's kind that says that the payload is a flat term or a handle. A caller's kind stays below those that are reserved with
+ * that bit. */
+#define KIND_TERM UINT32_C(0x80000000)
+#define KIND_END (PIPELINE_KIND_RESERVED - KIND_TERM)
+
+/* A term and its block; NULL: the term is an immediate, which needs no block. The event's length is the memory that the term takes, so that
+ * the ring is charged with it. Of that length only the handle is ever written or read. */
+struct handle {
+    struct block *block;
+    ERL_NIF_TERM term;
+};
+
+#endif

@@ -1,0 +1,46 @@
+/* Flat terms: the words that a term has on a heap, with offsets in place of addresses and, in place of a small map's keys, the number of their
+ * shape (shapes.h). The words lie in a ring, hold no reference, and are freed by being overwritten. A reader copies the words to its heap and
+ * adds their address to the offsets.
+ *
+ * The VM copies terms between heaps and into messages in the same way (the layout of the copy is that of Cheney's collector, 1970). The NIF API
+ * takes two walks and an allocation to copy a term into an environment. Flat terms need the layout of terms (layout.h), and are used only where
+ * specimens of all kinds of terms came back unchanged. */
+#ifndef CAPTURE_NIF_FLAT_H
+#define CAPTURE_NIF_FLAT_H
+
+#include "term/shapes.h"
+
+enum {
+    FLAT_WORDS = 2048,      /* of the largest flat term, 16 KiB */
+    FLAT_BYTES = FLAT_WORDS * 8 /* for the bytes of its off-heap binaries, and for its tables */
+};
+
+/* One flat term: the head word, the term, its words, then the tables. */
+struct flat {
+    uint64_t words[2 + FLAT_WORDS + FLAT_BYTES / 8];
+    size_t bytes;           /* in use, from the first word on */
+};
+
+/* Learns whether terms may be made flat in this VM. Called when the NIF is loaded or upgraded, after layout_load. */
+void flat_load(ErlNifEnv *env);
+
+/* Whether they may be. */
+bool flat_known(void);
+
+/* Makes the term flat. False: the term is an immediate, too large or too deep, or has a part that only the VM can copy (a fun, a bitstring of no
+ * whole bytes, a resource, a term of another node, a map of more than 32 keys). *flat is then unspecified. */
+bool flat_make(ErlNifEnv *env, ERL_NIF_TERM term, struct flat *flat);
+
+/* Whether a payload of at least one word is a flat term. The first word of a handle is an address or NULL, which is even. */
+static inline bool flat_is(uint64_t first_word)
+{
+    return first_word & 1;
+}
+
+/* The term, in the environment. `made`: the shapes of the environment. `words`: as flat_make wrote them, aligned to 8 bytes. 0 without memory. */
+ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *words);
+
+/* NIF: term_flat(Term) -> {ok, Bytes, Copy} | no. For tests. */
+ERL_NIF_TERM term_flat(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+#endif

@@ -1,0 +1,253 @@
+//! The arguments of the command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Lists, shows, checks and exports the journals that capture_pipeline writes.
+///
+/// A journal is a directory with segments (files named *.journal), or one of its segments. It may be read while it is being written.
+///
+/// Exit status: 0 if all is well, 1 if a journal is damaged (the rest is read all the same), 2 if the arguments are wrong or a file cannot be read or written.
+#[derive(Debug, Parser)]
+#[command(name = "capture-pipeline", version, max_term_width = 100, propagate_version = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the command does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lists journals: their runs, programs, times, sizes and counts
+    Ls(Ls),
+    /// Shows what a journal has: the ledger, the kinds, rates over time, losses
+    Stat(Stat),
+    /// Prints events, one on each line
+    Cat(Cat),
+    /// Prints the last events, and those that follow
+    Tail(Tail),
+    /// Reads a journal to its end and reports all damage
+    Verify(Verify),
+    /// Writes events to a file in another format
+    Export(Export),
+    /// Prints the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
+}
+
+/// `ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Journals, and directories that have journals in them
+    #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Looks into directories at any depth, and not only one level down
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Prints JSON, one run on each line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `stat`
+#[derive(Debug, Args)]
+#[command(mut_arg("until", |arg| arg.visible_alias("to")))]
+pub struct Stat {
+    /// A journal: a directory or one segment
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Which events")]
+pub struct Selection {
+    /// Only events of this kind, by its name or number; may be given several times
+    #[arg(short, long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Only events for which this is true, as in 'size > 1 MiB and not site = 0'
+    ///
+    /// Compares the fields of a kind, by = != < <= > >= contains and in (…), with numbers (0x hexadecimal; with a unit: KiB MiB GiB TiB kB MB GB TB ns us ms s
+    /// min h), texts ("…" or '…'), bytes (x"…") and true or false; and, or, not and parentheses combine. Every event has: kind kind_name wall_time (time) time_ns generation
+    /// ring_id (ring) sequence correlation_id node_id weight flags tid thread_name (thread) payload_bytes (len) payload. A kind's own field of such a name comes first; with an
+    /// underscore in front (_kind) the name always means the event's. A comparison with a field that an event does not have is false.
+    #[arg(short = 'w', long = "where", value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// Only events from this time on
+    ///
+    /// A time is a date and time as in 2024-05-01T10:00:00.5Z (UTC without an offset; the time may be left out), +DURATION after the journal's first event, or -DURATION before its last one. A
+    /// duration is a number with ns, us, ms, s, min, h or d.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Only events before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub until: Option<String>,
+    /// Only events with this correlation id
+    #[arg(long, value_name = "ID", value_parser = number)]
+    pub correlation_id: Option<u64>,
+    /// Only events of this run, by its generation (hexadecimal, as ls shows it)
+    #[arg(long, value_name = "GENERATION", value_parser = hexadecimal)]
+    pub run: Option<u64>,
+}
+
+/// The order of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// By time, over all threads
+    Time,
+    /// As they are stored, which is faster
+    Stored,
+}
+
+/// `cat`
+#[derive(Debug, Args)]
+#[command(mut_arg("until", |arg| arg.visible_alias("to")))]
+pub struct Cat {
+    /// A journal: a directory or one segment
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub selection: Selection,
+    #[command(flatten)]
+    pub lines: Lines,
+    /// The order of the events
+    #[arg(long, value_enum, default_value_t = Order::Time)]
+    pub order: Order,
+    /// At most so many events
+    #[arg(short = 'n', long = "limit", value_name = "COUNT")]
+    pub limit: Option<u64>,
+}
+
+/// How events are printed.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Lines {
+    /// Prints JSON, one object on each line
+    #[arg(long)]
+    pub json: bool,
+    /// With --json: numbers above 2^53 as strings, because JavaScript and others round them
+    #[arg(long, requires = "json")]
+    pub strings: bool,
+    /// Prints the identity of each event: generation, ring and sequence
+    #[arg(long, conflicts_with = "json")]
+    pub ids: bool,
+}
+
+/// `tail`
+#[derive(Debug, Args)]
+#[command(mut_arg("until", |arg| arg.visible_alias("to")))]
+pub struct Tail {
+    /// A journal: a directory or one segment
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub selection: Selection,
+    #[command(flatten)]
+    pub lines: Lines,
+    /// How many of the last events are printed
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub count: u64,
+    /// Goes on with what is written, until it is interrupted or no writer is left
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Journals: directories or single segments
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Prints nothing if all is well
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// A format that events are exported to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A SQLite database with the tables and views of the SQLite storage
+    Sqlite,
+    /// JSON, one object on each line
+    Ndjson,
+    /// Comma-separated values, with a header line
+    Csv,
+    /// Apache Parquet
+    Parquet,
+}
+
+/// How the columns of a Parquet file are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// Not at all
+    None,
+    /// By Zstandard
+    Zstd,
+}
+
+/// Which payloads are exported beside the fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Payload {
+    /// Where the fields do not say all that is in it
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// A journal: a directory or one segment
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// The file to write; - is the standard output, for NDJSON and CSV
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet]
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub to: Option<Format>,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The order of the events
+    #[arg(long, value_enum, default_value_t = Order::Stored)]
+    pub order: Order,
+    /// Replaces the file if it exists
+    #[arg(short, long)]
+    pub force: bool,
+    /// Parquet: the compression
+    #[arg(long, value_enum, default_value_t = Compression::Zstd)]
+    pub compression: Compression,
+    /// Not for SQLite: whether payloads are exported beside the fields
+    #[arg(long, value_enum, default_value_t = Payload::Auto)]
+    pub payload: Payload,
+    /// SQLite: makes no indexes on times and ids, which take as long as the rest
+    #[arg(long)]
+    pub no_indexes: bool,
+    /// NDJSON: numbers above 2^53 as strings, because JavaScript and others round them
+    #[arg(long)]
+    pub strings: bool,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x");
+    let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
+    number.map_err(|_| "a number from 0 to 2^64 - 1 expected, decimal or 0x hexadecimal".into())
+}
+
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16)
+        .map_err(|_| "a generation has up to 16 hexadecimal digits, as ls shows it".into())
+}

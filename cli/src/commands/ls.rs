@@ -1,0 +1,206 @@
+//! `ls`
+
+use super::table::{Table, bytes, duration, grouped, time};
+use crate::args::Ls;
+use crate::failure::{Failure, Outcome};
+use crate::line::shown;
+use crate::numbers;
+use capture_pipeline::journal::format::segment::parse_file_name;
+use capture_pipeline::journal::reader::{Options, Reader, Segment, State};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// How deep --recursive looks.
+const MAX_DEPTH: usize = 64;
+
+/// The segments of one run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub generation: u64,
+    pub program: Vec<u8>,
+    pub pid: u32,
+    /// When its first segment was made, in nanoseconds since 1970.
+    pub started_ns: u64,
+    /// The wall times of the first and the last event.
+    pub span: (u64, u64),
+    pub segments: u64,
+    pub blocks: u64,
+    pub events: u64,
+    /// The size of the files.
+    pub size: u64,
+    /// The length of the records.
+    pub raw_bytes: u64,
+    /// The length of the bodies of blocks, as they are stored.
+    pub stored_bytes: u64,
+    growing: bool,
+    left: bool,
+}
+
+impl Run {
+    /// How it ends.
+    pub fn state(&self) -> &'static str {
+        match (self.growing, self.left) {
+            (true, _) => "growing",
+            (false, true) => "left",
+            (false, false) => "complete",
+        }
+    }
+}
+
+/// The runs of a journal, by their start.
+pub fn runs<'s>(segments: impl Iterator<Item = &'s Segment>) -> Vec<Run> {
+    let mut runs: BTreeMap<u64, Run> = BTreeMap::new();
+    for segment in segments {
+        let header = &segment.header;
+        let run = runs.entry(header.generation).or_insert_with(|| Run {
+            generation: header.generation,
+            program: header.program.clone(),
+            pid: header.owner.pid,
+            started_ns: header.realtime_ns,
+            span: (u64::MAX, 0),
+            segments: 0,
+            blocks: 0,
+            events: 0,
+            size: 0,
+            raw_bytes: 0,
+            stored_bytes: 0,
+            growing: false,
+            left: false,
+        });
+        run.started_ns = run.started_ns.min(header.realtime_ns);
+        if segment.events > 0 {
+            run.span = (run.span.0.min(segment.realtimes_ns.0), run.span.1.max(segment.realtimes_ns.1));
+        }
+        run.segments += 1;
+        run.blocks += segment.blocks;
+        run.events += segment.events;
+        run.size += segment.size;
+        run.raw_bytes += segment.raw_bytes;
+        run.stored_bytes += segment.stored_bytes;
+        run.growing |= segment.state == State::Growing;
+        run.left |= segment.state == State::Left;
+    }
+    let mut runs: Vec<Run> = runs.into_values().collect();
+    runs.sort_by_key(|run| (run.started_ns, run.generation));
+    runs
+}
+
+/// Lists journals.
+pub fn run(args: &Ls) -> Result<Outcome, Failure> {
+    let mut journals = Vec::new();
+    for path in &args.paths {
+        let depth = if args.recursive { MAX_DEPTH } else { 1 };
+        let before = journals.len();
+        find(path, depth, &mut journals).map_err(|error| Failure::of(path, &error))?;
+        if journals.len() == before {
+            eprintln!(
+                "capture-pipeline: {}: no journal is there{}",
+                path.display(),
+                if args.recursive { "" } else { "; -r looks deeper" }
+            );
+        }
+    }
+    let mut outcome = Outcome::Well;
+    let mut output = Vec::new();
+    let mut table = Table::new(&[
+        "JOURNAL",
+        "RUN",
+        "PROGRAM",
+        ">PID",
+        "STARTED",
+        ">LASTED",
+        ">SEGMENTS",
+        ">EVENTS",
+        ">SIZE",
+        "STATE",
+    ]);
+    for path in journals {
+        let reader = Reader::open(&path, Options::default())?;
+        for refused in &reader.losses().refused {
+            outcome = Outcome::Damaged;
+            eprintln!("capture-pipeline: {}: {}", refused.path.display(), refused.reason);
+        }
+        for run in runs(reader.segments()) {
+            if args.json {
+                json(&mut output, &path, &run);
+                continue;
+            }
+            let lasted = run.span.1.saturating_sub(run.started_ns);
+            table.add(vec![
+                shown(path.as_os_str().as_encoded_bytes()).to_string(),
+                format!("{:016x}", run.generation),
+                // The name is the path of the executable; its last part tells enough here.
+                shown(run.program.rsplit(|byte| *byte == b'/').next().unwrap_or_default()).to_string(),
+                run.pid.to_string(),
+                time(run.started_ns),
+                if run.events > 0 { duration(lasted) } else { "-".into() },
+                run.segments.to_string(),
+                grouped(run.events),
+                bytes(run.size),
+                run.state().into(),
+            ]);
+        }
+    }
+    if !table.is_empty() {
+        table.write("", &mut output);
+    }
+    std::io::stdout().write_all(&output).map_err(|error| Failure::output(&error))?;
+    Ok(outcome)
+}
+
+fn json(into: &mut Vec<u8>, path: &Path, run: &Run) {
+    let mut text = |name: &str, bytes: &[u8]| {
+        into.extend_from_slice(name.as_bytes());
+        numbers::json_string(into, bytes);
+    };
+    text("{\"journal\":", path.as_os_str().as_encoded_bytes());
+    text(",\"run\":", format!("{:016x}", run.generation).as_bytes());
+    text(",\"program\":", &run.program);
+    text(",\"started\":", &capture_pipeline::wall_time::write(run.started_ns));
+    if run.events > 0 {
+        text(",\"first_event\":", &capture_pipeline::wall_time::write(run.span.0));
+        text(",\"last_event\":", &capture_pipeline::wall_time::write(run.span.1));
+    }
+    text(",\"state\":", run.state().as_bytes());
+    for (name, number) in [
+        ("pid", u64::from(run.pid)),
+        ("segments", run.segments),
+        ("blocks", run.blocks),
+        ("events", run.events),
+        ("bytes", run.size),
+        ("record_bytes", run.raw_bytes),
+    ] {
+        into.extend_from_slice(format!(",\"{name}\":{number}").as_bytes());
+    }
+    into.extend_from_slice(b"}\n");
+}
+
+/// Adds the path if it is a journal, and otherwise the journals in it.
+fn find(path: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if !std::fs::metadata(path)?.is_dir() {
+        into.push(path.to_path_buf());
+        return Ok(());
+    }
+    let mut folders = Vec::new();
+    let mut is_journal = false;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        is_journal |= entry.file_name().to_str().is_some_and(|name| parse_file_name(name).is_some());
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    if is_journal {
+        into.push(path.to_path_buf());
+    }
+    folders.sort();
+    for folder in folders {
+        if depth > 0
+            && let Err(error) = find(&folder, depth - 1, into)
+        {
+            eprintln!("capture-pipeline: {}: {error}", folder.display());
+        }
+    }
+    Ok(())
+}

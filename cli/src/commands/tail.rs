@@ -1,0 +1,79 @@
+//! `tail`
+
+use super::cat::Printer;
+use crate::args::{Order, Tail};
+use crate::failure::{Failure, Outcome};
+use crate::journal::{Journal, span};
+use crate::progress::Progress;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How long a waiting command sleeps before it looks whether writers live.
+const WAIT: Duration = Duration::from_millis(200);
+/// So many looks without an event and without a writer end the command.
+const LAST_LOOKS: u32 = 3;
+
+/// Prints the last events, and those that follow.
+pub fn run(args: &Tail) -> Result<Outcome, Failure> {
+    let mut selection = args.selection.clone();
+    if selection.from.is_none() {
+        selection.from = start_of_the_end(args)?;
+    }
+    let mut journal = Journal::open(&args.path, &selection, Order::Time, args.follow)?;
+    let mut printer = Printer::new(args.lines);
+    let mut last = VecDeque::new();
+    journal.each(&mut Progress::new("reading", false), |found| {
+        printer.append(found);
+        last.push_back(printer.take());
+        if last.len() as u64 > args.count {
+            last.pop_front();
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    last.iter().try_for_each(|line| printer.put(line))?;
+    printer.flush()?;
+    let mut looks = 0;
+    while args.follow && looks < LAST_LOOKS {
+        let ControlFlow::Continue(more) = journal.follow(WAIT, |found| {
+            printer.print(found)?;
+            Ok(ControlFlow::Continue(()))
+        })?
+        else {
+            break;
+        };
+        // Lines that come quickly are written together.
+        if !more {
+            printer.flush()?;
+        }
+        looks = if more || journal.reader().is_growing() { 0 } else { looks + 1 };
+    }
+    printer.flush()?;
+    Ok(journal.outcome())
+}
+
+/// A time, so that at least as many of the wanted events as are asked for are not before it. `None`: there are not as many. A large journal need not be read to find it.
+fn start_of_the_end(args: &Tail) -> Result<Option<String>, Failure> {
+    let journal = Journal::open(&args.path, &args.selection, Order::Stored, false)?;
+    let (first, last) = span(journal.reader().segments());
+    let events: u64 = journal.reader().segments().map(|segment| segment.events).sum();
+    let length = last.saturating_sub(first);
+    // The first look is at some more than are wanted, if they came evenly.
+    let mut window = (u128::from(length) * 4 * u128::from(args.count + 1) / u128::from(events.max(1))) as u64;
+    while window < length {
+        let from = last - window;
+        let mut selection = args.selection.clone();
+        selection.from =
+            Some(String::from_utf8_lossy(&capture_pipeline::wall_time::write(from)).into_owned());
+        let mut found = 0;
+        Journal::open(&args.path, &selection, Order::Stored, false)?.each(&mut Progress::none(), |_| {
+            found += 1;
+            Ok(if found < args.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        if found >= args.count {
+            return Ok(selection.from);
+        }
+        window = window.saturating_mul(8).max(1_000_000);
+    }
+    Ok(None)
+}

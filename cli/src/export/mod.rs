@@ -1,0 +1,77 @@
+//! `export`: events in a file of another format.
+
+mod csv;
+mod groups;
+mod ndjson;
+mod parquet;
+mod sqlite;
+mod target;
+
+use crate::args::{Export, Format, Payload};
+use crate::failure::{Failure, Outcome};
+use crate::journal::{Found, Journal};
+use crate::progress::Progress;
+use std::ops::ControlFlow;
+use std::path::Path;
+use target::Target;
+
+/// Writes events in a format.
+pub trait Exporter {
+    /// Takes an event.
+    fn add(&mut self, found: Found<'_>) -> Result<(), Failure>;
+    /// Writes what is left. The file is whole afterwards.
+    fn finish(self: Box<Self>) -> Result<(), Failure>;
+}
+
+/// Exports the events that are asked for.
+pub fn run(args: &Export) -> Result<Outcome, Failure> {
+    let format = match args.to.or_else(|| by_name(&args.file)) {
+        Some(format) => format,
+        None => {
+            return Err(Failure::new(format!(
+                "{}: the name does not say which format is wanted; give --to sqlite, ndjson, csv or parquet",
+                args.file.display()
+            )));
+        }
+    };
+    let is_output = args.file.as_os_str() == "-";
+    if is_output && matches!(format, Format::Sqlite | Format::Parquet) {
+        return Err(Failure::new(
+            "this format cannot be written to the standard output; give the name of a file",
+        ));
+    }
+    let mut journal = Journal::open(&args.path, &args.selection, args.order, false)?;
+    let target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
+    let payload = match args.payload {
+        Payload::Auto => None,
+        Payload::Always => Some(true),
+        Payload::Never => Some(false),
+    };
+    let only_one = !args.selection.kinds.is_empty();
+    let mut exporter: Box<dyn Exporter> = match format {
+        Format::Sqlite => Box::new(sqlite::Sqlite::new(target.temporary(), &journal, !args.no_indexes)?),
+        Format::Ndjson => Box::new(ndjson::Ndjson::new(target.open()?, args.strings, payload)),
+        Format::Csv => Box::new(csv::Csv::new(target.open()?, &journal, payload, only_one)?),
+        Format::Parquet => {
+            Box::new(parquet::Parquet::new(target.open()?, &journal, payload, only_one, args.compression)?)
+        }
+    };
+    let mut progress = Progress::new("exporting", !is_output);
+    journal.each(&mut progress, |found| exporter.add(found).map(ControlFlow::Continue))?;
+    progress.last_step(if format == Format::Sqlite { "making indexes" } else { "closing the file" });
+    exporter.finish()?;
+    target.commit()?;
+    drop(progress);
+    Ok(journal.outcome())
+}
+
+/// The format by the end of the file's name.
+fn by_name(file: &Path) -> Option<Format> {
+    Some(match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "db" | "sqlite" | "sqlite3" => Format::Sqlite,
+        "ndjson" | "jsonl" => Format::Ndjson,
+        "csv" => Format::Csv,
+        "parquet" => Format::Parquet,
+        _ => return None,
+    })
+}

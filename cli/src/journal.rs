@@ -1,0 +1,278 @@
+//! A journal with what is asked of it: which events, in which order.
+
+use crate::args::{Order, Selection};
+use crate::damage;
+use crate::failure::{Failure, Outcome};
+use crate::kinds::{Asked, Choice, Kind, Kinds};
+use crate::progress::Progress;
+use crate::time_bounds::Bound;
+use capture_pipeline::expression::{Expression, Own, Subject};
+use capture_pipeline::journal::reader::{self, Event, Facts, Options, Reader, Segment, Thread};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// The memory of the reader, so that with that of an export it is less than 256 MB.
+const READER_MEMORY: usize = 96 << 20;
+/// The progress is shown after so many events.
+const SHOW_EVERY: u64 = 1 << 14;
+
+/// An event that was asked for, with what is known about it.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// The event.
+    pub event: &'a Event<'a>,
+    /// Its kind.
+    pub kind: &'a Kind,
+    /// The place of the kind in the journal's list.
+    pub kind_at: usize,
+    /// The thread that captured it, if that is known.
+    pub thread: Option<&'a Thread>,
+}
+
+impl Subject for Found<'_> {
+    fn payload(&self) -> &[u8] {
+        self.event.payload
+    }
+
+    fn number(&self, own: Own) -> Option<u64> {
+        let event = self.event;
+        Some(match own {
+            Own::WallTime => event.realtime_ns,
+            Own::Time => event.timestamp_ns,
+            Own::Generation => event.generation,
+            Own::RingId => event.ring_id,
+            Own::Sequence => event.sequence,
+            Own::CorrelationId => event.correlation_id,
+            Own::NodeId => event.node_id,
+            Own::Flags => event.flags.into(),
+            Own::PayloadBytes => event.payload.len() as u64,
+            Own::ThreadId => self.thread?.thread_id,
+            _ => return None,
+        })
+    }
+
+    fn weight(&self) -> f64 {
+        self.event.weight
+    }
+
+    fn thread_name(&self) -> Option<&[u8]> {
+        self.thread.map(|thread| thread.name.as_slice())
+    }
+}
+
+/// The threads of rings; the one that was looked up last is found at once.
+#[derive(Default)]
+struct Threads {
+    known: BTreeMap<(u64, u64), Thread>,
+    last: Option<((u64, u64), Option<Thread>)>,
+}
+
+impl Threads {
+    fn new(facts: &Facts) -> Self {
+        Self { known: facts.threads.clone(), last: None }
+    }
+
+    #[inline]
+    fn find(&mut self, generation: u64, ring_id: u64) -> Option<&Thread> {
+        let key = (generation, ring_id);
+        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
+            self.last = Some((key, self.known.get(&key).cloned()));
+        }
+        self.last.as_ref().and_then(|(_, thread)| thread.as_ref())
+    }
+}
+
+/// See the module.
+pub struct Journal {
+    path: PathBuf,
+    reader: Reader,
+    kinds: Kinds,
+    threads: Threads,
+}
+
+/// Opens a reader. If there is nothing to read, the message says whether the journal is missing or only the run.
+fn open(path: &Path, options: Options) -> Result<Reader, Failure> {
+    let run = options.generation;
+    let reader = Reader::open(path, options)?;
+    if reader.segments().len() != 0 || !reader.losses().is_empty() {
+        return Ok(reader);
+    }
+    let shown = path.display();
+    if let Some(run) = run
+        && Reader::open(path, Options::default())?.segments().len() != 0
+    {
+        return Err(Failure::new(format!(
+            "{shown}: it has no run {run:016x}; 'capture-pipeline ls' shows its runs"
+        )));
+    }
+    Err(Failure::new(format!(
+        "{shown}: no journal: it has no file GENERATION-NUMBER.journal; 'capture-pipeline ls' finds journals"
+    )))
+}
+
+/// The wall times of the first and the last event.
+pub fn span<'s>(segments: impl Iterator<Item = &'s Segment>) -> (u64, u64) {
+    segments.filter(|segment| segment.events > 0).fold((u64::MAX, 0), |(first, last), segment| {
+        (first.min(segment.realtimes_ns.0), last.max(segment.realtimes_ns.1))
+    })
+}
+
+impl Journal {
+    /// Opens a journal for the events that are asked for.
+    pub fn open(path: &Path, selection: &Selection, order: Order, follow: bool) -> Result<Self, Failure> {
+        let filter = match &selection.filter {
+            None => None,
+            Some(text) => Some(
+                Expression::parse(text)
+                    .map_err(|problem| Failure::new(format!("--where '{text}': {problem}")))?,
+            ),
+        };
+        let bound = |option, text: &Option<String>| {
+            text.as_deref().map(|text| Bound::parse(option, text)).transpose()
+        };
+        let (from, until) = (bound("--from", &selection.from)?, bound("--until", &selection.until)?);
+        let mut options = Options {
+            order: if order == Order::Time { reader::Order::Time } else { reader::Order::Stored },
+            follow,
+            correlation_id: selection.correlation_id,
+            generation: selection.run,
+            memory_bytes: READER_MEMORY,
+            ..Options::default()
+        };
+        let numbers: Option<Vec<u32>> = selection.kinds.iter().map(|kind| kind.parse().ok()).collect();
+        let relative = [from, until].iter().flatten().any(|bound| bound.is_relative());
+        let mut limits = (0, u64::MAX);
+        if relative || numbers.is_none() || filter.is_some() {
+            // What the journal has is known before the events are chosen.
+            let reader = open(path, options.clone())?;
+            limits = span(reader.segments());
+            let kinds = Kinds::new(reader.facts(), Asked::default());
+            if let Some(filter) = &filter
+                && !follow
+            {
+                kinds.check(filter)?;
+            }
+            options.kinds = kinds_of(&selection.kinds, &kinds, follow)?;
+        } else if !selection.kinds.is_empty() {
+            options.kinds = numbers;
+        }
+        let at = |bound: Option<Bound>, otherwise| {
+            bound.map_or(otherwise, |bound: Bound| bound.at(limits.0, limits.1))
+        };
+        (options.from_realtime_ns, options.to_realtime_ns) = (at(from, 0), at(until, u64::MAX));
+        let reader = open(path, options)?;
+        let kinds = Kinds::new(reader.facts(), Asked { kinds: selection.kinds.clone(), filter });
+        let threads = Threads::new(reader.facts());
+        Ok(Self { path: path.to_path_buf(), reader, kinds, threads })
+    }
+
+    /// The reader.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The kinds that are known so far, by their places.
+    pub fn kinds(&self) -> &[Kind] {
+        self.kinds.list()
+    }
+
+    /// Calls `act` for each event that was asked for, until it breaks.
+    pub fn each(
+        &mut self,
+        progress: &mut Progress,
+        mut act: impl FnMut(Found<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut count = 0_u64;
+        loop {
+            count += 1;
+            if count.is_multiple_of(SHOW_EVERY) {
+                progress.show(self.reader.progress());
+            }
+            let Some(event) = self.reader.next()? else { return Ok(()) };
+            if show(&event, &mut self.kinds, &mut self.threads, &mut act)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The same for one event that the reader follows, for which it waits up to `timeout`. Answers whether there was one.
+    pub fn follow(
+        &mut self,
+        timeout: std::time::Duration,
+        mut act: impl FnMut(Found<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<ControlFlow<(), bool>, Failure> {
+        let Some(event) = self.reader.next_within(timeout)? else { return Ok(ControlFlow::Continue(false)) };
+        // What is known about its kind may have come with it.
+        let payload = event.payload.to_vec();
+        let event = Event { payload: &payload, ..event };
+        self.kinds.refresh(self.reader.facts());
+        if self.threads.known.len() != self.reader.facts().threads.len() {
+            self.threads = Threads::new(self.reader.facts());
+        }
+        Ok(match show(&event, &mut self.kinds, &mut self.threads, &mut act)? {
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+            ControlFlow::Continue(()) => ControlFlow::Continue(true),
+        })
+    }
+
+    /// Says on the standard error what was lost, if anything was.
+    pub fn outcome(&self) -> Outcome {
+        let losses = self.reader.losses();
+        let summary = damage::summary(losses);
+        if summary.is_empty() {
+            return Outcome::Well;
+        }
+        let path = self.path.display();
+        eprintln!(
+            "capture-pipeline: {path}: {}; 'capture-pipeline verify {path}' has the details",
+            summary.join(", ")
+        );
+        Outcome::Damaged
+    }
+}
+
+#[inline]
+fn show(
+    event: &Event<'_>,
+    kinds: &mut Kinds,
+    threads: &mut Threads,
+    act: &mut impl FnMut(Found<'_>) -> Result<ControlFlow<()>, Failure>,
+) -> Result<ControlFlow<()>, Failure> {
+    let kind_at = kinds.find(event.generation, event.kind);
+    let kind = &kinds.list()[kind_at];
+    let found = Found { event, kind, kind_at, thread: threads.find(event.generation, event.ring_id) };
+    let chosen = match &kind.choice {
+        Choice::All(all) => *all,
+        Choice::Some(bound) => bound.matches(&found),
+    };
+    if chosen { act(found) } else { Ok(ControlFlow::Continue(())) }
+}
+
+/// The numbers of the kinds with these names or numbers. `None`: all.
+fn kinds_of(wanted: &[String], kinds: &Kinds, follow: bool) -> Result<Option<Vec<u32>>, Failure> {
+    let mut numbers = Vec::new();
+    for wanted in wanted {
+        let before = numbers.len();
+        numbers.extend(kinds.list().iter().filter(|kind| kind.is_named(wanted)).map(|kind| kind.number));
+        numbers.extend(wanted.parse::<u32>());
+        if numbers.len() == before {
+            // It may get its name later.
+            if follow {
+                return Ok(None);
+            }
+            let mut known: Vec<String> = kinds.list().iter().map(Kind::label).collect();
+            known.sort();
+            known.dedup();
+            let known = if known.is_empty() {
+                "no kind has a name".into()
+            } else {
+                format!("there are {}", known.join(" "))
+            };
+            return Err(Failure::new(format!(
+                "--kind: the journal has no kind {wanted}; {known}; any number may be given"
+            )));
+        }
+    }
+    Ok((!wanted.is_empty()).then_some(numbers))
+}

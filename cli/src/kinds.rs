@@ -1,0 +1,236 @@
+//! What is known about the kinds of events in a journal.
+
+use crate::failure::Failure;
+use crate::numbers;
+use capture_pipeline::expression::{Bound, Expression, Own};
+use capture_pipeline::journal::reader::Facts;
+use capture_pipeline::kinds::{Definition, Length, Type};
+use std::collections::HashMap;
+
+/// Whether events of a kind are chosen.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// All or none.
+    All(bool),
+    /// Those that the expression chooses.
+    Some(Box<Bound>),
+}
+
+/// Which events are asked for: of these kinds, by name or number, or of all; and for which this is true.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The kinds.
+    pub kinds: Vec<String>,
+    /// The expression.
+    pub filter: Option<Expression>,
+}
+
+/// A kind in one run.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// The run.
+    pub generation: u64,
+    /// The kind.
+    pub number: u32,
+    /// Its name, if it has one; any bytes that are no UTF-8 are replaced.
+    pub name: Option<String>,
+    /// Its definition, if it has one.
+    pub definition: Option<Definition>,
+    /// Whether the fields say all that is in a payload of the defined size.
+    pub is_complete: bool,
+    /// Which of its events are chosen.
+    pub choice: Choice,
+    /// The members of JSON that are the same for all events, up to the next value.
+    pub json: Vec<u8>,
+    /// For each field the text of JSON before its value.
+    pub json_names: Vec<Vec<u8>>,
+}
+
+impl Kind {
+    fn new(generation: u64, number: u32, facts: &Facts, asked: &Asked) -> Self {
+        let definition = facts.definitions.get(&(generation, number)).cloned();
+        let given = facts.kind_names.get(&(generation, number));
+        let given = given.map(|name| String::from_utf8_lossy(name).into_owned());
+        let name = given.or_else(|| definition.as_ref().map(|definition| definition.name.clone()));
+        let choice = asked.filter.as_ref().map_or(Choice::All(true), |filter| {
+            let bound = filter.bind(number, name.as_ref().map(|name| name.as_bytes()), definition.as_ref());
+            bound.always().map_or_else(|| Choice::Some(Box::new(bound)), Choice::All)
+        });
+        let is_complete = definition.as_ref().is_some_and(is_complete);
+        let mut kind = Self {
+            generation,
+            number,
+            name,
+            definition,
+            is_complete,
+            choice,
+            json: Vec::new(),
+            json_names: Vec::new(),
+        };
+        kind.prepare_json();
+        // A name may stand for different kinds in different runs.
+        if !asked.kinds.is_empty() && !asked.kinds.iter().any(|wanted| kind.is_named(wanted)) {
+            kind.choice = Choice::All(false);
+        }
+        kind
+    }
+
+    fn prepare_json(&mut self) {
+        self.json.extend_from_slice(b",\"kind\":");
+        numbers::integer(&mut self.json, self.number);
+        if let Some(name) = &self.name {
+            self.json.extend_from_slice(b",\"kind_name\":");
+            numbers::json_string(&mut self.json, name.as_bytes());
+        }
+        self.json.extend_from_slice(b",\"correlation_id\":");
+        let fields = self.definition.iter().flat_map(|definition| &definition.fields);
+        self.json_names = fields.map(|field| format!(",\"{}\":", field.name).into_bytes()).collect();
+    }
+
+    /// Whether it has this name or number.
+    pub fn is_named(&self, wanted: &str) -> bool {
+        wanted.parse() == Ok(self.number)
+            || self.name.as_ref().is_some_and(|name| name == wanted)
+            || self.definition.as_ref().is_some_and(|definition| definition.name == wanted)
+    }
+
+    /// Whether any of its events may be chosen.
+    pub fn is_wanted(&self) -> bool {
+        !matches!(self.choice, Choice::All(false))
+    }
+
+    /// Its name, or its number.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.number.to_string())
+    }
+
+    /// Whether the kind is defined, and the payload has the length that the definition says.
+    pub fn fits(&self, payload: &[u8]) -> bool {
+        self.definition.as_ref().is_some_and(|definition| {
+            let has_rest = definition.fields.last().is_some_and(|field| field.length == Length::Rest);
+            let size = definition.size as usize;
+            if has_rest { payload.len() >= size } else { payload.len() == size }
+        })
+    }
+
+    /// Whether the fields say all that is in this payload.
+    pub fn says_all(&self, payload: &[u8]) -> bool {
+        self.is_complete && self.fits(payload)
+    }
+}
+
+/// Whether the fields have all bytes of the size, and keep them when they are read.
+fn is_complete(definition: &Definition) -> bool {
+    let mut fields: Vec<_> = definition.fields.iter().collect();
+    fields.sort_by_key(|field| field.offset);
+    let mut end = 0;
+    for field in fields {
+        // What is behind the NUL of a string and which byte says true is lost, and a text must be UTF-8.
+        if u64::from(field.offset) != end || matches!(field.field_type, Type::String | Type::Bool) {
+            return false;
+        }
+        end = field.end().unwrap_or(field.offset.into());
+    }
+    end == u64::from(definition.size)
+}
+
+/// The kinds of a journal.
+pub struct Kinds {
+    list: Vec<Kind>,
+    numbers: HashMap<(u64, u32), usize>,
+    /// The kinds that were looked up last, by the low bits of the kind.
+    recent: [(u64, u32, u32); 64],
+    asked: Asked,
+    /// The facts that the kinds were made from, by their numbers.
+    facts: (usize, usize),
+    known: Facts,
+}
+
+/// No kind has this place in the list.
+const NONE: u32 = u32::MAX;
+
+impl Kinds {
+    /// The kinds in a journal's facts.
+    pub fn new(facts: &Facts, asked: Asked) -> Self {
+        let mut kinds = Self {
+            list: Vec::new(),
+            numbers: HashMap::new(),
+            recent: [(0, 0, NONE); 64],
+            asked,
+            facts: (0, 0),
+            known: Facts::default(),
+        };
+        kinds.refresh(facts);
+        kinds
+    }
+
+    /// Takes what has become known about the kinds.
+    pub fn refresh(&mut self, facts: &Facts) {
+        let count = (facts.kind_names.len(), facts.definitions.len());
+        if count == self.facts && !self.list.is_empty() {
+            return;
+        }
+        self.facts = count;
+        self.known = facts.clone();
+        self.recent = [(0, 0, NONE); 64];
+        for (generation, number) in facts.kind_names.keys().chain(facts.definitions.keys()) {
+            self.numbers.entry((*generation, *number)).or_insert_with(|| {
+                self.list.push(Kind::new(*generation, *number, facts, &self.asked));
+                self.list.len() - 1
+            });
+        }
+        for kind in &mut self.list {
+            *kind = Kind::new(kind.generation, kind.number, facts, &self.asked);
+        }
+    }
+
+    /// The place of a kind in the list. One that nothing is known about is added.
+    #[inline]
+    pub fn find(&mut self, generation: u64, number: u32) -> usize {
+        let recent = &mut self.recent[number as usize % 64];
+        if recent.2 != NONE && recent.0 == generation && recent.1 == number {
+            return recent.2 as usize;
+        }
+        let (list, known, asked) = (&mut self.list, &self.known, &self.asked);
+        let at = *self.numbers.entry((generation, number)).or_insert_with(|| {
+            list.push(Kind::new(generation, number, known, asked));
+            list.len() - 1
+        });
+        *recent = (generation, number, at as u32);
+        at
+    }
+
+    /// All kinds, in the order of their places.
+    pub fn list(&self) -> &[Kind] {
+        &self.list
+    }
+
+    /// An error if the expression names a field that no kind has.
+    pub fn check(&self, filter: &Expression) -> Result<(), Failure> {
+        for (kind, field) in filter.fields() {
+            let has = |definition: &Definition| {
+                definition.field_named(field).is_some()
+                    && kind.is_none_or(|kind| definition.name.eq_ignore_ascii_case(kind))
+            };
+            let defined = || self.list.iter().filter_map(|kind| kind.definition.as_ref());
+            if kind.is_none() && Own::named(field).is_some() || defined().any(has) {
+                continue;
+            }
+            let mut known: Vec<String> = defined()
+                .flat_map(|definition| {
+                    definition.fields.iter().map(|field| format!("{}.{}", definition.name, field.name))
+                })
+                .collect();
+            known.sort();
+            known.dedup();
+            let known = if known.is_empty() {
+                "it defines no kinds".into()
+            } else {
+                format!("there are {}", known.join(" "))
+            };
+            let name = kind.map_or_else(|| field.to_owned(), |kind| format!("{kind}.{field}"));
+            return Err(Failure::new(format!("--where: the journal has no field {name}; {known}")));
+        }
+        Ok(())
+    }
+}

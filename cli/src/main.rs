@@ -1,0 +1,46 @@
+//! The command capture-pipeline: lists, shows, checks and exports journals.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod damage;
+mod export;
+mod failure;
+mod journal;
+mod kinds;
+mod line;
+mod log_messages;
+mod numbers;
+mod progress;
+mod time_bounds;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use failure::{Failure, Outcome};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_messages::print();
+    let done = match arguments.command {
+        Command::Ls(args) => commands::ls::run(&args),
+        Command::Stat(args) => commands::stat::run(&args),
+        Command::Cat(args) => commands::cat::run(&args),
+        Command::Tail(args) => commands::tail::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Completions { shell } => commands::pages::completions(shell),
+        Command::Man { directory } => commands::pages::manual(&directory),
+    };
+    match done {
+        Ok(Outcome::Well) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::from(1),
+        // Whoever reads the output has seen enough.
+        Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Told(message)) => {
+            eprintln!("capture-pipeline: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

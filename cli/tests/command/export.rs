@@ -1,0 +1,93 @@
+//! `export`. What is in the files is checked by other programs: `tests/cli/check.py`.
+
+use super::*;
+
+#[test]
+fn a_file_is_made_under_its_name_when_it_is_whole_and_no_other_is_replaced() {
+    let (scratch, journal) = journal();
+    for format in ["sqlite", "ndjson", "csv", "parquet"] {
+        let file = scratch.path().join(format!("out.{format}"));
+        let name = text(&file);
+        assert_eq!(well(&["export", &journal, &name]), "", "{format}");
+        let first = std::fs::read(&file).expect("the file");
+        assert!(!first.is_empty());
+        let message = refused(&["export", &journal, &name]);
+        assert!(message.contains(&name) && message.contains("--force"), "{message}");
+        assert_eq!(std::fs::read(&file).expect("the file"), first);
+        well(&["export", "--force", &journal, &name, "--kind", "point"]);
+        assert_ne!(std::fs::read(&file).expect("the file"), first, "{format}");
+        // An export that fails leaves the file as it was, and none of its own.
+        let before = std::fs::read(&file).expect("the file");
+        refused(&["export", "--force", &journal, &name, "--where", "nothing = 1"]);
+        assert_eq!(std::fs::read(&file).expect("the file"), before);
+    }
+    let names: Vec<_> = std::fs::read_dir(scratch.path()).expect("a directory").collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+}
+
+#[test]
+fn the_format_is_asked_for_or_known_by_the_name() {
+    let (scratch, journal) = journal();
+    let base = text(scratch.path());
+    for (name, start) in
+        [("a.db", &b"SQLite format 3\0"[..]), ("a.jsonl", b"{\"generation\""), ("a.parquet", b"PAR1")]
+    {
+        let file = format!("{base}/{name}");
+        well(&["export", &journal, &file]);
+        assert!(std::fs::read(&file).expect("the file").starts_with(start), "{name}");
+    }
+    well(&["export", &journal, &format!("{base}/odd"), "--to", "csv"]);
+    for (arguments, part) in [
+        (&["export", &journal, &format!("{base}/x.txt")][..], "--to"),
+        (&["export", &journal, "-"], "--to"),
+        (&["export", &journal, "-", "--to", "parquet"], "standard output"),
+        (&["export", &journal, &base, "--to", "csv"], "a directory"),
+        (&["export", &journal, &format!("{base}/no/x.csv")], "No such file"),
+        (&["export", &journal, &format!("{base}/no/x.db")], "/no/"),
+        (&["export", "/nowhere", &format!("{base}/y.csv")], "/nowhere"),
+    ] {
+        let message = refused(arguments);
+        assert!(message.contains(part), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn csv_has_a_column_for_each_field() {
+    let (_scratch, journal) = journal();
+    let out = well(&["export", &journal, "-", "--to", "csv", "--kind", "point", "--order", "time"]);
+    assert_eq!(
+        out,
+        "at,of,_wall_time,_time_ns,_generation,_ring_id,_sequence,_kind,_kind_name,_correlation_id,_node_id,_weight,_flags,_tid,_thread_name,_payload\n\
+         140733498807928,-1,2023-11-14T22:13:22.000000014Z,2000000014,feed000000000001,1,1,8,point,0,0,1,0,4711,main,\n\
+         18446744073709551615,-9223372036854775808,2023-11-14T22:13:27.000000049Z,7000000049,feed000000000001,2,3,8,point,0,0,1,1,18446744073709551615,wörker 2,\n\
+         1,2,2023-11-14T22:13:30.000000070Z,10000000070,feed000000000001,1,5,8,point,0,0,1,0,4711,main,0100000000000000020000000000000009\n"
+    );
+    let out = well(&["export", &journal, "-", "--to", "csv", "--payload", "never"]);
+    assert!(out.starts_with("sample.size,sample.change,"), "{out}");
+    assert!(out.contains("point.at,point.of,_wall_time,"), "{out}");
+    assert!(out.contains("\"green, light\"") && out.contains("\"größer, \"\"so\"\"\nzwei\""), "{out}");
+}
+
+#[test]
+fn damage_is_told_and_the_rest_is_exported() {
+    let (scratch, journal) = journal();
+    damage(&segments(&journal)[0]);
+    let file = text(&scratch.path().join("out.csv"));
+    let done =
+        run(&["export", &journal, &file, "--payload", "never", "--kind", "9", "--kind", "8", "--kind", "10"]);
+    assert_eq!(done.status, 1);
+    assert!(done.err.contains("1 damaged block"), "{}", done.err);
+    assert_eq!(std::fs::read_to_string(&file).expect("the file").lines().count(), 1 + 7);
+}
+
+#[test]
+fn a_log_beside_a_database_does_not_become_one_of_the_next_database() {
+    let (scratch, journal) = journal();
+    let file = text(&scratch.path().join("a.db"));
+    let log = format!("{file}-wal");
+    std::fs::write(&log, "of a database that was moved away").expect("written");
+    let message = refused(&["export", &journal, &file]);
+    assert!(message.contains(&log) && message.contains("--force"), "{message}");
+    well(&["export", "--force", &journal, &file]);
+    assert!(!std::path::Path::new(&log).exists() && std::path::Path::new(&file).exists());
+}

@@ -1,0 +1,316 @@
+//! Capture: from a caller's offer to a published record in a ring buffer.
+//!
+//! A [`Producer`] is one thread's ring buffer and its counts. Only its thread writes to it, and only while its busy word is set, so a
+//! capture needs no locked instruction. A signal handler that captures on a busy producer is refused, and the refusal is counted. The
+//! shared producer is for all threads: a thread takes it by compare-and-swap, as a try-lock.
+//!
+//! * [`protocol`]: the three steps of every capture, begin, record and publish.
+//! * [`fast_path`]: the steps where nothing can wait or fail; [`fast_words`] is what it works on, [`many`] does it for several events.
+//! * [`slow_path`]: every other capture; [`overflow`] is what happens where a ring has no room.
+//! * [`reserve`]: the capture in place. [`shared_producer`]: captures on producers that several threads use.
+//! * [`registry`]: all slots and producers of a pipeline. [`thread_cache`]: from a thread to its producer.
+
+mod fast_path;
+mod fast_words;
+mod many;
+mod overflow;
+mod protocol;
+pub(crate) mod registry;
+mod reserve;
+mod shared_producer;
+mod slow_path;
+#[cfg(test)]
+mod tests;
+pub(crate) mod thread_cache;
+
+use crate::platform::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::platform::thread;
+use crate::ring::intake::Intake;
+use crate::ring::ring_buffer::{Cursor, RingBuffer};
+use crate::ring::slot::Slot;
+pub use fast_path::FastPath;
+use fast_words::Window;
+pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// An event that a caller offers, read and not yet checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// The event's kind.
+    pub kind: u32,
+    /// `PIPELINE_EVENT_...`.
+    pub flags: u32,
+    /// Its time in nanoseconds; read only if `flags` has `PIPELINE_EVENT_OWN_TIME`.
+    pub timestamp: u64,
+    /// Its trace.
+    pub correlation_id: u64,
+    /// Its place in the program.
+    pub node_id: u64,
+    /// The payload.
+    pub data: *const u8,
+    /// The payload's length.
+    pub len: usize,
+}
+
+impl Offer {
+    /// An event that has nothing but a kind and a payload.
+    #[inline(always)]
+    pub fn new(kind: u32, data: *const u8, len: usize) -> Self {
+        Self { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data, len }
+    }
+}
+
+/// What a producer is doing: the values of its busy word.
+mod busy {
+    pub(super) const NO: u32 = 0;
+    pub(super) const CAPTURING: u32 = 1;
+    pub(super) const RESERVED: u32 = 2;
+}
+
+/// One thread's ring buffer, and its counts.
+///
+/// The fields are in this order so that the words of the fast path lie in two neighbouring cache lines.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Producer {
+    // The first, so that the address of the one is that of the other.
+    fast: FastWords,
+    intake: Cell<*const Intake>,
+    /// 1: a thread or a handle has it.
+    live: AtomicU32,
+    dropped_full: AtomicU64,
+    ring: AtomicPtr<Slot>,
+    /// The shared producer alone: the token of the thread that has it, 0: none.
+    holder: AtomicU64,
+    /// Where the space known to be free ends.
+    limit: Cell<u64>,
+    /// Where the next overwritten record goes if it is kept for its `release`.
+    spill: Cell<Cursor>,
+    /// The open reservation: its position, and its event without the payload.
+    reserved: Cell<(u64, Offer)>,
+    /// Events that it had captured and not overwritten when it got its ring.
+    kept_before: AtomicU64,
+    overwritten: AtomicU64,
+    /// The token of the thread that has it; 0: none, or a handle.
+    owner: AtomicU64,
+    tid: AtomicU32,
+    name: UnsafeCell<[u8; 16]>,
+    keeper: Cell<Option<NonNull<dyn Keeper>>>,
+}
+
+const _: () = assert!(std::mem::offset_of!(Producer, fast) == 0);
+
+/// Keeps the memory of producers. Each open handle holds a reference to it.
+pub(crate) trait Keeper: std::fmt::Debug {
+    /// Called when a producer's handle is closed. What it captured is still stored; its ring can then go to another producer.
+    fn close(&self, producer: &Producer);
+}
+
+// SAFETY: the cells are only touched by the thread that holds the busy word (or, while the producer is free, the registry's
+// lock); all that other threads read are atomics.
+unsafe impl Send for Producer {}
+// SAFETY: as above.
+unsafe impl Sync for Producer {}
+
+/// The counts of a producer, for the ledger.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Events copied into its rings.
+    pub captured: u64,
+    /// Events dropped because its ring was full.
+    pub dropped_full: u64,
+    /// Events overwritten.
+    pub overwritten: u64,
+    /// Payload bytes captured.
+    pub bytes: u64,
+}
+
+#[inline(always)]
+fn add(counter: &AtomicU64, n: u64) {
+    // The busy word admits one writer at a time, so no read-modify-write is needed.
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+impl Producer {
+    fn new() -> Self {
+        Self {
+            fast: FastWords::new(),
+            live: AtomicU32::new(0),
+            holder: AtomicU64::new(0),
+            intake: Cell::new(std::ptr::null()),
+            ring: AtomicPtr::new(std::ptr::null_mut()),
+            limit: Cell::new(0),
+            spill: Cell::default(),
+            reserved: Cell::new((0, Offer::new(0, std::ptr::null(), 0))),
+            kept_before: AtomicU64::new(0),
+            dropped_full: AtomicU64::new(0),
+            overwritten: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
+            tid: AtomicU32::new(0),
+            name: UnsafeCell::new([0; 16]),
+            keeper: Cell::new(None),
+        }
+    }
+
+    /// Binds the producer to its pipeline. This comes before any other use of it.
+    ///
+    /// # Safety
+    /// `keeper` is in an `Arc` and keeps this producer; `intake` lives as long.
+    unsafe fn bind(&mut self, keeper: NonNull<dyn Keeper>, intake: *const Intake) {
+        self.keeper.set(Some(keeper));
+        self.intake.set(intake);
+        // SAFETY: by contract.
+        self.fast.bind(unsafe { &*intake });
+    }
+
+    #[inline(always)]
+    fn intake(&self) -> &Intake {
+        // SAFETY: bound at the start; it lives as long as this producer.
+        unsafe { &*self.intake.get() }
+    }
+
+    fn is_free(&self) -> bool {
+        self.live.load(Ordering::Acquire) == 0
+    }
+
+    #[inline(always)]
+    fn cursor(&self) -> Cursor {
+        Cursor { head: self.fast.head.get(), limit: self.limit.get() }
+    }
+
+    #[inline(always)]
+    fn set_cursor(&self, cursor: Cursor) {
+        self.fast.head.set(cursor.head);
+        self.limit.set(cursor.limit);
+    }
+
+    fn attach(&self, ring: &Slot, owner: u64) {
+        self.move_to(ring);
+        if owner != 0 {
+            self.tid.store(thread::os_id(), Ordering::Relaxed);
+            // SAFETY: the producer is free, and we hold the registry's lock.
+            unsafe { *self.name.get() = thread::name() };
+        } else {
+            self.tid.store(0, Ordering::Relaxed);
+        }
+        self.owner.store(owner, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
+        self.live.store(1, Ordering::Release);
+    }
+
+    fn move_to(&self, ring: &Slot) {
+        let cursor = |buffer: Option<&RingBuffer>| buffer.map(RingBuffer::cursor).unwrap_or_default();
+        self.set_cursor(cursor(ring.buffer()));
+        self.spill.set(cursor(ring.spill()));
+        self.fast.close_window();
+        self.fast.sequence_offset.set(self.fast.captured.load(Ordering::Relaxed).wrapping_neg());
+        self.kept_before.store(self.kept(), Ordering::Relaxed);
+        self.ring.store(std::ptr::from_ref(ring).cast_mut(), Ordering::Release);
+    }
+
+    /// Events that it has captured and not overwritten.
+    fn kept(&self) -> u64 {
+        let c = self.counts();
+        c.captured.wrapping_sub(c.overwritten)
+    }
+
+    /// Gives up its ring, and a reservation in it.
+    fn detach(&self) -> Option<&Slot> {
+        if self.is_free() {
+            return None;
+        }
+        let ring = self.ring();
+        self.fast.close_window();
+        self.ring.store(std::ptr::null_mut(), Ordering::Release);
+        self.owner.store(0, Ordering::Release);
+        self.fast.busy.store(busy::NO, Ordering::Release);
+        self.live.store(0, Ordering::Release);
+        ring
+    }
+
+    fn owner(&self) -> u64 {
+        self.owner.load(Ordering::Acquire)
+    }
+
+    /// The thread's id and name, for the storage; the id is 0 for a handle.
+    fn thread(&self) -> (u32, [u8; 16]) {
+        // SAFETY: written while the producer was free, under the registry's lock, which the caller holds.
+        (self.tid.load(Ordering::Relaxed), unsafe { *self.name.get() })
+    }
+
+    /// The ring that it captures into.
+    pub fn ring(&self) -> Option<&Slot> {
+        // SAFETY: slots live as long as the producers that use them.
+        unsafe { self.ring.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn is_capturing(&self) -> bool {
+        self.fast.busy.load(Ordering::Acquire) == busy::CAPTURING
+    }
+
+    /// The sequence number of the next event. Only for the thread that holds the busy word.
+    #[inline(always)]
+    fn next_sequence(&self) -> u64 {
+        self.fast.captured.load(Ordering::Relaxed).wrapping_add(self.fast.sequence_offset.get())
+    }
+
+    /// What it counted. Each count is one word that only grows, so no snapshot shows less than an earlier one did.
+    pub fn counts(&self) -> Counts {
+        let overwritten = self.overwritten.load(Ordering::Acquire);
+        let dropped_full = self.dropped_full.load(Ordering::Acquire);
+        let bytes = self.fast.bytes.load(Ordering::Acquire);
+        let captured = self.fast.captured.load(Ordering::Acquire);
+        Counts { captured, dropped_full, overwritten, bytes }
+    }
+
+    /// The largest payload.
+    pub fn max_event_bytes(&self) -> usize {
+        self.intake().max_event_bytes
+    }
+
+    /// Whether this is a child of the process that started the pipeline.
+    pub fn forked(&self) -> bool {
+        self.intake().forked()
+    }
+
+    /// Why captures cannot be inlined in the caller's code. A reason that arises later shows in the doorbell, which inlined captures read.
+    pub fn why_not_inlined(&self) -> Option<&'static str> {
+        let known = cfg!(all(
+            any(target_arch = "x86_64", target_arch = "aarch64"),
+            target_pointer_width = "64",
+            target_endian = "little",
+            not(simulator)
+        ));
+        if known {
+            self.intake().why_no_fast_path()
+        } else {
+            Some("captures cannot be inlined on this processor")
+        }
+    }
+
+    /// The words that inlined captures work on.
+    pub fn fast_words(this: *mut Self) -> *mut FastWords {
+        // They are its first field.
+        this.cast()
+    }
+
+    /// Counts an offer whose arguments could not even be read.
+    pub fn count_invalid(&self) {
+        self.intake().refused.invalid.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes a handle.
+    ///
+    /// # Safety
+    /// `this` came from `Pipeline::open_producer` and is not used again.
+    pub unsafe fn close(this: *const Self) {
+        // SAFETY: the handle holds a reference to its keeper, which contains it; given back here.
+        unsafe {
+            if let Some(keeper) = (*this).keeper.get() {
+                Arc::from_raw(keeper.as_ptr().cast_const()).close(&*this);
+            }
+        }
+    }
+}

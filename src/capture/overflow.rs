@@ -1,0 +1,144 @@
+//! A ring without room: the overflow policies, and the move to a fresh ring if a batch pins this one.
+
+use super::{Producer, add};
+use crate::platform::sync::Ordering;
+use crate::platform::{thread, time};
+use crate::ring::intake::Overflow;
+use crate::ring::ring_buffer::RingBuffer;
+use crate::ring::slot::{Slot, State};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// A blocked capture spins for this long, and yields the processor in between, before it sleeps. As a rule writers release enough
+/// space within this time. A wake-up takes longer if the processor has gone idle meanwhile.
+const SPIN_NS: u64 = 30_000;
+/// A blocked capture waits for this part of the ring, or for the space that it needs if that is more. If it went on with less, it would
+/// soon wait again.
+const ENOUGH: u64 = 8;
+
+impl Producer {
+    /// Makes room for `need` bytes, of which `missing` are not free, in the way that the overflow policy allows. `drop_newest` allows none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn make_room(&self, need: u64, mut missing: u64, wait: bool) -> Option<(&RingBuffer, u64)> {
+        let policy = Overflow::from_number(self.intake().overflow.load(Ordering::Relaxed));
+        let mut deadline = None;
+        loop {
+            let ring = self.ring()?;
+            let moved = ring.has_successor();
+            if moved {
+                ring.set_state(State::Moving);
+                if let Some(successor) = ring.take_successor() {
+                    self.move_to(successor);
+                    ring.set_state(State::Retired);
+                }
+            } else {
+                match policy {
+                    Overflow::DropOldest if !ring.is_meta() => self.overwrite(ring, missing),
+                    Overflow::Block if wait => {
+                        let until = *deadline.get_or_insert_with(|| self.may_wait());
+                        self.wait_in(ring, missing, until?)?;
+                    }
+                    _ => return None,
+                }
+            }
+            let buffer = self.ring()?.buffer()?;
+            let mut cursor = self.cursor();
+            let found = buffer.room(&mut cursor, need);
+            self.set_cursor(cursor);
+            match found {
+                Ok(position) => return Some((buffer, position)),
+                // The oldest events are claimed, so they cannot be overwritten.
+                Err(_) if policy == Overflow::DropOldest && !moved => return None,
+                Err(still) => missing = still,
+            }
+        }
+    }
+
+    /// Waits once for space, of which `missing` bytes are needed, a successor or the pipeline's close. `None`: the time is over, or the
+    /// pipeline is closed.
+    fn wait_in(&self, ring: &Slot, missing: u64, until: u64) -> Option<()> {
+        let now = time::now_ns();
+        if now >= until || self.intake().is_closed() {
+            return None;
+        }
+        let buffer = ring.buffer()?;
+        let seen = self.seen_released(buffer);
+        self.intake().wake(1);
+        let enough = seen + missing.max(buffer.capacity() / ENOUGH);
+        let asleep_from = until.min(now + SPIN_NS);
+        let mut now = now;
+        while now < asleep_from {
+            if buffer.released() >= enough || ring.has_successor() || self.intake().is_closed() {
+                return Some(());
+            }
+            thread::give_way();
+            now = time::now_ns();
+        }
+        ring.wait_for_space(self.intake(), seen, Duration::from_nanos(until.saturating_sub(now)));
+        Some(())
+    }
+
+    /// The value of `released` when the ring was last found to have no room; only for the thread that holds the busy word.
+    pub(super) fn seen_released(&self, buffer: &RingBuffer) -> u64 {
+        self.cursor().limit - buffer.capacity()
+    }
+
+    /// The deadline of a capture that finds no room; `None`: it may not wait.
+    pub(super) fn may_wait(&self) -> Option<u64> {
+        let intake = self.intake();
+        if Overflow::from_number(intake.overflow.load(Ordering::Relaxed)) != Overflow::Block
+            || thread::works_for() != 0
+        {
+            return None;
+        }
+        let patience = intake.block_timeout_us.load(Ordering::Relaxed).saturating_mul(1000);
+        Some(time::now_ns().saturating_add(patience))
+    }
+
+    fn overwrite(&self, ring: &Slot, missing: u64) {
+        let Some(buffer) = ring.buffer() else { return };
+        let mut cursor = self.cursor();
+        let gone = match ring.spill() {
+            None => buffer.overwrite(
+                &mut cursor,
+                missing,
+                |_| true,
+                |tag, head, payload| {
+                    if let Some(evict) = &self.intake().evict {
+                        (evict.0)(ring.id(), tag, &head, payload);
+                    }
+                },
+            ),
+            Some(spill) => {
+                let at = Cell::new(self.spill.get());
+                let gone = buffer.overwrite(
+                    &mut cursor,
+                    missing,
+                    |tag| {
+                        let mut c = at.get();
+                        let room = spill.room(&mut c, tag.stride()).is_ok();
+                        at.set(c);
+                        room
+                    },
+                    |tag, head, payload| {
+                        let mut c = at.get();
+                        if let Ok(position) = spill.room(&mut c, tag.stride()) {
+                            // SAFETY: `room` gave the range; the payload is the evicted record's, still whole.
+                            unsafe {
+                                spill.write(position, tag, &head);
+                                spill.write_payload(position, payload, tag.payload_len());
+                            }
+                            spill.publish(&mut c, position + tag.stride());
+                        }
+                        at.set(c);
+                    },
+                );
+                self.spill.set(at.get());
+                gone
+            }
+        };
+        self.set_cursor(cursor);
+        add(&self.overwritten, gone);
+    }
+}

@@ -1,0 +1,242 @@
+//! All slots and producers of a pipeline. Their number is fixed; the memory of a ring buffer is made when it is first needed.
+//! [`assignments`] is which thread has which.
+
+mod assignments;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use super::{Keeper, Producer};
+use crate::platform::memory;
+use crate::platform::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::platform::thread;
+use crate::ring::intake::{Intake, Overflow};
+use crate::ring::ring_buffer::RingBuffer;
+use crate::ring::slot::{Slot, State};
+use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
+use assignments::Assignments;
+pub use assignments::NoRing;
+use std::ptr::NonNull;
+
+/// How many rings of what size.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Bytes of a ring.
+    pub ring_bytes: u64,
+    /// Rings of threads and handles.
+    pub max_rings: u32,
+    /// Rings to replace pinned ones.
+    pub max_retired_rings: u32,
+    /// Claims that may be out at once.
+    pub max_claims: usize,
+    /// Whether overwritten records are kept until they were released.
+    pub spill: bool,
+    /// Whether the storage wants the library's own events.
+    pub meta: bool,
+}
+
+/// All slots and producers of a pipeline.
+#[derive(Debug)]
+pub struct Registry {
+    /// The part of the pipeline that producers read.
+    pub intake: Intake,
+    shape: Shape,
+    rings: Box<[Slot]>,
+    producers: Box<[Producer]>,
+    assignments: Mutex<Assignments>,
+    /// Only producers before this one were ever a thread's.
+    owned: AtomicU32,
+    /// Counts rings that were given back, for threads that had to do without one.
+    vacancies: AtomicU64,
+}
+
+const META_RING_BYTES: u64 = 1 << 16;
+
+impl Registry {
+    /// No ring yet but the shared one and the one for the library's own events.
+    pub fn new(intake: Intake, shape: Shape) -> Result<std::sync::Arc<Self>> {
+        let producers = shape.max_rings as usize + 2;
+        let rings = producers + shape.max_retired_rings as usize;
+        let mut indices = 0..;
+        let rings = memory::boxed(rings, || Slot::new(indices.next().unwrap_or_default()))?;
+        let producers = memory::boxed(producers, Producer::new)?;
+        let mut this = std::sync::Arc::new(Self {
+            intake,
+            shape,
+            rings,
+            producers,
+            assignments: Mutex::new(Assignments { next_ring_id: 1 }),
+            owned: AtomicU32::new(0),
+            vacancies: AtomicU64::new(0),
+        });
+        let at = std::sync::Arc::as_ptr(&this).cast_mut();
+        if let (Some(keeper), Some(registry)) =
+            (NonNull::new(at as *mut dyn Keeper), std::sync::Arc::get_mut(&mut this))
+        {
+            for producer in &mut registry.producers {
+                // SAFETY: behind the `Arc`, where all three stay.
+                unsafe { producer.bind(keeper, &raw const (*at).intake) };
+            }
+        }
+        {
+            let mut held = this.hold();
+            for (producer, bytes, meta) in
+                [(this.shared(), shape.ring_bytes, false), (this.meta(), META_RING_BYTES, true)]
+            {
+                let ring = this.ready_ring(&mut held.assignments, bytes, meta, true).map_err(|_| {
+                    let error = std::io::Error::last_os_error();
+                    let text = format!("ring_bytes: {bytes} bytes cannot be mapped: {error}");
+                    Error::new(PIPELINE_ERR_NO_MEMORY, text)
+                })?;
+                producer.attach(ring, 0);
+            }
+        }
+        Ok(this)
+    }
+
+    /// The producer for captures that have no ring of their own.
+    pub fn shared(&self) -> &Producer {
+        &self.producers[self.shape.max_rings as usize]
+    }
+
+    /// The producer of the library's own events.
+    fn meta(&self) -> &Producer {
+        &self.producers[self.shape.max_rings as usize + 1]
+    }
+
+    /// How many rings were ever given back.
+    pub fn vacancies(&self) -> u64 {
+        self.vacancies.load(Ordering::Acquire)
+    }
+
+    /// Every ring that was ever used.
+    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+        // The first ones, see `used`: a pipeline may have room for many more than it ever needs.
+        self.rings.iter().take_while(|r| r.buffer().is_some())
+    }
+
+    /// The index of the slot whose capture was the last to wake a writer, as a rule.
+    pub fn last_waker(&self) -> usize {
+        self.intake.last_waker.load(Ordering::Relaxed) as usize
+    }
+
+    /// Every slot.
+    pub fn all(&self) -> &[Slot] {
+        &self.rings
+    }
+
+    /// The producers whose counts make the ledger: all but the one of the library's own events.
+    pub fn counted(&self) -> &[Producer] {
+        &self.producers[..=self.shape.max_rings as usize]
+    }
+
+    /// How many slots of [`all`](Self::all) were ever used; those are the first ones.
+    pub fn used(&self) -> usize {
+        self.rings.iter().position(|r| r.buffer().is_none()).unwrap_or(self.rings.len())
+    }
+
+    /// How much of a ring claims may cover together. Where producers overwrite, a quarter (so, with one event more, at most half), so
+    /// that there is something left to overwrite.
+    pub fn cover(&self, buffer: &RingBuffer) -> u64 {
+        let overwriting = self.intake.overflow.load(Ordering::Relaxed) == Overflow::DropOldest as u32;
+        if overwriting { buffer.capacity() / 4 } else { buffer.capacity() }
+    }
+
+    /// Whether a claim would find something; `alone`: in a ring of which nothing is claimed.
+    pub fn any_claimable(&self, alone: bool) -> bool {
+        let claimable =
+            |buffer: &RingBuffer| buffer.is_claimable(self.cover(buffer)) && (!alone || buffer.spans() == 0);
+        // A writer that was woken finds it there.
+        self.rings.get(self.last_waker()).and_then(Slot::buffer).is_some_and(claimable)
+            || self.rings.iter().map_while(Slot::buffer).any(claimable)
+    }
+
+    /// Whether overwritten events wait for their release.
+    pub fn any_spilled(&self) -> bool {
+        self.shape.spill && self.iter().filter_map(Slot::spill).any(RingBuffer::has_unclaimed)
+    }
+
+    /// Whether overwritten events are kept until they were released.
+    pub fn keeps_overwritten(&self) -> bool {
+        self.shape.spill
+    }
+
+    /// What lies unclaimed: events, bytes, and the bytes of the fullest ring.
+    pub fn unclaimed(&self) -> (u64, u64, u64) {
+        let (mut bytes, mut fullest, mut claimed) = (0, 0, 0u64);
+        for ring in self.iter() {
+            let here = ring.buffer().map_or(0, |l| l.head().saturating_sub(l.claimed()));
+            bytes += here;
+            fullest = fullest.max(here);
+            claimed += ring.all_claimed_events();
+        }
+        let events: u64 =
+            self.producers.iter().map(|p| p.counts()).map(|c| c.captured.saturating_sub(c.overwritten)).sum();
+        (events.saturating_sub(claimed), bytes, fullest)
+    }
+
+    /// Rings in use that are not retired; and retired ones. A ring and its successor are one, whether the producer has moved or not.
+    pub fn in_use(&self) -> (usize, usize) {
+        let mut used = 0;
+        let mut retired = 0;
+        for ring in self.iter() {
+            let has_successor = ring.has_successor();
+            match ring.state() {
+                State::Live if !has_successor => used += 1,
+                State::Draining if !ring.is_drained() => used += 1,
+                State::Retired if !ring.is_drained() => retired += 1,
+                _ => {}
+            }
+        }
+        (used, retired)
+    }
+
+    /// The producer that a thread has here already.
+    pub fn find_owner(&self, owner: u64) -> Option<&Producer> {
+        self.ever_owned().iter().find(|p| p.owner() == owner)
+    }
+
+    /// The producers that were ever a thread's. (A thread's own is among them for that thread.)
+    pub(super) fn ever_owned(&self) -> &[Producer] {
+        &self.producers[..self.owned.load(Ordering::Acquire) as usize]
+    }
+
+    /// In a forked child: gives the memory of the parent's rings back, and nothing else.
+    ///
+    /// # Safety
+    /// No thread uses the rings in this process any more; `self` is never dropped here.
+    pub unsafe fn unmap(&self) {
+        for ring in &self.rings {
+            for buffer in [ring.buffer(), ring.spill()].into_iter().flatten() {
+                // SAFETY: passed on.
+                unsafe { buffer.unmap() };
+            }
+        }
+    }
+
+    /// Whether a capture is under way at this moment.
+    pub fn any_capturing(&self) -> bool {
+        self.producers.iter().any(Producer::is_capturing)
+    }
+
+    /// Closes the intake, and waits until every capture under way is published, or `patience` is over. Returns whether all are.
+    pub fn shut(&self, mut patience: impl FnMut() -> bool) -> bool {
+        {
+            // Under the registry's lock, so that no ring is attached meanwhile.
+            let _held = self.hold();
+            self.intake.close();
+            crate::platform::barrier::heavy(self.intake.asymmetric);
+        }
+        let tries = AtomicU32::new(0);
+        loop {
+            // Also for captures that wait for space in the shared ring, which are not busy meanwhile.
+            for ring in self.iter() {
+                ring.announce_space();
+            }
+            let all_in = !self.any_capturing();
+            if all_in || !patience() {
+                return all_in;
+            }
+            thread::pause(&tries);
+        }
+    }
+}

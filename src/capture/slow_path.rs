@@ -1,0 +1,202 @@
+//! The slow path of a capture: from a caller's offer to a published record, or to a counted reason why not. It handles every capture that
+//! the [fast path](super::fast_path) declines, and could do all of them.
+
+use super::protocol::{Payload, Stamp, stamp};
+use super::{FastPath, Offer, Producer, add, busy};
+use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
+use crate::platform::sync::Ordering;
+use crate::platform::time;
+use crate::ring::record::stride;
+use crate::ring::ring_buffer::{Cursor, RingBuffer};
+use crate::ring::slot::Slot;
+use crate::status::{
+    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
+    PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
+};
+
+/// Room for a record: a ring buffer, and the position where the record begins.
+pub(super) type Room<'a> = (&'a RingBuffer, u64);
+
+impl Producer {
+    /// Captures an event on the thread that this producer belongs to.
+    ///
+    /// # Safety
+    /// `offer.data` points to `offer.len` readable bytes, or is NULL.
+    #[inline(always)]
+    pub unsafe fn capture(&self, offer: &Offer) -> i32 {
+        // SAFETY: passed on.
+        match unsafe { self.capture_fast::<true>(offer) } {
+            FastPath::Captured => PIPELINE_OK,
+            FastPath::CapturedWake => self.wake_writer(),
+            // SAFETY: passed on.
+            FastPath::Declined => unsafe { self.capture_slow(offer) },
+        }
+    }
+
+    /// The same by the slow path.
+    ///
+    /// # Safety
+    /// As for [`capture`](Self::capture).
+    #[inline(never)]
+    pub(super) unsafe fn capture_slow(&self, offer: &Offer) -> i32 {
+        if let Err(status) = self.begin_slow() {
+            return status;
+        }
+        let room = self.find_room_or_drop(offer, Payload::Long);
+        // SAFETY: passed on; the busy word is held.
+        unsafe { self.complete(room, offer, Payload::Long) }
+    }
+
+    /// Step 1. The error is a status.
+    pub(super) fn begin_slow(&self) -> Result<(), i32> {
+        if self.intake().forked() {
+            return Err(PIPELINE_ERR_FORKED);
+        }
+        if self.begin(busy::NO, self.intake().asymmetric) { Ok(()) } else { Err(self.refuse_busy()) }
+    }
+
+    /// Steps 2 and 3, or gives the busy word back.
+    ///
+    /// # Safety
+    /// As for [`finish`](Self::finish).
+    pub(super) unsafe fn complete(
+        &self,
+        room: Result<Room<'_>, i32>,
+        offer: &Offer,
+        payload: Payload,
+    ) -> i32 {
+        match room {
+            // SAFETY: passed on.
+            Ok(room) if unsafe { self.finish(room, offer, payload) } => self.wake_writer(),
+            Ok(_) => PIPELINE_OK,
+            Err(status) => {
+                self.give_back(busy::NO);
+                status
+            }
+        }
+    }
+
+    /// Steps 2 and 3. Returns whether a writer may have to be woken.
+    ///
+    /// # Safety
+    /// The busy word is held; the room was found for this payload, and nothing was published since. `offer` as for
+    /// [`capture`](Self::capture).
+    pub(super) unsafe fn finish(&self, room: Room<'_>, offer: &Offer, payload: Payload) -> bool {
+        let (buffer, position) = room;
+        let len = if let Payload::InPlace(used) = payload { used } else { offer.len };
+        let end = position + stride(len);
+        // SAFETY: the room is this producer's; the window is opened in its ring buffer, and the record ends before it.
+        unsafe {
+            Self::record(buffer.record(position), offer, payload, || {
+                (self.next_sequence(), self.stamp(offer))
+            });
+            self.fast.open_window(buffer, &Cursor { head: end, limit: self.limit.get() });
+            self.publish(end, 1, len as u64, self.intake().asymmetric)
+        }
+    }
+
+    /// Rings the doorbell, if a writer still has to be woken.
+    #[cold]
+    pub fn wake_writer(&self) -> i32 {
+        self.intake().ring(self.ring().map_or(0, Slot::index), || self.gathered());
+        PIPELINE_OK
+    }
+
+    /// Returns the events and the bytes that have gathered in its ring since writers last took from it. Another thread may have taken the
+    /// shared producer meanwhile, so only atomics are read, and the figures may be of different moments. Then a writer is woken once too
+    /// often, or the capture of that other thread wakes it.
+    fn gathered(&self) -> (u64, u64) {
+        let Some(ring) = self.ring() else { return (0, 0) };
+        let events = self.kept().wrapping_sub(self.kept_before.load(Ordering::Relaxed));
+        let bytes = ring.buffer().map_or(0, |buffer| buffer.head().saturating_sub(buffer.claimed()));
+        (events.saturating_sub(ring.claimed_events()), bytes)
+    }
+
+    /// [`find_room`](Self::find_room) for a capture that may wait. An event that finds no room is counted as dropped.
+    pub(super) fn find_room_or_drop(&self, offer: &Offer, payload: Payload) -> Result<Room<'_>, i32> {
+        let room = self.find_room(offer, payload, true);
+        if matches!(room, Err(PIPELINE_ERR_FULL)) {
+            self.count_full();
+        }
+        room
+    }
+
+    /// Checks an offer, and finds room for it in any way that the overflow policy allows. The error is a status. A refusal is counted here;
+    /// a ring without room is not.
+    pub(super) fn find_room(&self, offer: &Offer, payload: Payload, wait: bool) -> Result<Room<'_>, i32> {
+        let intake = self.intake();
+        if intake.is_closed() {
+            return Err(self.refuse_closed());
+        }
+        if offer.kind >= PIPELINE_KIND_RESERVED || offer.flags & !KNOWN_FLAGS != 0 {
+            return Err(self.refuse_invalid());
+        }
+        if offer.len > intake.max_event_bytes {
+            intake.refused.too_large.fetch_add(1, Ordering::Relaxed);
+            return Err(PIPELINE_ERR_TOO_LARGE);
+        }
+        if !matches!(payload, Payload::InPlace(_)) && offer.data.is_null() && offer.len != 0 {
+            return Err(self.refuse_invalid());
+        }
+        self.room(offer.len, wait).ok_or_else(|| self.why_no_room())
+    }
+
+    /// Finds room for a payload of `len` bytes, in any way that the overflow policy allows.
+    pub(super) fn room(&self, len: usize, wait: bool) -> Option<Room<'_>> {
+        let buffer = self.ring()?.buffer()?;
+        let mut cursor = self.cursor();
+        let found = buffer.room(&mut cursor, stride(len));
+        self.set_cursor(cursor);
+        let (buffer, position) = match found {
+            Ok(position) => (buffer, position),
+            Err(missing) => self.make_room(stride(len), missing, wait)?,
+        };
+        buffer.reach(position + stride(len));
+        Some((buffer, position))
+    }
+
+    #[cold]
+    fn why_no_room(&self) -> i32 {
+        if self.ring().is_none() {
+            self.intake().refused.no_ring.fetch_add(1, Ordering::Relaxed);
+            return PIPELINE_ERR_NO_RING;
+        }
+        if self.intake().is_closed() {
+            return self.refuse_closed();
+        }
+        PIPELINE_ERR_FULL
+    }
+
+    /// Counts an event that was dropped. It has taken a sequence number.
+    #[cold]
+    pub(super) fn count_full(&self) {
+        add(&self.dropped_full, 1);
+        self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
+    }
+
+    #[cold]
+    pub(super) fn refuse_busy(&self) -> i32 {
+        self.intake().refused.busy.fetch_add(1, Ordering::Relaxed);
+        PIPELINE_ERR_BUSY
+    }
+
+    #[cold]
+    pub(super) fn refuse_closed(&self) -> i32 {
+        self.intake().refused.closed.fetch_add(1, Ordering::Relaxed);
+        PIPELINE_ERR_CLOSED
+    }
+
+    #[cold]
+    fn refuse_invalid(&self) -> i32 {
+        self.count_invalid();
+        PIPELINE_ERR_INVALID
+    }
+
+    /// The time of an event, by the clock that stamps the pipeline's events.
+    fn stamp(&self, offer: &Offer) -> Stamp {
+        if offer.flags & PIPELINE_EVENT_OWN_TIME == 0 && !self.intake().in_ticks() {
+            return (time::now_ns(), offer.flags);
+        }
+        stamp(offer, || self.ticks())
+    }
+}

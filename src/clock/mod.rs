@@ -1,0 +1,4 @@
+//! Clocks: converting the processor's counter to time.
+
+pub mod piece;
+pub mod timeline;

@@ -1,0 +1,9 @@
+//! The reader of journals for C.
+
+mod handle;
+pub mod info;
+pub mod kinds;
+pub mod next;
+pub mod open;
+mod structs;
+mod text;

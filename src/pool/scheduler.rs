@@ -1,0 +1,306 @@
+//! What a writer does next: it ends, opens itself, takes up what waits in the pool, claims from the rings, or sleeps.
+
+use super::Pool;
+use super::claims::Claimed;
+use super::flush::left_ms;
+use super::state::State;
+use super::state::sleep::Work;
+use super::state::writer::{Call, Doing, GATHER_NS, Gather};
+use super::writer::Task;
+use crate::batch::token::{Answered, Issuer};
+use crate::batch::{Attempt, Batch, BatchView, Form, Phase};
+use crate::platform::sync::{MutexGuard, Ordering};
+use crate::platform::{park, time};
+use crate::ring::slot::Slot;
+use crate::storage::WriterData;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// What a writer takes up.
+#[derive(Clone, Copy, Debug)]
+enum Queued {
+    /// The batch in this slot.
+    Batch(usize),
+    /// A call without a batch.
+    Call(Task),
+}
+
+/// What a writer does that is to end, or is not open yet.
+enum Outside {
+    /// This task.
+    Task(Task),
+    /// It waits until this time, and opens itself then.
+    Wait(u64),
+}
+
+impl Pool {
+    /// What writer `id` is to do next; waits until there is something.
+    pub(super) fn next_task(self: &Arc<Self>, id: u32) -> Task {
+        let mut st = self.lock();
+        if st.writers.get(id).is_some_and(|w| w.opened) {
+            st.writers.set_doing(id, Doing::Searching);
+        }
+        loop {
+            match self.outside(&mut st, id) {
+                None => {}
+                Some(Outside::Task(task)) => {
+                    drop(st);
+                    // This writer may have been woken for work that it does not do, and the call may be long.
+                    self.intake().wake(1);
+                    return task;
+                }
+                Some(Outside::Wait(until)) => {
+                    st = self.wait_to_open(st, until);
+                    continue;
+                }
+            }
+            let now = time::now_ns();
+            if let Some(queued) = self.queued(&mut st, id, now) {
+                if self.can_be_shown(&mut st, queued) {
+                    return self.begin(st, id, queued);
+                }
+                st = self.wait_for_memory(st);
+                continue;
+            }
+            if self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe {
+                if st.gathers(id, now) {
+                    let naps = st.sleep.naps.while_gathering();
+                    st = if naps { self.sleep(st, id, true) } else { self.spin(st) };
+                    continue;
+                }
+                let (back, claimed) = self.claim_batch(st);
+                st = back;
+                match claimed {
+                    Claimed::Batch { slot, small } => {
+                        if let Some(w) = st.writers.get(id) {
+                            w.gather = if small { Gather::FromNextCall } else { Gather::No };
+                        }
+                        let breaker = &st.retries.breaker;
+                        let allowed = breaker.is_closed() || breaker.allows(time::now_ns());
+                        if allowed && !st.life.has_stopped() {
+                            if self.can_be_shown(&mut st, Queued::Batch(slot)) {
+                                return self.begin(st, id, Queued::Batch(slot));
+                            }
+                            st = self.wait_for_memory(st);
+                            continue;
+                        }
+                        // The next writer takes it up, or the teardown.
+                        st.batches.make_ready(slot, Phase::Store);
+                    }
+                    Claimed::Nothing => {}
+                    Claimed::NoMemory => {
+                        st = self.wait_for_memory(st);
+                        continue;
+                    }
+                }
+                // The lock was given back: what was decided before may no longer hold.
+                if self.rings.any_claimable(self.ordered) || st.writers.is_leaving(id) {
+                    continue;
+                }
+            }
+            st = self.sleep(st, id, false);
+        }
+    }
+
+    /// What the writer does if it is to end or is not open.
+    #[inline]
+    fn outside(&self, st: &mut State, id: u32) -> Option<Outside> {
+        match st.writers.get(id) {
+            Some(w) if w.opened && !w.leaving => None,
+            _ => self.outside_generally(st, id),
+        }
+    }
+
+    #[cold]
+    fn outside_generally(&self, st: &mut State, id: u32) -> Option<Outside> {
+        let Some(w) = st.writers.get(id) else {
+            return Some(Outside::Task(Task::Exit { opened: false, data: WriterData::NONE }));
+        };
+        let now = time::now_ns();
+        if w.leaving {
+            let (opened, data) = (w.opened, w.data);
+            let opened = opened && !st.life.is_exit_over();
+            st.writers.set_doing(id, if opened { Doing::Ending(now) } else { Doing::Opening(0) });
+            return Some(Outside::Task(Task::Exit { opened, data }));
+        }
+        match w.doing {
+            Doing::Opening(at) if !w.opened && now < at => Some(Outside::Wait(at)),
+            Doing::Opening(_) if !w.opened => {
+                st.writers.set_doing(id, Doing::Entering(now));
+                Some(Outside::Task(Task::Open))
+            }
+            _ => None,
+        }
+    }
+
+    /// Waits until a writer may try to open itself again.
+    fn wait_to_open<'a>(&'a self, st: MutexGuard<'a, State>, until: u64) -> MutexGuard<'a, State> {
+        // Not on the doorbell: a wake that is meant for a writer that can work must not come here.
+        let seen = self.openers.load(Ordering::Acquire);
+        drop(st);
+        let wait = Duration::from_nanos(until.saturating_sub(time::now_ns()));
+        park::wait(&self.openers, seen, Some(wait));
+        self.lock()
+    }
+
+    /// What waits in the pool itself for writer `id`: batches to be taken up, calls without a batch.
+    #[inline]
+    fn queued(self: &Arc<Self>, st: &mut State, id: u32, now: u64) -> Option<Queued> {
+        let anything = st.batches.has_queued()
+            || !st.flushes.is_empty()
+            || self.can.release
+            || !st.life.is_running()
+            || !st.retries.breaker.is_closed();
+        if !anything || !self.may_call(st) {
+            return None;
+        }
+        self.queued_generally(st, id, now)
+    }
+
+    #[cold]
+    fn queued_generally(self: &Arc<Self>, st: &mut State, id: u32, now: u64) -> Option<Queued> {
+        if !st.retries.breaker.is_closed() {
+            self.give_up_too_old(st, now);
+        }
+        if let Some(slot) = st.take_due(now, |st| self.may_claim(st) && self.work(st, now) == Work::Ripe) {
+            return Some(Queued::Batch(slot));
+        }
+        let settled = st.batches.settled;
+        if !st.flushes.is_empty()
+            && st.writers.may_flush(st.config.max_in_doubt)
+            && let Some((flush, deadline_ns)) = st.flushes.take_up(id, settled)
+        {
+            return Some(Queued::Call(Task::Flush { id: flush, timeout_ms: left_ms(deadline_ns, now) }));
+        }
+        if let Some(task) = self.begin_finish(st, id, now) {
+            return Some(Queued::Call(task));
+        }
+        let overwritten = |slot: &Slot| slot.spill().is_some_and(|log| log.has_unclaimed());
+        let ring = self.rings.all().iter().position(overwritten).filter(|_| self.can.release)?;
+        Some(Queued::Call(Task::ReleaseOverwritten { ring }))
+    }
+
+    /// Makes the views of a batch that has neither views nor spans. `false`: there is no memory for them, and the batch is queued again.
+    #[inline]
+    fn can_be_shown(&self, st: &mut State, queued: Queued) -> bool {
+        let Queued::Batch(slot) = queued else { return true };
+        let Some(batch) = st.batches.get_mut(slot).filter(|batch| batch.form == Form::Bare) else {
+            return true;
+        };
+        let made = self.make_views(batch).is_ok();
+        if !made {
+            st.batches.make_ready(slot, Phase::Store);
+        }
+        made
+    }
+
+    /// The writer enters a call.
+    fn begin<'a>(self: &'a Arc<Self>, mut st: MutexGuard<'a, State>, id: u32, queued: Queued) -> Task {
+        let now = time::now_ns();
+        st.writers.set_doing(id, Doing::Calling(now));
+        let task = match queued {
+            Queued::Call(task) => Self::begin_call(&mut st, id, task),
+            Queued::Batch(slot) => self.begin_batch(&mut st, id, slot, now),
+        };
+        let wake = self.hand_over_watch(&st);
+        let look = self.wants_look(&mut st, now);
+        drop(st);
+        if wake {
+            self.intake().wake(1);
+        }
+        if look {
+            self.call_supervisor();
+        }
+        if matches!(task, Task::Finish { .. }) {
+            // The other writers end.
+            self.wake_all();
+        }
+        task
+    }
+
+    /// A call without a batch.
+    #[cold]
+    fn begin_call(st: &mut State, id: u32, task: Task) -> Task {
+        if let Some(w) = st.writers.get(id) {
+            w.call = match task {
+                Task::Flush { .. } => Call::Flush,
+                Task::Finish { .. } => Call::Finish,
+                _ => Call::Release,
+            };
+        }
+        task
+    }
+
+    /// A call with a batch.
+    #[inline]
+    fn begin_batch(self: &Arc<Self>, st: &mut State, id: u32, slot: usize, now: u64) -> Task {
+        let mut data = WriterData::NONE;
+        if let Some(w) = st.writers.get(id) {
+            w.slot = Some(slot);
+            w.attempts += 1;
+            if w.gather == Gather::FromNextCall {
+                w.gather = Gather::Until(now + GATHER_NS);
+            }
+            data = w.data;
+        }
+        if st.batches.get(slot).is_some_and(|b| b.phase == Phase::Store)
+            && let Some((attempt, batch)) = self.begin_attempt(st, id, data, slot, now)
+        {
+            st.batches.begin_call(slot, attempt);
+            return match st.batches.get(slot).and_then(Batch::spans_to_show) {
+                Some(batch) => Task::StoreSpans { slot, batch },
+                None => Task::Store { slot, batch },
+            };
+        }
+        Self::begin_other_phase(st, id, data, slot, now)
+    }
+
+    /// The batch goes to another function than `store`.
+    #[cold]
+    fn begin_other_phase(st: &mut State, id: u32, data: WriterData, slot: usize, now: u64) -> Task {
+        st.batches.begin_call(slot, Attempt::new(0, now));
+        let Some(batch) = st.batches.get_mut(slot) else { return Task::Release { slot } };
+        let Phase::DeadLetter { reason } = batch.phase else { return Task::Release { slot } };
+        let view = batch.begin_attempt(0, id, data, now, time::realtime_offset_ns());
+        st.retries.count += u64::from(batch.attempts > 1);
+        Task::DeadLetter { slot, batch: view, reason }
+    }
+}
+
+impl Pool {
+    /// Counts an attempt of writer `id` to store the batch, and fills in what the storage is shown.
+    pub(super) fn begin_attempt(
+        self: &Arc<Self>,
+        st: &mut State,
+        id: u32,
+        data: WriterData,
+        slot: usize,
+        now: u64,
+    ) -> Option<(Attempt, *const BatchView)> {
+        let batch = st.batches.get_mut(slot)?;
+        let token = self.next_token(batch, slot);
+        let view = batch.begin_attempt(token, id, data, now, time::realtime_offset_ns());
+        st.retries.count += u64::from(batch.attempts > 1);
+        st.retries.breaker.begin(batch.id, now);
+        Some((Attempt::new(token, now), view))
+    }
+
+    /// The token of an attempt; 0 if there is no number for it.
+    fn next_token(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> u64 {
+        let token = batch.issuer.as_mut().and_then(Issuer::issue);
+        token.unwrap_or_else(|| self.token_of_another_issuer(batch, slot))
+    }
+
+    #[cold]
+    fn token_of_another_issuer(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> u64 {
+        self.make_issuer(batch, slot);
+        batch.issuer.as_mut().and_then(Issuer::issue).unwrap_or(0)
+    }
+
+    /// Makes the issuer of the tokens of a batch. `false`: there is no memory for it.
+    #[cold]
+    pub(super) fn make_issuer(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> bool {
+        batch.issuer = Issuer::new(Arc::downgrade(self) as Weak<dyn Answered>, slot);
+        batch.issuer.is_some()
+    }
+}

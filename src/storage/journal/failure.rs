@@ -1,0 +1,88 @@
+//! Failures of the journal's files, and their consequence for the batch at hand.
+
+use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE};
+use std::path::Path;
+
+/// The consequence of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It may pass by itself: a full disk, an I/O error, no descriptor left, no memory. The batch is retried.
+    Transient,
+    /// Another part of the program has closed the segment's descriptor. The segment is opened again.
+    Lost,
+    /// The segment is not what it was: it was deleted, or another has changed its size. A new one is made.
+    Gone,
+}
+
+/// A failure, with its text for the log.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// Its consequence.
+    pub class: Class,
+    /// The number of the system's error; 0: the system did not report one.
+    pub errno: i32,
+    /// Its text.
+    pub text: String,
+}
+
+impl Failure {
+    /// The system has refused a call: `what` names the file and what was to be done.
+    pub fn system(what: impl std::fmt::Display, errno: i32) -> Self {
+        let error = std::io::Error::from_raw_os_error(errno);
+        let text = match errno {
+            libc::EFBIG => format!(
+                "{what}: {error}: the limit on the size of files, RLIMIT_FSIZE (ulimit -f), of {} bytes is reached; raise it",
+                size_limit()
+            ),
+            _ => format!("{what}: {error}"),
+        };
+        Self { class: Class::Transient, errno, text }
+    }
+
+    /// It may pass by itself.
+    pub fn transient(text: impl Into<String>) -> Self {
+        Self { class: Class::Transient, errno: 0, text: text.into() }
+    }
+
+    /// There is no memory.
+    pub fn no_memory() -> Self {
+        Self {
+            class: Class::Transient,
+            errno: libc::ENOMEM,
+            text: "no memory: a batch cannot be prepared for writing".into(),
+        }
+    }
+
+    /// The descriptor is not the storage's any more.
+    pub fn lost() -> Self {
+        let text = "another part of the program has closed the journal's descriptors".into();
+        Self { class: Class::Lost, errno: 0, text }
+    }
+
+    /// The segment was deleted or changed.
+    pub fn gone(text: impl Into<String>) -> Self {
+        Self { class: Class::Gone, errno: 0, text: text.into() }
+    }
+
+    /// As an error of the library that names the journal.
+    pub fn at(&self, path: &Path) -> Error {
+        let status = if self.errno == libc::ENOMEM { PIPELINE_ERR_NO_MEMORY } else { PIPELINE_ERR_STORAGE };
+        Error::new(status, format!("{}: {}", path.display(), self.text))
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The limit on the size of files.
+fn size_limit() -> u64 {
+    // SAFETY: the call writes to a local.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit);
+        limit.rlim_cur
+    }
+}

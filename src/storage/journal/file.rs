@@ -1,0 +1,191 @@
+//! A file of the journal, as this process has it open. Before each use it is checked that the descriptor still is the storage's.
+
+use super::failure::Failure;
+use crate::storage::files::descriptors::{self, InTransit};
+use crate::storage::files::fork;
+use crate::storage::files::identity::{errno, stat_descriptor};
+use std::ffi::CStr;
+
+/// The command of `fcntl` that sets a lock of an open file description.
+const F_OFD_SETLK: libc::c_int = 37;
+/// The command that asks for one.
+const F_OFD_GETLK: libc::c_int = 36;
+
+/// An open file, closed when it is dropped.
+#[derive(Debug)]
+pub(super) struct File {
+    fd: i32,
+}
+
+impl File {
+    /// Opens a file of a folder (`AT_FDCWD`: of the current one). A symbolic link is not followed.
+    pub fn open(folder: i32, name: &CStr, flags: i32, mode: u32) -> Result<Self, i32> {
+        let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        fork::prepare();
+        let _in_transit = InTransit::begin();
+        // SAFETY: a NUL-terminated name.
+        let fd = unsafe { libc::openat(folder, name.as_ptr(), flags, mode as libc::c_uint) };
+        if fd < 0 {
+            return Err(errno());
+        }
+        descriptors::add(fd, 0, flags).map(|fd| Self { fd })
+    }
+
+    /// The descriptor, if it still is the storage's.
+    #[inline]
+    pub fn fd(&self) -> Result<i32, Failure> {
+        if self.is_ours() { Ok(self.fd) } else { Err(Failure::lost()) }
+    }
+
+    /// Whether the descriptor still is the storage's.
+    #[inline]
+    pub fn is_ours(&self) -> bool {
+        descriptors::is_ours(self.fd) == Some(true)
+    }
+
+    /// Sets the file's permissions, whatever the umask.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Failure> {
+        // SAFETY: the descriptor is the storage's.
+        done(unsafe { libc::fchmod(self.fd()?, mode as libc::mode_t) }, "the permissions of a new segment")
+    }
+
+    /// The file's status.
+    pub fn stat(&self) -> Result<libc::stat, Failure> {
+        stat_descriptor(self.fd()?).map_err(|e| Failure::system("the status of a segment", e))
+    }
+
+    /// Writes all bytes, from `at` on. After a failure, a part of them may be there.
+    pub fn write_all<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, at: u64) -> Result<(), Failure> {
+        /// Parts that are written at once: a batch of few spans needs one call.
+        const VECTORS: usize = 64;
+        let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let mut vectors = [none; VECTORS];
+        let mut parts = parts.filter(|part| !part.is_empty()).peekable();
+        let mut at = at;
+        while parts.peek().is_some() {
+            let mut count = 0;
+            while count < VECTORS
+                && let Some(part) = parts.next()
+            {
+                vectors[count] =
+                    libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+                count += 1;
+            }
+            at = self.write_vectors(&mut vectors[..count], at)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all vectors, which it changes. Answers where they end.
+    fn write_vectors(&self, mut vectors: &mut [libc::iovec], mut at: u64) -> Result<u64, Failure> {
+        while let Some(first) = vectors.first_mut() {
+            if first.iov_len == 0 {
+                vectors = &mut vectors[1..];
+                continue;
+            }
+            let fd = self.fd()?;
+            // SAFETY: the vectors are slices that `write_all` was given, or their rests.
+            let written = unsafe {
+                libc::pwritev(fd, vectors.as_ptr(), vectors.len() as libc::c_int, at as libc::off_t)
+            };
+            let mut left = match written {
+                -1 if errno() == libc::EINTR => continue,
+                -1 => return Err(Failure::system("writing to a segment", errno())),
+                0 => return Err(Failure::system("writing to a segment", libc::ENOSPC)),
+                written => written as usize,
+            };
+            at += left as u64;
+            for vector in vectors.iter_mut() {
+                let part = left.min(vector.iov_len);
+                // SAFETY: within the slice.
+                vector.iov_base = unsafe { vector.iov_base.byte_add(part) };
+                vector.iov_len -= part;
+                left -= part;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// Cuts the file.
+    pub fn truncate(&self, bytes: u64) -> Result<(), Failure> {
+        // SAFETY: the descriptor is the storage's.
+        done(unsafe { libc::ftruncate(self.fd()?, bytes as libc::off_t) }, "cutting a segment")
+    }
+
+    /// Waits until everything that was written is on the disk.
+    pub fn sync(&self) -> Result<(), Failure> {
+        // SAFETY: the descriptor is the storage's.
+        done(unsafe { libc::fdatasync(self.fd()?) }, "writing a segment through to the disk")
+    }
+
+    /// Reads bytes from `at` on. Answers how many; fewer than asked for at the end of the file.
+    pub fn read(&self, into: &mut [u8], at: u64) -> Result<usize, Failure> {
+        let mut done = 0;
+        while done < into.len() {
+            let rest = &mut into[done..];
+            // SAFETY: the buffer has room for the bytes.
+            let got = unsafe {
+                libc::pread(
+                    self.fd()?,
+                    rest.as_mut_ptr().cast(),
+                    rest.len(),
+                    (at + done as u64) as libc::off_t,
+                )
+            };
+            match got {
+                -1 if errno() == libc::EINTR => {}
+                -1 => return Err(Failure::system("reading a segment", errno())),
+                0 => break,
+                got => done += got as usize,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Locks the first byte for this open file, or gives the lock up. `false`: another open file has it.
+    pub fn set_lock(&self, locked: bool) -> Result<bool, Failure> {
+        let kind = if locked { libc::F_WRLCK } else { libc::F_UNLCK };
+        match self.lock_call(F_OFD_SETLK, kind)? {
+            Ok(_) => Ok(true),
+            Err(libc::EAGAIN | libc::EACCES) => Ok(false),
+            // A file system, or an emulation of a kernel, without such locks.
+            Err(libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(true),
+            Err(error) => Err(Failure::system("a lock", error)),
+        }
+    }
+
+    /// Whether another open file has a lock on the first byte. `None`: the system does not tell.
+    pub fn is_locked(&self) -> Result<Option<bool>, Failure> {
+        let found = self.lock_call(F_OFD_GETLK, libc::F_WRLCK)?;
+        Ok(found.ok().map(|kind| i32::from(kind) != libc::F_UNLCK))
+    }
+
+    fn lock_call(&self, command: i32, kind: i32) -> Result<Result<libc::c_short, i32>, Failure> {
+        let fd = self.fd()?;
+        // SAFETY: the structure consists of numbers, and the descriptor is the storage's.
+        unsafe {
+            let mut lock: libc::flock = std::mem::zeroed();
+            lock.l_type = kind as libc::c_short;
+            lock.l_whence = libc::SEEK_SET as libc::c_short;
+            lock.l_len = 1;
+            Ok(if libc::fcntl(fd, command, &raw mut lock) == 0 { Ok(lock.l_type) } else { Err(errno()) })
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _in_transit = InTransit::begin();
+        if descriptors::remove(self.fd) == Some(true) {
+            // SAFETY: the descriptor is the storage's, and not used again.
+            unsafe { libc::close(self.fd) };
+        }
+    }
+}
+
+fn done(result: libc::c_int, what: &str) -> Result<(), Failure> {
+    if result == 0 { Ok(()) } else { Err(Failure::system(what, errno())) }
+}

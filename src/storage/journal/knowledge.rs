@@ -1,0 +1,248 @@
+//! What a journal tells about its events beside the events: facts, the threads of rings, the ledger.
+
+use super::blocks::Blocks;
+use super::failure::Failure;
+use super::segment::State;
+use crate::batch::BatchView;
+use crate::event::{EventView, PIPELINE_KIND_RESERVED, PIPELINE_KIND_THREAD};
+use crate::facts::{Fact, Facts};
+use crate::journal::format::MAX_RAW_BODY;
+use crate::journal::format::block::BlockType;
+use crate::journal::format::record::{Record, stride};
+use crate::ledger::Ledger;
+use crate::platform::sync::{AtomicU64, Mutex, Ordering};
+use crate::platform::time;
+use crate::storage::Source;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// cbindgen:ignore
+/// A fact of a journal alone: `node_id` segments with `correlation_id` events were deleted by this run so far; the payload is their size, a u64.
+pub(super) const KIND_DELETED: u32 = 0xFFFF_0005;
+/// Threads that are remembered where they come as events.
+const THREADS: usize = 1024;
+/// Time between two ledgers.
+const LEDGER_NS: u64 = 1_000_000_000;
+
+/// The pipeline, as far as the storage knows it.
+#[derive(Default)]
+pub(super) struct Knowledge {
+    attached: OnceLock<(Arc<Facts>, Weak<dyn Source>)>,
+    /// The facts that have come as events, where the storage is not attached.
+    own: OnceLock<Arc<Facts>>,
+    /// Threads that have come as events, the oldest first.
+    threads: Mutex<VecDeque<KnownThread>>,
+    ledgers: AtomicU64,
+    next_ledger_ns: AtomicU64,
+}
+
+/// A thread that has come as an event.
+struct KnownThread {
+    ring_id: u64,
+    tid: u64,
+    name: Box<[u8]>,
+}
+
+/// The pipeline, held by one call of the storage. It is taken before any lock, and dropped after all of them: the pipeline may be freed by that.
+pub(super) struct Seen(Option<Arc<dyn Source>>);
+
+impl Knowledge {
+    /// The storage belongs to this pipeline.
+    pub fn attach(&self, source: &Arc<dyn Source>) {
+        let _ = self.attached.set((Arc::clone(source.facts()), Arc::downgrade(source)));
+    }
+
+    /// To be called before a segment is locked.
+    pub fn look(&self) -> Seen {
+        Seen(self.attached.get().and_then(|(_, source)| source.upgrade()))
+    }
+
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        self.attached.get().map(|(facts, _)| facts).or_else(|| self.own.get())
+    }
+
+    /// Keeps the facts of a batch of the library's own events.
+    pub fn note_meta(&self, batch: &BatchView) -> Result<(), Failure> {
+        for index in 0..batch.count {
+            // SAFETY: the index is below the count of a valid batch.
+            self.note_event(unsafe { super::views::event(batch, index) })?;
+        }
+        Ok(())
+    }
+
+    fn note_event(&self, event: &EventView) -> Result<(), Failure> {
+        let fact = Fact::new(event.kind, event.correlation_id, event.node_id, event.payload())
+            .map_err(|_| Failure::no_memory())?;
+        if event.kind != PIPELINE_KIND_THREAD {
+            let own = self.own.get_or_init(Arc::default);
+            return own.add(fact, |_| Ok(())).map_err(|error| Failure::transient(error.detail));
+        }
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| thread.ring_id != event.node_id);
+        if threads.len() == THREADS {
+            threads.pop_front();
+        }
+        threads.try_reserve(1).map_err(|_| Failure::no_memory())?;
+        threads.push_back(KnownThread {
+            ring_id: event.node_id,
+            tid: event.correlation_id,
+            name: fact.payload,
+        });
+        Ok(())
+    }
+
+    /// Adds what the segment does not have yet and what these rings need: facts, threads, the number of deleted segments. The facts count as written
+    /// once [`written`](Self::written) is called.
+    pub fn add_facts(
+        &self,
+        seen: &Seen,
+        state: &mut State,
+        rings: impl Iterator<Item = u64>,
+        deleted: Deleted,
+        blocks: &mut Blocks,
+    ) -> Result<usize, Failure> {
+        let count = self.facts().map_or(0, |facts| facts.count());
+        if let Some(facts) = self.facts().filter(|_| state.facts < count) {
+            for fact in facts.since(state.facts).take(count - state.facts) {
+                add(blocks, fact.kind, fact.correlation_id, fact.node_id, &fact.payload)?;
+            }
+        }
+        let mut last = None;
+        for ring_id in rings {
+            if last.replace(ring_id) == Some(ring_id) || state.has_thread(ring_id) {
+                continue;
+            }
+            if let Some(source) = &seen.0 {
+                state.note_thread(ring_id);
+                if let Some(thread) = source.thread(ring_id) {
+                    add(blocks, PIPELINE_KIND_THREAD, thread.tid.into(), ring_id, thread.name())?;
+                }
+            } else if let Some(thread) = self.threads.lock().iter().find(|one| one.ring_id == ring_id) {
+                state.note_thread(ring_id);
+                add(blocks, PIPELINE_KIND_THREAD, thread.tid, ring_id, &thread.name)?;
+            }
+        }
+        if deleted.segments != state.deletions {
+            add(blocks, KIND_DELETED, deleted.events, deleted.segments, &deleted.bytes.to_le_bytes())?;
+        }
+        end(blocks);
+        Ok(count)
+    }
+
+    /// Adds the ledger, if one is due or the segment ends.
+    pub fn add_ledger(&self, seen: &Seen, ends: bool, blocks: &mut Blocks) -> Result<(), Failure> {
+        let Some(source) = &seen.0 else { return Ok(()) };
+        let now = time::now_ns();
+        if !ends && now < self.next_ledger_ns.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let counts = counts(&source.ledger());
+        blocks.reserve(1, 8 * (3 + counts.len()), 0)?;
+        self.next_ledger_ns.store(now + LEDGER_NS, Ordering::Relaxed);
+        let number = self.ledgers.fetch_add(1, Ordering::Relaxed) + 1;
+        blocks.begin(BlockType::LEDGER, 0, time::realtime_offset_ns());
+        blocks.words(&[number, now, counts.len() as u64]);
+        blocks.words(&counts);
+        blocks.end();
+        Ok(())
+    }
+}
+
+/// What the storage has deleted to make room, or for its age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Deleted {
+    pub segments: u64,
+    pub events: u64,
+    pub bytes: u64,
+}
+
+/// Adds a fact, to the open block of facts if there is one and it has room.
+fn add(
+    blocks: &mut Blocks,
+    kind: u32,
+    correlation_id: u64,
+    node_id: u64,
+    payload: &[u8],
+) -> Result<(), Failure> {
+    let size = stride(payload.len());
+    if blocks.is_open() && blocks.body_len() + size as u64 > MAX_RAW_BODY {
+        end(blocks);
+    }
+    let begins = !blocks.is_open();
+    blocks.reserve(usize::from(begins), size, 0)?;
+    if begins {
+        blocks.begin(BlockType::FACTS, 0, time::realtime_offset_ns());
+    }
+    // As in every block, the sequences rise.
+    let sequence = blocks.records().into();
+    blocks.record(&Record {
+        kind,
+        weight: 1.0,
+        sequence,
+        correlation_id,
+        node_id,
+        payload,
+        ..Record::default()
+    });
+    Ok(())
+}
+
+fn end(blocks: &mut Blocks) {
+    if blocks.is_open() {
+        blocks.end();
+    }
+}
+
+/// Whether a batch consists of the library's own events.
+pub(super) fn is_meta(event: &EventView) -> bool {
+    event.kind >= PIPELINE_KIND_RESERVED
+}
+
+/// The counts in the order of the format.
+fn counts(ledger: &Ledger) -> [u64; 20] {
+    let Ledger {
+        captured,
+        recovered,
+        dropped_full,
+        dropped_sampled,
+        dropped_rule,
+        refused_too_large,
+        refused_closed,
+        refused_invalid,
+        refused_busy,
+        refused_no_ring,
+        stored,
+        filtered,
+        dead_lettered,
+        discarded,
+        overwritten,
+        buffered,
+        in_flight,
+        in_doubt,
+        left,
+        torn,
+        bytes_captured: _,
+    } = *ledger;
+    [
+        captured,
+        recovered,
+        dropped_full,
+        dropped_sampled,
+        dropped_rule,
+        refused_too_large,
+        refused_closed,
+        refused_invalid,
+        refused_busy,
+        refused_no_ring,
+        stored,
+        filtered,
+        dead_lettered,
+        discarded,
+        overwritten,
+        buffered,
+        in_flight,
+        in_doubt,
+        left,
+        torn,
+    ]
+}

@@ -1,0 +1,139 @@
+//! From the events of a batch, as a storage sees them, to blocks: the records are built anew.
+
+use super::blocks::Blocks;
+use super::failure::Failure;
+use crate::batch::BatchView;
+use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
+use crate::journal::format::MAX_RAW_BODY;
+use crate::journal::format::block::BlockType;
+use crate::journal::format::record::{PAD, Record, TICKS, stride};
+
+/// A payload from this size on is written from where it lies.
+const BORROWED: usize = 32 << 10;
+
+/// The event at `index` of a batch.
+///
+/// # Safety
+/// `batch` is valid and has more than `index` events.
+pub(super) unsafe fn event(batch: &BatchView, index: usize) -> &EventView {
+    // SAFETY: the index is below the count, and the stride is the distance from one event to the next.
+    unsafe { &*batch.events.byte_add(index * batch.event_stride as usize) }
+}
+
+/// Why an event is not written. `None`: it is.
+fn refusal(event: &EventView) -> Option<&'static str> {
+    if event.flags & PIPELINE_EVENT_RELEASE != 0 {
+        return Some("its payload is a handle (PIPELINE_EVENT_RELEASE)");
+    }
+    (event.len > u32::MAX as usize - 64).then_some("its payload is longer than a record can be")
+}
+
+/// Where blocks begin among the events of a batch.
+#[derive(Default)]
+struct Cuts {
+    ring: Option<u64>,
+    sequence: u64,
+    body: u64,
+}
+
+impl Cuts {
+    /// Adds the next event. `true`: a block begins with it.
+    fn begins_block(&mut self, event: &EventView) -> bool {
+        let size = stride(event.len) as u64;
+        let begins = self.ring != Some(event.ring_id)
+            || event.sequence <= self.sequence
+            || self.body + size > MAX_RAW_BODY;
+        (self.ring, self.sequence) = (Some(event.ring_id), event.sequence);
+        self.body = if begins { size } else { self.body + size };
+        begins
+    }
+}
+
+/// What was taken of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    /// The first event that was not looked at.
+    pub to: usize,
+    /// The first event that is in the blocks, if any is.
+    pub first: usize,
+    /// Why the first event that was refused is not written.
+    pub refused: Option<&'static str>,
+}
+
+/// Adds blocks of the events from `from` on, up to `limit` bytes, or one event. `encode` is called for each before it ends, and `refuse` for the events that
+/// cannot be written.
+///
+/// # Safety
+/// `batch` is valid until the blocks are cleared, or used no more.
+pub(super) unsafe fn take(
+    batch: &BatchView,
+    from: usize,
+    limit: u64,
+    blocks: &mut Blocks,
+    mut encode: impl FnMut(&mut Blocks) -> Result<(), Failure>,
+    mut refuse: impl FnMut(usize) -> Result<(), Failure>,
+) -> Result<Taken, Failure> {
+    // SAFETY: the indices below are under the count.
+    let at = |index: usize| unsafe { event(batch, index) };
+    let (mut copied, mut borrowed, mut total, mut runs) = (0usize, 0usize, 0u64, 0usize);
+    let (mut to, mut cuts) = (from, Cuts::default());
+    let mut taken = Taken::default();
+    while to < batch.count {
+        let event = at(to);
+        if let Some(why) = refusal(event) {
+            taken.refused.get_or_insert(why);
+            refuse(to)?;
+        } else {
+            let size = stride(event.len);
+            if total != 0 && total + size as u64 > limit {
+                break;
+            }
+            if total == 0 {
+                taken.first = to;
+            }
+            runs += usize::from(cuts.begins_block(event));
+            total += size as u64;
+            copied += if event.len < BORROWED { size } else { stride(0) + 8 };
+            borrowed += usize::from(event.len >= BORROWED);
+        }
+        to += 1;
+    }
+    taken.to = to;
+    blocks.reserve(runs, copied, borrowed)?;
+    let mut cuts = Cuts::default();
+    for index in from..to {
+        let event = at(index);
+        if refusal(event).is_some() {
+            continue;
+        }
+        if cuts.begins_block(event) {
+            if blocks.is_open() {
+                encode(blocks)?;
+                blocks.end();
+            }
+            blocks.begin(BlockType::EVENTS, event.ring_id, batch.realtime_offset_ns);
+        }
+        let record = Record {
+            flags: event.flags & !(TICKS | PAD),
+            kind: event.kind,
+            weight: event.weight as f32,
+            sequence: event.sequence,
+            timestamp: event.timestamp_ns,
+            correlation_id: event.correlation_id,
+            node_id: event.node_id,
+            payload: &[],
+        };
+        if event.len < BORROWED {
+            let payload = if event.len == 0 { &[] } else { event.payload() };
+            blocks.record(&Record { payload, ..record });
+        } else {
+            // SAFETY: the payload is valid as long as the batch is.
+            unsafe { blocks.record_borrowing(&record, event.data.cast(), event.len) };
+        }
+    }
+    if blocks.is_open() {
+        encode(blocks)?;
+        blocks.end();
+    }
+    Ok(taken)
+}

@@ -1,0 +1,524 @@
+/* The cases of failing_allocator.c: every exported function with the statuses that it may return while memory fails, and the storage
+ * and pipeline that a case uses. */
+#ifndef FAILING_ALLOCATOR_CASES_H
+#define FAILING_ALLOCATOR_CASES_H
+
+#include "../check.h"
+#include <capture_pipeline_fast.h>
+
+/* A storage that needs no memory. */
+static atomic_ullong stored_events;
+static atomic_int pending_wanted;                     /* store answers PENDING */
+static _Atomic(const pipeline_batch_t *) pending;     /* the batch that waits for its answer */
+static atomic_int destroyed;
+
+static int32_t store(void *user_data, const pipeline_batch_t *batch)
+{
+    (void)user_data;
+    if (atomic_load(&pending_wanted)) {
+        const pipeline_batch_t *none = NULL;
+        if (atomic_compare_exchange_strong(&pending, &none, batch))
+            return PIPELINE_STORE_PENDING;
+    }
+    atomic_fetch_add(&stored_events, batch->count);
+    return PIPELINE_STORE_OK;
+}
+
+static int32_t flush_storage(void *user_data, int64_t timeout_ms)
+{
+    (void)user_data, (void)timeout_ms;
+    return 0;
+}
+
+static void destroy_storage(void *user_data)
+{
+    (void)user_data;
+    atomic_fetch_add(&destroyed, 1);
+}
+
+static pipeline_storage_t counting(void)
+{
+    pipeline_storage_t s;
+    pipeline_storage_init(&s, sizeof s);
+    s.store = store;
+    s.flush = flush_storage;
+    s.destroy = destroy_storage;
+    return s;
+}
+
+/* The pipeline of a case. */
+typedef struct {
+    pipeline_t *p;
+    pipeline_producer_t *r;
+    bool closed, gone, own_storage; /* the storage is not `counting` */
+} world_t;
+
+static pipeline_config_t config_of_cases(void)
+{
+    pipeline_config_t c = config_defaults();
+    c.writers = 1;
+    c.ring_bytes = 1 << 16;
+    c.max_rings = 4;
+    c.retry_initial_us = 500;
+    c.retry_max_us = 2000;
+    return c;
+}
+
+static const char payload[100] = "payload";
+
+/* A call may answer OK, no memory, or one of two more. */
+static void allow(const char *what, int32_t status, int32_t also, int32_t or_else)
+{
+    checks_done++;
+    if (status == PIPELINE_OK || status == PIPELINE_ERR_NO_MEMORY || status == also || status == or_else)
+        return;
+    check_fail(__FILE__, __LINE__, what);
+    fprintf(stderr, ": answered %d (%s)\n", status, pipeline_last_error());
+}
+#define ALLOW(call) allow(#call, (call), 0, 0)
+#define ALLOW_ALSO(call, also) allow(#call, (call), (also), 0)
+#define ALLOW_BOTH(call, also, or_else) allow(#call, (call), (also), (or_else))
+
+static void start_with(world_t *w, pipeline_storage_t *s)
+{
+    pipeline_config_t c = config_of_cases();
+    pipeline_t *p = NULL;
+    int32_t status = pipeline_start(&c, s, &p);
+    ALLOW_ALSO(status, PIPELINE_ERR_SYSTEM);
+    if (status == PIPELINE_OK)
+        w->p = p;
+    else
+        CHECK(p == NULL);
+}
+
+static void start(world_t *w)
+{
+    pipeline_storage_t s = counting();
+    start_with(w, &s);
+}
+
+/* Calls without a pipeline, or that need none. */
+static void versions(world_t *w)
+{
+    (void)w;
+    CHECK(pipeline_version() > 0 && pipeline_version_string() != NULL && pipeline_status_message(-13) != NULL &&
+          pipeline_last_error() != NULL);
+}
+
+static void inits(world_t *w)
+{
+    pipeline_config_t c;
+    pipeline_storage_t s;
+    pipeline_sqlite_options_t o;
+    pipeline_kind_definition_t d;
+    pipeline_journal_options_t j;
+    (void)w;
+    CHECK_STATUS(pipeline_journal_options_init(&j, sizeof j), PIPELINE_OK);
+    CHECK_STATUS(pipeline_config_init(&c, sizeof c), PIPELINE_OK);
+    CHECK_STATUS(pipeline_storage_init(&s, sizeof s), PIPELINE_OK);
+    CHECK_STATUS(pipeline_sqlite_options_init(&o, sizeof o), PIPELINE_OK);
+    CHECK_STATUS(pipeline_kind_definition_init(&d, sizeof d), PIPELINE_OK);
+}
+
+static void refused(world_t *w)
+{
+    pipeline_config_t c = config_of_cases();
+    pipeline_storage_t s = counting();
+    pipeline_event_t e = event_of(1, payload, 8);
+    pipeline_t *p;
+    void *at;
+    c.ring_bytes = 77;
+    ALLOW_ALSO(pipeline_start(&c, &s, &p), PIPELINE_ERR_INVALID);
+    ALLOW_ALSO(pipeline_start(NULL, NULL, &p), PIPELINE_ERR_NULL);
+    ALLOW_ALSO(pipeline_update(w->p, &c), PIPELINE_ERR_INVALID);
+    ALLOW_ALSO(pipeline_scale(w->p, 100000), PIPELINE_ERR_LIMIT);
+    ALLOW_ALSO(pipeline_scale(NULL, 1), PIPELINE_ERR_NULL);
+    ALLOW_ALSO(pipeline_flush(NULL, 1), PIPELINE_ERR_NULL);
+    CHECK_STATUS(pipeline_capture(w->p, 0xFFFFFFFF, payload, 8), PIPELINE_ERR_INVALID);
+    CHECK_STATUS(pipeline_capture(w->p, 1, payload, 1 << 20), PIPELINE_ERR_TOO_LARGE);
+    e.reserved = 1;
+    CHECK_STATUS(pipeline_capture_event(w->p, &e), PIPELINE_ERR_INVALID);
+    e.struct_size = 3;
+    CHECK_STATUS(pipeline_producer_capture_event(w->r, &e), PIPELINE_ERR_VERSION);
+    CHECK_STATUS(pipeline_producer_commit(w->r, 1), PIPELINE_ERR_STATE);
+    CHECK_STATUS(pipeline_producer_reserve(NULL, NULL, 1, &at), PIPELINE_ERR_NULL);
+    ALLOW_ALSO(pipeline_kind_name(w->p, 0xFFFFFFFF, "x"), PIPELINE_ERR_INVALID);
+    ALLOW_ALSO(define_kind(w->p, 0xFFFFFFFF, "x"), PIPELINE_ERR_INVALID);
+    ALLOW_ALSO(define_kind(w->p, 1, "no name"), PIPELINE_ERR_INVALID);
+    CHECK_STATUS(pipeline_batch_complete(12345, 0), PIPELINE_ERR_UNKNOWN_TOKEN);
+    CHECK_STATUS(pipeline_batch_set_stored(NULL, 0), PIPELINE_ERR_NULL);
+}
+
+static void first_capture(world_t *w)
+{
+    CHECK_STATUS(pipeline_capture(w->p, 1, payload, sizeof payload), PIPELINE_OK);
+    CHECK_STATUS(pipeline_capture(w->p, 1, payload, sizeof payload), PIPELINE_OK);
+}
+
+static void steady_captures(world_t *w)
+{
+    int i;
+    for (i = 0; i < 2000; i++) {
+        pipeline_event_t e = event_of(2, payload, 8), two[2];
+        size_t n;
+        int32_t status = pipeline_capture_event(w->p, &e);
+        CHECK(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+        two[0] = two[1] = e;
+        status = pipeline_capture_many(w->p, two, 2, &n);
+        CHECK(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+    }
+}
+
+static void producer_captures(world_t *w)
+{
+    pipeline_event_t e = event_of(3, payload, 8);
+    pipeline_fast_t *fast;
+    size_t n;
+    void *at;
+    CHECK_STATUS(pipeline_producer_capture(w->r, 3, payload, 8), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_capture_event(w->r, &e), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_capture_many(w->r, &e, 1, &n), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_reserve(w->r, &e, 100, &at), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_abort(w->r), PIPELINE_OK);
+    CHECK_STATUS(pipeline_producer_reserve(w->r, &e, 100, &at), PIPELINE_OK);
+    memset(at, 1, 100);
+    CHECK_STATUS(pipeline_producer_commit(w->r, 50), PIPELINE_OK);
+    ALLOW_ALSO(pipeline_producer_fast(w->r, PIPELINE_FAST_VERSION, &fast), PIPELINE_ERR_UNSUPPORTED);
+    CHECK_STATUS(pipeline_producer_wake(w->r), PIPELINE_OK);
+}
+
+static void producers(world_t *w)
+{
+    pipeline_producer_t *r = NULL;
+    int32_t status = pipeline_producer_open(w->p, &r);
+    ALLOW(status);
+    if (status == PIPELINE_OK) {
+        CHECK_STATUS(pipeline_producer_capture(r, 4, payload, 8), PIPELINE_OK);
+        CHECK_STATUS(pipeline_producer_close(r), PIPELINE_OK);
+    }
+}
+
+static void kind_name(world_t *w)
+{
+    ALLOW(pipeline_kind_name(w->p, 5, "five"));
+}
+
+static void kind_define(world_t *w)
+{
+    ALLOW(define_kind(w->p, 5, "five"));
+    ALLOW(define_kind(w->p, 5, "five"));
+    ALLOW(define_kind(w->p, 6, "six"));
+}
+
+static void flush(world_t *w)
+{
+    CHECK_STATUS(pipeline_capture(w->p, 1, payload, 8), PIPELINE_OK);
+    ALLOW(pipeline_flush(w->p, 20000));
+}
+
+static void scale(world_t *w)
+{
+    ALLOW_ALSO(pipeline_scale(w->p, 3), PIPELINE_ERR_SYSTEM);
+    ALLOW_ALSO(pipeline_scale(w->p, 0), PIPELINE_ERR_SYSTEM);
+    ALLOW_ALSO(pipeline_scale(w->p, 1), PIPELINE_ERR_SYSTEM);
+}
+
+static void figures(world_t *w)
+{
+    pipeline_metrics_t m = {.struct_size = sizeof m};
+    pipeline_writer_metrics_t wm = {.struct_size = sizeof wm};
+    pipeline_health_t h = {.struct_size = sizeof h};
+    pipeline_config_t c = {.struct_size = sizeof c};
+    ALLOW(pipeline_metrics(w->p, &m));
+    ALLOW_ALSO(pipeline_writer_metrics(w->p, 0, &wm), PIPELINE_ERR_NOT_FOUND);
+    ALLOW(pipeline_health(w->p, &h));
+    ALLOW(pipeline_config_read(w->p, &c));
+}
+
+static void update(world_t *w)
+{
+    pipeline_config_t c = config_of_cases();
+    c.writers = 2;
+    c.name = "updated";
+    c.writer_cpus = NULL;
+    ALLOW_BOTH(pipeline_update(w->p, &c), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_FIXED);
+}
+
+static void pause_and_resume(world_t *w)
+{
+    ALLOW(pipeline_pause(w->p));
+    ALLOW(pipeline_health(w->p, &(pipeline_health_t){.struct_size = sizeof(pipeline_health_t)}));
+    ALLOW(pipeline_resume(w->p));
+}
+
+static void answers(world_t *w)
+{
+    const pipeline_batch_t *batch, *next = NULL;
+    uint64_t token;
+    int i;
+    (void)w;
+    batch = atomic_load(&pending);
+    CHECK_OR_STOP(batch != NULL);
+    token = batch->token;
+    ALLOW(pipeline_batch_set_stored(batch, 1));
+    ALLOW(pipeline_batch_set_rejected(batch, batch->count - 1));
+    /* The next pending batches are answered by other functions. */
+    for (i = 0; i < 3; i++) {
+        int32_t status;
+        size_t said = 1;
+        atomic_store(&pending, NULL);
+        do
+            status = i == 0   ? pipeline_batch_complete_at(token, said, PIPELINE_STORE_REJECT)
+                     : i == 1 ? pipeline_batch_try_complete(token, PIPELINE_STORE_RETRY)
+                              : pipeline_batch_exchange(token, PIPELINE_STORE_OK, &next);
+        while (status == PIPELINE_ERR_BUSY);
+        CHECK_STATUS(status, PIPELINE_OK);
+        if (i == 2)
+            break;
+        pipeline_capture(w->p, 1, payload, 8);
+        WAIT_FOR(atomic_load(&pending) != NULL);
+        batch = atomic_load(&pending);
+        CHECK_OR_STOP(batch != NULL);
+        token = batch->token;
+    }
+    atomic_store(&pending_wanted, 0);
+    if (next != NULL)
+        CHECK_STATUS(pipeline_batch_complete(next->token, PIPELINE_STORE_OK), PIPELINE_OK);
+    batch = atomic_load(&pending);
+    if (batch != NULL)
+        CHECK_STATUS(pipeline_batch_complete(batch->token, PIPELINE_STORE_OK), PIPELINE_OK);
+}
+
+static void close_it(world_t *w)
+{
+    int32_t status;
+    pipeline_capture(w->p, 1, payload, 8);
+    status = pipeline_close(w->p, 20000);
+    ALLOW_ALSO(status, PIPELINE_ERR_SYSTEM);
+    w->closed = status == PIPELINE_OK;
+}
+
+static void destroy(world_t *w)
+{
+    int32_t status;
+    CHECK_STATUS(pipeline_producer_close(w->r), PIPELINE_OK);
+    do
+        status = pipeline_destroy(w->p);
+    while (status == PIPELINE_ERR_BUSY);
+    CHECK_STATUS(status, PIPELINE_OK);
+    w->gone = true;
+}
+
+static void abandon(world_t *w)
+{
+    CHECK_STATUS(pipeline_producer_close(w->r), PIPELINE_OK);
+    CHECK_STATUS(pipeline_abandon(w->p), PIPELINE_OK);
+    w->gone = true;
+}
+
+static atomic_int logged;
+
+static void hear(void *user_data, int32_t level, const char *message)
+{
+    (void)user_data, (void)level;
+    if (*message != 0)
+        atomic_fetch_add(&logged, 1);
+}
+
+static void hook(void *user_data)
+{
+    (void)user_data;
+}
+
+static void log_and_hooks(world_t *w)
+{
+    ALLOW(pipeline_log_callback(hear, NULL, PIPELINE_LOG_DEBUG));
+    ALLOW(pipeline_thread_hooks(hook, hook, NULL));
+    ALLOW_ALSO(pipeline_scale(w->p, 2), PIPELINE_ERR_SYSTEM);
+    ALLOW(pipeline_log_callback(NULL, NULL, 0));
+    ALLOW(pipeline_thread_hooks(NULL, NULL, NULL));
+}
+
+static void sqlite(world_t *w)
+{
+    pipeline_storage_t s;
+    int32_t status = pipeline_storage_sqlite("events.db", NULL, sizeof s, &s);
+    ALLOW_BOTH(status, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM);
+    if (status == PIPELINE_OK)
+        start_with(w, &s);
+    w->own_storage = true;
+    if (w->p == NULL)
+        return;
+    CHECK_STATUS(pipeline_capture(w->p, 1, payload, 8), PIPELINE_OK);
+    allow("pipeline_flush", pipeline_flush(w->p, 100), PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_STORAGE);
+}
+
+static void journal(world_t *w, uint32_t encoding)
+{
+    pipeline_storage_t s;
+    pipeline_journal_options_t o;
+    int32_t status;
+    int i;
+    CHECK_STATUS(pipeline_journal_options_init(&o, sizeof o), PIPELINE_OK);
+    o.segment_bytes = 65536;
+    o.max_bytes = 1 << 20;
+    o.sync = PIPELINE_JOURNAL_SYNC_BATCH;
+    o.encoding = encoding;
+    status = pipeline_storage_journal("events", &o, sizeof s, &s);
+    ALLOW_BOTH(status, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM);
+    if (status == PIPELINE_OK)
+        start_with(w, &s);
+    w->own_storage = true;
+    if (w->p == NULL)
+        return;
+    for (i = 0; i < 300; i++)
+        CHECK_STATUS(pipeline_capture(w->p, 1, payload, sizeof payload), PIPELINE_OK);
+    allow("pipeline_flush", pipeline_flush(w->p, 1000), PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_STORAGE);
+}
+
+static void raw_journal(world_t *w)
+{
+    journal(w, PIPELINE_JOURNAL_RAW);
+}
+
+static void journal_in_columns(world_t *w)
+{
+    journal(w, PIPELINE_JOURNAL_COLUMNS_LZ4);
+}
+
+static void create_indexes(world_t *w)
+{
+    (void)w;
+    ALLOW_BOTH(pipeline_sqlite_create_indexes("events.db"), PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM);
+}
+
+/* A journal of two runs with a defined kind; the readers of the cases find it. */
+static void write_journal(void)
+{
+    static const pipeline_field_t fields[] = {{"text", PIPELINE_TYPE_STRING, 0, 0, PIPELINE_LENGTH_REST, "unit", 0, 0, NULL}};
+    int run, i;
+    for (run = 0; run < 2; run++) {
+        pipeline_kind_definition_t definition;
+        pipeline_storage_t s;
+        pipeline_t *p = NULL;
+        CHECK_OR_STOP(pipeline_storage_journal("journal", NULL, sizeof s, &s) == PIPELINE_OK);
+        CHECK_OR_STOP(pipeline_start(NULL, &s, &p) == PIPELINE_OK);
+        CHECK_STATUS(pipeline_kind_definition_init(&definition, sizeof definition), PIPELINE_OK);
+        definition.kind = 1;
+        definition.name = "message";
+        PIPELINE_KIND_FIELDS(&definition, fields);
+        CHECK_STATUS(pipeline_kind_define(p, &definition), PIPELINE_OK);
+        for (i = 0; i < 500; i++)
+            CHECK_STATUS(pipeline_capture(p, 1, payload, sizeof payload), PIPELINE_OK);
+        END(p);
+    }
+}
+
+/* Everything is read, however often a call must be made again. */
+static void read_journal(world_t *w)
+{
+    static const uint32_t flags[] = {0, PIPELINE_READER_TIME_ORDER, PIPELINE_READER_FOLLOW};
+    size_t i;
+    (void)w;
+    for (i = 0; i < 3; i++) {
+        pipeline_reader_options_t o;
+        pipeline_reader_event_t event;
+        pipeline_reader_losses_t losses;
+        pipeline_reader_thread_t thread;
+        const pipeline_reader_kinds_t *kinds;
+        pipeline_reader_t *reader = NULL;
+        int32_t status;
+        int tries, events = 0;
+        size_t count;
+        ALLOW(pipeline_reader_options_init(&o, sizeof o));
+        o.flags = flags[i];
+        ALLOW(pipeline_reader_open("journal", &o, &reader));
+        if (reader == NULL)
+            continue;
+        event.struct_size = sizeof event;
+        for (tries = 0; tries < 100; tries++) {
+            while ((status = pipeline_reader_next(reader, 0, &event)) == PIPELINE_OK)
+                events++;
+            allow("pipeline_reader_next", status, PIPELINE_END, PIPELINE_ERR_TIMEOUT);
+            if (status != PIPELINE_ERR_NO_MEMORY)
+                break;
+        }
+        allow("pipeline_reader_next_many", pipeline_reader_next_many(reader, 0, &event, 1, &count), PIPELINE_END, PIPELINE_ERR_TIMEOUT);
+        ALLOW(pipeline_reader_definitions(reader, &kinds));
+        thread.struct_size = sizeof thread;
+        ALLOW_ALSO(pipeline_reader_thread(reader, event.generation, event.ring_id, &thread), PIPELINE_ERR_NOT_FOUND);
+        losses.struct_size = sizeof losses;
+        ALLOW(pipeline_reader_losses(reader, &losses));
+        /* Once there is memory again, nothing is missing. */
+        disarm();
+        while (pipeline_reader_next(reader, 0, &event) == PIPELINE_OK)
+            events++;
+        CHECK_U64(events, 1000);
+        CHECK_STATUS(pipeline_reader_losses(reader, &losses), PIPELINE_OK);
+        CHECK_U64(losses.any, 0);
+        arm();
+        CHECK_STATUS(pipeline_reader_close(reader), PIPELINE_OK);
+    }
+}
+
+static void whole_life(world_t *w)
+{
+    int i;
+    start(w);
+    if (w->p == NULL)
+        return;
+    for (i = 0; i < 1500; i++) {
+        int32_t status = pipeline_capture(w->p, 1, payload, sizeof payload);
+        CHECK(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+    }
+    figures(w);
+    producers(w);
+    scale(w);
+    ALLOW(pipeline_flush(w->p, 20000));
+    close_it(w);
+}
+
+enum { BARE = 1, FRESH = 2, PENDING = 4, DATABASE = 8 };
+
+static const struct {
+    const char *functions; /* that it is for */
+    void (*run)(world_t *w);
+    int how; /* BARE: without a pipeline; FRESH: without a capture before; PENDING: a batch waits for its answer */
+} cases[] = {
+    {"pipeline_version pipeline_version_string pipeline_status_message pipeline_last_error", versions, BARE},
+    {"pipeline_config_init pipeline_storage_init pipeline_sqlite_options_init pipeline_journal_options_init "
+     "pipeline_kind_definition_init",
+     inits, BARE},
+    {"pipeline_start", start, BARE},
+    {"refused calls", refused, 0},
+    {"pipeline_capture", first_capture, FRESH},
+    {"pipeline_capture_event pipeline_capture_many", steady_captures, 0},
+    {"pipeline_producer_capture pipeline_producer_capture_event pipeline_producer_capture_many pipeline_producer_reserve "
+     "pipeline_producer_abort pipeline_producer_commit pipeline_producer_fast pipeline_producer_wake",
+     producer_captures, 0},
+    {"pipeline_producer_open pipeline_producer_close", producers, 0},
+    {"pipeline_kind_name", kind_name, 0},
+    {"pipeline_kind_define", kind_define, 0},
+    {"pipeline_flush", flush, 0},
+    {"pipeline_scale", scale, 0},
+    {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
+    {"pipeline_update", update, 0},
+    {"pipeline_pause pipeline_resume", pause_and_resume, 0},
+    {"pipeline_batch_set_stored pipeline_batch_set_rejected pipeline_batch_complete pipeline_batch_complete_at "
+     "pipeline_batch_try_complete pipeline_batch_exchange",
+     answers, PENDING},
+    {"pipeline_close", close_it, 0},
+    {"pipeline_destroy", destroy, 0},
+    {"pipeline_abandon", abandon, 0},
+    {"pipeline_log_callback pipeline_thread_hooks", log_and_hooks, 0},
+    {"pipeline_storage_sqlite", sqlite, BARE},
+    {"pipeline_sqlite_create_indexes", create_indexes, BARE | DATABASE},
+    {"pipeline_reader_options_init pipeline_reader_open pipeline_reader_next pipeline_reader_next_many pipeline_reader_definitions "
+     "pipeline_reader_thread pipeline_reader_losses pipeline_reader_close",
+     read_journal, BARE},
+    {"pipeline_storage_journal", raw_journal, BARE},
+    {"pipeline_storage_journal in columns", journal_in_columns, BARE},
+    {"a pipeline's whole life", whole_life, BARE},
+};
+
+#endif

@@ -1,0 +1,28 @@
+#!/bin/bash
+# cli.sh: the tests of the command capture-pipeline. Its exports are read by other programs: pyarrow and DuckDB are installed into build/cli-venv,
+# and left out where they cannot be had.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck disable=SC2206
+flags=(${CARGO_FLAGS:---locked})
+cargo=${CARGO:-cargo}
+failed=0
+
+"$cargo" test "${flags[@]}" --package capture_pipeline_cli || failed=1
+
+python=build/cli-venv/bin/python
+if ! [ -x $python ] || ! $python -c 'import pyarrow, duckdb, pytz' 2>/dev/null; then
+    rm -rf build/cli-venv
+    { python3 -m venv build/cli-venv && $python -m pip install --quiet pyarrow duckdb pytz; } >build/cli-venv.log 2>&1 ||
+        echo "cli: skipped: pyarrow and DuckDB cannot be installed (build/cli-venv.log)"
+fi
+[ -x $python ] || python=python3
+
+work=build/cli-check
+rm -rf $work
+mkdir -p $work
+"$cargo" build "${flags[@]}" --quiet --package capture_pipeline_cli --bins --examples || exit 1
+built=${CARGO_TARGET_DIR:-target}/debug
+"$built/examples/sample" $work/journal >$work/expected || exit 1
+$python tests/cli/check.py "$built/capture-pipeline" $work <$work/expected || failed=1
+exit $failed
