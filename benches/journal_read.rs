@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench journal_read -- [EVENTS [PAYLOAD [RINGS [DIRECTORY]]]]
 //!
-//! It writes a journal of raw blocks of 256 KiB into DIRECTORY (a temporary one by default; one that is not empty is read as it is), reads it five times in each order, and checks the
+//! It writes a journal of raw blocks of 256 KiB into DIRECTORY (a temporary one by default; one that is not empty is read as it is), reads it five times (REPEATS=n) in each order, and checks the
 //! number of events, the sum of their payloads, and the order. Each ring is the work of one thread; their events alternate in time. Rates are per second of processor time, so that
 //! other work on the machine matters less.
 
@@ -29,8 +29,9 @@ fn main() {
         write(&directory, events, payload, rings);
     }
     println!("{events} events of {payload} bytes, {rings} rings");
+    let repeats = std::env::var("REPEATS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_usize).max(1);
     for order in [Order::Stored, Order::Time] {
-        let mut rates: Vec<f64> = (0..5).map(|_| read(&directory, order, events)).collect();
+        let mut rates: Vec<f64> = (0..repeats).map(|_| read(&directory, order, events)).collect();
         rates.sort_by(f64::total_cmp);
         println!(
             "{order:?}: {:.1} M events/s (median; best {:.1}, worst {:.1})",

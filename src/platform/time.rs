@@ -1,5 +1,7 @@
 //! Time: the monotonic clock, the processor's counter, and the offset of wall time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 /// CLOCK_MONOTONIC in nanoseconds, without a system call if the vDSO has it. Async-signal-safe.
 #[inline]
 pub fn now_ns() -> u64 {
@@ -186,11 +188,33 @@ mod counter {
 }
 
 /// The number to add to [`now_ns`] for nanoseconds since 1970.
+///
+/// Linux slews both clocks alike, so this number only changes when the wall clock is set. Smaller changes are errors of the measurement: the answer
+/// stays the same then, so that the wall times of events are in the order of their monotonic times.
 pub fn realtime_offset_ns() -> i64 {
+    /// The last answer; 0 before the first.
+    static LAST: AtomicI64 = AtomicI64::new(0);
     #[cfg(simulator)]
     if super::simulator::is_simulated() {
         return 1_000_000_000_000_000_000;
     }
+    let (offset, width) = measure_realtime_offset();
+    let kept = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        (!offset_stays(last, offset, width)).then_some(offset)
+    });
+    kept.map_or_else(|last| last, |_| offset)
+}
+
+/// Whether a new measurement, whose error is less than `width`, is no reason to give up the last answer.
+fn offset_stays(last: i64, offset: i64, width: u64) -> bool {
+    last != 0 && offset.abs_diff(last) <= width.max(OFFSET_ERROR_NS)
+}
+
+/// An error that every answer may have.
+const OFFSET_ERROR_NS: u64 = 1_000;
+
+/// The difference of the clocks, and in how many nanoseconds it was read.
+fn measure_realtime_offset() -> (i64, u64) {
     // Read between two readings of the monotonic clock, so that a preemption shows. Then it is read again.
     let mut best = (u64::MAX, 0);
     for _ in 0..4 {
@@ -201,11 +225,11 @@ pub fn realtime_offset_ns() -> i64 {
         if width < best.0 {
             best = (width, wall.wrapping_sub(before + width / 2) as i64);
         }
-        if width < 1_000 {
+        if width < OFFSET_ERROR_NS {
             break;
         }
     }
-    best.1
+    (best.1, best.0)
 }
 
 /// Sleeps for so many microseconds, at least 50 because of the kernel's timer slack. It makes the system call directly, because the
@@ -222,4 +246,39 @@ fn clock(id: libc::clockid_t) -> u64 {
     // SAFETY: the call writes to a local, and these clocks exist on every Linux.
     unsafe { libc::clock_gettime(id, &raw mut t) };
     (t.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(t.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_wall_time_changes_when_the_clock_is_set_and_not_by_errors_of_measurement() {
+        let last = 1_000_000;
+        assert!(!offset_stays(0, last, 50), "there is none yet");
+        for (offset, width, stays) in [
+            (last, 50, true),
+            (last + 999, 50, true),
+            (last - 999, 50, true),
+            (last + 1_001, 50, false),
+            (last - 1_001, 50, false),
+            (last + 20_000, 20_000, true),
+            (last - 20_001, 20_000, false),
+            (i64::MIN, 50, false),
+        ] {
+            assert_eq!(offset_stays(last, offset, width), stays, "{offset} {width}");
+        }
+    }
+
+    #[test]
+    fn the_offset_of_wall_time_is_the_same_for_all_threads() {
+        let ask = || (0..10_000).map(|_| realtime_offset_ns()).collect::<std::collections::BTreeSet<_>>();
+        let [mut answers, others] = std::thread::scope(|scope| {
+            let threads = [scope.spawn(ask), scope.spawn(ask)];
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        answers.extend(others);
+        // A first measurement that was disturbed is replaced by a better one, and the clock may be set meanwhile.
+        assert!(answers.len() <= 3, "{answers:?}");
+    }
 }

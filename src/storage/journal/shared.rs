@@ -143,15 +143,14 @@ impl Shared {
         Ok(all)
     }
 
-    /// An open segment of another writer of the same run that nobody writes to at the moment.
+    /// An open segment of another writer of the same run: one that nobody writes to at the moment, or else one that the caller has to wait for. A batch that
+    /// is retried instead would use up its attempts while another writer is busy.
     pub fn borrow(&self, generation: u64) -> Option<Arc<Segment>> {
         let open = self.open.lock();
-        let usable = |segment: &&Arc<Segment>| {
-            segment.id().0 == generation
-                && !segment.has_failed()
-                && segment.try_lock().is_some_and(|state| !state.closed)
-        };
-        open.iter().find(usable).cloned()
+        let usable = |segment: &&Arc<Segment>| segment.id().0 == generation && !segment.has_failed();
+        let is_idle = |segment: &&Arc<Segment>| segment.try_lock().is_some_and(|state| !state.closed);
+        let mut all = open.iter().filter(usable);
+        all.clone().find(is_idle).or_else(|| all.next()).cloned()
     }
 
     /// Asks for room for so many bytes. `caller`: the segment that the caller has locked.
