@@ -90,6 +90,8 @@ pub struct Producer {
     spill: Cell<Cursor>,
     /// The open reservation: its position, and its event without the payload.
     reserved: Cell<(u64, Offer)>,
+    /// The last wait for space took so long that spinning is not worth it.
+    waited_long: Cell<bool>,
     /// Events that it had captured and not overwritten when it got its ring.
     kept_before: AtomicU64,
     overwritten: AtomicU64,
@@ -144,6 +146,7 @@ impl Producer {
             limit: Cell::new(0),
             spill: Cell::default(),
             reserved: Cell::new((0, Offer::new(0, std::ptr::null(), 0))),
+            waited_long: Cell::new(false),
             kept_before: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),
             overwritten: AtomicU64::new(0),
