@@ -7,5 +7,7 @@
 /* Whether the program has closed one, and perhaps opened a file of its own under the same number. */
 bool descriptors_were_closed(void);
 void descriptors_after_fork(void);
+/* Makes the process's table of descriptors large enough for the storage's. */
+void descriptors_make_room(void);
 
 #endif

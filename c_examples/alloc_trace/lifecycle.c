@@ -34,11 +34,13 @@
 #include "unwind.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -159,6 +161,13 @@ static bool wait_for_start(uint64_t timeout_ms) {
     return true;
 }
 
+/* What the kernel does in microseconds while the process has one thread. With several it first waits until each processor has passed a certain
+ * point, which takes some ten milliseconds: a larger table of descriptors, and membarrier(2), for which the library registers. */
+static void prepare_process(void) {
+    descriptors_make_room();
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
 /* Begins the start, once, and does not wait for it. Only a loud start may write to stderr: after main has begun, descriptor 2
  * may be a file of the program's. */
 static void start(bool loud) {
@@ -172,6 +181,7 @@ static void start(bool loud) {
     bool was_in_tracer = this_thread.in_tracer;
     this_thread.in_tracer = true; /* libc allocates for the new thread */
     set_up();
+    if (loud) prepare_process();
     int failed = helper_start(begin_on_helper, loud);
     if (failed != 0) {
         if (loud) write_untraced_message("no thread can be started", strerror(failed));

@@ -5,7 +5,7 @@ use super::guard::{guard_files, guard_pipeline, guard_pipeline_new, null, requir
 use super::{sized, storage};
 use crate::manager::Pipeline;
 use crate::metrics::{pipeline_health_t, pipeline_metrics_t, pipeline_writer_metrics_t};
-use crate::platform::{memory, thread};
+use crate::platform::{barrier, memory, thread};
 use crate::status::{Error, PIPELINE_ERR_INVALID};
 use crate::storage::callback::pipeline_storage_t;
 use std::ffi::{CStr, c_char};
@@ -55,6 +55,9 @@ pub unsafe extern "C" fn pipeline_start(
         // SAFETY: by contract.
         let config = unsafe { config::start_config(config) }?;
         require(out, "out")?;
+        // Before there is a second thread: the kernel registers a process with several threads only after all processors have passed a certain
+        // point, which takes some ten milliseconds. The start does it again, and then it costs nothing.
+        barrier::register();
         let pipeline = thread::on_own_stack("cp-start", || Pipeline::start_plain(config, storage))??;
         // SAFETY: not NULL, writable by contract.
         unsafe { out.write(Box::into_raw(Box::new(pipeline))) };
