@@ -172,7 +172,8 @@ demo-elixir: check-tools-beam build
 
 # The costs of the library beside lower bounds and peers: a table, limits, and plots in docs/benchmarks. QUICK=1 takes a minute. PARTS:
 # capture each payload throughput wake load idle writers storage. A peer that cannot be installed is named and left out.
-bench: check-tools-bench build local
+bench: check-tools-bench build local cli
+	@$(MAKE) --no-print-directory install-cli DESTDIR= $(call q,PREFIX=$(LOCAL)) >> $(BUILD)/local.log 2>&1 || { cat $(BUILD)/local.log; exit 1; }
 	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' > $(BUILD)/bench.log 2>&1
 	@QUICK='$(QUICK)' PARTS='$(PARTS)' python3 benches/native/run.py
 

@@ -36,6 +36,9 @@ fn timeout(ms: i64) -> Option<Duration> {
 /// runs exactly once, also if the start fails. The first start of a process registers an exit handler. The handler drains the
 /// pipelines that were not closed, each for at most its `exit_timeout_ms`.
 ///
+/// The first start takes some ten milliseconds if the process has several threads by then, because the kernel registers such a process for
+/// `membarrier(2)` more slowly; with one thread it takes about one.
+///
 /// End the pipeline by `pipeline_close` and `pipeline_destroy`, or by `pipeline_abandon`. Any thread, callbacks included; not a
 /// signal handler. `*out` is written only on success. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_UNSUPPORTED`,
 /// `_NO_MEMORY`, `_SYSTEM`. Since 0.1.0.
