@@ -1,5 +1,6 @@
 /* The NIF as the VM sees it: the table of functions, the calls through a pipeline's table, load, upgrade and unload. This is the only file that
- * knows all others; control/ uses delivery/, which uses pipeline/, which uses term/; ring/ uses term/; all use base/. */
+ * knows all others; control/ uses delivery/, which uses pipeline/, which uses term/; ring/ uses term/; journal/ uses pipeline/status and maps/; all
+ * use base/. */
 #include "base/clock.h"
 #include "control/control.h"
 #include "control/figures.h"
@@ -9,6 +10,7 @@
 #include "delivery/delivery.h"
 #include "delivery/events.h"
 #include "delivery/reading.h"
+#include "journal/reader.h"
 #include "pipeline/capture.h"
 #include "pipeline/flush.h"
 #include "pipeline/status.h"
@@ -89,7 +91,7 @@ static ERL_NIF_TERM pipeline_start_nif(ErlNifEnv *env, int argc, const ERL_NIF_T
 #define IO ERL_NIF_DIRTY_JOB_IO_BOUND
 #define CPU ERL_NIF_DIRTY_JOB_CPU_BOUND
 
-/* Nothing waits in any of them. Those on dirty schedulers start and end threads, open files, or release many events. */
+/* Nothing waits in any of them. Those on dirty schedulers start and end threads, open and read files, or release many events. */
 static ErlNifFunc functions[] = {
     { "pipeline_start", 2, pipeline_start_nif, IO },
     { "version", 0, version, 0 },
@@ -142,6 +144,12 @@ static ErlNifFunc functions[] = {
     { "cursor_wait", 1, cursor_wait, 0 },
     { "cursor_info", 1, cursor_info, 0 },
 
+    { "reader_open", 2, reader_open, IO },
+    { "reader_next", 2, reader_next, IO },
+    { "reader_definitions", 1, reader_definitions, IO },
+    { "reader_losses", 1, reader_losses, IO },
+    { "reader_close", 1, reader_close, IO },
+
     { "term_walk", 2, term_walk, 0 },
     { "term_flat", 1, term_flat, 0 },
     { "clock_piece", 2, clock_piece, 0 },
@@ -167,6 +175,7 @@ static int start(ErlNifEnv *env)
     completion_load(env);
     reading_load(env);
     lifecycle_load(env);
+    reader_load(env);
     return 0;
 }
 

@@ -123,3 +123,22 @@
     stuck_writer := non_neg_integer(),
     message := binary()
 }.
+
+-type reader_losses() :: #{
+    any := boolean(),
+    damaged_blocks := non_neg_integer(),
+    damaged_events := non_neg_integer(),
+    damages := non_neg_integer(),
+    damaged_bytes := non_neg_integer(),
+    torn_tails := non_neg_integer(),
+    torn_bytes := non_neg_integer(),
+    unreadable_blocks := non_neg_integer(),
+    unreadable_events := non_neg_integer(),
+    duplicates := non_neg_integer(),
+    contradictions := non_neg_integer(),
+    bad_facts := non_neg_integer(),
+    refused_segments := non_neg_integer(),
+    gone_segments := non_neg_integer(),
+    gone_events := non_neg_integer(),
+    details := unicode:unicode_binary()
+}.

@@ -15,7 +15,9 @@
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
-    delivery_wait/1, delivery_cancel/2, delivery_events/3
+    delivery_wait/1, delivery_cancel/2, delivery_events/3,
+    %% readers of journals
+    reader_open/2, reader_next/2, reader_definitions/1, reader_losses/1, reader_close/1
 ]).
 -export(?NIFS).
 -nifs(?NIFS).
@@ -220,3 +222,22 @@ delivery_cancel(_Pipeline, _Ref) -> ?NOT_LOADED.
 %% Some of the events of an outstanding batch of the calling process, from that index on.
 -spec delivery_events(reference(), non_neg_integer(), non_neg_integer()) -> {[tuple()], pos_integer() | done} | refusal().
 delivery_events(_Pipeline, _Token, _From) -> ?NOT_LOADED.
+
+%% ---- readers of journals (documented in c_src/journal/reader.h) ----
+
+-type reader_refusal() :: {error, busy | badarg | {atom(), binary()}}.
+
+-spec reader_open(binary(), map()) -> {ok, reference()} | {error, badarg | {atom(), term()}}.
+reader_open(_Path, _Options) -> ?NOT_LOADED.
+
+-spec reader_next(reference(), pos_integer()) -> [tuple()] | done | empty | reader_refusal().
+reader_next(_Reader, _Most) -> ?NOT_LOADED.
+
+-spec reader_definitions(reference()) -> {ok, [{id(), kind(), binary(), none | tuple()}]} | reader_refusal().
+reader_definitions(_Reader) -> ?NOT_LOADED.
+
+-spec reader_losses(reference()) -> {ok, map()} | reader_refusal().
+reader_losses(_Reader) -> ?NOT_LOADED.
+
+-spec reader_close(reference()) -> ok | {error, badarg}.
+reader_close(_Reader) -> ?NOT_LOADED.

@@ -2,11 +2,12 @@
 -module(vm_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([
-    count/2, terminated/0, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0,
+    count/2, terminated/0, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0, readers/0,
     copy/1, reload_from/1
 ]).
 -define(C, elixir_scope_capture_pipeline).
 -define(NIF, elixir_scope_capture_pipeline_nif).
+-define(J, elixir_scope_capture_pipeline_journal).
 
 %% Runs a function of this module in a VM of its own. Returns the exit status and the output of the VM.
 vm(Function) -> vm(Function, []).
@@ -162,6 +163,46 @@ reload_from(Root) ->
     true = binary:match(Maps, list_to_binary(Root)) =/= nomatch,
     filename:dirname(Root).
 
+%% Readers of journals that other copies have made are read, closed and collected.
+readers() ->
+    Path = filename:join(os:getenv("TMPDIR", "/tmp"), "capture_readers_" ++ os:getpid()),
+    {ok, P} = ?C:start(#{}, {journal, Path, #{}}),
+    [ok = ?C:capture_wait(P, 1, <<N:32>>, infinity) || N <- lists:seq(1, 3000)],
+    ok = ?C:close(P, 10000),
+    Take = fun(Reader) -> {ok, [#{payload := <<N:32>>}]} = ?J:next(Reader, 1), N end,
+    Count = fun(_, N) -> N + 1 end,
+    Folding = [spawn(fun() -> fold_on(Path, Count) end) || _ <- [1, 2]],
+    {ok, Old} = ?J:open(Path, #{order => time}),
+    1 = Take(Old),
+    [Copies | _] = [begin
+        {ok, Forgotten} = ?J:open(Path),
+        reload(),
+        _ = Take(Forgotten),
+        Root = reload_from(copy(N)),
+        {ok, New} = ?J:open(Path, #{order => time}),
+        1 = Take(New),
+        N = Take(Old) - 1,
+        Root
+    end || N <- [1, 2, 3]],
+    [begin Pid ! {stop, self()}, receive {Pid, folded} -> ok end end || Pid <- Folding],
+    ok = file:del_dir_r(Copies),
+    garbage_collect(),
+    {ok, []} = ?J:definitions(Old),
+    {ok, 2996} = ?J:fold(Count, 0, Old),
+    {ok, #{any := false}} = ?J:losses(Old),
+    ok = ?J:close(Old),
+    {error, {closed, _}} = ?J:next(Old, 1),
+    wait_for(fun() -> garbage_collect(), reader_tests:descriptors(Path) =:= [] end),
+    ok = file:del_dir_r(Path).
+
+fold_on(Path, Count) ->
+    receive
+        {stop, From} -> From ! {self(), folded}
+    after 0 ->
+        {ok, 3000} = ?J:fold(Count, 0, Path, #{}),
+        fold_on(Path, Count)
+    end.
+
 %% Deleted and purged under load: a capturing process gets an error or dies. The VM lives, and loads the module again.
 purged() ->
     [begin
@@ -237,6 +278,7 @@ returns(Function) -> {timeout, 90, fun() -> ?assertEqual({Function, {0, <<"retur
 
 loading_the_module_again_goes_on_with_the_same_pipelines_test_() -> returns(reloaded).
 a_copy_at_another_place_works_on_pipelines_of_the_old_one_test_() -> returns(from_a_copy).
+a_copy_at_another_place_works_on_readers_of_the_old_one_test_() -> returns(readers).
 a_consumer_that_is_killed_costs_nothing_test_() -> returns(killed_writers).
 pipelines_come_and_go_test_() -> returns(started_again).
 

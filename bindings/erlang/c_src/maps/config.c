@@ -5,10 +5,9 @@
 
 #include <string.h>
 
-enum { NAME_BYTES = 255, PATH_BYTES = 4096 };
+enum { NAME_BYTES = 255 };
 
-/* {error, {badarg, What}}. */
-static bool bad(ErlNifEnv *env, ERL_NIF_TERM what, ERL_NIF_TERM *error)
+bool refuse_key(ErlNifEnv *env, ERL_NIF_TERM what, ERL_NIF_TERM *error)
 {
     *error = enif_make_tuple2(env, atom_error, enif_make_tuple2(env, atom_badarg, what));
     return false;
@@ -23,14 +22,12 @@ static bool is_one_of(ErlNifEnv *env, ERL_NIF_TERM key, const char *const *names
     return false;
 }
 
-/* Gives each pair of a map to `set`, until it refuses one: then {error, {badarg, Key}}, or {error, {badarg, what}} for what is no map. */
-static bool set_all(ErlNifEnv *env, ERL_NIF_TERM map, const char *what,
-                    bool (*set)(ErlNifEnv *, void *, ERL_NIF_TERM, ERL_NIF_TERM), void *to, ERL_NIF_TERM *error)
+bool set_all(ErlNifEnv *env, ERL_NIF_TERM map, const char *what, option_set *set, void *to, ERL_NIF_TERM *error)
 {
     ErlNifMapIterator each;
     ERL_NIF_TERM key, value;
     if (!enif_is_map(env, map) || !enif_map_iterator_create(env, map, &each, ERL_NIF_MAP_ITERATOR_FIRST))
-        return bad(env, enif_make_atom(env, what), error);
+        return refuse_key(env, enif_make_atom(env, what), error);
     bool good = true;
     while (good && enif_map_iterator_get_pair(env, &each, &key, &value)) {
         good = set(env, to, key, value);
@@ -38,7 +35,7 @@ static bool set_all(ErlNifEnv *env, ERL_NIF_TERM map, const char *what,
             enif_map_iterator_next(env, &each);
     }
     enif_map_iterator_destroy(env, &each);
-    return good || bad(env, key, error);
+    return good || refuse_key(env, key, error);
 }
 
 /* What a configuration's pairs are put into. */
@@ -105,30 +102,35 @@ static bool set_journal(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM
     return field && field_set(env, field, to, value, PATH_BYTES);
 }
 
+char *get_path(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM *error)
+{
+    char *path = get_text(env, term, PATH_BYTES);
+    if (path && *path)
+        return path;
+    if (path)
+        enif_free(path);
+    refuse_key(env, enif_make_atom(env, "path"), error);
+    return NULL;
+}
+
 bool native_storage_from_term(ErlNifEnv *env, ERL_NIF_TERM storage, struct native_storage *native, ERL_NIF_TERM *error)
 {
     int arity;
     const ERL_NIF_TERM *parts;
     native->path = NULL;
     if (!enif_get_tuple(env, storage, &arity, &parts) || arity != 3)
-        return bad(env, enif_make_atom(env, "storage"), error);
+        return refuse_key(env, enif_make_atom(env, "storage"), error);
     native->is_journal = parts[0] == enif_make_atom(env, "journal");
     if (!native->is_journal && parts[0] != enif_make_atom(env, "sqlite"))
-        return bad(env, enif_make_atom(env, "storage"), error);
+        return refuse_key(env, enif_make_atom(env, "storage"), error);
     if (native->is_journal)
         pipeline_journal_options_init(&native->options.journal, sizeof native->options.journal);
     else
         pipeline_sqlite_options_init(&native->options.sqlite, sizeof native->options.sqlite);
     if (!set_all(env, parts[2], "storage", native->is_journal ? set_journal : set_sqlite, &native->options, error))
         return false;
-    char *path = get_text(env, parts[1], PATH_BYTES);
-    if (!path || !*path) {
-        if (path)
-            enif_free(path);
-        return bad(env, enif_make_atom(env, "path"), error);
-    }
-    native->path = path;
-    return true;
+    native->path = get_path(env, parts[1], error);
+    return native->path != NULL;
 }
 
 ERL_NIF_TERM metrics_to_map(ErlNifEnv *env, const pipeline_metrics_t *metrics)
@@ -144,4 +146,11 @@ ERL_NIF_TERM writer_metrics_to_map(ErlNifEnv *env, const pipeline_writer_metrics
 ERL_NIF_TERM health_to_map(ErlNifEnv *env, const pipeline_health_t *health)
 {
     return fields_put(env, health_fields, FIELD_COUNT(health_fields), health, enif_make_new_map(env));
+}
+
+ERL_NIF_TERM reader_losses_to_map(ErlNifEnv *env, const pipeline_reader_losses_t *losses)
+{
+    ERL_NIF_TERM map =
+        fields_put(env, reader_losses_fields, FIELD_COUNT(reader_losses_fields), losses, enif_make_new_map(env));
+    return map_put(env, map, "details", make_text(env, losses->details));
 }

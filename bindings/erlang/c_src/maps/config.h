@@ -6,6 +6,21 @@
 
 #include <capture_pipeline.h>
 
+enum { PATH_BYTES = 4096 };
+
+/* Sets one option of a map; false: it is unknown, or the value is none for it. */
+typedef bool option_set(ErlNifEnv *, void *to, ERL_NIF_TERM key, ERL_NIF_TERM value);
+
+/* Gives each pair of a map to `set`, until it refuses one: then false, and in *error {error, {badarg, Key}}, or {error, {badarg, what}} for what is no
+ * map. */
+bool set_all(ErlNifEnv *env, ERL_NIF_TERM map, const char *what, option_set *set, void *to, ERL_NIF_TERM *error);
+
+/* false, and {error, {badarg, what}} in *error. */
+bool refuse_key(ErlNifEnv *env, ERL_NIF_TERM what, ERL_NIF_TERM *error);
+
+/* A path (enif_free), or NULL and {error, {badarg, path}} in *error. */
+char *get_path(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM *error);
+
 /* A configuration on its way to the library. */
 struct config {
     pipeline_config_t native;   /* its texts are the struct's own, until config_free */
@@ -36,6 +51,7 @@ bool native_storage_from_term(ErlNifEnv *env, ERL_NIF_TERM storage, struct nativ
 
 ERL_NIF_TERM metrics_to_map(ErlNifEnv *env, const pipeline_metrics_t *metrics);
 ERL_NIF_TERM writer_metrics_to_map(ErlNifEnv *env, const pipeline_writer_metrics_t *metrics);
+ERL_NIF_TERM reader_losses_to_map(ErlNifEnv *env, const pipeline_reader_losses_t *losses);
 /* Without `message`. */
 ERL_NIF_TERM health_to_map(ErlNifEnv *env, const pipeline_health_t *health);
 

@@ -8,6 +8,7 @@ defmodule ElixirScope.Capture.NativeStorage do
       {:ok, capture} = Capture.new(storage: NativeStorage.journal("events.journal"))
 
   A journal is a directory of files that are only appended to: it takes events many times as fast as a database.
+  `ElixirScope.Capture.CaptureJournal` reads it back.
 
   For ring buffers it is a storage like any other, after it is started:
 
