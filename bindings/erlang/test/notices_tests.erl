@@ -226,7 +226,7 @@ the_next_notice_is_for_the_consumer_of_the_batch_only_test() ->
 
 %% A batch with events that must be released is not exchanged: it stays in flight until they are released.
 of_no_release(N) ->
-    case vm_layout:is_known() of
+    case vm_layout:is_flat() of
         true -> {n, N};
         false -> <<N>>
     end.

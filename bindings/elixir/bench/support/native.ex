@@ -32,9 +32,13 @@ defmodule CapturePipeline.Bench.Captured do
   def name, do: "Capture, enriched by the pool"
 
   @impl true
-  def start(storage) do
+  def start(storage), do: start(storage, [])
+
+  @doc "The same with other options of the capture."
+  @spec start(:nothing | :ets, keyword()) :: tuple()
+  def start(storage, options) do
     kept = Storage.open(storage)
-    {:ok, capture} = Capture.new(@options)
+    {:ok, capture} = Capture.new(@options ++ options)
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: kept, pool_size: 1)
     {capture, pool, kept}
   end
@@ -75,15 +79,20 @@ defmodule CapturePipeline.Bench.Buffered do
   alone. Two processes and the threads that deliver are more than two cores run at once.
   """
   @behaviour CapturePipeline.Bench.Contender
-  alias CapturePipeline.Bench.Captured
+  alias CapturePipeline.Bench.{Captured, Event}
   alias ElixirScope.Capture.Capture
   alias :elixir_scope_capture_pipeline, as: Pipeline
+  alias :elixir_scope_capture_pipeline_nif, as: Nif
 
   @impl true
   def name, do: "Capture, delivered between bursts"
 
+  # Nothing leaves the ring during a burst. As environment blocks, two bursts at once on one scheduler are more than the default ring has room for.
   @impl true
-  defdelegate start(storage), to: Captured
+  def start(storage) do
+    options = if Nif.term_flat(Event.new(1)) == :no, do: [ring_bytes: 4 * 1024 * 1024], else: []
+    Captured.start(storage, options)
+  end
 
   @impl true
   def prepare({capture, _, _}), do: Pipeline.pause(Capture.pipeline(capture))

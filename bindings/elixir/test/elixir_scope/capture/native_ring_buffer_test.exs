@@ -247,7 +247,11 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
 
   describe "the app's own name for a ring" do
     setup do
+      # `mix test` compiles test files without the types.
+      debug_info = Code.get_compiler_option(:debug_info)
+      Code.put_compiler_option(:debug_info, true)
       [{module, binary}] = Code.compile_file("compat/ring_buffer.ex", Path.expand("../../..", __DIR__))
+      Code.put_compiler_option(:debug_info, debug_info)
 
       on_exit(fn ->
         :code.purge(module)
