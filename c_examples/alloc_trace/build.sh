@@ -50,7 +50,7 @@ done
 # From the lowest layer to the highest: each file uses only files before it.
 set --
 for name in platform calls this_thread settings files module arena real_operators real_functions libc_wrappers descriptors \
-    ledger cfi_module cfi unwind events stacks producers trace_pipeline early last_thread helper lifecycle capture nested \
+    ledger mapped cfi_bytes cfi_module cfi unwind events stacks producers trace_pipeline early last_thread helper lifecycle capture nested \
     interpose_malloc interpose_operators interpose_exit interpose_exec interpose_dlclose; do
     set -- "$@" "$here/$name.c"
 done

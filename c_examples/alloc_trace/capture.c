@@ -31,7 +31,8 @@ void capture_with_stack(struct call_event *event, const struct caller *caller) {
     struct stack stack;
     stack.count = 0;
     check_for_fork();
-    if (!this_thread.in_tracer) stack.count = unwind(caller, stack.addresses, capture_state.frames, &stack.end);
+    bool wanted = !this_thread.in_tracer && atomic_load_explicit(&capture_state.phase, memory_order_relaxed) <= PHASE_RUNNING;
+    if (wanted) stack.count = unwind(caller, stack.addresses, capture_state.frames, &stack.end);
     deliver_call(event, &stack);
     errno = saved_errno;
 }

@@ -1,12 +1,17 @@
 /* Call frame information.
  *
  * The DWARF standard (6.4) and the LSB (.eh_frame, .eh_frame_hdr) describe the format. Read is what a return address, the stack
- * pointer and the frame pointer need; the compilers' rules for those two registers are few. What is in the file is the program's
- * own, as the C++ runtime reads it at each exception; lengths are checked all the same.
+ * pointer and the frame pointer need; the compilers' rules for those two registers are few.
+ *
+ * A file may say anything: a damaged one, or one of a tool that moves code. So each part is read only where it lies in its module and in
+ * pages that may be read; a module has gaps between its segments.
  *
  * Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
 #include "cfi.h"
+
+#include "cfi_bytes.h"
+#include "mapped.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -19,102 +24,67 @@ enum { REGISTER_FP = 29, REGISTER_SP = 31, REGISTER_RETURN = 30 };
 enum { REGISTER_FP = -1, REGISTER_SP = -2, REGISTER_RETURN = -3 };
 #endif
 
-/* --- Reading ------------------------------------------------------------------------------------------------------- */
-
-/* A part of the file. Reading past the end gives 0 and empties it. */
-struct bytes {
-    const uint8_t *at, *end;
-};
-
-static uint64_t read_fixed(struct bytes *from, size_t size) {
-    uint64_t value = 0;
-    if ((size_t)(from->end - from->at) < size) {
-        from->at = from->end;
-        return 0;
-    }
-    memcpy(&value, from->at, size); /* little-endian, as both processors are */
-    from->at += size;
-    return value;
-}
-
-static uint64_t read_uleb(struct bytes *from) {
-    uint64_t value = 0;
-    for (unsigned shift = 0; from->at < from->end; shift += 7) {
-        uint8_t byte = *from->at++;
-        if (shift < 64) value |= (uint64_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0) break;
-    }
-    return value;
-}
-
-static int64_t read_sleb(struct bytes *from) {
-    uint64_t value = 0;
-    for (unsigned shift = 0; from->at < from->end;) {
-        uint8_t byte = *from->at++;
-        if (shift < 64) value |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-        if ((byte & 0x80) != 0) continue;
-        if ((byte & 0x40) != 0 && shift < 64) value |= UINT64_MAX << shift;
-        break;
-    }
-    return (int64_t)value;
-}
-
-/* DW_EH_PE_...: a value in one of some forms, relative to nothing or to its own address. */
-enum { PE_OMIT = 0xff, PE_FORM = 0x0f, PE_RELATIVE = 0x70, PE_PCREL = 0x10, PE_DATAREL = 0x30, PE_INDIRECT = 0x80 };
-
-static bool read_encoded(struct bytes *from, uint8_t encoding, uintptr_t data_base, uintptr_t *value) {
-    uintptr_t place = (uintptr_t)from->at;
-    uint64_t read;
-    switch (encoding & PE_FORM) {
-    case 0x00: case 0x04: case 0x0c: read = read_fixed(from, 8); break;
-    case 0x01: read = read_uleb(from); break;
-    case 0x02: read = read_fixed(from, 2); break;
-    case 0x03: read = read_fixed(from, 4); break;
-    case 0x09: read = (uint64_t)read_sleb(from); break;
-    case 0x0a: read = (uint64_t)(int16_t)read_fixed(from, 2); break;
-    case 0x0b: read = (uint64_t)(int32_t)read_fixed(from, 4); break;
-    default: return false;
-    }
-    switch (encoding & PE_RELATIVE) {
-    case 0: break;
-    case PE_PCREL: read += place; break;
-    case PE_DATAREL: read += data_base; break;
-    default: return false;
-    }
-    *value = (uintptr_t)read;
-    return (encoding & PE_INDIRECT) == 0;
-}
-
 /* --- The entry of a function --------------------------------------------------------------------------------------- */
 
-/* The table in .eh_frame_hdr: pairs of 4 bytes each, relative to its own begin, sorted. */
-enum { TABLE_ENCODING = 0x3b };
+/* A part of a module. false: it is not inside the module, or may not be read. */
+static bool part_of(const struct cfi_module *module, uintptr_t first, uint64_t length, struct bytes *part) {
+    if (first < module->first || first > module->end || length > module->end - first) return false;
+    for (uintptr_t page = page_of(first); page < first + length; page += MAPPED_PAGE)
+        if (!module_page_is_readable(page)) return false;
+    *part = (struct bytes){(const uint8_t *)first, (const uint8_t *)first + length};
+    return true;
+}
 
-static bool find_entry(uintptr_t address, struct bytes header, struct bytes *entry) {
-    const uint8_t *base = header.at;
-    struct bytes from = header;
+/* An entry, behind its length. */
+enum { LARGEST_ENTRY = 1 << 20 };
+
+static bool read_entry(const struct cfi_module *module, uintptr_t at, struct bytes *entry) {
+    struct bytes from;
+    if (!part_of(module, at, 4, &from)) return false;
+    uint64_t length = read_fixed(&from, 4);
+    at += 4;
+    if (length == UINT32_MAX) {
+        if (!part_of(module, at, 8, &from)) return false;
+        length = read_fixed(&from, 8);
+        at += 8;
+    }
+    return length != 0 && length <= LARGEST_ENTRY && part_of(module, at, length, entry);
+}
+
+/* The table in .eh_frame_hdr: pairs of 4 bytes each, relative to the header's begin, sorted. */
+enum { TABLE_ENCODING = 0x3b, PAIR_BYTES = 8, LEAST_HEADER = 12 + PAIR_BYTES };
+
+static bool read_pair(const struct cfi_module *module, uintptr_t table, size_t index, int32_t pair[2]) {
+    struct bytes from;
+    if (!part_of(module, table + index * PAIR_BYTES, PAIR_BYTES, &from)) return false;
+    memcpy(pair, from.at, PAIR_BYTES);
+    return true;
+}
+
+static bool find_entry(uintptr_t address, const struct cfi_module *module, struct bytes *entry) {
+    const uintptr_t base = module->header;
+    struct bytes from;
     uintptr_t frames, count;
+    if (base == 0 || !part_of(module, base, LEAST_HEADER, &from)) return false;
     uint8_t version = (uint8_t)read_fixed(&from, 1), frames_encoding = (uint8_t)read_fixed(&from, 1);
     uint8_t count_encoding = (uint8_t)read_fixed(&from, 1), table_encoding = (uint8_t)read_fixed(&from, 1);
     if (version != 1 || table_encoding != TABLE_ENCODING || count_encoding == PE_OMIT) return false;
-    if (!read_encoded(&from, frames_encoding, (uintptr_t)base, &frames)) return false;
-    if (!read_encoded(&from, count_encoding, (uintptr_t)base, &count)) return false;
-    if (count == 0 || count > (size_t)(from.end - from.at) / 8) return false;
+    if (!read_encoded(&from, frames_encoding, base, &frames)) return false;
+    if (!read_encoded(&from, count_encoding, base, &count)) return false;
+    const uintptr_t table = (uintptr_t)from.at;
+    if (count == 0 || count > (module->end - table) / PAIR_BYTES) return false;
     size_t low = 0, high = count; /* the last pair whose address is not above ours lies in [low, high) */
     int32_t pair[2];
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        memcpy(pair, from.at + 8 * middle, sizeof pair);
-        if ((uintptr_t)base + (uintptr_t)(intptr_t)pair[0] <= address)
+        if (!read_pair(module, table, middle, pair)) return false;
+        if (base + (uintptr_t)(intptr_t)pair[0] <= address)
             low = middle;
         else
             high = middle;
     }
-    memcpy(pair, from.at + 8 * low, sizeof pair);
-    if ((uintptr_t)base + (uintptr_t)(intptr_t)pair[0] > address) return false;
-    *entry = (struct bytes){base + pair[1], header.end};
-    return entry->at < header.end;
+    if (!read_pair(module, table, low, pair) || base + (uintptr_t)(intptr_t)pair[0] > address) return false;
+    return read_entry(module, base + (uintptr_t)(intptr_t)pair[1], entry);
 }
 
 /* --- The program of an entry --------------------------------------------------------------------------------------- */
@@ -140,18 +110,10 @@ struct common {
     struct bytes program;
 };
 
-/* Narrows `at` to one entry, behind its length. */
-static bool read_length(struct bytes *at) {
-    uint64_t length = read_fixed(at, 4);
-    if (length == UINT32_MAX) length = read_fixed(at, 8);
-    if (length == 0 || length > (size_t)(at->end - at->at)) return false;
-    at->end = at->at + length;
-    return true;
-}
-
+/* `at`: the entry that others have in common, behind its length. */
 static bool read_common(struct bytes at, struct common *common) {
     *common = (struct common){.encoding = 0};
-    if (!read_length(&at) || read_fixed(&at, 4) != 0) return false;
+    if (read_fixed(&at, 4) != 0) return false;
     uint8_t version = (uint8_t)read_fixed(&at, 1);
     if (version != 1 && version != 3) return false;
     const char *augmentation = (const char *)at.at;
@@ -208,6 +170,11 @@ static enum how read_expression(struct bytes *from, int64_t *offset, bool *indir
     return first == BREG0 + REGISTER_SP ? AT_SP : UNKNOWN_PLACE;
 }
 
+/* The products wrap around: the factors are what the file says. */
+static int64_t factored(uint64_t factor, int64_t align) {
+    return (int64_t)(factor * (uint64_t)align);
+}
+
 static void set_place(struct row *row, uint64_t number, struct place place) {
     if (number == (uint64_t)REGISTER_FP) row->fp = place;
     if (number == (uint64_t)REGISTER_RETURN) row->back = place;
@@ -235,7 +202,7 @@ static bool run_program(struct bytes from, const struct common *common, uintptr_
             if (at > address) return true;
             continue;
         case 2: /* offset */
-            set_place(row, low, (struct place){AT_CFA, (int64_t)read_uleb(&from) * common->data_align});
+            set_place(row, low, (struct place){AT_CFA, factored(read_uleb(&from), common->data_align)});
             continue;
         case 3: /* restore */
             restore_place(row, low, initial);
@@ -254,7 +221,7 @@ static bool run_program(struct bytes from, const struct common *common, uintptr_
             break;
         case 0x05: /* offset_extended */
             number = read_uleb(&from);
-            set_place(row, number, (struct place){AT_CFA, (int64_t)read_uleb(&from) * common->data_align});
+            set_place(row, number, (struct place){AT_CFA, factored(read_uleb(&from), common->data_align)});
             break;
         case 0x06: /* restore_extended */
             restore_place(row, read_uleb(&from), initial);
@@ -306,15 +273,15 @@ static bool run_program(struct bytes from, const struct common *common, uintptr_
             break;
         case 0x11: /* offset_extended_sf */
             number = read_uleb(&from);
-            set_place(row, number, (struct place){AT_CFA, read_sleb(&from) * common->data_align});
+            set_place(row, number, (struct place){AT_CFA, factored((uint64_t)read_sleb(&from), common->data_align)});
             break;
         case 0x12: /* def_cfa_sf */
             row->cfa_register = read_uleb(&from);
-            row->cfa_offset = read_sleb(&from) * common->data_align;
+            row->cfa_offset = factored((uint64_t)read_sleb(&from), common->data_align);
             row->cfa_indirect = row->cfa_unknown = false;
             break;
         case 0x13: /* def_cfa_offset_sf */
-            row->cfa_offset = read_sleb(&from) * common->data_align;
+            row->cfa_offset = factored((uint64_t)read_sleb(&from), common->data_align);
             break;
         case 0x14: case 0x15: /* val_offset, val_offset_sf */
             number = read_uleb(&from);
@@ -357,14 +324,13 @@ static enum cfi_result rule_of(const struct row *row, struct cfi_rule *rule) {
 }
 
 enum cfi_result cfi_find(uintptr_t address, const struct cfi_module *module, struct cfi_rule *rule) {
-    struct bytes header = {(const uint8_t *)module->header, (const uint8_t *)module->end}, entry;
+    struct bytes entry, common_entry;
     struct common common;
     uintptr_t first, count;
-    if (module->header == 0 || !find_entry(address, header, &entry)) return CFI_UNKNOWN;
-    if (!read_length(&entry)) return CFI_UNKNOWN;
-    const uint8_t *place = entry.at;
+    if (!find_entry(address, module, &entry)) return CFI_UNKNOWN;
+    const uintptr_t place = (uintptr_t)entry.at;
     uint64_t distance = read_fixed(&entry, 4); /* to the common entry, backwards from here */
-    if (distance == 0 || !read_common((struct bytes){place - distance, header.end}, &common)) return CFI_UNKNOWN;
+    if (distance == 0 || !read_entry(module, place - distance, &common_entry) || !read_common(common_entry, &common)) return CFI_UNKNOWN;
     if (!read_encoded(&entry, common.encoding, 0, &first) || !read_encoded(&entry, common.encoding & PE_FORM, 0, &count))
         return CFI_UNKNOWN;
     if (address - first >= count) return CFI_UNKNOWN;

@@ -150,7 +150,7 @@ void files_remove(void) {
     close(folder);
 }
 
-/* The maps translate addresses to symbol names after the process has ended. */
+/* The maps translate addresses to symbol names after the process has ended. An earlier copy stays where there can be no new one. */
 void files_save_maps(void) {
     int folder = reopen_folder();
     if (folder < 0) return;
@@ -158,12 +158,14 @@ void files_save_maps(void) {
     int to = openat(folder, maps_name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     close(folder);
     struct stat state;
-    bool ours = to >= 0 && fstat(to, &state) == 0 && S_ISREG(state.st_mode) && state.st_uid == geteuid() &&
-                state.st_nlink == 1 && ftruncate(to, 0) == 0;
+    bool ours = to >= 0 && fstat(to, &state) == 0 && S_ISREG(state.st_mode) && state.st_uid == geteuid() && state.st_nlink == 1;
     static char block[16384];
-    ssize_t got;
-    while (from >= 0 && ours && (got = read(from, block, sizeof block)) > 0)
-        if (write(to, block, (size_t)got) != got) break;
+    ssize_t got = -1;
+    off_t length = 0;
+    while (from >= 0 && ours && (got = read(from, block, sizeof block)) > 0 && write(to, block, (size_t)got) == got) length += got;
+    if (got == 0 && ftruncate(to, length) != 0) {
+        /* The rest of a longer copy stays. Lines that are there twice do no harm. */
+    }
     if (from >= 0) close(from);
     if (to >= 0) close(to);
 }

@@ -34,12 +34,8 @@ static bool (*begin_on_helper)(bool loud);
 static void serve(uint32_t request) {
     pipeline_t *p = atomic_load(&trace_pipeline);
     ledger->close_status = request == REQUEST_CLOSE ? trace_pipeline_close(p) : trace_pipeline_flush(p);
-    if (request == REQUEST_FLUSH) {
-        ledger_publish(p, LEDGER_RUNNING);
-        return;
-    }
     files_save_maps();
-    ledger_publish(p, request == REQUEST_EXEC ? LEDGER_EXEC : LEDGER_CLOSED);
+    ledger_publish(p, request == REQUEST_FLUSH ? LEDGER_RUNNING : request == REQUEST_EXEC ? LEDGER_EXEC : LEDGER_CLOSED);
 }
 
 static int64_t idle_timeout_ns(void) {
@@ -54,6 +50,7 @@ static void *helper(void *loud) {
         tracer_thread_ends(NULL);
         return NULL;
     }
+    files_save_maps(); /* in case the process is killed; the program does not wait for it */
     for (;;) {
         uint32_t request = atomic_load(&pending);
         if (request == REQUEST_NONE) {

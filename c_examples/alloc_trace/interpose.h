@@ -4,7 +4,12 @@
 
 #include <stdint.h>
 
+#if defined(__x86_64__)
+/* Some hand-written code calls with a stack that is aligned to 8 bytes only. libc's functions mostly bear that, the tracer's code does not. */
+#define EXPORT __attribute__((visibility("default"), noinline, force_align_arg_pointer))
+#else
 #define EXPORT __attribute__((visibility("default"), noinline))
+#endif
 /* The call site and the stack frame of the interposed function. */
 #define SITE __builtin_extract_return_addr(__builtin_return_address(0))
 #define FRAME ((uintptr_t)__builtin_frame_address(0))

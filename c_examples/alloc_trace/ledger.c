@@ -109,7 +109,7 @@ void ledger_publish(const pipeline_t *p, enum ledger_state state) {
     if (pipeline_metrics(p, &m) != PIPELINE_OK) return;
     struct ledger *page = ledger;
     move_counts(&in_memory, page); /* counts that a thread added there while the page was being set up */
-    /* report/ledger.py has the same list, in the same order. */
+    /* scripts/ledger.py has the same list, in the same order. */
     const uint64_t figures[LEDGER_FIGURES] = {
         m.offered, m.captured, m.recovered, m.dropped_full, m.dropped_sampled, m.dropped_rule,
         m.refused_too_large, m.refused_closed, m.refused_invalid, m.refused_busy, m.refused_no_ring,

@@ -32,7 +32,7 @@ struct ledger {
     uint64_t started_realtime_ns;
     _Atomic uint64_t own[CALL_COUNTERS];    /* calls that libc made on behalf of the tracer, by call */
     _Atomic uint64_t nested[CALL_COUNTERS]; /* calls made by an operator new or delete; the event is the operator's */
-    _Atomic uint64_t early_lost;   /* events lost because the early buffer was full */
+    _Atomic uint64_t early_lost;   /* events lost because the early buffer was full, or a thread's first capture had too little stack */
     _Atomic uint64_t early_kept;   /* events passed from the early buffer to the pipeline */
     _Atomic uint64_t held;         /* events that are in the early buffer now */
     _Atomic uint64_t late;         /* calls after the close */

@@ -92,8 +92,8 @@ static void set_up(void) {
     done = true;
     real_functions();
     settings_read();
+    if (settings.frames != 0) unwind_use(real_functions()->find_object);
     capture_state.frames = settings.frames;
-    unwind_use(real_functions()->find_object);
     producers_set_up();
     atomic_store(&traced_pid, getpid());
     map_fork_detector();

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "producers.h"
 
+#include "ledger.h"
 #include "stacks.h"
 #include "this_thread.h"
 
@@ -65,9 +66,23 @@ static void join(void) {
     this_thread.producer = mine;
 }
 
+/* Making a ring buffer takes some kilobytes of stack. A signal handler may run on a stack that has not that much: its thread gets a ring buffer
+ * later. */
+enum { JOIN_STACK_BYTES = 12 * 1024 };
+
+static bool is_on_small_signal_stack(void) {
+    stack_t signal_stack;
+    if (sigaltstack(NULL, &signal_stack) != 0 || (signal_stack.ss_flags & SS_ONSTACK) == 0) return false;
+    return (uintptr_t)__builtin_frame_address(0) - (uintptr_t)signal_stack.ss_sp < JOIN_STACK_BYTES;
+}
+
 /* libc may allocate for it: these calls are the tracer's. Signals are blocked, so that no call of a signal handler is counted as the
  * tracer's. */
 void capture_first(struct call_event *event, const struct stack *stack) {
+    if (is_on_small_signal_stack()) {
+        atomic_fetch_add(&ledger->early_lost, 1);
+        return;
+    }
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);

@@ -3,66 +3,77 @@
  * A rule is looked up once for each return address, which takes about a microsecond, and then kept in a table that all threads
  * share. With it a frame costs some nanoseconds. No frame pointers are needed.
  *
- * Nothing but the stack is read on the way, and only where it is known to be mapped: a wrong rule, or a stack that the program has
- * overwritten, gives wrong addresses and not a fault.
+ * Of the stack nothing is read but between the stack pointer and the frames above it, and only pages that were found to be readable: a wrong rule, or
+ * a stack that the program has overwritten, gives wrong addresses and not a fault.
  *
  * Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
 #include "unwind.h"
 
 #include "cfi.h"
+#include "mapped.h"
 #include "platform.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 /* --- Memory that may be read --------------------------------------------------------------------------------------- */
 
-/* A part of the stack, whole pages, that is mapped. */
+/* A part of the stack, whole pages, that may be read. Each thread remembers one: the next stack is mostly there as well. */
 struct stack_part {
     uintptr_t first, end;
 };
 
-enum { PAGE = 4096, REACH = 16 * PAGE };
+enum { REACH = 16 * MAPPED_PAGE };
 
 static __thread struct {
     struct stack_part part;
     bool unwinding;
 } unwinder __attribute__((tls_model("initial-exec")));
 
-/* rt_sigprocmask copies the set from user memory before it looks at `how`. */
-static bool page_is_mapped(uintptr_t address) {
-    int saved_errno = errno;
-    long failed = syscall(SYS_rt_sigprocmask, ~0, address & ~(uintptr_t)7, NULL, (size_t)8);
-    bool mapped = !(failed == -1 && errno == EFAULT);
-    errno = saved_errno;
-    return mapped;
-}
-
 /* Makes [first, end) a part of `part`, page by page. */
-SELDOM static bool extend(struct stack_part *part, uintptr_t first, uintptr_t end) {
-    if (first + REACH < part->first || end > part->end + REACH || part->first == part->end)
-        part->first = part->end = first & ~(uintptr_t)(PAGE - 1);
+static bool grow(struct stack_part *part, uintptr_t first, uintptr_t end) {
     while (part->first > first) {
-        if (!page_is_mapped(part->first - PAGE)) return false;
-        part->first -= PAGE;
+        if (!page_is_readable(part->first - MAPPED_PAGE)) return false;
+        part->first -= MAPPED_PAGE;
     }
     while (part->end < end) {
-        if (!page_is_mapped(part->end)) return false;
-        part->end += PAGE;
+        if (!page_is_readable(part->end)) return false;
+        part->end += MAPPED_PAGE;
     }
     return true;
 }
 
+/* A part begins anew if it is far away, or if a page between may not be read: there are guard pages between the stacks of coroutines. */
+SELDOM static bool extend(struct stack_part *part, uintptr_t first, uintptr_t end) {
+    bool near = part->first != part->end && first + REACH >= part->first && end <= part->end + REACH;
+    if (near && grow(part, first, end)) return true;
+    struct stack_part anew = {page_of(first), page_of(first)};
+    if (!grow(&anew, first, end)) return false;
+    *part = anew;
+    return true;
+}
+
+/* What was read last, below this address, has led nowhere. It may lie beyond the stack, in memory that the program unmaps: the next stack must
+ * not trust it. */
+SELDOM static void distrust(struct stack_part *part, uintptr_t sp) {
+    uintptr_t page = page_of(sp - 1);
+    if (part->first <= page && page < part->end) part->end = page;
+}
+
+/* `end` is above `first`. */
 static inline bool may_read(struct stack_part *part, uintptr_t first, uintptr_t end) {
     if (__builtin_expect(first >= part->first && end <= part->end, 1)) return true;
     return extend(part, first, end);
+}
+
+/* The same for any address. */
+static bool may_read_any(struct stack_part *part, uintptr_t first, size_t bytes) {
+    return first <= UINTPTR_MAX - bytes && may_read(part, first, first + bytes);
 }
 
 /* --- The rules that are known -------------------------------------------------------------------------------------- */
@@ -85,6 +96,7 @@ static _Atomic bool other_rules_ready[OTHER_RULES];
 static _Atomic uint32_t other_rules_count;
 
 void unwind_use(void *dl_find_object) {
+    mapped_set_up();
     cfi_use(dl_find_object);
 }
 
@@ -93,18 +105,19 @@ static inline uint32_t slot_of(uintptr_t address) {
 }
 
 static void forget_rules(void) {
+    mapped_forget_modules();
     for (uint32_t at = 0; at < RULE_SLOTS; at++) atomic_store_explicit(&rules[at], 0, memory_order_relaxed);
     atomic_store(&rules_count, 0);
 }
 
 /* The modules of which there are rules. dlclose is interposed, but libc unloads modules of its own without it: where a module is found in the
  * place of another, the rules are forgotten. */
-enum { MODULES = 512 };
+enum { MODULES = 2048 };
 static struct cfi_module modules[MODULES];
 static unsigned modules_count;
 static atomic_flag modules_in_use = ATOMIC_FLAG_INIT;
 
-/* false: its rules must not be remembered now, because another thread (or one that a signal handler has interrupted) uses the list. */
+/* false: its rules must not be remembered now, because another thread uses the list. */
 static bool note_module(const struct cfi_module *module) {
     if (atomic_flag_test_and_set(&modules_in_use)) return false;
     bool known = false, stale = modules_count == MODULES;
@@ -158,6 +171,8 @@ static uint16_t code_of(const struct cfi_rule *rule) {
 #else
     plain = plain && rule->return_offset == -8;
 #endif
+    /* What lies below the stack pointer (in the red zone, of a function that was interrupted) is read with more care. */
+    if (rule->cfa_base == CFI_SP) plain = plain && (int32_t)(8 * saved) <= cfa;
     uint32_t base = rule->cfa_base == CFI_FP ? CODE_FP : 0, eighths = (uint32_t)cfa / 8;
     if (!plain || eighths > (base ? 0x3ffu : 0x7ffu)) return other_code(rule);
     return (uint16_t)(base | eighths << 4 | saved);
@@ -176,22 +191,30 @@ static void remember(uintptr_t address, uint16_t code) {
     }
 }
 
+static uint16_t look_up(uintptr_t address, const struct cfi_module *module) {
+    struct cfi_rule rule;
+    memset(&rule, 0, sizeof rule);
+    switch (cfi_find(address, module, &rule)) {
+    case CFI_RULE: return code_of(&rule);
+    case CFI_SIGNAL: return CODE_SIGNAL;
+    case CFI_OUTERMOST: return CODE_OUTERMOST;
+    default: return CODE_UNKNOWN;
+    }
+}
+
+/* Signals are blocked: a handler that left it by longjmp would leave the list of modules in use. */
 SELDOM static uint16_t learn(uintptr_t address) {
     struct cfi_module module;
-    struct cfi_rule rule;
     memset(&module, 0, sizeof module);
-    memset(&rule, 0, sizeof rule);
     /* A module may be loaded there later, so this is not remembered. */
     if (!cfi_find_module(address, &module)) return CODE_UNKNOWN;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     bool may_remember = note_module(&module);
-    uint16_t code;
-    switch (cfi_find(address, &module, &rule)) {
-    case CFI_RULE: code = code_of(&rule); break;
-    case CFI_SIGNAL: code = CODE_SIGNAL; break;
-    case CFI_OUTERMOST: code = CODE_OUTERMOST; break;
-    default: code = CODE_UNKNOWN;
-    }
+    uint16_t code = look_up(address, &module);
     if (may_remember && address >> ADDRESS_BITS == 0) remember(address, code);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code;
 }
 
@@ -233,7 +256,7 @@ static inline bool plausible(uintptr_t sp, uintptr_t cfa) {
 }
 
 static bool read_word(struct stack_part *part, uintptr_t address, uintptr_t *word) {
-    if (address % 8 != 0 || !may_read(part, address, address + 8)) return false;
+    if (address % 8 != 0 || !may_read_any(part, address, 8)) return false;
     *word = word_at(address);
     return true;
 }
@@ -267,7 +290,7 @@ SELDOM static bool signal_step(struct frame *frame, struct stack_part *part) {
 #elif defined(__aarch64__)
     const ucontext_t *context = (const ucontext_t *)(frame->sp + 128);
 #endif
-    if (frame->sp % 8 != 0 || !may_read(part, frame->sp, (uintptr_t)(context + 1))) return false;
+    if (frame->sp % 8 != 0 || !may_read_any(part, frame->sp, (uintptr_t)(context + 1) - frame->sp)) return false;
 #if defined(__x86_64__)
     frame->pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     frame->sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
@@ -280,7 +303,7 @@ SELDOM static bool signal_step(struct frame *frame, struct stack_part *part) {
 #endif
     frame->interrupted = true;
     /* The handler may have run on a stack of its own. */
-    return frame->sp % 8 == 0 && may_read(part, frame->sp, frame->sp + 8);
+    return frame->sp % 8 == 0 && may_read_any(part, frame->sp, 8);
 }
 
 static unsigned walk(struct frame frame, uintptr_t *to, unsigned most, enum unwind_end *end, struct stack_part *part) {
@@ -291,9 +314,9 @@ static unsigned walk(struct frame frame, uintptr_t *to, unsigned most, enum unwi
         uint16_t code = code_for(frame.pc - !frame.interrupted);
         if (__builtin_expect(code < CODE_OTHER, 1)) {
             uintptr_t cfa = code & CODE_FP ? frame.fp + ((code & 0x3ff0) >> 1) : frame.sp + ((code & 0x7ff0) >> 1);
-            if (__builtin_expect(!plausible(frame.sp, cfa) || cfa > part->end, 0) && (!plausible(frame.sp, cfa) || !may_read(part, cfa - 8, cfa)))
-                goto unknown;
             uint32_t saved = code & 15;
+            uintptr_t first = cfa - 8 * (saved != 0 ? saved : 1); /* of what is read */
+            if (__builtin_expect(!plausible(frame.sp, cfa) || first < frame.sp, 0) || !may_read(part, first, cfa)) goto unknown;
 #if defined(__aarch64__)
             frame.fp = word_at(cfa - 8 * saved);
             frame.pc = plain_address(word_at(cfa - 8 * saved + 8));
@@ -312,6 +335,7 @@ static unsigned walk(struct frame frame, uintptr_t *to, unsigned most, enum unwi
             goto unknown;
         }
         if (frame.pc == 0) {
+            distrust(part, frame.sp);
             *end = UNWIND_OUTERMOST;
             return count;
         }
@@ -320,6 +344,7 @@ static unsigned walk(struct frame frame, uintptr_t *to, unsigned most, enum unwi
     *end = UNWIND_DEPTH;
     return count;
 unknown:
+    if (count > 1) distrust(part, frame.sp);
     *end = UNWIND_UNKNOWN;
     return count;
 }

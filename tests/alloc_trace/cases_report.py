@@ -6,11 +6,15 @@ Licence: MIT OR Apache-2.0.
 import json
 import os
 import re
+import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
+import time
+import xml.dom.minidom
 
-from harness import DEADLINE, REPORT, demand, program, report_of, same, temporary_folder
+from harness import BIN, DEADLINE, REPORT, TRACE, demand, program, report_of, same, temporary_folder
 
 
 def report(*arguments, status=0):
@@ -179,3 +183,106 @@ def test_report_lines_of_source():
         demand(re.search(r"allocates_much \(figures\) at figures\.c:\d+", text) is not None, text)
 
     same(program("figures"), processes=1, more=look)
+
+
+def test_report_of_a_process_that_was_killed_has_names():
+    """By SIGKILL while it runs, and by abort: what was stored by then is shown, with the names of its functions."""
+    for mode, expected in (("kill", signal.SIGKILL), ("abort", signal.SIGABRT)):
+        with temporary_folder() as folder:
+            environment = dict(os.environ, LD_PRELOAD=TRACE, ALLOC_TRACE_DIR=folder, ALLOC_TRACE_STACKS="16")
+            with subprocess.Popen(program("figures", "waits" if mode == "kill" else "aborts"), env=environment, stdout=subprocess.PIPE,
+                                  stdin=subprocess.PIPE) as process:
+                if mode == "kill":
+                    demand(process.stdout.readline() == b"ready\n", "the program did not start")
+                    wait_until_stored(folder, 12)  # the image, the stack of keeps, and its blocks
+                    process.kill()
+            demand(process.returncode == -expected, f"{mode}: status {process.returncode}")
+            text = report(folder).stdout
+            demand("keeps (figures)" in text and "was killed or still runs" in text, f"{mode}: {text}")
+            (collapsed,) = [name for name in os.listdir(os.path.join(folder, "report")) if name.endswith("-bytes.collapsed")]
+            with open(os.path.join(folder, "report", collapsed), encoding="utf-8") as file:
+                demand(";main;keeps " in file.read(), f"{mode}: {collapsed}")
+
+
+def wait_until_stored(folder, least):
+    """Returns when the report finds so many events of allocations."""
+    deadline = time.monotonic() + DEADLINE
+    while json.loads(report(folder, "--json").stdout)["events"] < least:
+        demand(time.monotonic() < deadline, "the events were not stored")
+        time.sleep(0.05)
+
+
+def test_report_of_names_that_are_hostile():
+    """A symbol may be any text. None of it reaches the terminal unchanged, and pictures are XML."""
+    with temporary_folder() as folder:
+        hostile = os.path.join(folder, "figures")
+        with open(os.path.join(BIN, "figures"), "rb") as file:
+            program_file = file.read()
+        name = b"allocates_much\0"
+        demand(name in program_file, "the symbol")
+        with open(hostile, "wb") as file:
+            file.write(program_file.replace(name, b"\x1b[2J<&>\";\x01\n\x07!!\0"))
+        os.chmod(hostile, 0o700)
+
+        def look(run):
+            result = report(folder_of(run), "--flame", "bytes,calls,peak,live,temporary")
+            demand("\x1b" not in result.stdout and "?[2J<&>\";???!! (figures)" in result.stdout, f"{result.stdout!r}")
+            pictures = [name for name in os.listdir(os.path.join(folder_of(run), "report")) if name.endswith(".svg")]
+            demand(len(pictures) == 5, f"{pictures}")
+            for picture in pictures:
+                xml.dom.minidom.parse(os.path.join(folder_of(run), "report", picture))
+            with open(os.path.join(folder_of(run), "report", f"{run.ledgers[0].pid}-0-bytes.svg"), encoding="utf-8") as file:
+                demand("[2J&lt;&amp;&gt;" in file.read(), "the name is not in the picture")
+
+        same([hostile], processes=1, stacks=16, more=look)
+
+
+def test_export_has_every_process():
+    """Also those of which nothing was stored: killed at once, say. Their ledgers are forged from a real one."""
+    def look(run):
+        folder, path = folder_of(run), run.ledgers[0].path
+        with open(path, "rb") as file:
+            page = bytearray(file.read())
+        for pid in (4_000_001, 4_000_002, 4_000_003):
+            page[16:20] = pid.to_bytes(4, "little")
+            with open(os.path.join(folder, f"{pid}-0.ledger"), "wb") as file:
+                file.write(page)
+        database = os.path.join(folder, "questions.db")
+        report(folder, "--export", database)
+        connection = sqlite3.connect(database)
+        pids = {pid for (pid,) in connection.execute("SELECT pid FROM processes")}
+        demand(pids == {run.ledgers[0].pid, 4_000_001, 4_000_002, 4_000_003}, f"{pids}")
+        (calls,) = connection.execute("SELECT count(*) FROM calls JOIN processes p ON p.id = calls.process WHERE p.pid = ?",
+                                      (run.ledgers[0].pid,)).fetchone()
+        demand(calls == report_of(run.ledgers[0])["calls"], f"{calls} calls")
+        connection.close()
+
+    same(program("figures"), processes=1, more=look)
+
+
+def test_report_of_many_processes_shows_those_that_matter():
+    def look(run):
+        folder = folder_of(run)
+        text = report(folder, "--short").stdout
+        table = text[:text.index("\n\n")].splitlines()
+        demand(len(table) == 22 and table[-1].startswith(f"  and {len(run.ledgers) - 20} that have allocated less"), f"{table}")
+        demand(any(line.startswith(f"  {run.ledgers[0].pid}-0 ") for line in table), f"the largest is not in {table}")
+        table = report(folder, "--all", "--no-flame").stdout
+        for ledger in run.ledgers:
+            demand(f"  {ledger.pid}-{ledger.image} " in table, f"{ledger.pid} is not there")
+        since = str(max(ledger.started_ns for ledger in run.ledgers))
+        demand(report(folder, "--short", "--since", since).stdout.splitlines()[1].split()[1] == "true", "--since")
+
+    code = "import subprocess; [subprocess.run(['true']) for _ in range(30)]"
+    same([shutil.which("python3"), "-S", "-c", code], processes=31, more=look)
+
+
+def test_report_of_more_processes_than_the_reader_keeps_definitions_of():
+    """The report needs none of them: nothing is lost."""
+    with temporary_folder() as folder:
+        environment = dict(os.environ, LD_PRELOAD=TRACE, ALLOC_TRACE_DIR=folder)
+        result = subprocess.run(["bash", "-c", "for i in {1..700}; do x=$(echo $i); done; echo $x"], env=environment, capture_output=True,
+                                timeout=DEADLINE, check=False)
+        demand((result.returncode, result.stdout) == (0, b"700\n"), f"{result}")
+        whole = json.loads(report(folder, "--json").stdout)
+        demand(len(whole["processes"]) == 701 and not whole["losses"], f"{len(whole['processes'])} processes, {whole['losses']}")

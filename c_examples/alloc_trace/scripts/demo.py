@@ -39,11 +39,17 @@ MODES = {
     "stacks 16": {"stacks": 16},
     "drop": {"mode": "drop"},
 }
+KEPT = "stacks 16"  # the mode whose last trace is shown at the end
+LEAST_REPEATS = 5   # the bounds are for medians of so many turns
 problems = []
 
 
-def say(text=""):
-    print(text, flush=True)
+class Unusable(Exception):
+    """Another tool does not do its work here."""
+
+
+def say(text="", end="\n"):
+    print(text, end=end, flush=True)
 
 
 def check(truth, text):
@@ -99,7 +105,7 @@ def command_of(name, found, command, output):
         result = tracing.run([found, *command(os.path.join(folder, output))], environment=ENVIRONMENT, quiet=True)
         files = [os.path.join(folder, one) for one in os.listdir(folder)]
         if result.status != 0 or not files:
-            sys.exit(f"{name}: exit status {result.status}, files {files}")
+            raise Unusable(f"{name} has failed with exit status {result.status}, and has written {len(files)} files: it is left out")
         result.bytes = sum(map(os.path.getsize, files))
         return result
 
@@ -208,11 +214,24 @@ class Result:
 
 
 def compare(contestants):
+    """Runs all in turns. What a run has written is removed at once, so that the next does not wait while it goes to the disk."""
     runs = {name: [] for name in contestants}
+    began = time.monotonic()
     for turn in range(1, REPEATS + 1):
-        for name, run in contestants.items():
-            runs[name].append(run())
-            say(f"    turn {turn} of {REPEATS}  {name:<12} {runs[name][-1].seconds:6.2f} s")
+        if turn > 1:
+            left = (time.monotonic() - began) / (turn - 1) * (REPEATS - turn + 1)
+            say(f"    about {left:.0f} s left")
+        for name in [name for name in contestants if name in runs]:
+            say(f"    turn {turn} of {REPEATS}  {name:<12} ", end="")
+            try:
+                runs[name].append(contestants[name]())
+            except Unusable as problem:
+                say(f"\n  {problem}")
+                del runs[name]
+                continue
+            say(f"{runs[name][-1].seconds:6.2f} s")
+            if turn < REPEATS or name != KEPT:
+                fresh(name)
     return {name: Result(found) for name, found in runs.items()}
 
 
@@ -233,22 +252,33 @@ def print_results(results):
         say(line)
 
 
-def print_bounds(results):
-    plain = results["untraced"].seconds
+def bounds(results):
+    """For each bound: what is measured, the figure (None: not measured, because a tool is missing), the bound, the unit."""
+    plain, columns = results["untraced"].seconds, results["columns"]
 
     def over(name):
         return results[name].seconds - plain
 
-    rows = [("raw: elapsed against untraced", results["raw"].seconds / plain, 1.35, "x"),
-            ("columns: elapsed against untraced", results["columns"].seconds / plain, 1.8, "x"),
-            ("columns: bytes an event (goal 8)", results["columns"].last.bytes / max(1, results["columns"].events), 12, "B")]
-    if "memray" in results:
-        rows.append(("raw: overhead against memray's", over("raw") / over("memray"), 0.25, "x"))
-    if "heaptrack" in results:
-        rows.append(("raw: overhead against heaptrack's", over("raw") / over("heaptrack"), 0.12, "x"))
-        rows.append(("stacks 16: overhead against heaptrack's", over("stacks 16") / over("heaptrack"), 0.5, "x"))
-    for text, value, bound, unit in rows:
-        say(f"  {'met    ' if value <= bound else 'NOT MET'}  {text:<42}{value:>7.2f} {unit}   bound {bound:.2f} {unit}")
+    def against(name, peer):
+        return over(name) / over(peer) if peer in results and over(peer) > 0 else None
+
+    return [("raw: elapsed / untraced", results["raw"].seconds / plain, 1.35, "x"),
+            ("raw: overhead / memray's", against("raw", "memray"), 0.25, "x"),
+            ("raw: overhead / heaptrack's", against("raw", "heaptrack"), 0.12, "x"),
+            ("stacks 16: overhead / heaptrack's", against(KEPT, "heaptrack"), 0.5, "x"),
+            ("columns: bytes an event on disk (goal 8)", columns.last.bytes / max(1, columns.events), 12, "B"),
+            ("columns: elapsed / untraced", columns.seconds / plain, 1.8, "x")]
+
+
+def print_bounds(results):
+    say(f"  Medians of {REPEATS} turns; overhead: elapsed less untraced.\n")
+    say(f"  {'':<42}{'figure':>10}{'bound':>12}")
+    for text, value, bound, unit in bounds(results):
+        figure = "-" if value is None else f"{value:.2f} {unit}"
+        verdict = "not measured" if value is None else "met" if value <= bound else "NOT MET"
+        say(f"  {text:<42}{figure:>10}{f'<= {bound:.2f} {unit}':>12}   {verdict}")
+    if REPEATS < LEAST_REPEATS:
+        say(f"\n  REPEATS={REPEATS}: the bounds are for {LEAST_REPEATS} turns at least.")
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1) + 1.5:
         say(f"\n  Other programs load this machine (load {load:.1f}, {os.cpu_count()} processors): the times say little.")
@@ -263,7 +293,11 @@ def main():
 
     words.heading("Is everything accounted for?")
     say("  One run of each mode beside count_allocs, a second preload library that only counts.\n")
-    print_ledger({name: check_run(name, plain.peak) for name in MODES})
+    checked = {}
+    for name in MODES:
+        checked[name] = check_run(name, plain.peak)
+        fresh(name)
+    print_ledger(checked)
 
     words.heading("What it costs")
     contestants = {"untraced": untraced, "count_allocs": counted}
@@ -280,7 +314,7 @@ def main():
     print_bounds(results)
 
     words.heading("Where the memory went: the report of the run with stacks")
-    folder = results["stacks 16"].last.folder
+    folder = results[KEPT].last.folder
     began = time.monotonic()
     text = report(folder, "--top", "5")
     say(f"  {results['stacks 16'].events:,} events read, followed and drawn in {time.monotonic() - began:.1f} s\n")

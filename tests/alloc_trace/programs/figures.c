@@ -1,9 +1,11 @@
-/* Allocations whose figures are known: what each function allocates, keeps, and releases at once. Licence: MIT OR Apache-2.0. */
+/* Allocations whose figures are known: what each function allocates, keeps, and releases at once. With an argument it keeps
+ * some, and then waits or aborts. Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NOT_INLINED __attribute__((noinline, noclone))
 #define KEEP __asm__ volatile("" ::: "memory")
@@ -87,9 +89,15 @@ NOT_INLINED void *releases(void *unused) {
     return NULL;
 }
 
-int main(void) {
+int main(int count, char **words) {
     pthread_t thread;
     keeps();
+    if (count > 1 && strcmp(words[1], "aborts") == 0) abort();
+    if (count > 1) {
+        printf("ready\n");
+        fflush(stdout);
+        pause(); /* until it is killed */
+    }
     temporary();
     pairs();
     allocates_much();

@@ -16,6 +16,9 @@ pub struct Arguments {
     /// Show every process
     #[arg(long, conflicts_with = "process")]
     pub all: bool,
+    /// Only processes that have started then or later, in nanoseconds since 1970: a folder may have the traces of several runs
+    #[arg(long, value_name = "NS")]
+    pub since: Option<u64>,
     /// Rows of a table
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,

@@ -138,10 +138,17 @@ impl Export {
         symbols_of: impl Fn(&'a Process) -> Symbols<'a>,
     ) -> Result<(), String> {
         let mut progress = Progress::new("exporting names and stacks");
+        let mut last = self.processes.len() as i64;
         for (done, process) in trace.processes.iter().enumerate() {
             progress.show(done as u64, trace.processes.len() as u64);
-            let next = self.processes.len() as i64 + 1;
-            let id = *self.processes.entry(process.run).or_insert(next);
+            // Processes of which there is no event have no run.
+            let id = match self.processes.get(&process.run) {
+                Some(id) if process.events > 0 => *id,
+                _ => {
+                    last += 1;
+                    last
+                }
+            };
             self.write_process(id, process)?;
             self.write_names(id, process, &symbols_of(process))?;
         }
@@ -155,8 +162,7 @@ impl Export {
     fn write_process(&mut self, id: i64, process: &Process) -> Result<(), String> {
         let (ledger, image) = (process.ledger.as_ref(), process.image.as_ref());
         let or = |of_ledger: Option<u64>, of_image: Option<u64>| of_ledger.or(of_image).map(u64::cast_signed);
-        let mut insert =
-            self.prepare("INSERT OR REPLACE INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+        let mut insert = self.prepare("INSERT INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
         insert
             .execute(params![
                 id,

@@ -46,9 +46,15 @@ pub struct Ledger {
     pub command: String,
 }
 
-/// Text that a process chose, made safe for a terminal.
+/// Text that a process chose, made safe for a terminal and for XML: without control characters, characters that change the direction of others or are
+/// not seen, and such as XML does not have.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '?' } else { one }).collect()
+    let unsafe_one = |one: char| {
+        one.is_control()
+            || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(one, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
+    };
+    text.chars().map(|one| if unsafe_one(one) { '?' } else { one }).collect()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -52,23 +52,24 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let _ = writeln!(std::io::stderr(), "alloc_trace_report: skipped: {problem}");
     }
     let mut export = arguments.export.as_deref().map(Export::new).transpose()?;
-    let trace = Trace::read(&folder, export.as_mut().map(|export| export as &mut dyn Watch))?;
+    let mut trace = Trace::read(&folder, export.as_mut().map(|export| export as &mut dyn Watch))?;
     let modules = Modules::new(arguments.lines);
-    let symbols_of = |process: &Process| {
-        let maps = process.ledger.as_ref().map(ledger::Ledger::maps);
-        Symbols::new(maps.as_deref(), &modules)
-    };
     if let Some(export) = export {
-        export.finish(&trace, symbols_of)?;
+        export.finish(&trace, |process| symbols_of(process, &modules))?;
+    }
+    if let Some(since) = arguments.since {
+        trace
+            .processes
+            .retain(|process| process.started_realtime_ns().is_some_and(|started| started >= since));
     }
     if arguments.json {
-        let report = json::report(&trace, symbols_of, arguments.stacks);
+        let report = json::report(&trace, |process| symbols_of(process, &modules), arguments.stacks);
         return print(&format!("{report}\n"));
     }
     let mut text = String::new();
-    print::processes(&trace, &mut text);
+    print::processes(&trace, arguments.all, &mut text);
     for process in chosen(&trace, arguments)? {
-        let symbols = symbols_of(process);
+        let symbols = symbols_of(process, &modules);
         text.push('\n');
         print::summary(process, &mut text);
         print::tables(process, &symbols, arguments.top, arguments.short, &mut text);
@@ -77,6 +78,11 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         }
     }
     print(&text)
+}
+
+fn symbols_of<'a>(process: &Process, modules: &'a Modules) -> Symbols<'a> {
+    let maps = process.ledger.as_ref().map(ledger::Ledger::maps);
+    Symbols::new(maps.as_deref(), modules)
 }
 
 /// The processes to show.

@@ -7,14 +7,22 @@ use crate::trace::{Process, Trace};
 use crate::{calls, plot, words};
 use std::fmt::Write;
 
-/// The processes in a table, and what was lost.
-pub fn processes(trace: &Trace, text: &mut String) {
+/// Rows of the table of processes, unless all are wanted.
+const MOST_PROCESSES: usize = 20;
+
+/// The processes in a table, and what was lost: those that have allocated most, in the order in which they started.
+pub fn processes(trace: &Trace, all: bool, text: &mut String) {
     let _ = writeln!(
         text,
         "  {:<24} {:>12} {:>10} {:>10} {:>12} {:>7}  {:<5} lost",
         "process", "calls", "allocated", "peak", "live at end", "stacks", "ended"
     );
-    for process in &trace.processes {
+    let mut by_bytes: Vec<usize> = (0..trace.processes.len()).collect();
+    by_bytes.sort_by_key(|index| std::cmp::Reverse(trace.processes[*index].heap.bytes));
+    let shown = if all { by_bytes.len() } else { by_bytes.len().min(MOST_PROCESSES) };
+    by_bytes[..shown].sort_unstable();
+    for index in &by_bytes[..shown] {
+        let process = &trace.processes[*index];
         let heap = &process.heap;
         let lost = process.lost().map_or("?".to_owned(), words::number);
         let _ = writeln!(
@@ -27,6 +35,17 @@ pub fn processes(trace: &Trace, text: &mut String) {
             words::bytes(heap.live_bytes),
             words::number(process.stacks.len() as u64),
             process.ended(),
+        );
+    }
+    let others: Vec<&Process> = by_bytes[shown..].iter().map(|index| &trace.processes[*index]).collect();
+    if !others.is_empty() {
+        let _ = writeln!(
+            text,
+            "  and {} that have allocated less: {} calls, {} lost, {} killed or still running (--all shows them)",
+            words::number(others.len() as u64),
+            words::number(others.iter().map(|process| process.heap.calls).sum()),
+            words::number(others.iter().filter_map(|process| process.lost()).sum()),
+            words::number(others.iter().filter(|process| process.lost().is_none()).count() as u64),
         );
     }
     for problem in &trace.read.losses {

@@ -80,6 +80,12 @@ impl Process {
         }
     }
 
+    /// `None`: neither its ledger nor its first event is there.
+    pub fn started_realtime_ns(&self) -> Option<u64> {
+        let started = self.ledger.as_ref().map(|ledger| ledger.started_realtime_ns);
+        started.or(self.image.as_ref().map(|image| image.started_realtime_ns))
+    }
+
     pub fn name(&self) -> String {
         match (&self.ledger, &self.image) {
             (Some(ledger), _) => ledger.name.clone(),
@@ -186,8 +192,5 @@ fn give_ledgers(processes: &mut Vec<Process>, ledgers: &[Ledger]) {
             None => processes.push(Process { ledger: Some(ledger.clone()), ..Process::default() }),
         }
     }
-    processes.sort_by_key(|process| {
-        let started = process.ledger.as_ref().map(|ledger| ledger.started_realtime_ns);
-        (started.or(process.image.as_ref().map(|image| image.started_realtime_ns)), process.run)
-    });
+    processes.sort_by_key(|process| (process.started_realtime_ns(), process.run));
 }

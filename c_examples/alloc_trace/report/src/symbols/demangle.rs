@@ -1,7 +1,13 @@
 //! Names of C++ and Rust.
 
-/// A name as its language writes it.
+use crate::ledger::clean;
+
+/// A name as its language writes it. What a file has in its symbol table may be any text.
 pub fn demangle(name: &str) -> String {
+    clean(&readable(name))
+}
+
+fn readable(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
@@ -25,5 +31,10 @@ mod tests {
         assert_eq!(demangle("_RNvC6_123foo3bar"), "123foo::bar");
         assert_eq!(demangle("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
         assert_eq!(demangle("_Zgarbage"), "_Zgarbage");
+    }
+
+    #[test]
+    fn names_have_no_characters_that_harm_a_terminal_or_a_picture() {
+        assert_eq!(demangle("\u{1b}[31mred\n\u{202e}<&>\u{ffff}\u{200b}\u{9b}é漢"), "?[31mred??<&>???é漢");
     }
 }

@@ -1,6 +1,7 @@
 //! Lines of source, and inlined functions, by the debug information of a file.
 
 use super::demangle::demangle;
+use crate::ledger::clean;
 use addr2line::Loader;
 use std::path::Path;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ impl Lines {
             let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
             let line = frame.location.as_ref().and_then(|location| {
                 let file = Path::new(location.file?).file_name()?.to_string_lossy().into_owned();
-                Some(format!("{file}:{}", location.line?))
+                Some(clean(&format!("{file}:{}", location.line?)))
             });
             found.push((name.map(|name| demangle(&name).into()), line.map(Rc::from)));
         }
