@@ -27,7 +27,8 @@ impl Pool {
             attempt.answer = Some(answer);
             return Ok(());
         }
-        // While nothing more could be claimed, writers went to sleep without a watch: no capture would wake them.
+        // While no batch may be claimed, writers sleep without watching the rings, and no capture wakes them. This answer must, if it
+        // makes room.
         let unwatched = !self.may_claim(&st);
         self.settle(&mut st, slot, answer, time::now_ns(), None);
         self.notify(&st);
@@ -36,7 +37,8 @@ impl Pool {
         Ok(())
     }
 
-    /// A stored prefix is at most the whole batch. One that ends inside the batch needs views of its events.
+    /// Checks that a stored prefix is no longer than the batch. If it ends inside the batch, makes a view of each event, which settling
+    /// needs then.
     fn take_prefix(&self, batch: &mut Batch, prefix: usize) -> Result<()> {
         let count = batch.count();
         if prefix > count {
@@ -48,7 +50,7 @@ impl Pool {
         if prefix == 0 || prefix == count { Ok(()) } else { self.make_views(batch) }
     }
 
-    /// Gives the lock back after an answer; `wake`: to a writer that sleeps, if one does.
+    /// Gives the lock back after an answer. `wake`: there is work, so a sleeping writer is woken, if there is one.
     pub(super) fn unlock_answered(&self, st: MutexGuard<'_, State>, wake: bool) {
         let wake = wake && st.writers.sleeping > 0;
         let abandoned = st.life.is_abandoned();
@@ -109,7 +111,7 @@ impl Answered for Pool {
     }
 }
 
-/// The batch with the attempt of this token, if that is not answered.
+/// The batch whose attempt has this token, if that is not answered yet.
 #[inline]
 pub(super) fn answerable(st: &mut State, slot: usize, token: u64) -> Result<&mut Batch> {
     match st.batches.get_mut(slot) {

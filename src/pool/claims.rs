@@ -14,15 +14,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A claim of less than this part of a batch is a small one: after it a writer lets events gather.
+/// A claim of less than a quarter of a batch is small: after it a writer lets events gather.
 const SMALL: usize = 4;
 
-/// So many claims in a row may come from one ring, if each fills its batch and the storage answers quickly. The processor has fetched what
-/// lies behind a claim together with it, and that would be lost if the next claim were of another ring. The number is small, so that no
+/// At most so many claims in a row are of one ring, and only while each fills its batch and the storage answers quickly. Staying with a
+/// ring is faster, because the processor has already prefetched the records behind the last claim. The number is small, so that no other
 /// ring waits for long.
 pub(super) const IN_A_ROW: u64 = 8;
 
-/// What came of a claim.
+/// The result of a claim.
 pub(super) enum Claimed {
     /// The batch in this slot.
     Batch { slot: usize, small: bool },
@@ -51,7 +51,7 @@ pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, paylo
 impl Pool {
     // ---- whether to claim ----
 
-    /// What lies unclaimed in the rings.
+    /// Whether the rings hold unclaimed events, and whether these are to be claimed now.
     pub(super) fn work(&self, st: &mut State, now: u64) -> Work {
         if !self.rings.any_claimable(self.ordered) {
             st.sleep.unclaimed_since = None;
@@ -64,10 +64,11 @@ impl Pool {
         self.ripening(st, now, linger)
     }
 
-    /// The same where batches linger until they are full.
+    /// The same if batches linger: a batch waits until it is full or `linger_us` is over.
     #[cold]
     fn ripening(&self, st: &mut State, now: u64, linger: u64) -> Work {
-        // The next batch holds events of all rings: those that stayed behind would linger once more.
+        // The next batch is to hold events of all rings, not of the one that woke a writer alone: what it left behind would linger once
+        // more.
         st.sleep.woken_by_capture = false;
         let since = *st.sleep.unclaimed_since.get_or_insert(now);
         let (events, bytes, fullest) = self.rings.unclaimed();
@@ -79,19 +80,20 @@ impl Pool {
         if full || now >= since + linger { Work::Ripe } else { Work::RipeAt(since + linger) }
     }
 
-    /// Whether a call of the storage may begin. A thread that claims is about to make one.
+    /// Whether a call of the storage may begin. A storage that is not concurrent gets one at a time, and a thread that claims is about to
+    /// make one.
     #[inline]
     pub(super) fn may_call(&self, st: &State) -> bool {
         self.can.concurrent || st.writers.calling + st.batches.claiming == 0
     }
 
-    /// Whether a writer that is free could do something about new events.
+    /// Whether a free writer could claim new events now.
     #[inline]
     pub(super) fn may_claim(&self, st: &State) -> bool {
         self.may_claim_beside(st, st.batches.in_flight)
     }
 
-    /// The same as if so many batches were in flight.
+    /// The same if so many batches were in flight.
     #[inline]
     pub(super) fn may_claim_beside(&self, st: &State, in_flight: u32) -> bool {
         st.life.claims()
@@ -100,7 +102,8 @@ impl Pool {
             && self.circuit_allows(st)
     }
 
-    /// Whether the circuit breaker lets a newly claimed batch through: while it is not closed, one.
+    /// Whether the circuit breaker lets a newly claimed batch through. While the circuit is not closed, it lets one through at a time, the
+    /// probe.
     #[inline]
     fn circuit_allows(&self, st: &State) -> bool {
         let breaker = &st.retries.breaker;
@@ -109,7 +112,7 @@ impl Pool {
 
     // ---- the claim ----
 
-    /// Claims a batch. The lock is given back meanwhile.
+    /// Claims a batch. Does not hold the lock while it gathers the events.
     pub(super) fn claim_batch<'a>(
         self: &'a Arc<Self>,
         mut st: MutexGuard<'a, State>,
@@ -122,14 +125,16 @@ impl Pool {
             return (st, Claimed::NoMemory);
         }
         let (events, bytes) = most_of_a_batch(&st.config, self.can.span_bytes);
-        // (A storage that fails is not quick: the claim is a probe then, and all batches of one ring may be such as can never be stored.)
+        // While the circuit is not closed, each claim is of another ring: the batch is a probe, and it may be that no event of one ring
+        // can ever be stored.
         let quick = st.writers.answers_are_quick() && st.retries.breaker.is_closed();
         let in_a_row = if quick { IN_A_ROW } else { 1 };
         let woken_by_capture = std::mem::take(&mut st.sleep.woken_by_capture);
         drop(st);
         let mut no_memory = false;
         if woken_by_capture {
-            // All rings were empty until that capture, so events that have come to other rings since may wait for the next batch.
+            // All rings were empty until that capture. Other rings need not be searched: what has come to them since goes into the next
+            // batch.
             let ring = self.rings.last_waker();
             no_memory = !self.gather(&mut batch, events, bytes, 1, ring..ring + 1, 0..0);
         }
@@ -152,8 +157,8 @@ impl Pool {
         (st, Claimed::Batch { slot, small })
     }
 
-    /// Fills a batch from the rings at these places, in this order. The first of them may fill so many batches `in_a_row`. `false`: there is
-    /// no memory for more.
+    /// Fills a batch with at most so many events and bytes, from the rings with these indices, in this order. The first ring may fill so
+    /// many batches `in_a_row` before another has its turn. `false`: there is no memory for more.
     fn gather(
         &self,
         batch: &mut Batch,
@@ -217,8 +222,8 @@ impl Pool {
         true
     }
 
-    /// Makes room in a batch for the events of a claim in this ring: at most so many events and bytes. Answers how many events fit: fewer
-    /// where memory is short, 0 where there is none.
+    /// Reserves memory in a batch for a claim of this ring, at most so many events and bytes. Returns how many events fit: fewer if memory
+    /// is short, 0 if there is none.
     #[inline]
     fn make_room(&self, batch: &mut Batch, log: &RingBuffer, (events, bytes): (u32, u64)) -> u32 {
         let there = log.head().saturating_sub(log.claimed()).min(bytes.saturating_add(log.capacity() / 4));
@@ -235,7 +240,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn make_more_room(&self, batch: &mut Batch, events: u32, most: u32) -> u32 {
-        /// Where there is no memory for more, batches are as small as this: the reserve of memory has room for them.
+        /// The events of a batch when memory has run out: the library's reserve of memory has room for so many.
         const LITTLE: u32 = 16;
         if batch.spans.try_reserve(1).is_err() {
             return 0;
@@ -261,7 +266,7 @@ impl Pool {
     pub(super) fn wait_for_memory<'a>(&'a self, st: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         const WAIT: Duration = Duration::from_millis(2);
         drop(st);
-        // On a word that no thread changes.
+        // A sleep: no thread changes the word.
         park::wait(&AtomicU32::new(0), 0, Some(WAIT));
         self.lock()
     }
@@ -279,7 +284,8 @@ impl Pool {
         let (mut flags, mut newest, mut unknown) = (0, batch.newest_ns, 0);
         let before = batch.events.len();
         let mut at = span.start;
-        // `collect` calls nothing, so that it takes an event in some 50 instructions.
+        // `collect` stops at a reading that the clock piece in `known` does not cover, and `learn` finds the right piece. So the loop of
+        // `collect` calls no function, and takes an event in some 50 instructions.
         while at < span.end {
             let known = *times;
             at = log.collect(span, at, &mut batch.events, |tag, head, payload| {
@@ -303,7 +309,7 @@ impl Pool {
         batch.own_times |= flags & PIPELINE_EVENT_OWN_TIME != 0;
     }
 
-    /// Lets events gather for some microseconds, too short to sleep.
+    /// Spins for a microsecond while events gather. A sleep would take longer.
     pub(super) fn spin<'a>(&'a self, st: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         drop(st);
         let until = time::now_ns() + GATHER_NS / 4;

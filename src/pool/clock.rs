@@ -1,4 +1,4 @@
-//! Which clock stamps a pipeline's events, and which time a stamp means. A type of its own: it knows no pool.
+//! Which clock stamps a pipeline's events, and how a stamp becomes a time. Nothing here knows the pool.
 
 use crate::clock::timeline::{Known, Timeline};
 use crate::config;
@@ -65,13 +65,14 @@ pub(super) struct Times<'a> {
 }
 
 impl Times<'_> {
-    /// When an event was captured, by its record's timestamp; `None` if that is not known yet: see [`learn`](Self::learn).
+    /// When an event was captured, by its record's timestamp. `None`: the clock piece at hand does not cover it, so [`learn`](Self::learn)
+    /// must be called first.
     #[inline(always)]
     pub(super) fn known(&self, tag: Tag, timestamp: u64) -> Option<u64> {
         if tag.in_ticks() { self.known.ns(timestamp) } else { Some(timestamp) }
     }
 
-    /// Learns which times a timestamp in ticks and those near it mean.
+    /// Finds the clock piece of a timestamp in ticks, which covers those near it as well.
     pub(super) fn learn(&mut self, timestamp: u64) {
         self.known = self
             .timeline

@@ -1,4 +1,4 @@
-//! Sees to the clock while a pipeline runs: keeps it in step, and tells the storage which clock stamps events.
+//! While a pipeline runs: keeps the timeline in step with the monotonic clock, and tells the storage which clock stamps events.
 
 use super::Pool;
 use crate::clock::timeline::Timeline;
@@ -40,7 +40,7 @@ impl Pool {
         };
         let fact = Fact::new(PIPELINE_KIND_CLOCK, 0, 0, &facts.bytes());
         match fact.and_then(|fact| self.add_fact(fact)) {
-            // The next look tries again.
+            // The supervisor's next tick tries again.
             Err(error) if matches!(error.status, PIPELINE_ERR_FULL | PIPELINE_ERR_NO_MEMORY) => {}
             _ => *told = Some(now),
         }

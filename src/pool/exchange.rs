@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 impl Pool {
-    /// Answers the attempt of the batch in `slot`, and hands out the next batch, if there is one and it may be claimed.
+    /// Returns the attempt of the batch in `slot`, and hands out the next batch, if there is one and it may be claimed.
     pub(super) fn exchange(
         self: &Arc<Self>,
         slot: usize,
@@ -28,7 +28,8 @@ impl Pool {
         let answer = Answer::new(result);
         let batch = answerable(&mut st, slot, token)?;
         let writer = batch.writer();
-        // The answer settles a batch that is neither tried again, nor rejected in part, nor to be released. Then it makes room.
+        // The answer settles the batch at once, and so makes room for another, unless events were rejected or given up before, or must be
+        // shown to `release`.
         let settled = result == PIPELINE_STORE_OK
             && batch.dead.is_empty()
             && batch.rejected.is_empty()
@@ -65,10 +66,11 @@ impl Pool {
         Ok(next)
     }
 
-    /// Whether there is a batch to be claimed in exchange for one that is settled then, which makes `freed` batches fewer in flight.
+    /// Whether a batch can be claimed in exchange for one that is about to be settled. `freed`: how many fewer batches are in flight then,
+    /// 0 or 1.
     fn may_exchange(&self, st: &mut State, freed: u32) -> bool {
         let now = time::now_ns();
-        // (In order of the producers a ring has one batch in flight, which may be the one that is answered.)
+        // In per-producer order a ring has one batch in flight at a time, which may be the one that is being answered.
         let waits =
             self.ordered || !st.batches.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now);
         !waits && self.may_claim_beside(st, st.batches.in_flight - freed) && self.work(st, now) == Work::Ripe

@@ -19,7 +19,7 @@ pub(super) fn left_ms(deadline_ns: u64, now: u64) -> i64 {
     if deadline_ns == u64::MAX { -1 } else { (deadline_ns.saturating_sub(now) / 1_000_000) as i64 }
 }
 
-/// Whether the time of a call has passed.
+/// Whether a call has failed because its time was over.
 pub(super) fn has_timed_out(result: &Result<()>) -> bool {
     result.as_ref().is_err_and(|error| error.status == PIPELINE_ERR_TIMEOUT)
 }
@@ -86,7 +86,7 @@ impl Pool {
         Some(heads)
     }
 
-    /// Whether the `position` of each ring has reached the head that it had.
+    /// Whether the `position` of each ring has reached the ring's head in `heads`.
     fn all_are(&self, heads: Option<&[u64]>, position: impl Fn(&RingBuffer) -> u64) -> bool {
         match heads {
             Some(heads) => {

@@ -1,4 +1,4 @@
-//! How a pool fares: a verdict, reasons as bits and in words.
+//! The health of a pool: a status, and the reasons for it as bits and in words.
 
 mod words;
 
@@ -72,7 +72,7 @@ impl Reasons {
 }
 
 impl State {
-    /// Writers that should store, and cannot: stuck, or not to be opened.
+    /// How many writers cannot store: they are stuck in a call, or cannot open.
     fn useless(&self, now: u64) -> u32 {
         let deadline = self.storage_deadline_ns();
         let late = |w: &Writer| w.in_call_since().is_some_and(|since| now.saturating_sub(since) >= deadline);
@@ -80,7 +80,7 @@ impl State {
         (self.writers.list.iter().filter(|w| !w.leaving && late(w)).count() + not_opening) as u32
     }
 
-    /// Whether no batch can be claimed, as every one that could make room is past the deadline.
+    /// Whether no batch can be claimed, because `max_in_flight` is reached and every batch in flight is past the deadline.
     fn is_choked(&self, now: u64) -> bool {
         let deadline = self.storage_deadline_ns();
         self.batches.in_flight >= self.config.max_in_flight
@@ -93,14 +93,15 @@ impl State {
             })
     }
 
-    /// Whether no call may begin, as one that is stuck must return first. (Writers may open and end while others store.)
+    /// Whether no call may begin before a stuck one returns, if calls may not overlap. (A stuck `open_writer` or `close_writer` blocks no
+    /// other call.)
     fn is_blocked(&self, now: u64) -> bool {
         !self.life.has_stopped() && self.late_calls(now).any(|(w, _)| w.is_calling())
     }
 }
 
 impl Pool {
-    /// How it fares.
+    /// The pool's health.
     pub fn health(&self) -> Health {
         let st = self.lock();
         let now = time::now_ns();
@@ -150,7 +151,7 @@ impl Pool {
         }
     }
 
-    /// What there is to be said, the gravest first.
+    /// The reasons, the most serious first.
     fn reasons(&self, st: &State, late: &Longest<Late<'_>>, blocked: bool, now: u64) -> Reasons {
         let mut all = Reasons::default();
         let closed = !st.life.is_running();

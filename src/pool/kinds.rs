@@ -21,7 +21,7 @@ impl Pool {
         wire.try_reserve_exact(bytes).map_err(|_| memory::refused(bytes))?;
         definition.encode(&mut wire);
         let kind = u64::from(definition.kind);
-        // The definition last: once it is told, it stays.
+        // The name first, because a definition cannot be taken back: nothing that may fail comes after it.
         self.add_fact(Fact::kind_name(definition.kind, definition.name.as_bytes())?)?;
         let payload = wire.into_boxed_slice();
         self.add_fact(Fact { kind: PIPELINE_KIND_DEFINITION, correlation_id: 0, node_id: kind, payload })?;

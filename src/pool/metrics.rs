@@ -1,4 +1,4 @@
-//! The figures that can be read of a pool.
+//! The metrics of a pool and of each writer, and the ledger.
 
 use super::Pool;
 use super::state::{State, writer::Doing};
@@ -78,7 +78,7 @@ impl Pool {
         }
     }
 
-    /// When the oldest event was captured that waits, as far as that can be read; `look` finds the oldest event of one ring.
+    /// When the oldest waiting event was captured, as far as that is known. `look` finds the oldest event of one ring.
     pub(super) fn oldest_of(&self, look: impl Fn(&RingBuffer) -> Option<(Tag, u64)>) -> Option<u64> {
         let mut times = self.clock.times();
         self.rings

@@ -71,7 +71,7 @@ pub struct Pool {
     pub name: String,
     /// All rings and producers.
     pub rings: Arc<Registry>,
-    /// Gone once the pool is torn down.
+    /// `None` once the pool is torn down.
     storage: UnsafeCell<Option<Box<dyn Storage>>>,
     /// What the storage can do, asked once.
     can: Abilities,
@@ -87,7 +87,8 @@ pub struct Pool {
     started_ns: u64,
     state: Mutex<State>,
     changed: Condvar,
-    /// The ring at which the next claim begins, times [`claims::IN_A_ROW`], and how many batches that ring has filled in a row.
+    /// Two numbers in one word, `ring * IN_A_ROW + batches` (see [`claims::IN_A_ROW`]): the next claim begins at this ring, which has
+    /// filled so many batches in a row.
     turn: AtomicU64,
     /// The supervisor sleeps on it: see [`supervisor`].
     supervisor: AtomicU32,
@@ -101,7 +102,7 @@ unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
-/// Shows an overwritten event to the storage's `release`.
+/// The function that a capture calls with each event that it overwrites: it shows the event to the storage's `release`.
 fn evict(storage: &(dyn Storage + 'static), only_marked: bool, clock: Clock) -> Evict {
     struct Kept(*const (dyn Storage + 'static));
     // SAFETY: a storage is Send and Sync.
@@ -139,8 +140,8 @@ unsafe impl Storage for Gone {
 }
 
 impl Pool {
-    /// A pool that runs. `announce` is called before its first thread starts. A callback may end that thread at once, and the end must find
-    /// the pool.
+    /// Starts a pool. `announce` makes it known to the process before its first thread starts: a callback may end that thread at once, and
+    /// whoever handles the end must find the pool.
     pub fn start(
         mut config: Config,
         storage: Box<dyn Storage>,
@@ -152,7 +153,7 @@ impl Pool {
         config.validate()?;
         config.writers = config.within_bounds(config.writers);
         let mut can = storage.abilities();
-        // (`release` is shown the times that the storage was shown, so each must be noted.)
+        // A storage with `release` gets no spans: `release` must see the times that `store` saw, and only a batch of views keeps them.
         can.span_bytes = can.span_bytes.map(|most| most.max(1)).filter(|_| !can.release);
         let placement = config.placement();
         placement.try_on_thread()?.map_err(|Refusal { field, error }| {
@@ -278,7 +279,7 @@ impl Pool {
         Error::new(PIPELINE_ERR_CLOSED, format!("pipeline {}{how}", self.name))
     }
 
-    /// The error of a pipeline without memory for its first page.
+    /// The error if there is no memory for the page that tells of forks.
     pub fn no_memory() -> Error {
         Error::new(PIPELINE_ERR_NO_MEMORY, "no memory for the word that tells of forks")
     }

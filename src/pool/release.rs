@@ -46,7 +46,7 @@ impl Pool {
         }
     }
 
-    /// Shows overwritten events of a ring to `release`, not all at once.
+    /// Shows overwritten events of a ring to `release`, at most [`AT_ONCE`] of them.
     pub(super) fn show_overwritten(&self, index: usize, show: &mut dyn FnMut(&EventView)) {
         let ring = &self.rings.all()[index];
         let Some(log) = ring.spill() else { return };
@@ -65,8 +65,8 @@ impl Pool {
         }
     }
 
-    /// Shows the events of a claimed span of a batch, each with its number in the batch from 1, of which `seen` have been; the
-    /// timestamps are those that the storage has seen.
+    /// Calls `show` with each event of a span and its number in the batch, counted from 1. `seen` counts the events of the batch so far.
+    /// `times` are the timestamps that the storage was shown.
     fn show_span(
         &self,
         ring: usize,
@@ -86,7 +86,7 @@ impl Pool {
         }
     }
 
-    /// Before the storage goes: shows its `release` every event that is left.
+    /// Before the storage is dropped: shows every event that is left to its `release`.
     pub(super) fn release_rest(&self) {
         if !self.can.release {
             return;

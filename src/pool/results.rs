@@ -1,4 +1,4 @@
-//! Where a writer brings the results of its calls of the storage.
+//! What a writer reports when a call of the storage has returned, or has not.
 
 use super::Pool;
 use super::state::State;
@@ -78,7 +78,7 @@ impl Pool {
         self.intake().wake(1);
     }
 
-    /// The writer is back from a call, with the batch in `slot` if there is one. Answers the time, and whether the storage panicked.
+    /// The writer is back from a call, with the batch in `slot` if there is one. Returns the time, and whether the storage panicked.
     #[inline]
     fn back_from_call(&self, st: &mut State, id: u32, slot: Option<usize>) -> (u64, bool) {
         let now = time::now_ns();
@@ -87,7 +87,7 @@ impl Pool {
         (now, self.note_panics(st, id, slot, now))
     }
 
-    /// Counts the panics of the call that has returned; answers whether there were any.
+    /// Counts the panics of the call that has returned. Returns whether there were any.
     #[inline]
     fn note_panics(&self, st: &mut State, writer: u32, slot: Option<usize>, at_ns: u64) -> bool {
         let panics = panic_guard::take_panics();

@@ -1,4 +1,4 @@
-//! The number of writers changes: by `pipeline_scale`, and by autoscaling, of which [`autoscaler`](super::state::autoscaler) decides.
+//! Changes of the number of writers: by `pipeline_scale`, and by autoscaling, for which [`autoscaler`](super::state::autoscaler) decides.
 //!
 //! The supervisor looks every few milliseconds while there may be something to decide. When it sleeps for longer, a writer that leaves work
 //! behind wakes it.
@@ -37,8 +37,8 @@ impl Pool {
         result
     }
 
-    /// Brings the writers to this number: missing ones start, surplus ones are told to end (`wake_all` is to follow). If it fails, those
-    /// writers that could start go on.
+    /// Brings the writers to this number: missing ones start, surplus ones are told to end, for which the caller must call `wake_all`. If
+    /// it fails, the writers that could start stay.
     pub(super) fn set_writers(self: &Arc<Self>, st: &mut State, writers: u32, reason: u32) -> Result<()> {
         if reason != PIPELINE_SCALE_NONE {
             let from = st.writers.target;
@@ -52,7 +52,7 @@ impl Pool {
         Ok(())
     }
 
-    /// One look of the autoscaler. Answers after how many nanoseconds to look again (`u64::MAX`: no need).
+    /// One look of the autoscaler. Returns after how many nanoseconds to look again (`u64::MAX`: no need).
     pub(super) fn autoscale(self: &Arc<Self>) -> u64 {
         if !self.lock().config.autoscales() {
             return u64::MAX;
@@ -65,7 +65,7 @@ impl Pool {
         let (busy, retries) = (st.writers.time_in_calls(now), st.retries.count);
         let (decision, mut next) = st.autoscaler.look(&mut seen, busy, retries);
         if st.writers.target == 0 && st.life.is_running() {
-            // No writer looks.
+            // There is no writer that would look for work, so the supervisor looks.
             next = st.config.poll_interval_ms.min(BUSY_MS) * 1_000_000;
         }
         let Some(decision) = decision else { return next };
@@ -76,7 +76,7 @@ impl Pool {
                 st.report(Level::Info, format!("autoscaling from {from} to {to} writers: {reason}"));
             }
             Err(error) => {
-                // As many as there are; another attempt later.
+                // The target becomes what there is. The autoscaler tries again later.
                 let writers = st.writers.staying().max(from);
                 st.set_target(writers);
                 st.autoscaler.refused(writers, now);
@@ -95,7 +95,7 @@ impl Pool {
         let useful = if !self.can.concurrent {
             1
         } else if self.ordered {
-            // One batch of a ring at a time.
+            // A ring has one batch in flight at a time, so there is no work for more writers than rings.
             self.rings.iter().filter(|r| !r.is_drained()).count().max(1) as u32
         } else {
             PIPELINE_MAX_WRITERS
@@ -119,7 +119,7 @@ impl Pool {
         }
     }
 
-    /// A writer enters a call: whether the supervisor, which sleeps, is to look if more writers are needed.
+    /// Called when a writer enters a call. Returns whether to wake the supervisor, so that it looks whether more writers are needed.
     #[inline]
     pub(super) fn wants_look(&self, st: &mut State, now: u64) -> bool {
         if !st.autoscaler.is_asleep(now) || st.writers.target >= st.config.max_writers {

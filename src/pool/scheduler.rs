@@ -25,7 +25,7 @@ enum Queued {
     Call(Task),
 }
 
-/// What a writer does that is to end, or is not open yet.
+/// What a writer does before it is open, or when it is to end.
 enum Outside {
     /// This task.
     Task(Task),
@@ -45,7 +45,7 @@ impl Pool {
                 None => {}
                 Some(Outside::Task(task)) => {
                     drop(st);
-                    // This writer may have been woken for work that it does not do, and the call may be long.
+                    // This writer may have been woken for work. Another one must do it, because this one's call may be long.
                     self.intake().wake(1);
                     return task;
                 }
@@ -285,7 +285,7 @@ impl Pool {
         Some((Attempt::new(token, now), view))
     }
 
-    /// The token of an attempt; 0 if there is no number for it.
+    /// The token of an attempt; 0 if there is no memory for another issuer of tokens.
     fn next_token(self: &Arc<Self>, batch: &mut Batch, slot: usize) -> u64 {
         let token = batch.issuer.as_mut().and_then(Issuer::issue);
         token.unwrap_or_else(|| self.token_of_another_issuer(batch, slot))

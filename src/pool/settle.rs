@@ -1,6 +1,6 @@
-//! What an answer means for the events of a batch. Every answer comes to [`Pool::settle`]: from `results` that of a writer's call, and the
-//! retry that stands in for the answer of a writer that died; from `answers` one by token; from `exchange` one that is exchanged for the
-//! next batch.
+//! What an answer means for the events of a batch. Every answer comes to [`Pool::settle`]. `results` brings the answer of a writer's call,
+//! and a retry in place of the answer of a writer that died. `answers` brings answers by token, `exchange` those that ask for the next
+//! batch.
 
 use super::Pool;
 use super::state::State;
@@ -14,8 +14,8 @@ use crate::storage::{
     PIPELINE_REASON_REJECTED, PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,
 };
 
-/// Every event of the batch is stored. Answers how many, and their payload bytes. As a rule it looks at a few of them only: in a span none
-/// is older than the one before.
+/// Notes that every event of the batch is stored. Returns how many, and their payload bytes. Within a span no event is older than the one
+/// before, so a few of them tell the latencies of all.
 fn note_stored_whole(latency: &mut Latency, batch: &Batch, now: u64) -> (u64, u64) {
     if batch.own_times {
         return note_stored(latency, batch, batch.events.len(), |_| false, now, |_| {});
@@ -31,8 +31,8 @@ fn note_stored_whole(latency: &mut Latency, batch: &Batch, now: u64) -> (u64, u6
     (batch.events.len() as u64, batch.spans.iter().map(|(_, span)| span.bytes).sum())
 }
 
-/// The events of the batch before `stored_to` are stored, except those that are rejected, which `refuse` is shown. Answers how many are
-/// stored, and their payload bytes.
+/// Notes that the events before the index `stored_to` are stored, except the rejected ones, with which it calls `refuse`. Returns how many
+/// are stored, and their payload bytes.
 fn note_stored(
     latency: &mut Latency,
     batch: &Batch,
@@ -57,7 +57,8 @@ fn note_stored(
 }
 
 impl Pool {
-    /// The one place that every answer to an attempt comes to. `writer`: the one that has brought it, if one has.
+    /// Every answer to an attempt comes here. `writer`: whose call has returned it; `None` for an answer by token, and for a writer that
+    /// died.
     #[inline]
     pub(super) fn settle(&self, st: &mut State, slot: usize, answer: Answer, now: u64, writer: Option<u32>) {
         let Some(attempt) = st.batches.end_attempt(slot) else { return };
@@ -111,7 +112,7 @@ impl Pool {
                 index > stored_to && !is_rejected(index - 1)
             });
         }
-        // A storage that keeps or rejects an event works.
+        // A storage that stores or rejects an event works, so this is no failure for the circuit breaker.
         let failed = !matches!(result, PIPELINE_STORE_OK | PIPELINE_STORE_REJECT)
             && stored == 0
             && !rejected.iter().any(|&r| r);
@@ -176,7 +177,8 @@ impl Pool {
         self.after_store(st, slot);
     }
 
-    /// Every event is stored or on its way to the dead letter: the batch goes there, to `release`, or is done.
+    /// No event of the batch is to be stored any more. Events that were rejected or given up go to the dead letter, one reason after the
+    /// other. Then the batch goes to `release` if the storage has one, and is closed.
     fn after_store(&self, st: &mut State, slot: usize) {
         let Some(mut batch) = st.batches.take(slot) else { return };
         batch.attempts = 0;
@@ -185,7 +187,7 @@ impl Pool {
             let run = batch.dead.iter().take_while(|(r, _)| *r == reason).count();
             if !batch.meta && self.can.dead_letter {
                 batch.events.clear();
-                // (There is room: they are no more than the batch had at first.)
+                // This allocates nothing, because the list had room for all events of the batch.
                 let Batch { events, dead, .. } = &mut *batch;
                 events.extend(dead.drain(..run).map(|(_, event)| event));
                 break Some(Phase::DeadLetter { reason });

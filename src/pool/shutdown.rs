@@ -239,7 +239,7 @@ impl Pool {
             && !self.rings.any_capturing()
     }
 
-    /// Tears down if everything is at rest; answers whether it is.
+    /// Tears down if everything is at rest. Returns whether it is.
     pub fn tear_down_if_at_rest(&self) -> bool {
         let mut st = self.lock();
         if !self.at_rest(&st) {

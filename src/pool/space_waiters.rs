@@ -1,9 +1,9 @@
 //! When a capture that waits for space is told of it.
 //!
 //! A blocked capture looks for space by itself for a while, then sleeps. Waking it costs two context switches, so a capture that is woken
-//! for each batch's worth of space does little else than wait. While batches are settled quickly, a capture is woken when half of its ring
-//! is free, and at the latest after some more batches, or when a writer has nothing to do. So it waits for a fraction of a millisecond
-//! more, and then goes on for as long.
+//! for each batch's worth of space does little else than wait. While batches are settled quickly, a capture is therefore woken when half
+//! of its ring is free, but at the latest after some more batches, or when a writer has nothing to do. That costs it a fraction of a
+//! millisecond, and gives it space for as long.
 
 use super::Pool;
 use super::state::State;
@@ -24,7 +24,7 @@ impl Pool {
         self.tell_of_space(index);
     }
 
-    /// Tells all captures of which that was deferred.
+    /// Wakes all captures whose wake-up was deferred.
     pub(super) fn tell_of_deferred_space(&self, st: &mut State) {
         while let Some(index) = st.deferred_space.pop() {
             self.tell_of_space(index);

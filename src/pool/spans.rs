@@ -1,5 +1,6 @@
-//! Batches for storages that take the records as they lie. A claim walks over the tags alone; no event is looked at, unless one has a time of its
-//! caller's. Where the times of a batch cannot be told by clock pieces, and where an answer concerns single events, views are made.
+//! Batches for storages that take the records as they lie in the ring buffers. A claim reads the tags of all records, but only the first
+//! and the last header, unless callers have set times or the clock has changed in between. Views of single events are made only if no
+//! clock pieces can tell the batch's times, or if an answer concerns single events.
 
 use super::Pool;
 use super::clock::Clock;
@@ -60,8 +61,9 @@ impl Stamps {
     }
 }
 
-/// Whether the first and the last record of a span have its earliest and latest stamps; `flags` is the union of the flags. Stamps of one clock
-/// never go back in a ring, and the counter gives way to the monotonic clock once.
+/// Whether the first and the last record of a span have its earliest and its latest stamp. `flags` is the union of the records' flags.
+/// Stamps of one clock never go back in a ring. They do not tell it if callers have set times, or if the pipeline has gone from the
+/// counter to the monotonic clock between the two, which it does at most once.
 fn ends_tell(flags: u32, first: Tag, last: Tag) -> bool {
     flags & PIPELINE_EVENT_OWN_TIME == 0 && first.in_ticks() == last.in_ticks()
 }
@@ -84,7 +86,7 @@ fn stamps_of(
     stamps
 }
 
-/// How many events, and how many bytes, close a batch. A storage that takes spans counts bytes of records.
+/// The most events and bytes of a batch. For a storage that takes spans, these are bytes of records.
 pub(super) fn most_of_a_batch(config: &Config, span_bytes: Option<u64>) -> (u32, u64) {
     match span_bytes {
         Some(most) => (u32::MAX, config.batch_bytes.min(most)),
@@ -172,7 +174,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Every event of a batch that was shown as spans is stored. Answers how many, and their payload bytes.
+    /// Every event of a batch that was shown as spans is stored. Returns how many, and their payload bytes.
     pub(super) fn note_spans_stored(&self, latency: &mut Latency, batch: &Batch, now: u64) -> (u64, u64) {
         let Some(kept) = batch.span_batch() else { return (0, 0) };
         for ((index, span), how) in batch.spans.iter().zip(&kept.spans) {
@@ -193,8 +195,8 @@ fn pieces_of(clock: &Clock, readings: Extent, into: &mut Vec<Piece>) -> bool {
     }
 }
 
-/// Notes how long the events of a span took. As a rule it looks at the marked records only: in a span none is older than the one before, so
-/// all between two that fall into one bucket fall into it, too.
+/// Notes the latencies of a span's events in the histogram. Within a span no event is older than the one before. So if two marked records
+/// fall into the same bucket of the histogram, all records between them do, and need not be read.
 fn note_span(
     latency: &mut Latency,
     log: &RingBuffer,

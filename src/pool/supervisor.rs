@@ -1,5 +1,5 @@
-//! The supervisor: what happens when time passes and nothing else does. It finds calls that outlive their deadline, rings that stay pinned,
-//! and work that no writer has seen. A thread of its own, asleep but for a tick now and then.
+//! The supervisor: the thread that acts when nothing but time passes. It finds calls that outlive their deadline, rings that stay pinned,
+//! and work that no writer has seen. Between two ticks it sleeps.
 
 use super::Pool;
 use super::clock_watch::Told;
@@ -14,11 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// When the system has refused a thread that is needed: until the next try, doubled each time.
+/// The pause before the next try when the system has refused to start a writer's thread, doubled each time.
 const START_AGAIN_MS: u64 = 4;
-/// Between ticks while nothing is in flight.
+/// The time between ticks while nothing is in flight.
 pub(super) const IDLE_MS: u64 = 1_000;
-/// The same while batches are in flight, or no writer looks.
+/// The same while batches are in flight, or there is no writer.
 pub(super) const BUSY_MS: u64 = 100;
 /// The word that it sleeps on: its lowest bit says that it ends, the others count calls.
 const END: u32 = 1;
@@ -68,7 +68,7 @@ impl Pool {
         })
     }
 
-    /// Ticks until the pool has ended. Answers the pool if it was abandoned and is to be torn down.
+    /// Ticks until the pool has ended. Returns the pool if it was abandoned and is to be torn down.
     fn supervise(pool: &Weak<Self>, mut told: Option<Told>) -> Option<Arc<Self>> {
         let mut pinned: Vec<(u64, u64)> = Vec::new();
         let mut look_ms = FIRST_LOOK_MS;
@@ -103,7 +103,7 @@ impl Pool {
         park::wake(&self.supervisor, 1);
     }
 
-    /// One tick. Answers how long until the next.
+    /// One tick. Returns how long until the next.
     fn tick(self: &Arc<Self>, pinned: &mut Vec<(u64, u64)>) -> Duration {
         let next_look = Duration::from_nanos(self.autoscale());
         self.keep_time();
@@ -134,7 +134,7 @@ impl Pool {
     }
 
     /// Starts writers until there are as many as there must be: in place of one that could not be replaced when it died, and, where calls
-    /// may overlap, of one that is stuck (their number is bounded: see `doubt_late_batches` and `mark_late_calls`). Answers after how many
+    /// may overlap, of one that is stuck (their number is bounded: see `doubt_late_batches` and `mark_late_calls`). Returns after how many
     /// milliseconds to try again.
     fn replace_stuck_writers(self: &Arc<Self>, st: &mut State) -> u64 {
         let covered = if self.can.concurrent { 0 } else { st.writers.stuck() };
@@ -174,7 +174,7 @@ impl Pool {
 }
 
 impl State {
-    /// Batches whose attempt has outlived the deadline are in doubt from here on. Answers whether there are any that were not before.
+    /// Batches whose attempt has outlived the deadline are in doubt from here on. Returns whether there are any that were not before.
     fn doubt_late_batches(&mut self, now: u64) -> bool {
         let (deadline_ns, deadline_ms) = (self.storage_deadline_ns(), self.config.storage_deadline_ms);
         let doubted = self.batches.doubt_late(deadline_ns, self.config.max_in_doubt, now);

@@ -1,9 +1,9 @@
 //! How writers sleep and are woken.
 //!
-//! The last writer that goes to sleep leaves the doorbell so that the next capture rings it, passes the heavy barrier, and looks at the
-//! rings once more. A capture that it does not see then sees the doorbell, and wakes a writer. While a writer is awake, captures do not
-//! look beyond one load. The barrier interrupts the host's cores, so it is rationed: beyond the ration a writer naps (see
-//! [`naps`](super::state::naps)). [`Plan`] says how the next sleep goes; here it is carried out.
+//! After each publication a capture loads the doorbell's state. The last writer that goes to sleep sets the state to "asleep", executes
+//! the heavy barrier, and looks at the rings once more. A capture whose event it does not see there is certain to see the state, and wakes
+//! a writer. While a writer is awake, the load is all that a capture does. The barrier interrupts the host's cores, so it is rationed:
+//! beyond the ration a writer naps (see [`naps`](super::state::naps)). [`Plan`] says how the next sleep goes; here it is carried out.
 
 use super::Pool;
 use super::spans::most_of_a_batch;
@@ -17,7 +17,8 @@ use crate::ring::intake::doorbell;
 use std::time::Duration;
 
 impl Pool {
-    /// Sleeps until there may be something to do for writer `id`; `gathering`: only for a moment, though there is a little.
+    /// Sleeps until there may be something to do for writer `id`. `gathering`: sleeps for a moment only, and although there are a few
+    /// events.
     pub(super) fn sleep<'a>(
         &'a self,
         mut st: MutexGuard<'a, State>,
@@ -28,7 +29,8 @@ impl Pool {
         let seen = state.load(Ordering::Acquire);
         self.tell_of_deferred_space(&mut st);
         st.writers.set_doing(id, Doing::Asleep);
-        // Before anything is decided by a later time: a probe that becomes due in between is claimed, or has its time kept.
+        // Read before `plan`, where `may_claim` reads the time again: a probe that becomes due in between may be claimed, or is waited
+        // for. In the other order, neither might be so.
         let now = time::now_ns();
         if let Some(plan) = self.plan(&mut st, now, gathering) {
             let timeout = plan.until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
@@ -65,7 +67,8 @@ impl Pool {
         })
     }
 
-    /// Sleeps, and leaves the doorbell as `watch` says; `seen`: how it was when the plan was made.
+    /// Sleeps, with the doorbell's state set as `watch` says. `seen`: the state when the plan was made. If it has changed since, the
+    /// writer does not sleep.
     fn watch<'a>(
         &'a self,
         mut st: MutexGuard<'a, State>,
@@ -89,7 +92,7 @@ impl Pool {
             park::wait(state, expected, timeout);
             cost = (watch == Watch::Nap).then(|| time::used_ns() - began);
         }
-        // A capture or a thread that woke this writer has opened the doorbell already. The clock has not.
+        // Whoever woke this writer has opened the doorbell already. If the timeout ended the sleep, nobody has.
         let open = (expected & !doorbell::MASK).wrapping_add(doorbell::STEP);
         let woken = state.compare_exchange(expected, open, Ordering::AcqRel, Ordering::Acquire).is_err();
         let mut st = self.lock();
@@ -107,7 +110,8 @@ impl Pool {
         st
     }
 
-    /// Sets the marks at which captures ring the doorbell, and spends what the sleep takes. Answers the mode of the doorbell.
+    /// Sets how much must gather before a capture rings the doorbell, and takes a barrier from the ration if the sleep needs one. Returns
+    /// the doorbell's mode.
     fn prepare(&self, st: &mut State, watch: Watch, now: u64) -> u32 {
         let intake = self.intake();
         let marks = |events: u64, bytes: u64| {
@@ -134,8 +138,8 @@ impl Pool {
         doorbell::LINGERING
     }
 
-    /// A writer is about to enter a call, and no other looks for work: leaves the doorbell so that a capture wakes one of those that sleep,
-    /// if that is worth it. Answers whether to wake one right away.
+    /// Called when a writer is about to enter a call. If no other one looks for work, it sets the doorbell so that a capture wakes a
+    /// sleeping writer, where that is worth it. Returns whether to wake one right away.
     #[inline]
     pub(super) fn hand_over_watch(&self, st: &State) -> bool {
         let writers = &st.writers;
@@ -153,8 +157,8 @@ impl Pool {
         self.rings.any_claimable(self.ordered) || self.leave_watch()
     }
 
-    /// Leaves the doorbell so that the next capture rings it, without the barrier: a capture that is missed in these nanoseconds waits for
-    /// the writer that enters the call, or for the supervisor. Answers whether there is something to be claimed.
+    /// Sets the doorbell so that the next capture rings it. There is no barrier: a capture that is missed in these nanoseconds waits until
+    /// the writer is back from its call, or the supervisor looks. Returns whether there is something to be claimed.
     fn leave_watch(&self) -> bool {
         let state = &self.intake().doorbell.state;
         let seen = state.load(Ordering::Acquire);

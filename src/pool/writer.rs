@@ -43,8 +43,8 @@ pub(super) fn run(pool: &Arc<Pool>, id: u32) {
             _ => (None, perform(pool, id, &task)),
         };
         if pool.intake().forked() {
-            // The storage's function forked, and returned in the child as well: there the batch is the parent's still. Nothing else may be
-            // touched, because another thread may have held any lock at the fork.
+            // The storage's function has forked, and returned in the child as well. There the batch still belongs to the parent, and
+            // nothing else may be touched, because another thread may have held any lock at the fork.
             return;
         }
         match (task, opened) {

@@ -21,7 +21,7 @@ struct Start {
 }
 
 impl Pool {
-    /// Starts one more writer, which opens itself not before that time.
+    /// Starts one more writer. It opens itself at the time `not_before` at the earliest.
     pub(super) fn start_writer(self: &Arc<Self>, st: &mut State, not_before: u64) -> Result<()> {
         if st.life.has_stopped() {
             return Err(self.closed(" is closed"));
@@ -49,8 +49,8 @@ impl Pool {
         Ok(())
     }
 
-    /// A thread has ended that had used this library: gives its rings back. If it was a writer that a callback had ended, its batch goes to
-    /// another.
+    /// Called when a thread ends that has used this library: gives its rings back. If it is a writer, a callback has ended it, and another
+    /// one gets its batch.
     pub fn thread_ended(self: &Arc<Self>, token: u64) {
         self.rings.detach_owner(token);
         let mut st = self.lock();

@@ -9,7 +9,7 @@ use crate::pool::state::writer::Writer;
 /// How many writers or batches are named one by one.
 const NAMED: usize = 2;
 
-/// A time for people.
+/// A length of time in words.
 pub(super) fn time_words(ns: u64) -> String {
     match ns / 1_000_000 {
         ms @ 0..1_000 => format!("{ms} ms"),
@@ -23,8 +23,8 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// The few of many things that have lasted longest, the longest first, and how many things there are. It has a fixed size, because health
-/// is also asked for when memory has run out.
+/// The [`NAMED`] things that have lasted longest, the longest first, and how many there are in all. The size is fixed, because health is
+/// also asked for when memory has run out.
 pub(super) struct Longest<T> {
     pub first: [Option<(u64, T)>; NAMED],
     pub count: usize,

@@ -26,23 +26,23 @@ pub const PIPELINE_SCALE_STORAGE_BOUND: u32 = 6;
 pub const PIPELINE_SCALE_IDLE: u32 = 7;
 
 const MS: u64 = 1_000_000;
-/// Between looks while there may be a reason to grow.
+/// The time between looks while there may be a reason to grow.
 pub const LOOK_NS: u64 = 10 * MS;
-/// Between looks while there may be a reason to shrink.
+/// The time between looks while there may be a reason to shrink.
 const SAMPLE_NS: u64 = 100 * MS;
-/// For so long a reason to grow must last.
+/// How long a reason to grow must last.
 const LASTS_NS: u64 = 10 * MS;
-/// For so long after a change there is no other, so that its effect can be seen.
+/// The time between a change and the next growth, so that its effect can be seen.
 const SETTLE_NS: u64 = 20 * MS;
 /// An unclaimed event that is older (beyond `linger_us`) waits too long.
 const AGED_NS: u64 = 20 * MS;
 /// Percent of their time that writers spend in calls when the storage is the bottleneck.
 const BUSY_PERCENT: u64 = 60;
-/// For so long one writer less must have been enough.
+/// How long one writer less must have been enough.
 const QUIET_NS: u64 = 1_000 * MS;
-/// Between two writers that are taken away.
+/// The time between two writers that are taken away.
 const STEP_NS: u64 = 250 * MS;
-/// After a thread could not be started.
+/// No change for this long after a thread could not be started.
 const REFUSED_NS: u64 = 1_000 * MS;
 
 /// What was seen at one look.
@@ -208,7 +208,7 @@ pub struct Autoscaler {
     retries: u64,
     /// The supervisor sleeps for longer than a look, and may be woken from this time on.
     asleep_from: Option<u64>,
-    /// The figures of it.
+    /// What the metrics show of it.
     pub scaling: Scaling,
 }
 

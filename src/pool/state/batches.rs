@@ -117,7 +117,7 @@ impl Batches {
         Some(taken)
     }
 
-    /// Each list of slots has room for all of them, so that settling a batch needs no memory.
+    /// Makes another slot. Every list of slots gets room for all of them here, so that settling a batch needs no memory.
     #[cold]
     fn another_slot(&mut self, pipeline_id: u64, generation: u64) -> Option<(usize, Box<Batch>)> {
         let all = self.slots.len() + 1;

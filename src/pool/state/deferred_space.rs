@@ -1,15 +1,15 @@
-//! Rings with free space of which the captures that wait there are not told yet.
+//! Rings that have free space again, but whose waiting captures are not woken yet.
 
-/// For each ring so many batches may be settled before its captures are told,
+/// So many batches may be settled, for each of these rings, before all captures are woken,
 const BATCHES: u32 = 16;
-/// and for all of them together so many.
+/// and at most so many in all.
 const MOST: u32 = 16 * BATCHES;
 
 /// Rings whose captures are told of free space later.
 #[derive(Debug, Default)]
 pub struct DeferredSpace {
     rings: Vec<usize>,
-    /// Batches that may still be settled before; 0 if there are no such rings.
+    /// Batches that may still be settled before the captures are woken; 0 if there are no such rings.
     batches_left: u32,
 }
 
@@ -31,7 +31,7 @@ impl DeferredSpace {
         self.rings.retain(|&deferred| deferred != ring);
     }
 
-    /// A batch was settled. Answers whether all captures are to be told.
+    /// A batch was settled. Returns whether all captures are to be told.
     #[inline]
     pub fn count_batch(&mut self) -> bool {
         self.batches_left = self.batches_left.saturating_sub(1);

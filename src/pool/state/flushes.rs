@@ -43,7 +43,7 @@ impl Flushes {
         self.list.iter().any(|f| f.progress == Progress::Asked)
     }
 
-    /// A caller asks for a flush. Answers its id.
+    /// A caller asks for a flush. Returns its id.
     pub fn ask(&mut self, deadline_ns: u64) -> Result<u64> {
         self.list.try_reserve(1).map_err(|_| memory::refused(size_of::<Flush>()))?;
         self.last_id += 1;
@@ -51,7 +51,7 @@ impl Flushes {
         Ok(self.last_id)
     }
 
-    /// A writer takes one up. Answers its id and its deadline.
+    /// A writer takes one up. Returns its id and its deadline.
     pub fn take_up(&mut self, writer: u32, settled_batches: u64) -> Option<(u64, u64)> {
         let flush = self.list.iter_mut().find(|f| f.progress == Progress::Asked)?;
         flush.progress = Progress::Running { writer, covers: settled_batches };

@@ -92,7 +92,7 @@ impl LifeCycle {
         self.stage
     }
 
-    /// Takes a step, if the stage allows it; answers whether.
+    /// Takes a step, if the stage allows it. Returns whether.
     pub fn step(&mut self, step: Step) -> bool {
         let next = self.stage.after(step);
         self.stage = next.unwrap_or(self.stage);
@@ -126,7 +126,7 @@ impl LifeCycle {
         abandoned
     }
 
-    /// The storage is gone. Answers what has kept the pool, to be dropped without the lock.
+    /// The storage is gone. Returns what has kept the pool, to be dropped without the lock.
     pub fn torn_down(&mut self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.step(Step::Gone);
         self.pool.take()

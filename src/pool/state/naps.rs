@@ -1,15 +1,15 @@
 //! Naps: sleeps that end by the clock. A writer naps while events come so fast that it would sleep more often than heavy barriers are
 //! rationed, and so slowly that it would have little to do if it stayed awake.
 //!
-//! A nap costs the captures meanwhile nothing, but it costs the system a timer and two context switches: 5 us of the processor on some
-//! machines, 25 us on some virtual ones. So the cost is measured, and a nap is some times as long. While no event comes, naps grow. Once
-//! they have gone on for as long as a barrier is earned in, the writer sleeps.
+//! A nap costs captures nothing, but it costs the system a timer and two context switches: 5 us of processor time on some machines, 25 us
+//! on some virtual ones. So the cost is measured, and a nap lasts a multiple of it. While no event comes, naps grow. Once they have taken
+//! as long as it takes to earn a barrier, the writer sleeps.
 
 /// The time in which one more heavy barrier is earned.
 pub const BARRIER_EARNED_NS: u64 = 1_000_000;
 /// Heavy barriers that may come at once.
 const BARRIER_BURST: u32 = 128;
-/// A nap is at least so many times as long as it keeps the processor busy, and so long.
+/// A nap lasts at least so many times the processor time that it costs, and at least the time below.
 const SHARE: u64 = 4;
 const SHORTEST_NS: u64 = 20_000;
 /// After a claim of fewer events a writer that naps does so again, instead of staying awake for the next ones.
@@ -45,11 +45,11 @@ impl Barriers {
 /// The naps of a pool's writers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Naps {
-    /// They nap, and have not slept since.
+    /// Writers nap, and none has slept without an end by the clock since.
     on: bool,
-    /// Napped since the last event.
+    /// The length of the naps since the last claim.
     for_ns: u64,
-    /// What a nap costs, on average.
+    /// The processor time that a nap costs, on average.
     cost_ns: u64,
     /// The last claim was of few events.
     few: bool,

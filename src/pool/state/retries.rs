@@ -15,7 +15,7 @@ pub struct Retries {
     pub count: u64,
     /// Since when every call has failed; `None`: the last one has not.
     pub failing_since: Option<u64>,
-    /// Varies the pauses.
+    /// The state of the random numbers that vary the pauses.
     jitter: u64,
 }
 

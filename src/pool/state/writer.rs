@@ -4,8 +4,8 @@ use crate::batch::Phase;
 use crate::storage::WriterData;
 use std::ffi::c_void;
 
-/// A writer that follows a producer too closely takes the cache lines away that the producer writes, and makes each capture several
-/// times dearer. So after a small claim a writer lets events gather for this long.
+/// A writer that follows a producer too closely reads the cache lines that the producer is writing, and makes each capture several times
+/// slower. So after a small claim a writer lets events gather for this long.
 pub const GATHER_NS: u64 = 5_000;
 
 /// What a writer is doing.

@@ -72,7 +72,7 @@ impl Writers {
         self.list.iter().any(|w| w.id == id && matches!(w.gather, Gather::Until(until) if until > now_ns))
     }
 
-    /// What a writer was given when it opened itself, if it is there to stay.
+    /// The `writer_data` of a writer, unless it is not open, is to end, or is stuck.
     pub fn data_of(&mut self, id: u32) -> Option<WriterData> {
         self.get(id).filter(|w| w.opened && !w.leaving && !w.stuck).map(|w| w.data)
     }
@@ -110,7 +110,7 @@ impl Writers {
 
     // ---- their number ----
 
-    /// Room for one more writer, and its id. An error if there is no memory.
+    /// Makes room for one more writer. Returns its id, the lowest that is free. An error if there is no memory.
     pub fn reserve(&mut self) -> Result<u32> {
         if self.list.try_reserve(1).is_err() {
             return Err(memory::refused(size_of::<Writer>()));
@@ -150,7 +150,7 @@ impl Writers {
 
     // ---- what they do ----
 
-    /// A writer changes from one thing to another.
+    /// Notes what a writer does from now on.
     #[inline]
     pub fn set_doing(&mut self, id: u32, doing: Doing) {
         let Some(writer) = self.list.iter_mut().find(|w| w.id == id) else { return };
