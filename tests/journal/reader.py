@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""A reader of journals, written from docs/format.md alone: it shows that the page is enough. `reader.py DIRECTORY|SEGMENT` prints a line for each event,
-in the order of (generation, ring, sequence), for each fact and ledger, and for what is lost. Licence: MIT OR Apache-2.0.
+"""Prints what is in a journal: a directory, or one segment. Written from docs/format.md, with the standard library alone.
+
+One line each: `event`, `fact`, `ledger`, and what is lost: `refused` (a segment), `damage` (a stretch without a
+valid block), `torn` (the same at the end), `damaged-block`, `unreadable` (a block), `duplicate`, `contradiction` (an event).
 """
 
 import fcntl
@@ -8,292 +10,292 @@ import os
 import re
 import struct
 import sys
+from collections import Counter, namedtuple
 
 try:
-    from compression import zstd
+    from compression import zstd  # From Python 3.14 on.
 except ImportError:
     zstd = None
 
-MASK = 2**64 - 1
-RECORD = struct.Struct("<3If4Q")
-
-
-class Unread(Exception):
-    """Why the records of a block are not given: it is damaged, or this reader cannot read it."""
-
-
-# --- Checksums ---
-TABLE = list(range(256))
+DAMAGE = (IndexError, ValueError, struct.error) + ((zstd.ZstdError,) if zstd else ())
+U64, OWN_TIME, TICKS, CRITICAL = 2**64 - 1, 2, 1 << 30, 1
+EVENTS, FACTS, LEDGER, SEAL, FILLER = range(1, 6)
+SEGMENT_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{8,}\.journal").fullmatch
+Segment = namedtuple("Segment", "data size generation number salt lives")
+SEGMENT = struct.Struct("<8sIIIIQQQ16sIIQQQQ24x")
+Block = namedtuple("Block", "magic type flags generation offset ring first last count union record_header filter codec "
+                   "size stored length earliest latest difference pieces reserved body_crc crc")
+BLOCK = struct.Struct("<4sHHQQQQQIIHBBIQQQQqIIII8x")
+Record = namedtuple("Record", "length flags kind weight sequence timestamp correlation node payload")
+RECORD = struct.Struct("<IIIfQQQQ")
+CRC_TABLE = list(range(256))
 for _ in range(8):
-    TABLE = [n >> 1 ^ (0x82F63B78 if n & 1 else 0) for n in TABLE]
+    CRC_TABLE = [entry >> 1 ^ (0x82F63B78 if entry & 1 else 0) for entry in CRC_TABLE]
 
 
-def crc(*parts):
-    value = 0xFFFFFFFF
-    for part in parts:
-        for byte in part:
-            value = value >> 8 ^ TABLE[(value ^ byte) & 0xFF]
-    return value ^ 0xFFFFFFFF
+class Lost(Exception):
+    """Something that is not read. Its text is a line."""
 
 
-# --- Columns and codecs ---
-class Input:
+def require(condition, text):
+    if not condition:
+        raise ValueError(text)
+
+
+def crc32c(*parts):
+    crc = 0xFFFFFFFF
+    for byte in b"".join(parts):
+        crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+def up(number, multiple):
+    return -(-number // multiple) * multiple
+
+
+def writer_lives(descriptor, boot, pid, namespace, start):
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    if struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, lock))[0] != fcntl.F_UNLCK:
+        return True
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            this_boot = bytes.fromhex(file.read().strip().replace("-", ""))
+        with open(f"/proc/{pid}/stat") as file:
+            its_start = int(file.read().rpartition(")")[2].split()[22 - 3])  # Fields 1 and 2 end with the ")".
+        return (boot, namespace, start) == (this_boot, os.stat("/proc/self/ns/pid").st_ino, its_start)
+    except (OSError, ValueError):
+        return False
+
+
+def open_segment(path):
+    """The segment, or None if its writer has not written the header."""
+    with open(path, "rb") as file:
+        head, magic = file.read(4096), b"\x89CPJ\r\n\x1a\n"
+        if len(head) < 192 and head[:8] == magic[:len(head)]:
+            return None
+        if len(head) < 192 or head[:8] != magic:
+            raise Lost("refused no segment")
+        _, order, version, size, _, generation, number, _, boot, pid, _, namespace, start, _, _ = SEGMENT.unpack_from(head)
+        if order != 0x01020304 or version != 1 or size % 64 or not 192 <= size <= len(head):
+            raise Lost(f"refused byte order {order:#x}, version {version}, a header of {size} bytes")
+        if crc32c(head[:size - 4]) != int.from_bytes(head[size - 4:size], "little"):
+            raise Lost("refused the header's checksum")
+        lives = writer_lives(file.fileno(), boot, pid, namespace, start)
+        # The rest is read after this question: what a writer that lives no more has written is then read whole.
+        return Segment(head + file.read(), size, generation, number, head[40:48], lives)
+
+
+def block_at(segment, at):
+    """The header of the block there, or None if it is not valid."""
+    data = segment.data
+    if at + BLOCK.size > len(data) or not data.startswith(b"CPB1", at):
+        return None
+    block = Block._make(BLOCK.unpack_from(data, at))
+    head = data[at:at + block.size]
+    valid = (block.generation == segment.generation and block.offset == at and block.record_header == RECORD.size
+             and block.pieces <= 4096 and block.size == up(BLOCK.size + 32 * block.pieces, 64)
+             and at + block.size + block.stored <= len(data)
+             and crc32c(segment.salt, head[:116], bytes(4), head[120:]) == block.crc)
+    return block if valid else None
+
+
+def lz4(data, limit):
+    """What a block in the LZ4 block format gives back."""
+    out, at = bytearray(), 0
+    while True:
+        token, at = data[at], at + 1
+        for length, least in (token >> 4, 0), (token & 15, 4):
+            if least:
+                distance, at = data[at] + 256 * data[at + 1], at + 2
+            more = 255 if length == 15 else 0
+            while more == 255:
+                more, at = data[at], at + 1
+                length += more
+            length += least
+            require(len(out) + length <= limit, "LZ4 gives back too much")
+            if least:
+                require(0 < distance <= len(out), "LZ4 copies from before the beginning")
+                out += (bytes(out[-distance:]) * (length // distance + 1))[:length]
+                continue
+            require(at + length <= len(data), "LZ4 ends too early")
+            out, at = out + data[at:at + length], at + length
+            if at == len(data):
+                return bytes(out)
+
+
+class Columns:
+    """What undoes the filter."""
+
     def __init__(self, data):
         self.data, self.at = data, 0
 
     def take(self, count):
-        if self.at + count > len(self.data):
-            raise Unread("a body that ends too early")
         self.at += count
+        require(self.at <= len(self.data), "the columns end too early")
         return self.data[self.at - count:self.at]
 
     def number(self, size):
         return int.from_bytes(self.take(size), "little")
 
+    def planes(self, count):
+        mask, numbers = self.number(1), [0] * count
+        for bit in range(8):
+            if mask >> bit & 1:
+                numbers = [number | byte << 8 * bit for number, byte in zip(numbers, self.take(count))]
+        return numbers
 
-def planes(body, n):
-    mask, numbers = body.number(1), [0] * n
-    for bit in range(8):
-        if mask & 1 << bit:
-            for i, byte in enumerate(body.take(n)):
-                numbers[i] |= byte << 8 * bit
-    return numbers
+    def column(self, count, modes=range(4)):
+        mode = self.number(1)
+        require(mode in modes, f"a column of mode {mode}")
+        if mode == 0:
+            base = self.number(8)
+            return [base ^ number for number in self.planes(count)]
+        if mode == 1:
+            number, step, out = self.number(8), self.number(8), []
+            for delta in self.planes(count):
+                number = number + step + (-(delta + 1) // 2 if delta & 1 else delta // 2) & U64
+                out.append(number)
+            return out
+        if mode == 2:
+            entries = self.column(self.number(1) + 1, (0, 1))
+            return [entries[index] for index in self.take(count)]
+        low, high = self.column(count, (0, 1, 2)), self.column(count, (0, 1, 2))
+        return [(a & 0xFFFFFFFF) + (b << 32) & U64 for a, b in zip(low, high)]
 
-
-def column(body, n):
-    mode = body.number(1)
-    if mode == 0:
-        base = body.number(8)
-        return [base ^ d for d in planes(body, n)]
-    if mode == 1:
-        base, step = body.number(8), body.number(8)
-        result = []
-        for d in planes(body, n):
-            base = base + step + (-(d + 1) // 2 if d & 1 else d // 2) & MASK
-            result.append(base)
-        return result
-    if mode == 2:
-        entries = column(body, body.number(1) + 1)
-        return [entries[index] for index in body.take(n)]  # IndexError: damaged
-    if mode == 3:
-        low, high = column(body, n), column(body, n)
-        return [(a % 2**32 + b * 2**32) & MASK for a, b in zip(low, high)]
-    raise Unread(f"mode {mode} of a column")
-
-
-def from_columns(data, raw_len):
-    body = Input(data)
-    count, shape_count = body.number(4), body.number(4)
-    if count * 48 > raw_len or shape_count > count:
-        raise Unread("too many records")
-    kinds, flags, weights, lengths, layouts = (column(body, shape_count) for _ in range(5))
-    shapes = column(body, count)
-    fields = [column(body, count) for _ in range(4)]
-    if any(shape >= shape_count for shape in shapes) or any(layout > 1 for layout in layouts):
-        raise Unread("an unknown shape or layout")
-    if sum(48 + (lengths[shape] + 7 & ~7) for shape in shapes) != raw_len:
-        raise Unread("the records have another length")
-    payloads = [b""] * count
-    for number in (number for number in range(shape_count) if layouts[number] == 1):
-        members = [i for i in range(count) if shapes[i] == number]
-        words = [column(body, len(members)) for _ in range(0, lengths[number], 8)]
-        for place, i in enumerate(members):
-            payloads[i] = b"".join(word[place].to_bytes(8, "little") for word in words)[:lengths[number]]
-    for i, shape in enumerate(shapes):
-        if layouts[shape] == 0:
-            payloads[i] = bytes(body.take(lengths[shape]))
-    if body.at != len(data):
-        raise Unread("bytes behind the columns")
-    result = b""
-    for i, shape in enumerate(shapes):
-        head = (lengths[shape], flags[shape], kinds[shape], weights[shape])
-        result += struct.pack("<4I4Q", *(n & 0xFFFFFFFF for n in head), *(field[i] for field in fields))
-        result += payloads[i] + bytes(-len(payloads[i]) % 8)
-    return result
-
-
-def lz4_length(body, length):
-    more = 255 if length == 15 else 0
-    while more == 255:
-        more = body.number(1)
-        length += more
-    return length
-
-
-def from_lz4(data, most):
-    body, result = Input(data), bytearray()
-    while body.at < len(data):
-        token = body.number(1)
-        result += body.take(lz4_length(body, token >> 4))
-        if body.at == len(data):
-            break
-        offset = body.number(2)
-        count = lz4_length(body, token & 15) + 4
-        if offset == 0 or offset > len(result) or len(result) + count > most:
-            raise Unread("a wrong match")
-        for _ in range(count):
-            result.append(result[-offset])
-    return bytes(result)
+    def records(self, limit):
+        count, shapes = self.number(4), self.number(4)
+        require(shapes <= count and count * RECORD.size <= limit, "more shapes or records than there can be")
+        kinds, flags, weights, lengths, layouts = (self.column(shapes) for _ in range(5))
+        of_records, *numbers = (self.column(count) for _ in range(5))
+        require(max(kinds + flags + weights + lengths, default=0) < 1 << 32 and max(layouts, default=0) < 2, "a shape")
+        require(sum(RECORD.size + up(lengths[shape], 8) for shape in of_records) == limit, "the length of the records")
+        times, payloads = Counter(of_records), {}
+        for shape in (shape for shape in range(shapes) if layouts[shape] == 1):
+            columns = [self.column(times[shape]) for _ in range(up(lengths[shape], 8) // 8)]
+            rows = zip(*columns) if columns else [()] * times[shape]
+            payloads[shape] = iter([struct.pack(f"<{len(row)}Q", *row)[:lengths[shape]] for row in rows])
+        records = []
+        for shape, *four in zip(of_records, *numbers):
+            payload = next(payloads[shape]) if layouts[shape] else self.take(lengths[shape])
+            head = RECORD.unpack(struct.pack("<4I4Q", lengths[shape], flags[shape], kinds[shape], weights[shape], *four))
+            records.append(Record(*head, payload))
+        require(self.at == len(self.data), "bytes behind the columns")
+        return records
 
 
 def records_of(block, body):
-    if block.filter > 1 or block.codec > 2 or block.codec == 2 and zstd is None:
-        raise Unread(f"filter {block.filter}, codec {block.codec}", True)
-    if block.raw_len > 2**20 and block.count != 1 or block.raw_len > 2**30:
-        raise Unread("too long", True)
-    if block.codec == 1:
-        body = from_lz4(body, block.raw_len + 256)
-    elif block.codec == 2:
-        try:
-            body = zstd.decompress(body)
-        except zstd.ZstdError as error:
-            raise Unread(str(error)) from None
-    if block.filter == 1:
-        body = from_columns(body, block.raw_len)
-    if len(body) != block.raw_len:
-        raise Unread("another length")
-    records, at, last = [], 0, None
-    while at < len(body):
-        length, flags, kind, weight, sequence, time, correlation, node = RECORD.unpack_from(body[at:at + 48] + bytes(48))
-        end = at + 48 + (length + 7 & ~7)
-        rises = sequence == block.first if last is None else sequence > last
-        if end > len(body) or flags >> 31 or block.type == 1 and not rises:
-            raise Unread("a wrong record")
-        payload = body[at + 48:at + 48 + length]
-        records.append((sequence, block.time(time, flags), time, kind, flags & ~(1 << 30), weight, correlation, node, payload))
-        at, last = end, sequence
-    if len(records) != block.count or block.type == 1 and records and last != block.last:
-        raise Unread("not what the header says")
+    if block.filter > 1 or block.codec > 2 or block.codec == 2 and not zstd:
+        raise Lost(f"unreadable filter {block.filter}, codec {block.codec}")
+    require(block.length <= 1 << 20 or block.count == 1, "the records are too long")
+    if block.codec:
+        limit = block.length + 256 * block.filter
+        body = lz4(body, limit) if block.codec == 1 else zstd.ZstdDecompressor().decompress(body, limit + 1)
+    records, at = Columns(body).records(block.length) if block.filter else [], 0
+    while not block.filter and at < len(body):
+        head = RECORD.unpack_from(body, at)
+        records.append(Record(*head, body[at + RECORD.size:at + RECORD.size + head[0]]))
+        at += RECORD.size + up(head[0], 8)
+    require(block.filter or at == len(body) == block.length, "the length of the records")
+    require(len(records) == block.count, "the number of records")
+    sequences = [record.sequence for record in records]
+    if block.type == EVENTS and records:
+        require((sequences[0], sequences[-1]) == (block.first, block.last), "the first and the last sequence")
+        require(sequences == sorted(set(sequences)), "the sequences do not rise")
     return records
 
 
-# --- Blocks and segments ---
-class Block:
-    HEADER = struct.Struct("<4s2H5Q2IH2BI4Qq4I8x")
-
-    def __init__(self, data, at, segment):
-        if at + 128 > len(data):
-            raise ValueError
-        (magic, self.type, self.flags, generation, offset, self.ring, self.first, self.last, self.count, _, record_header,
-         self.filter, self.codec, size, stored_len, self.raw_len, _, _, self.wall, pieces, _, self.sum, header_sum
-         ) = self.HEADER.unpack_from(data, at)
-        self.body = slice(at + size, at + size + stored_len)
-        self.next = self.body.stop + 63 & ~63
-        right = magic == b"CPB1" and pieces <= 4096 and size == 128 + pieces * 32 + 63 & ~63 and record_header == 48
-        if not right or generation != segment.generation or offset != at or self.body.stop > len(data):
-            raise ValueError
-        head = data[at:at + size]
-        if crc(segment.salt, head[:116], bytes(4), head[120:]) != header_sum:
-            raise ValueError
-        self.pieces = [struct.unpack_from("<4Q", head, 128 + 32 * n) for n in range(pieces)]
-
-    def time(self, t, flags):
-        if not flags >> 30 & 1 or self.type != 1:
-            return t
-        if not self.pieces:
-            raise Unread("a reading without a piece")
-        start, _, ns, rate = ([piece for piece in self.pieces if piece[0] <= t] or self.pieces[:1])[-1]
-        result = ns + (t - start) * rate // 2**48 if t >= start else ns - (start - t) * rate // 2**48
-        return min(max(result, 0), MASK)
+def time_of(record, pieces):
+    if not record.flags & TICKS:
+        return record.timestamp
+    require(pieces, "a reading without a clock piece")
+    start, _, ns, rate = next((piece for piece in reversed(pieces) if piece[0] <= record.timestamp), pieces[0])
+    ticks = record.timestamp - start
+    return clamp(ns + (ticks * rate >> 48) if ticks >= 0 else ns - (-ticks * rate >> 48))
 
 
-def runs(boot, pid, namespace, start):
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            here = bytes.fromhex(file.read().strip().replace("-", ""))
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-            there = int(file.read().rsplit(")", 1)[1].split()[19])
-    except OSError:
-        return False
-    return (boot, namespace, start) == (here, os.stat("/proc/self/ns/pid").st_ino, there)
+def clamp(number):
+    return max(0, min(number, U64))
 
 
-class Segment:
-    HEADER = struct.Struct("<8s4I2Q8s16s2I2Q")
+class Journal:
+    """What is in the segments that were given to it."""
 
-    def __init__(self, path):
-        with open(path, "rb") as file:
-            self.data = data = file.read()
-            lock = fcntl.fcntl(file, 36, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))  # F_OFD_GETLK
-        (magic, order, version, self.size, _, self.generation, _, self.salt, boot, pid, _, namespace, start
-         ) = self.HEADER.unpack_from(data + bytes(128))
-        if magic != bytes.fromhex("8943504A0D0A1A0A"):
-            raise ValueError("no segment")
-        if order == 0x04030201 or version != 1:
-            raise ValueError(f"another byte order, or version {version}")
-        right = order == 0x01020304 and 192 <= self.size <= min(4096, len(data)) and self.size % 64 == 0
-        if not right or crc(data[:self.size - 4]) != int.from_bytes(data[self.size - 4:self.size], "little"):
-            raise ValueError("a damaged header")
-        self.lives = struct.unpack_from("h", lock)[0] != fcntl.F_UNLCK or runs(boot, pid, namespace, start)
+    def __init__(self):
+        self.lines, self.events, self.facts, self.ledgers = [], {}, {}, {}
 
-    def blocks(self, lose):
-        at, sealed = self.size, False
-        while at < len(self.data):
-            start = at
-            while at < len(self.data):
-                try:
-                    block = Block(self.data, at, self)
-                    break
-                except ValueError:
-                    at = at + 64 & ~63
-            else:
-                if sealed or not self.lives:
-                    lose("damage" if sealed else "torn", len(self.data) - start)
-                return
-            if at > start:
-                lose("damage", at - start)
-            body = self.data[block.body]
-            right, last = crc(self.salt, body) == block.sum, block.next >= len(self.data)
-            at, sealed = block.next, block.type == 4 and right
-            if right:
-                yield block, body
-            elif not (last and self.lives):
-                lose("damaged-block", block.count if block.type == 1 else 0)
+    def segment(self, segment):
+        at, gap, block = segment.size, None, None  # `gap` is where a stretch without a valid block begins.
+        while at < len(segment.data):
+            found = block_at(segment, at)
+            if not found:
+                gap, at = gap or at, at + 64
+                continue
+            if gap:
+                self.lines.append(f"damage {at - gap}")
+            block, gap = found, None
+            if block.type > FILLER and block.flags & CRITICAL:
+                raise Lost(f"refused a critical block of type {block.type}")
+            end = at + block.size + block.stored
+            try:
+                body = segment.data[end - block.stored:end]
+                if block.type <= FILLER:
+                    require(crc32c(segment.salt, body) == block.body_crc, "the body's checksum")
+                pieces = list(struct.iter_unpack("<4Q", segment.data[at + 128:at + 128 + 32 * block.pieces]))
+                self.block(block, body, pieces)
+            except Lost as lost:
+                self.lines.append(str(lost))
+            except DAMAGE:
+                if not (segment.lives and up(end, 64) >= len(segment.data)):
+                    self.lines.append(f"damaged-block {block.count if block.type == EVENTS else 0}")
+            at = up(end, 64)
+        sealed = block and block.type == SEAL
+        if gap and (sealed or not segment.lives):
+            self.lines.append(f"{'damage' if sealed else 'torn'} {len(segment.data) - gap}")
+
+    def block(self, block, body, pieces):
+        generation = block.generation
+        if block.type == LEDGER:
+            ledger = struct.unpack(f"<{len(body) // 8}Q", body)
+            require(len(ledger) == 3 + ledger[2], "the number of counts")
+            self.ledgers[generation] = max(self.ledgers.get(generation, ledger), ledger, key=lambda ledger: ledger[0])
+        elif block.type == FACTS:
+            for fact in records_of(block, body):
+                self.facts[generation, fact.kind, fact.node, fact.correlation, fact.payload] = None
+        elif block.type == EVENTS:
+            for record, time in [(record, time_of(record, pieces)) for record in records_of(block, body)]:
+                self.event(block, record, time)
+
+    def event(self, block, record, time):
+        flags, key = record.flags & ~TICKS, (block.generation, block.ring, record.sequence)
+        contents = record.kind, flags, record.correlation, record.node, record.payload, flags & OWN_TIME and time
+        text = (f"event {key[0]:016x} {key[1]} {key[2]} {time} {clamp(time + block.difference)} {record.kind} {flags} "
+                f"{record.weight} {record.correlation} {record.node} {record.payload.hex() or '-'}")
+        first, line = self.events.setdefault(key, (contents, text))
+        if line is not text:
+            self.lines.append(f"{'duplicate' if first == contents else 'contradiction'} {key[2]}")
 
 
-def take(generation, block, records, events, show):
-    for sequence, time, stored, kind, flags, weight, correlation, node, payload in records:
-        identity = (generation, block.ring, sequence)
-        contents = (kind, flags, correlation, node, payload, stored if flags & 2 else None)
-        if block.type == 2:
-            show("fact", f"{generation:016x}", kind, node, correlation, payload.hex())
-        elif identity not in events:
-            wall = min(max(time + block.wall, 0), MASK)
-            events[identity] = (contents, (time, wall, kind, flags, weight, correlation, node, payload.hex() or "-"))
-        elif events[identity][0] != contents:
-            show("contradiction", *identity)
-        else:
-            show("duplicate", *identity)
-
-
-def read(path, show):
-    paths = [path]
-    if os.path.isdir(path):
-        names = [name for name in os.listdir(path) if re.fullmatch(r"[0-9a-f]{16}-[0-9]{8,}\.journal", name)]
-        paths = [os.path.join(path, name) for name in sorted(names, key=lambda name: (name[:16], int(name[17:-8])))]
-    events, ledgers = {}, {}
+def main(path):
+    journal, segments = Journal(), []
+    paths = [path] if os.path.isfile(path) else [os.path.join(path, name) for name in os.listdir(path) if SEGMENT_NAME(name)]
     for path in paths:
         try:
-            segment = Segment(path)
-        except ValueError as error:
-            show("refused", os.path.basename(path), error)
-            continue
-        for block, body in segment.blocks(show):
-            if block.type == 3:
-                ledger = struct.unpack(f"<{len(body) // 8}Q", body)
-                ledgers[segment.generation] = max(ledgers.get(segment.generation, (0,)), ledger)
-            elif block.type in (1, 2):
-                try:
-                    take(segment.generation, block, records_of(block, body), events, show)
-                except (Unread, IndexError) as why:
-                    show("unreadable" if why.args[1:] else "damaged-block", block.count if block.type == 1 else 0)
-            elif block.flags & 1 and block.type != 4:
-                show("refused", os.path.basename(path), f"a block of type {block.type}")
-                break
-    for generation, ledger in sorted(ledgers.items()):
-        show("ledger", f"{generation:016x}", *ledger)
-    for (generation, ring, sequence), (_, event) in sorted(events.items()):
-        show("event", f"{generation:016x}", ring, sequence, *event)
+            segments.append(open_segment(path))
+        except Lost as lost:
+            journal.lines.append(str(lost))
+    for segment in sorted(filter(None, segments), key=lambda segment: (segment.generation, segment.number)):
+        try:
+            journal.segment(segment)
+        except Lost as lost:
+            journal.lines.append(str(lost))
+    for _, (_, text) in sorted(journal.events.items()):
+        print(text)
+    for generation, kind, node, correlation, payload in journal.facts:
+        print(f"fact {generation:016x} {kind} {node} {correlation} {payload.hex() or '-'}")
+    for generation, ledger in sorted(journal.ledgers.items()):
+        print(f"ledger {generation:016x}", *ledger)
+    sys.stdout.writelines(f"{line}\n" for line in journal.lines)
 
 
-read(sys.argv[1], print)
+if __name__ == "__main__":
+    main(sys.argv[1])
