@@ -14,6 +14,10 @@ mod mutations;
 mod order;
 #[path = "journal/python.rs"]
 mod python;
+#[path = "journal/python_damage.rs"]
+mod python_damage;
+#[path = "journal/python_definitions.rs"]
+mod python_definitions;
 #[path = "journal/random.rs"]
 mod random;
 #[path = "journal/reading.rs"]

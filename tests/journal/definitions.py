@@ -25,11 +25,16 @@ def require(condition, text):
         raise ValueError(text)
 
 
-def text(data, at, longest, is_name=False):
+def raw_text(data, at):
     """The text there, and where it ends."""
     end = at + 1 + data[at]
-    value = data[at + 1:end].decode("utf-8")
     require(end <= len(data), "a text is cut off")
+    return data[at + 1:end].decode("utf-8"), end
+
+
+def text(data, at, longest, is_name=False):
+    """The same for a text that is shown."""
+    value, end = raw_text(data, at)
     require(end - at - 1 <= longest, f"a text of more than {longest} bytes")
     require(not any(unicodedata.category(character) == "Cc" for character in value), "a control character")
     require(not is_name or NAME(value), "a name that is none")
@@ -42,8 +47,7 @@ def field(data):
     name, at = text(data, FIELD.size, 63, is_name=True)
     unit, at = text(data, at, 31)
     require(1 <= type <= ENUM, "an unknown type")
-    require(integer in INTEGERS if type == ENUM else integer == 0, "the integer of an enum")
-    require(type == ENUM or count == 0, "named values")
+    require(type != ENUM or integer in INTEGERS and count > 0, "an enum without an integer or without values")
     number = integer if type == ENUM else type
     require(length == LENGTHS[number] if number in LENGTHS else length >= 1, "the length")
     hint = hint if hint <= 3 else 0
@@ -53,12 +57,15 @@ def field(data):
     values = []
     for _ in range(count):
         value, = struct.unpack_from("<q" if integer in SIGNED else "<Q", data, at)
-        label, at = text(data, at + 8, 63)
+        label, at = text(data, at + 8, 63) if type == ENUM else raw_text(data, at + 8)
         values.append((value, label))
+    if type != ENUM:
+        integer, values = 0, []  # They mean nothing.
     bits = 8 * LENGTHS.get(number, 0)
     low, high = (-1 << bits - 1, 1 << bits - 1) if integer in SIGNED else (0, 1 << bits)
     require(all(low <= value < high for value, _ in values), "a value does not fit its integer")
-    require(all(len(set(one)) == count for one in zip(*values)), "a value or its name comes twice")
+    require(all(label for _, label in values), "a value without a name")
+    require(all(len(set(one)) == len(one) for one in zip(*values)), "a value or its name comes twice")
     return name, type, integer, hint, offset, length, unit, values
 
 
@@ -68,7 +75,8 @@ def definition(data, node):
     require(version == 1 and size >= HEADER.size, "the version or the header's size")
     require(kind == node and kind < 0xFFFF0000, "the kind")
     require(role <= LOG, "the role")
-    require(pairs == NONE or pairs < 0xFFFF0000 and pairs != kind and role in (BEGIN, END), "the kind it pairs with")
+    paired = pairs < 0xFFFF0000 and pairs != kind if role in (BEGIN, END) else pairs == NONE
+    require(paired, "the kind that it pairs with")
     name, at = text(data, size, 63, is_name=True)
     category, at = text(data, at, 63)
     require(count <= 64, "more than 64 fields")
@@ -84,7 +92,8 @@ def definition(data, node):
     require(all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:])), "fields overlap")
     require(all(length != REST for _, _, _, _, _, length, *_ in fields[:-1]), "the rest is not last")
     require(key <= count and duration <= count, "an index without a field")
-    require(duration == 0 or role == COMPLETE and fields[duration - 1][1] in INTEGERS, "the duration field")
+    require((duration > 0) == (role == COMPLETE), "the duration field")
+    require(duration == 0 or fields[duration - 1][1] in INTEGERS, "the type of the duration field")
     require(role != COUNTER or any(type in INTEGERS or type in FLOATS for _, type, *_ in fields), "a counter counts nothing")
     return kind, role, key, duration, pairs, total, name, category, fields
 

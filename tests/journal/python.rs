@@ -49,7 +49,7 @@ fn line(given: &Given) -> String {
 }
 
 /// Compares both, and returns the number of events and of losses.
-fn compare(path: &Path) -> (usize, u64) {
+pub fn compare(path: &Path) -> (usize, u64) {
     let python = printed(path);
     let count = |word: &str| python.get(word).map_or(0, Vec::len) as u64;
     let sum = |word: &str| -> u64 {
@@ -83,6 +83,12 @@ fn compare(path: &Path) -> (usize, u64) {
     });
     let theirs = python.get("ledger").cloned().unwrap_or_default();
     assert_eq!(ledgers.collect::<Vec<_>>(), theirs);
+    let facts = |kind: &str| {
+        let lines = python.get("fact").into_iter().flatten();
+        lines.filter(|line| line.split(' ').nth(1) == Some(kind)).count()
+    };
+    let known = (reader.facts().kind_names.len(), reader.facts().threads.len());
+    assert_eq!(known, (facts("4294901761"), facts("4294901762")));
     for fact in python.get("fact").into_iter().flatten() {
         let words: Vec<&str> = fact.split(' ').collect();
         let generation = u64::from_str_radix(words[0], 16).expect("a generation");

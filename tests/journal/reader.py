@@ -20,7 +20,7 @@ except ImportError:
 DAMAGE = (IndexError, ValueError, struct.error) + ((zstd.ZstdError,) if zstd else ())
 U64, OWN_TIME, TICKS, CRITICAL = 2**64 - 1, 2, 1 << 30, 1
 EVENTS, FACTS, LEDGER, SEAL, FILLER = range(1, 6)
-SEGMENT_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{8,}\.journal").fullmatch
+SEGMENT_NAME = re.compile(r"[0-9a-f]{16}-([0-9]{8}|[1-9][0-9]{8,})\.journal").fullmatch
 Segment = namedtuple("Segment", "data size generation number salt lives")
 SEGMENT = struct.Struct("<8sIIIIQQQ16sIIQQQQ24x")
 Block = namedtuple("Block", "magic type flags generation offset ring first last count union record_header filter codec "
@@ -53,34 +53,36 @@ def up(number, multiple):
     return -(-number // multiple) * multiple
 
 
-def writer_lives(descriptor, boot, pid, namespace, start):
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
-    if struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, lock))[0] != fcntl.F_UNLCK:
-        return True
+def first_byte_is_locked(descriptor):
+    lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
+    return struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, lock))[0] != fcntl.F_UNLCK
+
+
+def is_running(boot, pid, namespace, start):
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            this_boot = bytes.fromhex(file.read().strip().replace("-", ""))
-        with open(f"/proc/{pid}/stat") as file:
-            its_start = int(file.read().rpartition(")")[2].split()[22 - 3])  # Fields 1 and 2 end with the ")".
+        with open("/proc/sys/kernel/random/boot_id") as boot_id, open(f"/proc/{pid}/stat") as stat:
+            this_boot = bytes.fromhex(boot_id.read().strip().replace("-", ""))
+            its_start = int(stat.read().rpartition(")")[2].split()[22 - 3])  # Fields 1 and 2 end with the ")".
         return (boot, namespace, start) == (this_boot, os.stat("/proc/self/ns/pid").st_ino, its_start)
     except (OSError, ValueError):
         return False
 
 
 def open_segment(path):
-    """The segment, or None if its writer has not written the header."""
+    if not os.path.isfile(path):
+        raise Lost("refused no regular file")
     with open(path, "rb") as file:
         head, magic = file.read(4096), b"\x89CPJ\r\n\x1a\n"
         if len(head) < 192 and head[:8] == magic[:len(head)]:
-            return None
+            raise Lost(f"torn {len(head)}" if head and not first_byte_is_locked(file.fileno()) else "begun")
         if len(head) < 192 or head[:8] != magic:
             raise Lost("refused no segment")
-        _, order, version, size, _, generation, number, _, boot, pid, _, namespace, start, _, _ = SEGMENT.unpack_from(head)
-        if order != 0x01020304 or version != 1 or size % 64 or not 192 <= size <= len(head):
+        _, order, version, size, _, generation, number, _, boot, pid, name, namespace, start, _, _ = SEGMENT.unpack_from(head)
+        if order != 0x01020304 or version != 1 or size % 64 or not max(192, 128 + name + 4) <= size <= len(head):
             raise Lost(f"refused byte order {order:#x}, version {version}, a header of {size} bytes")
         if crc32c(head[:size - 4]) != int.from_bytes(head[size - 4:size], "little"):
             raise Lost("refused the header's checksum")
-        lives = writer_lives(file.fileno(), boot, pid, namespace, start)
+        lives = first_byte_is_locked(file.fileno()) or is_running(boot, pid, namespace, start)
         # The rest is read after this question: what a writer that lives no more has written is then read whole.
         return Segment(head + file.read(), size, generation, number, head[40:48], lives)
 
@@ -94,9 +96,8 @@ def block_at(segment, at):
     head = data[at:at + block.size]
     valid = (block.generation == segment.generation and block.offset == at and block.record_header == RECORD.size
              and block.pieces <= 4096 and block.size == up(BLOCK.size + 32 * block.pieces, 64)
-             and at + block.size + block.stored <= len(data)
-             and crc32c(segment.salt, head[:116], bytes(4), head[120:]) == block.crc)
-    return block if valid else None
+             and at + block.size + block.stored <= len(data))
+    return block if valid and crc32c(segment.salt, head[:116], bytes(4), head[120:]) == block.crc else None
 
 
 def lz4(data, limit):
@@ -125,7 +126,6 @@ def lz4(data, limit):
 
 class Columns:
     """What undoes the filter."""
-
     def __init__(self, data):
         self.data, self.at = data, 0
 
@@ -186,7 +186,8 @@ class Columns:
 def records_of(block, body):
     if block.filter > 1 or block.codec > 2 or block.codec == 2 and not zstd:
         raise Lost(f"unreadable filter {block.filter}, codec {block.codec}")
-    require(block.length <= 1 << 20 or block.count == 1, "the records are too long")
+    if block.length > 1 << 20 and block.count != 1 and (block.filter or block.codec or block.length == block.stored):
+        raise Lost("unreadable several records that take more than 1 MiB")
     if block.codec:
         limit = block.length + 256 * block.filter
         body = lz4(body, limit) if block.codec == 1 else zstd.ZstdDecompressor().decompress(body, limit + 1)
@@ -196,7 +197,7 @@ def records_of(block, body):
         records.append(Record(*head, body[at + RECORD.size:at + RECORD.size + head[0]]))
         at += RECORD.size + up(head[0], 8)
     require(block.filter or at == len(body) == block.length, "the length of the records")
-    require(len(records) == block.count, "the number of records")
+    require(len(records) == block.count and not any(record.flags >> 31 for record in records), "the records")
     sequences = [record.sequence for record in records]
     if block.type == EVENTS and records:
         require((sequences[0], sequences[-1]) == (block.first, block.last), "the first and the last sequence")
@@ -209,8 +210,8 @@ def time_of(record, pieces):
         return record.timestamp
     require(pieces, "a reading without a clock piece")
     start, _, ns, rate = next((piece for piece in reversed(pieces) if piece[0] <= record.timestamp), pieces[0])
-    ticks = record.timestamp - start
-    return clamp(ns + (ticks * rate >> 48) if ticks >= 0 else ns - (-ticks * rate >> 48))
+    moved = abs(record.timestamp - start) * rate >> 48
+    return clamp(ns + moved if record.timestamp >= start else ns - moved)
 
 
 def clamp(number):
@@ -219,55 +220,59 @@ def clamp(number):
 
 class Journal:
     """What is in the segments that were given to it."""
-
     def __init__(self):
         self.lines, self.events, self.facts, self.ledgers = [], {}, {}, {}
 
     def segment(self, segment):
-        at, gap, block = segment.size, None, None  # `gap` is where a stretch without a valid block begins.
+        found, at = [], segment.size
         while at < len(segment.data):
-            found = block_at(segment, at)
-            if not found:
-                gap, at = gap or at, at + 64
+            block = block_at(segment, at)
+            if block or not found or found[-1][1]:
+                found.append((at, block))  # Without a block: a stretch that has none.
+            at = up(at + block.size + block.stored, 64) if block else at + 64
+        last, sealed = max((at for at, block in found if block), default=0), False
+        for at, block in found:
+            if not block:
+                if at < last or sealed or not segment.lives:
+                    self.lines.append(f"damage {at}" if at < last or sealed else f"torn {len(segment.data) - at}")
                 continue
-            if gap:
-                self.lines.append(f"damage {at - gap}")
-            block, gap = found, None
-            if block.type > FILLER and block.flags & CRITICAL:
-                raise Lost(f"refused a critical block of type {block.type}")
             end = at + block.size + block.stored
+            body = segment.data[end - block.stored:end]
+            right, sealed = crc32c(segment.salt, body) == block.body_crc, False
+            if at == last and not right and segment.lives:
+                continue
+            if not EVENTS <= block.type <= FILLER and block.flags & CRITICAL:
+                raise Lost(f"refused a critical block of type {block.type}")
             try:
-                body = segment.data[end - block.stored:end]
-                if block.type <= FILLER:
-                    require(crc32c(segment.salt, body) == block.body_crc, "the body's checksum")
+                require(right or block.type not in (EVENTS, FACTS, LEDGER, SEAL), "the body's checksum")
                 pieces = list(struct.iter_unpack("<4Q", segment.data[at + 128:at + 128 + 32 * block.pieces]))
-                self.block(block, body, pieces)
+                sealed = self.block(block, body, pieces)
             except Lost as lost:
                 self.lines.append(str(lost))
             except DAMAGE:
-                if not (segment.lives and up(end, 64) >= len(segment.data)):
-                    self.lines.append(f"damaged-block {block.count if block.type == EVENTS else 0}")
-            at = up(end, 64)
-        sealed = block and block.type == SEAL
-        if gap and (sealed or not segment.lives):
-            self.lines.append(f"{'damage' if sealed else 'torn'} {len(segment.data) - gap}")
+                self.lines.append(f"damaged-block {block.count if block.type == EVENTS else 0}")
 
     def block(self, block, body, pieces):
-        generation = block.generation
-        if block.type == LEDGER:
-            ledger = struct.unpack(f"<{len(body) // 8}Q", body)
-            require(len(ledger) == 3 + ledger[2], "the number of counts")
-            self.ledgers[generation] = max(self.ledgers.get(generation, ledger), ledger, key=lambda ledger: ledger[0])
+        """Takes a block. True: it is a seal."""
+        if block.type in (LEDGER, SEAL):
+            words = struct.unpack_from(f"<{len(body) // 8}Q", body)
+            require(len(words) >= 3 and not block.filter and not block.codec, "a short ledger or seal")
+            if block.type == LEDGER:
+                require(len(words) >= 3 + words[2], "the number of counts")
+                if words[0] >= self.ledgers.get(block.generation, (0,))[0]:
+                    self.ledgers[block.generation] = words[:3 + words[2]]
         elif block.type == FACTS:
             for fact in records_of(block, body):
-                self.facts[generation, fact.kind, fact.node, fact.correlation, fact.payload] = None
+                self.facts[block.generation, fact.kind, fact.node] = fact.correlation, fact.payload
         elif block.type == EVENTS:
             for record, time in [(record, time_of(record, pieces)) for record in records_of(block, body)]:
                 self.event(block, record, time)
+        return block.type == SEAL
 
     def event(self, block, record, time):
         flags, key = record.flags & ~TICKS, (block.generation, block.ring, record.sequence)
-        contents = record.kind, flags, record.correlation, record.node, record.payload, flags & OWN_TIME and time
+        own = record.flags & (OWN_TIME | TICKS) == OWN_TIME
+        contents = record.kind, flags, record.correlation, record.node, record.payload, own and time
         text = (f"event {key[0]:016x} {key[1]} {key[2]} {time} {clamp(time + block.difference)} {record.kind} {flags} "
                 f"{record.weight} {record.correlation} {record.node} {record.payload.hex() or '-'}")
         first, line = self.events.setdefault(key, (contents, text))
@@ -276,25 +281,19 @@ class Journal:
 
 
 def main(path):
-    journal, segments = Journal(), []
-    paths = [path] if os.path.isfile(path) else [os.path.join(path, name) for name in os.listdir(path) if SEGMENT_NAME(name)]
-    for path in paths:
+    journal, names = Journal(), [""] if os.path.isfile(path) else filter(SEGMENT_NAME, os.listdir(path))
+    for name in sorted(names, key=lambda name: (len(name), name)):
         try:
-            segments.append(open_segment(path))
-        except Lost as lost:
-            journal.lines.append(str(lost))
-    for segment in sorted(filter(None, segments), key=lambda segment: (segment.generation, segment.number)):
-        try:
-            journal.segment(segment)
+            journal.segment(open_segment(os.path.join(path, name) if name else path))
         except Lost as lost:
             journal.lines.append(str(lost))
     for _, (_, text) in sorted(journal.events.items()):
         print(text)
-    for generation, kind, node, correlation, payload in journal.facts:
+    for (generation, kind, node), (correlation, payload) in journal.facts.items():
         print(f"fact {generation:016x} {kind} {node} {correlation} {payload.hex() or '-'}")
     for generation, ledger in sorted(journal.ledgers.items()):
         print(f"ledger {generation:016x}", *ledger)
-    sys.stdout.writelines(f"{line}\n" for line in journal.lines)
+    sys.stdout.writelines(f"{line}\n" for line in journal.lines if line != "begun")
 
 
 if __name__ == "__main__":

@@ -152,6 +152,7 @@ impl Core {
             BlockType::EVENTS => self.take_events(segment, header)?,
             BlockType::FACTS => self.take_facts(segment, header)?,
             BlockType::LEDGER | BlockType::SEAL => seal = self.take_words(segment, header)?,
+            BlockType::FILLER => {}
             _ if header.flags & CRITICAL != 0 => {
                 let open = &mut self.segments.all[segment];
                 open.done = true;
@@ -248,17 +249,18 @@ impl Core {
         let right = is_raw(header) && self.body_is_right(segment, header)?;
         let offset = header.offset + header.size() as u64;
         let read = read_up_to(self.segments.ready(segment)?.file()?, &mut bytes, offset)?;
-        if !right || read < bytes.len() {
-            let failure = Failure::of(header, NoBody::Damaged);
-            self.count_failure(&failure);
-            return Ok(None);
+        if right && read == bytes.len() {
+            if header.kind == BlockType::SEAL {
+                if let Some(seal) = Seal::decode(&bytes) {
+                    return Ok(Some(seal));
+                }
+            } else if let Some(ledger) = LedgerBlock::decode(&bytes) {
+                self.facts.add_ledger(header.generation, ledger);
+                return Ok(None);
+            }
         }
-        if header.kind == BlockType::SEAL {
-            return Ok(Seal::decode(&bytes));
-        }
-        if let Some(ledger) = LedgerBlock::decode(&bytes) {
-            self.facts.add_ledger(header.generation, ledger);
-        }
+        let failure = Failure::of(header, NoBody::Damaged);
+        self.count_failure(&failure);
         Ok(None)
     }
 
