@@ -1361,8 +1361,8 @@ struct pipeline_batch_t {
 /**
  * `pipeline_storage_t.flags`: the storage also gets the library's own events, with kinds from
  * `PIPELINE_KIND_RESERVED` on: names of kinds, the threads of rings, facts about the clock. They come in
- * batches of their own and are in no count of the ledger. A flush and a close wait for them as for other
- * events.
+ * batches of their own, in their order and one batch at a time, and are in no count of the ledger. A flush
+ * and a close wait for them as for other events.
  */
 #define PIPELINE_STORAGE_META 2
 

@@ -12,7 +12,9 @@ use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::platform::thread;
 use capture_pipeline::status::{PIPELINE_ERR_CLOSED, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, PIPELINE_OK};
-use capture_pipeline::storage::{Abilities, PIPELINE_STORE_OK, Source, Storage, Thread};
+use capture_pipeline::storage::{
+    Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_RETRY, Source, Storage, Thread,
+};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -294,5 +296,46 @@ fn a_pipeline_has_a_limit_of_names_and_a_repeated_one_is_free() {
     }
     assert!(seen.facts.get().unwrap().count() >= MOST_FACTS);
     assert_eq!(capture(&pipeline, 1), PIPELINE_OK);
+    end(&pipeline);
+}
+
+/// Keeps the last name that it gets, and answers the first batch with a name by a retry.
+#[derive(Clone, Default)]
+struct LastName {
+    last: Arc<Mutex<Vec<u8>>>,
+    attempts: Arc<AtomicU32>,
+}
+
+// SAFETY: the storage does not use a batch after its answer.
+unsafe impl Storage for LastName {
+    fn abilities(&self) -> Abilities {
+        Abilities { concurrent: true, meta: true, ..Abilities::default() }
+    }
+    fn store(&self, batch: &BatchView) -> i32 {
+        let mut names = batch.events().iter().filter(|event| event.kind == PIPELINE_KIND_KIND_NAME);
+        let Some(name) = names.next_back() else { return PIPELINE_STORE_OK };
+        if self.attempts.fetch_add(1, Ordering::AcqRel) == 0 {
+            return PIPELINE_STORE_RETRY;
+        }
+        *self.last.lock().unwrap() = name.payload().to_vec();
+        PIPELINE_STORE_OK
+    }
+}
+
+#[test]
+fn the_last_name_of_a_kind_comes_last_also_if_an_earlier_one_is_tried_again() {
+    let storage = LastName::default();
+    let config = Config { writers: 2, retry_initial_us: 300_000, retry_max_us: 300_000, ..Config::default() };
+    let pipeline = Pipeline::start(config, storage.clone()).expect("starts");
+    pipeline.kind_name(7, b"first").expect("a name");
+    wait_for("an attempt", || storage.attempts.load(Ordering::Acquire) > 0);
+    pipeline.kind_name(7, b"second").expect("a name");
+    // Other events give the writers reasons to look at all ring buffers.
+    wait_for("another attempt", || {
+        capture(&pipeline, 1);
+        storage.attempts.load(Ordering::Acquire) > 1
+    });
+    pipeline.flush(Some(PATIENCE)).expect("flushes");
+    assert_eq!(*storage.last.lock().unwrap(), b"second");
     end(&pipeline);
 }

@@ -2,6 +2,8 @@
 
 #[path = "journal/damage.rs"]
 mod damage;
+#[path = "journal/facts.rs"]
+mod facts;
 #[path = "journal/following.rs"]
 mod following;
 #[path = "journal/limits.rs"]

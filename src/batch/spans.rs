@@ -228,3 +228,6 @@ impl SpanBatch {
         self.made = OnceLock::new();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,3 +281,23 @@ fn a_counter_that_is_behind_stands_still_for_its_ring_and_own_times_stay_as_they
     assert_eq!(seen[..3], [(ahead, true, 0), (3, false, PIPELINE_EVENT_OWN_TIME), (ahead, true, 0)]);
     assert!((seen[3].0, seen[3].1, seen[3].2) == (seen[3].0.min(time::now_ns()), false, 0));
 }
+
+#[test]
+fn the_librarys_own_events_in_a_successor_wait_for_those_before_it() {
+    let rings = rings(Overflow::Block, Shape { meta: true, ..shape(1, 1) });
+    let tell = || rings.tell_fact(&Fact::kind_name(1, &[b'x'; 200]).unwrap()).is_ok();
+    let own = || rings.iter().filter(|r| r.is_meta()).last().expect("a ring for the library's own events");
+    let first = own();
+    assert!(tell() && rings.any_claimable(false) && rings.is_its_turn(first));
+    let span = claim(first, 1);
+    assert!(tell() && !rings.any_claimable(false), "one batch at a time");
+    assert!(rings.offer_successor(first));
+    while std::ptr::eq(own(), first) || own().is_drained() {
+        assert!(tell());
+    }
+    assert!(!rings.any_claimable(false) && !rings.is_its_turn(own()));
+    first.buffer().unwrap().settle(span.start);
+    assert!(rings.any_claimable(false) && rings.is_its_turn(first) && !rings.is_its_turn(own()));
+    drain(first);
+    assert!(rings.any_claimable(false) && rings.is_its_turn(own()));
+}

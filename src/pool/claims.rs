@@ -179,7 +179,7 @@ impl Pool {
                 continue;
             }
             let meta = ring.is_meta();
-            if meta && !batch.spans.is_empty() {
+            if meta && !(batch.spans.is_empty() && self.rings.is_its_turn(ring)) {
                 continue;
             }
             let whole = self.takes_spans_of(meta);
@@ -191,7 +191,7 @@ impl Pool {
                 events: room,
                 bytes: left.1,
                 exceed: batch.spans.is_empty(),
-                alone: self.ordered,
+                alone: self.ordered || meta,
                 cover: self.rings.cover(log),
             };
             let claimed = if whole {

@@ -35,8 +35,8 @@ pub const PIPELINE_STORE_PENDING: i32 = 3;
 /// `pipeline_storage_t.flags`: calls of `store`, `flush` and `dead_letter` may overlap, on different threads.
 pub const PIPELINE_STORAGE_CONCURRENT: u32 = 1;
 /// `pipeline_storage_t.flags`: the storage also gets the library's own events, with kinds from
-/// `PIPELINE_KIND_RESERVED` on: names of kinds, the threads of rings, facts about the clock. They come in batches of their own
-/// and are in no count of the ledger. A flush and a close wait for them as for other events.
+/// `PIPELINE_KIND_RESERVED` on: names of kinds, the threads of rings, facts about the clock. They come in batches of their own,
+/// in their order and one batch at a time, and are in no count of the ledger. A flush and a close wait for them as for other events.
 pub const PIPELINE_STORAGE_META: u32 = 2;
 /// `pipeline_storage_t.flags`: under `PIPELINE_OVERFLOW_DROP_OLDEST`, the capture that overwrites an event calls `release` for it, on
 /// its own thread. Such a `release` must be short and must not capture. Without the flag a writer calls `release` later, and

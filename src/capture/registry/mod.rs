@@ -143,11 +143,22 @@ impl Registry {
 
     /// Whether a claim would find something; `alone`: in a ring of which nothing is claimed.
     pub fn any_claimable(&self, alone: bool) -> bool {
-        let claimable =
-            |buffer: &RingBuffer| buffer.is_claimable(self.cover(buffer)) && (!alone || buffer.spans() == 0);
+        let claimable = |ring: &Slot| {
+            ring.buffer().is_some_and(|buffer| {
+                buffer.is_claimable(self.cover(buffer))
+                    && (!(alone || ring.is_meta()) || buffer.spans() == 0)
+                    && self.is_its_turn(ring)
+            })
+        };
         // A writer that was woken finds it there.
-        self.rings.get(self.last_waker()).and_then(Slot::buffer).is_some_and(claimable)
-            || self.rings.iter().map_while(Slot::buffer).any(claimable)
+        self.rings.get(self.last_waker()).is_some_and(claimable) || self.iter().any(claimable)
+    }
+
+    /// Whether the events of a ring may be claimed before those of other rings are settled. The library's own events may not: they are facts of which
+    /// the last one counts, also where an earlier one is tried again. For the same reason one batch of such a ring is out at a time.
+    pub fn is_its_turn(&self, ring: &Slot) -> bool {
+        let is_older = |other: &&Slot| other.is_meta() && other.id() < ring.id();
+        !ring.is_meta() || self.iter().filter(is_older).all(Slot::is_drained)
     }
 
     /// Whether overwritten events wait for their release.

@@ -112,6 +112,8 @@ pub struct Facts {
     pub ledgers: BTreeMap<u64, LedgerBlock>,
     /// What each run has deleted so far.
     pub deleted: BTreeMap<u64, Deleted>,
+    /// The places of the names in the lists of their runs.
+    places: BTreeMap<(u64, u32), u64>,
     /// The bytes of all of them.
     bytes: usize,
 }
@@ -120,19 +122,29 @@ impl Facts {
     /// The most bytes of facts that are kept.
     pub const MAX_BYTES: usize = 16 << 20;
 
-    /// Takes a record of a block of facts. An error: there is not enough memory.
+    /// Whether a record is a fact of the pipeline's list, which each segment has from its beginning and in its order.
+    pub(super) fn is_listed(record: &Record<'_>) -> bool {
+        matches!(record.kind, PIPELINE_KIND_KIND_NAME | PIPELINE_KIND_CLOCK | PIPELINE_KIND_DEFINITION)
+    }
+
+    /// Takes a record of a block of facts. `place`: so many facts of the list its segment has up to this one. It tells which name of a kind is the last
+    /// one: segments are read one after the other, and an earlier one may have been written for longer than a later one. An error: there is not enough
+    /// memory.
     pub(super) fn add(
         &mut self,
         generation: u64,
         record: &Record<'_>,
+        place: u64,
         losses: &mut Losses,
     ) -> io::Result<()> {
         let kind = u32::try_from(record.node_id).ok();
         match (record.kind, kind) {
             (PIPELINE_KIND_KIND_NAME, Some(kind)) => {
                 let key = (generation, kind);
-                if self.has_room(self.kind_names.contains_key(&key), record, losses) {
+                let is_last = self.places.get(&key).is_none_or(|&known| known <= place);
+                if is_last && self.has_room(self.kind_names.contains_key(&key), record, losses) {
                     self.kind_names.insert(key, copy(record.payload)?);
+                    self.places.insert(key, place);
                 }
             }
             (PIPELINE_KIND_DEFINITION, Some(kind)) => self.define(generation, kind, record, losses),
@@ -145,10 +157,14 @@ impl Facts {
                 }
             }
             (PIPELINE_KIND_CLOCK, _) => match ClockFacts::from_bytes(record.payload) {
-                Some(clock) if self.has_room(self.clocks.contains_key(&generation), record, losses) => {
-                    self.clocks.insert(generation, clock);
+                Some(clock) => {
+                    let known = self.clocks.get(&generation);
+                    if known.is_none_or(|known| known.monotonic_ns <= clock.monotonic_ns)
+                        && self.has_room(known.is_some(), record, losses)
+                    {
+                        self.clocks.insert(generation, clock);
+                    }
                 }
-                Some(_) => {}
                 None => losses.unreadable_facts += 1,
             },
             (DELETED, _) if self.has_room(self.deleted.contains_key(&generation), record, losses) => {

@@ -3,7 +3,7 @@
 use super::body::{self, NoBody, is_raw};
 use super::core::{Core, no_memory};
 use super::event::realtime;
-use super::facts::LedgerBlock;
+use super::facts::{Facts, LedgerBlock};
 use super::filter::Filter;
 use super::losses::{Gone, Refused};
 use super::place::Place;
@@ -236,8 +236,15 @@ impl Core {
         let mut loaded = opened.and_then(|open| scratch.load(open, &place, &wanted, &mut self.decoding));
         if loaded.is_ok() {
             let mut records = scratch.table.iter().filter_map(|entry| scratch.record(entry));
-            let losses = &mut self.losses;
-            loaded = records.try_for_each(|record| self.facts.add(header.generation, &record, losses));
+            let (facts, losses) = (&mut self.facts, &mut self.losses);
+            let mut place = self.segments.all[segment].facts;
+            loaded = records.try_for_each(|record| {
+                place += u64::from(Facts::is_listed(&record));
+                facts.add(header.generation, &record, place, losses)
+            });
+            if loaded.is_ok() {
+                self.segments.all[segment].facts = place;
+            }
             scratch.failures.drain(..).for_each(|failure| self.count_failure(&failure));
         }
         self.scratch = scratch;

@@ -103,6 +103,8 @@ pub(super) struct Open {
     pub known: u64,
     /// Up to where they were known when the reader looked before.
     pub before: u64,
+    /// The facts of the pipeline's list that were read in it; see [`Facts::add`](super::facts::Facts::add).
+    pub facts: u64,
     /// What the last known block says, if it is a seal.
     pub seal: Option<Seal>,
     /// Nothing behind `known` is read any more: it is sealed, refused or gone.
@@ -136,6 +138,7 @@ impl Open {
             start: first_block as u64,
             known: first_block as u64,
             before: first_block as u64,
+            facts: 0,
             seal: None,
             done: false,
             shift: 0,

@@ -128,16 +128,20 @@ fn the_latency_of_a_span_is_that_of_its_events_one_by_one() {
 /// How an event came: as part of a span or as a view; its sequence number, time, and flags.
 type Came = (bool, u64, u64, u32);
 
-struct Taker(Arc<Mutex<Vec<Came>>>);
+struct Taker {
+    came: Arc<Mutex<Vec<Came>>>,
+    /// The bytes of records that it wants in a batch.
+    most: u64,
+}
 
 // SAFETY: the storage does not use a batch after its answer.
 unsafe impl Storage for Taker {
     fn abilities(&self) -> Abilities {
-        Abilities { span_bytes: Some(1 << 16), ..Abilities::default() }
+        Abilities { span_bytes: Some(self.most), ..Abilities::default() }
     }
     fn store(&self, batch: &BatchView) -> i32 {
         let events = batch.events().iter().map(|e| (false, e.sequence, e.timestamp_ns, e.flags));
-        self.0.lock().unwrap().extend(events);
+        self.came.lock().unwrap().extend(events);
         PIPELINE_STORE_OK
     }
     fn store_spans(&self, batch: &SpanBatch) -> i32 {
@@ -146,7 +150,7 @@ unsafe impl Storage for Taker {
             let events: Vec<Came> = events.collect();
             let times = || events.iter().map(|event| event.2);
             assert_eq!(Some((span.earliest_ns, span.latest_ns)), times().min().zip(times().max()));
-            self.0.lock().unwrap().extend(events);
+            self.came.lock().unwrap().extend(events);
         }
         PIPELINE_STORE_OK
     }
@@ -167,7 +171,7 @@ fn came(captures: impl FnOnce(&Pool, &Producer)) -> Option<Vec<Came>> {
     let came = Arc::new(Mutex::new(Vec::new()));
     let config = Config { writers: 0, clock: WantedClock::Auto, ..Config::default() };
     let alive = process::alive().unwrap();
-    let storage = Box::new(Taker(Arc::clone(&came)));
+    let storage = Box::new(Taker { came: Arc::clone(&came), most: 1 << 16 });
     let pool = Pool::start(config, storage, 1 << 43, alive, barrier::register(), |_| {}).unwrap();
     let is_counter = pool.clock.is_counter();
     let producer = pool.rings.attach_handle().unwrap();
@@ -225,4 +229,97 @@ fn a_batch_comes_as_views_if_the_counter_is_no_clock_any_more_and_as_spans_again
         }
     });
     assert!(came.is_some_and(|came| came.len() == 20 && came.iter().all(|event| event.0)));
+}
+
+// ---- without memory ----
+
+/// Their views take more than the 64 MB of address space that the C library keeps for the allocations of a thread.
+const EVENTS: u64 = 1_200_000;
+
+/// The address space of the process in bytes.
+fn address_space() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("the process's size");
+    let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+    // SAFETY: the call has no pointers.
+    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
+}
+
+/// Limits the address space of the process.
+fn limit_memory(bytes: libc::rlim_t) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: plain data.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+}
+
+/// Whether there is memory for the views of all events.
+fn has_memory() -> bool {
+    Vec::<EventView>::new().try_reserve(EVENTS as usize).is_ok()
+}
+
+#[test]
+fn a_batch_whose_times_no_pieces_tell_waits_until_there_is_memory_for_its_views() {
+    const NAME: &str =
+        "pool::spans::tests::a_batch_whose_times_no_pieces_tell_waits_until_there_is_memory_for_its_views";
+    const ALONE: &str = "CAPTURE_PIPELINE_TEST_ALONE";
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain data.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) }, 0);
+    if limit.rlim_max != libc::RLIM_INFINITY || address_space() > 1 << 40 {
+        println!(
+            "the process has a limit already, or a sanitizer, which ends it where there is no memory: not tried"
+        );
+        return;
+    }
+    if std::env::var_os(ALONE).is_none() {
+        // In a process of its own, because the limit is one of the process.
+        let this = std::env::current_exe().expect("this program");
+        let run =
+            std::process::Command::new(this).args(["--exact", NAME, "--nocapture"]).env(ALONE, "1").output();
+        let run = run.expect("it runs");
+        let out = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success() && out.contains("1 passed"),
+            "{out}{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        return;
+    }
+    let came = Arc::new(Mutex::new(Vec::with_capacity(EVENTS as usize)));
+    let config = Config { ring_bytes: 64 << 20, batch_bytes: 1 << 32, ..Config::default() };
+    let storage = Box::new(Taker { came: Arc::clone(&came), most: u64::MAX });
+    let pool = Pool::start(config, storage, 1 << 43, process::alive().unwrap(), barrier::register(), |_| {})
+        .unwrap();
+    let Some(timeline) = pool.clock.timeline() else { return };
+    pool.set_paused(true).unwrap();
+    let producer = pool.rings.attach_handle().unwrap();
+    for _ in 0..EVENTS {
+        // SAFETY: no payload.
+        assert_eq!(unsafe { producer.capture(&Offer::new(1, std::ptr::null(), 0)) }, PIPELINE_OK);
+    }
+    timeline.distrust(777);
+    pool.intake().distrust_ticks();
+    limit_memory(address_space() + (8 << 20));
+    if has_memory() {
+        println!("this system does not limit memory: not tried");
+        return;
+    }
+    pool.set_paused(false).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    // A batch is put there when its views could not be made.
+    while pool.lock().batches.ready.is_empty() {
+        assert!(std::time::Instant::now() < until, "no batch waits: {:?}", pool.ledger());
+        std::thread::yield_now();
+    }
+    let (ledger, shown) = (pool.ledger(), came.lock().unwrap().len());
+    limit_memory(libc::RLIM_INFINITY);
+    assert_eq!((ledger.in_flight, ledger.stored, shown), (EVENTS, 0, 0), "claimed, and shown to nobody");
+    pool.close(Some(Duration::from_secs(60))).unwrap();
+    let ledger = pool.ledger();
+    assert!(ledger.balances() && ledger.stored == EVENTS, "{ledger:?}");
+    while !pool.tear_down_if_at_rest() {
+        std::thread::yield_now();
+    }
+    let came = came.lock().unwrap();
+    assert_eq!(came.len() as u64, EVENTS);
+    assert!(came.iter().zip(0..).all(|(event, n)| *event == (false, n, 777, 0)));
 }

@@ -140,13 +140,16 @@ impl Call<'_> {
         let need = extra.len() + events.len();
         let first = state.events == 0;
         shared.admit(need, seen, Some((segment, &*state)))?;
-        let written = append_all(segment, state, [extra, events]);
+        let written = append_some(segment, state, extra).and_then(|()| {
+            // They stay, whatever becomes of the events: each segment has the list of facts once.
+            (state.facts, state.deletions) = (facts, deleted.segments);
+            append_some(segment, state, events)
+        });
         shared.limits.done(need, written.is_ok());
         if let Err(failure) = written {
             state.forget_threads();
             return Err(failure.into());
         }
-        (state.facts, state.deletions) = (facts, deleted.segments);
         if first && shared.options.segment_age_ns().is_some() {
             shared.sync_queue.note_begun();
         }
@@ -180,11 +183,6 @@ fn align(
     Ok(())
 }
 
-fn append_all(segment: &Segment, state: &mut State, all: [&mut Blocks; 2]) -> Result<(), Failure> {
-    for blocks in all {
-        if !blocks.is_empty() {
-            segment.append(state, blocks)?;
-        }
-    }
-    Ok(())
+fn append_some(segment: &Segment, state: &mut State, blocks: &mut Blocks) -> Result<(), Failure> {
+    if blocks.is_empty() { Ok(()) } else { segment.append(state, blocks) }
 }
