@@ -34,6 +34,7 @@ pub fn summary(losses: &Losses) -> Vec<String> {
         some(unreadable, "block that cannot be read", "blocks that cannot be read"),
         some(losses.contradictions, "event with two contents", "events with two contents"),
         some(losses.contradicting_facts, "contradicting definition", "contradicting definitions"),
+        some(losses.unreadable_facts, "fact that cannot be read", "facts that cannot be read"),
         some(losses.refused.len() as u64, "segment that is not read", "segments that are not read"),
     ]
     .into_iter()

@@ -11,6 +11,8 @@ pub enum Outcome {
     Well,
     /// The journal is damaged.
     Damaged,
+    /// Something could not be read, as a message has said. The rest was read all the same.
+    Unread,
 }
 
 /// Why a command did not come to its end.

@@ -4,6 +4,7 @@ use crate::args::{Order, Selection};
 use crate::damage;
 use crate::failure::{Failure, Outcome};
 use crate::kinds::{Asked, Choice, Kind, Kinds};
+use crate::messages::tell;
 use crate::progress::Progress;
 use crate::time_bounds::Bound;
 use capture_pipeline::expression::{Expression, Own, Subject};
@@ -177,7 +178,7 @@ impl Journal {
         self.kinds.list()
     }
 
-    /// Calls `act` for each event that was asked for, until it breaks.
+    /// Calls `act` for each event that was asked for, until it breaks: for those that were there when the journal was opened.
     pub fn each(
         &mut self,
         progress: &mut Progress,
@@ -189,7 +190,7 @@ impl Journal {
             if count.is_multiple_of(SHOW_EVERY) {
                 progress.show(self.reader.progress());
             }
-            let Some(event) = self.reader.next()? else { return Ok(()) };
+            let Some(event) = self.reader.next_found()? else { return Ok(()) };
             if show(&event, &mut self.kinds, &mut self.threads, &mut act)?.is_break() {
                 return Ok(());
             }
@@ -216,6 +217,11 @@ impl Journal {
         })
     }
 
+    /// What follows may have any wall time, also one before the start that was asked for.
+    pub fn lift_from(&mut self) {
+        self.reader.set_from_realtime_ns(0);
+    }
+
     /// Says on the standard error what was lost, if anything was.
     pub fn outcome(&self) -> Outcome {
         let losses = self.reader.losses();
@@ -224,10 +230,10 @@ impl Journal {
             return Outcome::Well;
         }
         let path = self.path.display();
-        eprintln!(
-            "capture-pipeline: {path}: {}; 'capture-pipeline verify {path}' has the details",
+        tell(format_args!(
+            "{path}: {}; 'capture-pipeline verify {path}' has the details",
             summary.join(", ")
-        );
+        ));
         Outcome::Damaged
     }
 }

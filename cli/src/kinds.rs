@@ -44,6 +44,8 @@ pub struct Kind {
     pub json: Vec<u8>,
     /// For each field the text of JSON before its value.
     pub json_names: Vec<Vec<u8>>,
+    /// It stands for one kind after another, of which nothing but the number is known.
+    pub is_rest: bool,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             choice,
             json: Vec::new(),
             json_names: Vec::new(),
+            is_rest: false,
         };
         kind.prepare_json();
         // A name may stand for different kinds in different runs.
@@ -144,10 +147,14 @@ pub struct Kinds {
     /// The facts that the kinds were made from, by their numbers.
     facts: (usize, usize),
     known: Facts,
+    /// The place of the kind that stands for all that have none of their own.
+    rest: Option<usize>,
 }
 
 /// No kind has this place in the list.
 const NONE: u32 = u32::MAX;
+/// The most kinds without a name and a definition that have a place of their own. A program may use any number as a kind, and memory is bounded.
+const MOST_UNKNOWN: usize = 65_536;
 
 impl Kinds {
     /// The kinds in a journal's facts.
@@ -159,6 +166,7 @@ impl Kinds {
             asked,
             facts: (0, 0),
             known: Facts::default(),
+            rest: None,
         };
         kinds.refresh(facts);
         kinds
@@ -179,7 +187,7 @@ impl Kinds {
                 self.list.len() - 1
             });
         }
-        for kind in &mut self.list {
+        for kind in self.list.iter_mut().filter(|kind| !kind.is_rest) {
             *kind = Kind::new(kind.generation, kind.number, facts, &self.asked);
         }
     }
@@ -187,17 +195,39 @@ impl Kinds {
     /// The place of a kind in the list. One that nothing is known about is added.
     #[inline]
     pub fn find(&mut self, generation: u64, number: u32) -> usize {
-        let recent = &mut self.recent[number as usize % 64];
+        let recent = &self.recent[number as usize % 64];
         if recent.2 != NONE && recent.0 == generation && recent.1 == number {
             return recent.2 as usize;
         }
-        let (list, known, asked) = (&mut self.list, &self.known, &self.asked);
-        let at = *self.numbers.entry((generation, number)).or_insert_with(|| {
-            list.push(Kind::new(generation, number, known, asked));
-            list.len() - 1
-        });
-        *recent = (generation, number, at as u32);
+        let at = match self.numbers.get(&(generation, number)) {
+            Some(at) => *at,
+            None if self.list.len() >= MOST_UNKNOWN + self.facts.0 + self.facts.1 => {
+                return self.rest(generation, number);
+            }
+            None => {
+                self.list.push(Kind::new(generation, number, &self.known, &self.asked));
+                self.numbers.insert((generation, number), self.list.len() - 1);
+                self.list.len() - 1
+            }
+        };
+        self.recent[number as usize % 64] = (generation, number, at as u32);
         at
+    }
+
+    /// The place of a kind that has none of its own.
+    #[cold]
+    fn rest(&mut self, generation: u64, number: u32) -> usize {
+        let kind = Kind { is_rest: true, ..Kind::new(generation, number, &self.known, &self.asked) };
+        match self.rest {
+            Some(at) => {
+                self.list[at] = kind;
+                at
+            }
+            None => {
+                self.list.push(kind);
+                *self.rest.insert(self.list.len() - 1)
+            }
+        }
     }
 
     /// All kinds, in the order of their places.

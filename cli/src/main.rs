@@ -10,7 +10,7 @@ mod failure;
 mod journal;
 mod kinds;
 mod line;
-mod log_messages;
+mod messages;
 mod numbers;
 mod progress;
 mod time_bounds;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_messages::print();
+    messages::of_the_library();
     let done = match arguments.command {
         Command::Ls(args) => commands::ls::run(&args),
         Command::Stat(args) => commands::stat::run(&args),
@@ -36,10 +36,11 @@ fn main() -> ExitCode {
     match done {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::Damaged) => ExitCode::from(1),
+        Ok(Outcome::Unread) => ExitCode::from(2),
         // Whoever reads the output has seen enough.
         Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(Failure::Told(message)) => {
-            eprintln!("capture-pipeline: {message}");
+            messages::tell(message);
             ExitCode::from(2)
         }
     }

@@ -126,3 +126,65 @@ fn completions_and_manual_pages_are_made() {
         assert!(page.contains(".SH NAME") && page.contains(".SH OPTIONS"), "{name}");
     }
 }
+
+/// Whoever reads the messages may have gone.
+#[test]
+fn a_message_that_nobody_reads_changes_nothing() {
+    let (_scratch, journal) = journal();
+    damage(&segments(&journal)[0]);
+    for (arguments, status) in [
+        (&["cat", &journal][..], 1),
+        (&["export", &journal, "-", "--to", "csv"], 1),
+        (&["cat", "/nowhere"], 2),
+        (&["ls", "/nowhere"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = command(arguments).stdout(std::process::Stdio::null()).stderr(writer).status();
+        assert_eq!(ended.expect("the command runs").code(), Some(status), "{arguments:?}");
+    }
+}
+
+/// Anybody may choose the names of kinds and files.
+#[test]
+fn messages_and_lists_do_not_change_the_terminal() {
+    const EVIL: &str = "e\u{1b}]0;owned\u{7}\nvil";
+    let scratch = Scratch::new();
+    let folder = scratch.path().join(EVIL);
+    std::fs::create_dir(&folder).expect("a directory");
+    let mut builder = sample::segments::Builder::new(1, 1);
+    builder.kind_name(3, EVIL).thread(1, 2, EVIL).fact(0xFFFF_0004, 3, 0, b"rubbish");
+    builder.events(1, &[sample::segments::Event::new(1, 1, EVIL).kind(3)]).seal().write(&folder);
+    std::fs::write(folder.join("0000000000000001-00000002.journal"), "rubbish").expect("written");
+    let (above, path) = (text(scratch.path()), text(&folder));
+    for arguments in [
+        &["ls", &above][..],
+        &["ls", "-r", &path],
+        &["stat", &path],
+        &["cat", &path],
+        &["cat", "--json", &path],
+        &["cat", &path, "--kind", "nothing"],
+        &["cat", &path, "--where", "nothing"],
+        &["tail", &path],
+        &["verify", &path],
+        &["export", &path, &path],
+        &["export", &path, "-", "--to", "ndjson"],
+    ] {
+        let done = run(arguments);
+        assert!(!done.out.is_empty() || !done.err.is_empty(), "{arguments:?}");
+        for text in [&done.out, &done.err] {
+            let bad = text.chars().find(|c| c.is_control() && *c != '\n');
+            assert_eq!(bad, None, "{arguments:?}: {text:?}");
+            assert!(!text.lines().any(|line| line.starts_with("vil")), "{arguments:?}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_listed_does_not_hide_the_rest() {
+    let (scratch, journal) = journal();
+    let done = run(&["ls", "/nowhere", &journal, &text(&scratch.path().join("nothing"))]);
+    assert_eq!(done.status, 2);
+    assert!(done.out.contains(&journal), "{}", done.out);
+    assert!(done.err.contains("/nowhere: ") && done.err.lines().count() == 2, "{}", done.err);
+}

@@ -1,7 +1,7 @@
 //! Whether the process that writes a segment still lives.
 
 use super::format::segment::Owner;
-use crate::platform::file_lock::first_byte_is_locked;
+use crate::platform::files::first_byte_is_locked;
 use crate::platform::process;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -9,7 +9,7 @@ pub mod cache;
 pub mod cancellation;
 mod errno;
 #[cfg(not(loom))]
-pub mod file_lock;
+pub mod files;
 #[cfg(not(loom))]
 pub mod global;
 pub mod memory;

@@ -2,7 +2,7 @@
 
 use crate::locks;
 use crate::reading::{in_time, open, sequences, take};
-use crate::segments::{Builder, Event, Scratch};
+use crate::segments::{Builder, Event, REALTIME_OFFSET, Scratch};
 use capture_pipeline::journal::reader::{Options, Order, Reader, State};
 use std::path::Path;
 use std::sync::mpsc;
@@ -184,4 +184,50 @@ fn next_within_waits_for_an_event() {
     let mut reader = open(scratch.path(), in_time());
     assert_eq!(take(&mut reader).len(), 1);
     assert!(reader.next_within(PATIENCE).expect("no error").is_none());
+}
+
+/// Whoever wants to know when it has caught up must not be held up by a writer that is as fast.
+#[test]
+fn what_was_found_comes_to_an_end_however_much_is_written_meanwhile() {
+    for order in [Order::Stored, Order::Time] {
+        let scratch = Scratch::new();
+        let mut builder = Builder::new(1, 1);
+        let path = builder.events(1, &[event(0), event(1)]).events(2, &[event(2)]).write(scratch.path());
+        let lock = locks::hold(&path);
+        let mut reader = follow(scratch.path(), order);
+        let mut given = Vec::new();
+        for n in 10.. {
+            append(builder.events(1, &[event(n)]), &path);
+            match reader.next_found().expect("no error") {
+                Some(event) => given.push(event.sequence),
+                None => break,
+            }
+        }
+        assert_eq!(given, [0, 1, 2], "{order:?}");
+        assert_eq!(sequences(&take(&mut reader)), [10, 11, 12, 13]);
+        assert_eq!(reader.next_found().expect("no error"), None);
+        drop(lock);
+    }
+}
+
+/// The wall clock is set back by an hour while the journal is followed.
+#[test]
+fn a_bound_of_wall_times_can_be_lifted_for_what_follows() {
+    for order in [Order::Stored, Order::Time] {
+        let scratch = Scratch::new();
+        let mut builder = Builder::new(1, 1);
+        let path = builder.events(1, &[event(1), event(2)]).write(scratch.path());
+        let lock = locks::hold(&path);
+        let from_realtime_ns = 2_u64.saturating_add_signed(REALTIME_OFFSET);
+        let options = Options { follow: true, order, from_realtime_ns, ..Options::default() };
+        let mut reader = open(scratch.path(), options);
+        assert_eq!(sequences(&take(&mut reader)), [2]);
+        builder.realtime_offset -= 3_600_000_000_000;
+        append(builder.events(1, &[event(3)]), &path);
+        assert!(take(&mut reader).is_empty());
+        reader.set_from_realtime_ns(0);
+        append(builder.events(1, &[event(4)]), &path);
+        assert_eq!(sequences(&take(&mut reader)), [4], "{order:?}");
+        drop(lock);
+    }
 }

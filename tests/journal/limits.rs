@@ -1,12 +1,15 @@
 //! With little memory and with segments made to be expensive, a reader stays within its bounds, and ends.
 
+use crate::locks;
 use crate::random::Random;
 use crate::reading::{Given, in_time, open, sequences, take};
 use crate::segments::{Builder, Event, Scratch};
+use capture_pipeline::facts::MOST_FACTS;
 use capture_pipeline::journal::format::block::{BlockHeader, BlockType, MAX_PIECES};
 use capture_pipeline::journal::reader::{Options, Reader};
 use capture_pipeline::status::{PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT};
 use std::collections::HashSet;
+use std::os::unix::fs::FileExt;
 
 fn least() -> Options {
     Options { memory_bytes: Options::MIN_MEMORY, ..Options::default() }
@@ -169,4 +172,87 @@ fn events_outside_the_times_of_their_header_are_given() {
     builder.seal().write(scratch.path());
     let given = take(&mut open(scratch.path(), in_time()));
     assert_eq!(given.len(), 9);
+}
+
+/// All the names that a pipeline can give to kinds, and a new name for one.
+#[test]
+fn every_name_of_a_pipeline_is_known() {
+    let scratch = Scratch::new();
+    let mut builder = Builder::new(1, 1);
+    let name = |kind: u32| format!("{kind:0>255}");
+    for kind in 0..MOST_FACTS as u32 {
+        builder.kind_name(kind, &name(kind));
+    }
+    builder.seal().write(scratch.path());
+    let mut later = Builder::new(1, 2);
+    later.kind_name(7, &name(1)).kind_name(8, "eight").kind_name(8, &name(2)).seal().write(scratch.path());
+    let reader = open(scratch.path(), Options::default());
+    assert!(reader.losses().is_empty(), "{:?}", reader.losses());
+    let names = &reader.facts().kind_names;
+    assert_eq!(names.len(), MOST_FACTS);
+    for kind in 0..MOST_FACTS as u32 {
+        let last = match kind {
+            7 => name(1),
+            8 => name(2),
+            kind => name(kind),
+        };
+        assert_eq!(names[&(1, kind)], last.as_bytes(), "{kind}");
+    }
+    // Those of further runs need not be.
+    let mut other = Builder::new(2, 1);
+    for kind in 0..1_000 {
+        other.kind_name(kind, &name(kind));
+    }
+    other.seal().write(scratch.path());
+    let left_out = open(scratch.path(), Options::default()).losses().facts_left_out;
+    assert!((1..1_000).contains(&left_out), "{left_out}");
+}
+
+/// A file may have holes, and then be longer than any disk.
+#[test]
+fn a_hole_of_a_terabyte_does_not_hold_a_reader_up() {
+    const HOLE: u64 = 1 << 40;
+    let scratch = Scratch::new();
+    let mut builder = Builder::new(1, 1);
+    let path = builder.events(1, &[Event::new(1, 1, "x")]).write(scratch.path());
+    let file = std::fs::File::options().write(true).open(&path).expect("the segment");
+    file.set_len(HOLE).expect("a hole");
+    let hole = HOLE - builder.bytes.len() as u64;
+    let mut reader = open(scratch.path(), Options::default());
+    assert_eq!(sequences(&take(&mut reader)), [1]);
+    assert_eq!((reader.losses().torn_tails, reader.losses().torn_bytes), (1, hole));
+    // A block behind the hole.
+    let mut behind = Builder::new(1, 1);
+    let mut body = Vec::new();
+    Event::new(2, 2, "y").record().encode(&mut body);
+    let header = behind.block_header(BlockType::EVENTS, 1, &[Event::new(2, 2, "y")], &body);
+    behind.bytes.clear();
+    behind.block(&BlockHeader { offset: HOLE, ..header }, &body);
+    file.write_all_at(&behind.bytes, HOLE).expect("written");
+    let mut reader = open(scratch.path(), Options::default());
+    assert_eq!(sequences(&take(&mut reader)), [1, 2]);
+    assert_eq!((reader.losses().damages, reader.losses().damaged_bytes), (1, hole));
+}
+
+/// A header that is right, of a block that is as long as the hole behind it.
+#[test]
+fn a_block_as_long_as_a_terabyte_is_not_read_for_its_checksum() {
+    const LENGTH: u64 = 1 << 40;
+    for kind in [BlockType::LEDGER, BlockType::SEAL, BlockType::FACTS, BlockType::EVENTS, BlockType::FILLER] {
+        for lives in [false, true] {
+            let scratch = Scratch::new();
+            let mut builder = Builder::new(1, 1);
+            builder.events(1, &[Event::new(1, 1, "x")]);
+            let header = builder.block_header(kind, 1, &[Event::new(2, 2, "")], &[]);
+            builder.block(&BlockHeader { stored_len: LENGTH, raw_len: LENGTH, ..header }, &[]);
+            let path = builder.write(scratch.path());
+            let file = std::fs::File::options().write(true).open(&path).expect("the segment");
+            file.set_len(builder.bytes.len() as u64 + LENGTH).expect("a hole");
+            let lock = lives.then(|| locks::hold(&path));
+            let mut reader = open(scratch.path(), Options::default());
+            assert_eq!(sequences(&take(&mut reader)), [1]);
+            assert_eq!(reader.losses().is_empty(), kind == BlockType::FILLER, "{kind:?} {lives}");
+            drop(lock);
+        }
+    }
 }

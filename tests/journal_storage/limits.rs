@@ -291,3 +291,26 @@ fn every_option_has_limits_that_are_named() {
     }
     assert!(!scratch.file("none").exists());
 }
+
+/// Names that are given after the last event belong to the last segment, and it must not grow beyond the limit for them.
+#[test]
+fn late_names_of_kinds_stay_within_the_limit() {
+    for on_full in [OnFull::DeleteOldest, OnFull::Reject] {
+        let scratch = Scratch::new();
+        let pipeline = start(patient(), scratch.path(), Options { on_full, ..bounded() });
+        for n in 0..4_000 {
+            assert_eq!(offer(&pipeline, 1, n, &[7; 1_000]), 0);
+        }
+        pipeline.flush(Some(PATIENCE)).expect("flushed");
+        for kind in 0..1_000 {
+            pipeline.kind_name(kind, &[b'n'; 255]).expect("named");
+        }
+        let ledger = end(pipeline);
+        assert!(bytes_in(scratch.path()) <= MIB, "{on_full:?}: {}", bytes_in(scratch.path()));
+        let reader = reader(scratch.path());
+        let names = reader.facts().kind_names.len();
+        assert_eq!(names, if on_full == OnFull::Reject { 0 } else { 1_000 }, "{on_full:?}");
+        let gone: u64 = reader.facts().deleted.values().map(|deleted| deleted.events).sum();
+        assert_eq!(read(scratch.path()).len() as u64 + gone, ledger.stored, "{on_full:?}");
+    }
+}

@@ -4,6 +4,7 @@ use super::table::{Table, bytes, duration, grouped, time};
 use crate::args::Ls;
 use crate::failure::{Failure, Outcome};
 use crate::line::shown;
+use crate::messages::tell;
 use crate::numbers;
 use capture_pipeline::journal::format::segment::parse_file_name;
 use capture_pipeline::journal::reader::{Options, Reader, Segment, State};
@@ -89,19 +90,20 @@ pub fn runs<'s>(segments: impl Iterator<Item = &'s Segment>) -> Vec<Run> {
 /// Lists journals.
 pub fn run(args: &Ls) -> Result<Outcome, Failure> {
     let mut journals = Vec::new();
+    let mut outcome = Outcome::Well;
     for path in &args.paths {
         let depth = if args.recursive { MAX_DEPTH } else { 1 };
         let before = journals.len();
-        find(path, depth, &mut journals).map_err(|error| Failure::of(path, &error))?;
-        if journals.len() == before {
-            eprintln!(
-                "capture-pipeline: {}: no journal is there{}",
+        if let Err(error) = find(path, depth, &mut journals) {
+            outcome = unread(&Failure::of(path, &error));
+        } else if journals.len() == before {
+            tell(format_args!(
+                "{}: no journal is there{}",
                 path.display(),
                 if args.recursive { "" } else { "; -r looks deeper" }
-            );
+            ));
         }
     }
-    let mut outcome = Outcome::Well;
     let mut output = Vec::new();
     let mut table = Table::new(&[
         "JOURNAL",
@@ -116,10 +118,18 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
         "STATE",
     ]);
     for path in journals {
-        let reader = Reader::open(&path, Options::default())?;
+        let reader = match Reader::open(&path, Options::default()) {
+            Ok(reader) => reader,
+            Err(error) => {
+                outcome = unread(&error.into());
+                continue;
+            }
+        };
         for refused in &reader.losses().refused {
-            outcome = Outcome::Damaged;
-            eprintln!("capture-pipeline: {}: {}", refused.path.display(), refused.reason);
+            if outcome == Outcome::Well {
+                outcome = Outcome::Damaged;
+            }
+            tell(format_args!("{}: {}", refused.path.display(), refused.reason));
         }
         for run in runs(reader.segments()) {
             if args.json {
@@ -147,6 +157,14 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
     }
     std::io::stdout().write_all(&output).map_err(|error| Failure::output(&error))?;
     Ok(outcome)
+}
+
+/// Says why something is not listed. The others are.
+fn unread(failure: &Failure) -> Outcome {
+    if let Failure::Told(message) = failure {
+        tell(message);
+    }
+    Outcome::Unread
 }
 
 fn json(into: &mut Vec<u8>, path: &Path, run: &Run) {
@@ -199,7 +217,7 @@ fn find(path: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<(
         if depth > 0
             && let Err(error) = find(&folder, depth - 1, into)
         {
-            eprintln!("capture-pipeline: {}: {error}", folder.display());
+            tell(format_args!("{}: {error}", folder.display()));
         }
     }
     Ok(())

@@ -120,9 +120,13 @@ fn show_kinds(text: &mut Vec<u8>, journal: &Journal, counts: &[Count]) -> std::i
             let names: Vec<&str> = definition.fields.iter().map(|field| field.name.as_str()).collect();
             names.join(" ")
         });
+        let (label, number) = match kind.is_rest {
+            true => ("(others)".into(), "-".into()),
+            false => (shown(kind.label().as_bytes()).to_string(), kind.number.to_string()),
+        };
         table.add(vec![
-            shown(kind.label().as_bytes()).to_string(),
-            kind.number.to_string(),
+            label,
+            number,
             grouped(count.events),
             format!("{:.1} %", 100.0 * count.events as f64 / all as f64),
             bytes(count.bytes),

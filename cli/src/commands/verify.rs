@@ -5,6 +5,7 @@ use crate::args::{Order, Selection, Verify};
 use crate::damage::{grouped, some};
 use crate::failure::{Failure, Outcome};
 use crate::journal::Journal;
+use crate::line::shown;
 use crate::progress::Progress;
 use capture_pipeline::journal::reader::{Reader, State};
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub fn run(args: &Verify) -> Result<Outcome, Failure> {
         let mut text = Vec::new();
         if !problems.is_empty() {
             outcome = Outcome::Damaged;
-            text.extend_from_slice(format!("{}: damaged\n", path.display()).as_bytes());
+            text.extend_from_slice(format!("{}: damaged\n", name(path)).as_bytes());
             for problem in &problems {
                 text.extend_from_slice(format!("  {problem}\n").as_bytes());
             }
@@ -43,7 +44,7 @@ pub fn run(args: &Verify) -> Result<Outcome, Failure> {
 fn report(path: &Path, reader: &Reader, events: u64, well: bool, text: &mut Vec<u8>) {
     let segments = reader.segments().len();
     let size: u64 = reader.segments().map(|segment| segment.size).sum();
-    let start = if well { format!("{}: ok: ", path.display()) } else { "  read: ".into() };
+    let start = if well { format!("{}: ok: ", name(path)) } else { "  read: ".into() };
     text.extend_from_slice(
         format!("{start}{} events in {segments} segments, {}\n", grouped(events), bytes(size)).as_bytes(),
     );
@@ -52,12 +53,17 @@ fn report(path: &Path, reader: &Reader, events: u64, well: bool, text: &mut Vec<
     }
 }
 
+/// The name of a file, as a terminal may show it.
+fn name(path: &Path) -> String {
+    shown(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
 /// All damage, each on a line with its place and what it means.
 fn problems(reader: &Reader) -> Vec<String> {
     let losses = reader.losses();
     let mut lines = Vec::new();
     for refused in &losses.refused {
-        let place = refused.path.display();
+        let place = name(&refused.path);
         lines.push(match refused.offset {
             0 => format!("{place}: not read: {}", refused.reason),
             offset => format!("{place}: not read from byte {offset} on: {}", refused.reason),
@@ -92,6 +98,9 @@ fn problems(reader: &Reader) -> Vec<String> {
             .collect();
         lines.push(format!("{count} an earlier one: {}", examples.join(", ")));
     }
+    if let Some(count) = some(losses.unreadable_facts, "fact", "facts") {
+        lines.push(format!("{count} about kinds or clocks cannot be read: names or definitions are missing"));
+    }
     lines
 }
 
@@ -110,8 +119,13 @@ fn notes(reader: &Reader) -> Vec<String> {
     if let Some(count) = some(left, "segment has", "segments have") {
         lines.push(format!("{count} no seal: the writer ended without a close"));
     }
+    if let Some(count) = some(losses.facts_left_out, "fact is", "facts are") {
+        lines.push(format!(
+            "{count} left out, because there are too many: the names of some kinds or threads are missing"
+        ));
+    }
     for gone in &losses.gone {
-        lines.push(format!("{} was deleted meanwhile", gone.path.display()));
+        lines.push(format!("{} was deleted meanwhile", name(&gone.path)));
     }
     lines.extend(absent(reader));
     lines

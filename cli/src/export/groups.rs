@@ -92,6 +92,7 @@ mod tests {
             choice: Choice::All(true),
             json: Vec::new(),
             json_names: Vec::new(),
+            is_rest: false,
         }
     }
 

@@ -41,7 +41,7 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         ));
     }
     let mut journal = Journal::open(&args.path, &args.selection, args.order, false)?;
-    let target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
+    let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
     let payload = match args.payload {
         Payload::Auto => None,
         Payload::Always => Some(true),

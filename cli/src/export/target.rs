@@ -1,6 +1,7 @@
 //! The file that an export writes. It has another name until it is whole.
 
 use crate::failure::Failure;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub struct Target {
 struct Paths {
     path: PathBuf,
     temporary: PathBuf,
+    /// The file with the temporary name. `None`: it is written by its name.
+    file: Option<File>,
     /// What the names of its files may end with.
     ends: &'static [&'static str],
 }
@@ -27,8 +30,39 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// The most names that are tried for a temporary file.
+const NAMES: u32 = 1_000;
+
+/// Makes a new file beside `path`, under a hidden name. An earlier command may have been killed before it could remove its own, and may have had
+/// this one's process id: in a container many have the same. Its file is left alone.
+fn make_hidden(path: &Path, name: &OsStr, ends: &[&str]) -> Result<(PathBuf, File), Failure> {
+    let mut last = None;
+    for number in 0..NAMES {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}", std::process::id()));
+        if number > 0 {
+            hidden.push(format!("-{number}"));
+        }
+        let hidden = path.with_file_name(hidden);
+        // The log of another's database is not this one's.
+        if ends.iter().any(|end| !end.is_empty() && std::fs::symlink_metadata(with_end(&hidden, end)).is_ok())
+        {
+            continue;
+        }
+        match File::options().write(true).create_new(true).open(&hidden) {
+            Ok(file) => return Ok((hidden, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some((hidden, error)),
+            Err(error) => return Err(Failure::of(&hidden, &error)),
+        }
+    }
+    let (hidden, error) = last.unwrap_or_else(|| (path.to_path_buf(), io::ErrorKind::AlreadyExists.into()));
+    Err(Failure::new(format!("{}: {error}; delete the files of interrupted exports", hidden.display())))
+}
+
 impl Target {
-    /// For this name; `-` is the standard output. A file that exists is only replaced by `force`.
+    /// For this name; `-` is the standard output. A file that exists is only replaced by `force`, and a device, FIFO or socket never is. The file is made
+    /// under its temporary name.
     pub fn new(path: &Path, force: bool, is_database: bool) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {
             return Ok(Self { file: None });
@@ -38,22 +72,22 @@ impl Target {
         };
         let ends = if is_database { &DATABASE[..] } else { &DATABASE[..1] };
         for file in ends.iter().map(|end| with_end(path, end)) {
-            match std::fs::symlink_metadata(&file) {
-                Ok(found) if found.is_dir() => {
-                    return Err(Failure::new(format!(
-                        "{}: a directory; give the name of a file",
-                        file.display()
-                    )));
+            let refuse = |what: &str| Err(Failure::new(format!("{}: {what}", file.display())));
+            match std::fs::metadata(&file) {
+                Ok(found) if found.is_dir() => return refuse("a directory; give the name of a file"),
+                Ok(found) if !found.is_file() => {
+                    return refuse(
+                        "a device, FIFO or socket, which is not replaced; give the name of a file, or - for the standard output (NDJSON, CSV)",
+                    );
                 }
-                Ok(_) if !force => return Err(Failure::of(&file, &io::ErrorKind::AlreadyExists.into())),
                 _ => {}
             }
+            if !force && std::fs::symlink_metadata(&file).is_ok() {
+                return Err(Failure::of(&file, &io::ErrorKind::AlreadyExists.into()));
+            }
         }
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        Ok(Self { file: Some(Paths { path: path.to_path_buf(), temporary, ends }) })
+        let (temporary, file) = make_hidden(path, name, ends)?;
+        Ok(Self { file: Some(Paths { path: path.to_path_buf(), temporary, file: Some(file), ends }) })
     }
 
     /// The name that the file has until it is whole.
@@ -61,13 +95,14 @@ impl Target {
         self.file.as_ref().map_or(Path::new("-"), |paths| &paths.temporary)
     }
 
-    /// Makes the file.
-    pub fn open(&self) -> Result<Output, Failure> {
-        let Some(paths) = &self.file else {
+    /// The file, to be written.
+    pub fn open(&mut self) -> Result<Output, Failure> {
+        let Some(paths) = &mut self.file else {
             return Ok(Output { file: Box::new(io::stdout()), path: PathBuf::from("standard output") });
         };
-        let file = File::options().write(true).create_new(true).open(&paths.temporary);
-        let file = file.map_err(|error| Failure::of(&paths.temporary, &error))?;
+        let Some(file) = paths.file.take() else {
+            return Err(Failure::new(format!("{}: opened twice", paths.path.display())));
+        };
         Ok(Output { file: Box::new(file), path: paths.path.clone() })
     }
 

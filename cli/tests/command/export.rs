@@ -1,6 +1,7 @@
 //! `export`. What is in the files is checked by other programs: `tests/cli/check.py`.
 
 use super::*;
+use capture_pipeline::kinds::{Definition, Field, Integer, Type};
 
 #[test]
 fn a_file_is_made_under_its_name_when_it_is_whole_and_no_other_is_replaced() {
@@ -90,4 +91,100 @@ fn a_log_beside_a_database_does_not_become_one_of_the_next_database() {
     assert!(message.contains(&log) && message.contains("--force"), "{message}");
     well(&["export", "--force", &journal, &file]);
     assert!(!std::path::Path::new(&log).exists() && std::path::Path::new(&file).exists());
+}
+
+/// A shell that runs the command: `$1` is the command itself, `$2` and so on are the arguments.
+fn shell(script: &str, arguments: &[&str]) -> Done {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_capture-pipeline")]).args(arguments);
+    done(command.output().expect("the shell runs"))
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let (scratch, journal) = journal();
+    let fifo = text(&scratch.path().join("fifo.csv"));
+    assert_eq!(shell(r#"mkfifo "$2""#, &[&fifo]).status, 0);
+    let device = text(&scratch.path().join("device.db"));
+    std::os::unix::fs::symlink("/dev/null", &device).expect("a link");
+    let folder = text(&scratch.path().join("folder.parquet"));
+    std::os::unix::fs::symlink(scratch.path(), &folder).expect("a link");
+    for (name, what) in [(&fifo, "FIFO"), (&device, "device"), (&folder, "a directory")] {
+        let before = std::fs::symlink_metadata(name).expect("there").file_type();
+        for arguments in [&["export", &journal, name][..], &["export", "--force", &journal, name]] {
+            let message = refused(arguments);
+            assert!(message.contains(name.as_str()) && message.contains(what), "{message}");
+        }
+        assert_eq!(std::fs::symlink_metadata(name).expect("there").file_type(), before);
+    }
+    assert_eq!(std::fs::read_dir(scratch.path()).expect("a directory").count(), 4);
+}
+
+/// In a container every command may have the same process id, and one that was killed has left its file behind.
+#[test]
+fn a_file_that_an_interrupted_export_left_behind_is_not_used() {
+    let (scratch, journal) = journal();
+    for format in ["db", "csv", "parquet"] {
+        let file = text(&scratch.path().join(format!("out.{format}")));
+        let hidden = text(&scratch.path().join(".out."));
+        let script =
+            r#""$1" export "$2" "$3" && mv "$3" "$4$5.$$" && exec "$1" export "$2" "$3" --kind point"#;
+        let done = shell(script, &[&journal, &file, &hidden, format]);
+        assert_eq!((done.status, done.err.as_str()), (0, ""), "{format}");
+        let alone = text(&scratch.path().join(format!("alone.{format}")));
+        well(&["export", &journal, &alone, "--kind", "point"]);
+        if format == "db" {
+            let count = |file: &str| {
+                let database = rusqlite::Connection::open(file).expect("a database");
+                database
+                    .query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0))
+                    .expect("a count")
+            };
+            assert_eq!((count(&file), count(&alone)), (3, 3));
+        } else {
+            assert_eq!(std::fs::read(&file).expect("the file"), std::fs::read(&alone).expect("the file"));
+        }
+    }
+}
+
+/// A journal is its owner's alone. Who may read an export is for the user to say.
+#[test]
+fn every_format_has_the_permissions_that_the_umask_leaves() {
+    use std::os::unix::fs::PermissionsExt;
+    let (scratch, journal) = journal();
+    for (umask, mode) in [("077", 0o600), ("022", 0o644), ("007", 0o660)] {
+        for format in ["db", "csv", "ndjson", "parquet"] {
+            let file = text(&scratch.path().join(format!("{umask}.{format}")));
+            let done = shell(r#"umask "$4"; exec "$1" export "$2" "$3""#, &[&journal, &file, umask]);
+            assert_eq!((done.status, done.err.as_str()), (0, ""), "{format}");
+            let found = std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{format}: {found:o}");
+        }
+    }
+}
+
+/// An event has the fields of one kind. Those of all others take no memory for it: 1,200 columns of 50,000 rows.
+#[test]
+fn memory_does_not_grow_with_rows_times_columns() {
+    const KINDS: u32 = 300;
+    const EVENTS: u64 = 50_000;
+    let scratch = Scratch::new();
+    let mut builder = sample::segments::Builder::new(1, 1);
+    for kind in 0..KINDS {
+        let mut definition = Definition::new(kind, &format!("kind_{kind}"));
+        let field = |n: u32| Field::new(&format!("field_{n}"), Type::Integer(Integer::U16), 2 * n);
+        definition.fields = (0..4).map(field).collect();
+        definition.fit();
+        builder.definition(kind, &definition.to_bytes());
+    }
+    let event = |n: u64| sample::segments::Event::new(n, n, n.to_le_bytes()).kind(0);
+    let events: Vec<_> = (0..EVENTS).map(event).collect();
+    events.chunks(10_000).for_each(|events| _ = builder.events(1, events));
+    builder.seal().write(scratch.path());
+    let file = text(&scratch.path().join("wide.parquet"));
+    let script = r#"ulimit -d 90000; exec "$1" export "$2" "$3" --compression none"#;
+    let done = shell(script, &[&text(scratch.path()), &file]);
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    let bytes = std::fs::read(&file).expect("the file");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
 }

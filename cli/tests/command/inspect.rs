@@ -116,3 +116,28 @@ fn verify_tells_what_is_damaged_and_what_is_only_worth_to_know() {
     assert!(done.out.contains("1 segment ends in the middle of a block"), "{}", done.out);
     assert!(run(&["stat", &journal]).status == 1);
 }
+
+/// A program may use any number as a kind. Memory is bounded, and every event is shown as it is.
+#[test]
+fn more_kinds_than_have_a_place_of_their_own() {
+    let scratch = sample::segments::Scratch::new();
+    let mut builder = sample::segments::Builder::new(1, 1);
+    let kind = |n: u64| (n as u32).wrapping_mul(0x9E37_79B1) >> 1;
+    let events: Vec<_> = (0..70_000).map(|n| sample::segments::Event::new(n, n, "x").kind(kind(n))).collect();
+    builder.kind_name(kind(69_999), "named");
+    for events in events.chunks(10_000) {
+        builder.events(1, events);
+    }
+    builder.seal().write(scratch.path());
+    let path = text(scratch.path());
+    let cat = well(&["cat", &path]);
+    let shown = cat.lines().map(|line| line.split(' ').nth(2).expect("a kind").to_owned());
+    let wanted = (0..70_000).map(|n| if n == 69_999 { "named".into() } else { kind(n).to_string() });
+    assert!(shown.eq(wanted));
+    let json = well(&["cat", "--json", &path, "--where", &format!("kind = {}", kind(69_998))]);
+    assert!(json.lines().count() == 1 && json.contains(&format!("\"kind\":{},", kind(69_998))), "{json}");
+    let stat = well(&["stat", &path]);
+    assert!(stat.contains("Events: 70,000"), "{stat}");
+    let line = |name: &str| stat.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(line("(others)").contains(" 4,463 ") && line("named ").contains(" 1 "), "{}", line("(others)"));
+}

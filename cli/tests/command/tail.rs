@@ -21,6 +21,7 @@ fn the_last_events_are_printed_in_the_order_of_their_times() {
         assert_eq!(well(&["tail", &journal, "-n", &count.to_string()]), last(count), "{count}");
     }
     assert_eq!(well(&["tail", &journal, "-n", "1000"]), all);
+    assert_eq!(well(&["tail", &journal, "-n", &u64::MAX.to_string()]), all);
     let points = well(&["tail", &journal, "-n", "2", "--kind", "point", "--json"]);
     assert!(points.lines().count() == 2 && points.lines().all(|line| line.contains("\"point\"")), "{points}");
     // No writer lives, so that nothing can follow.
@@ -46,6 +47,26 @@ fn only_the_end_of_a_long_journal_is_printed() {
     }
 }
 
+/// Somebody sets the wall clock back by an hour. The order of events is that of their times, which go on.
+#[test]
+fn events_after_the_wall_clock_was_set_back_are_the_last_ones() {
+    let scratch = Scratch::new();
+    let mut builder = Builder::new(1, 1);
+    let events: Vec<Event> = (0..20_000).map(|n| Event::new(n, n * 1_000_000, n.to_le_bytes())).collect();
+    for (n, chunk) in events.chunks(100).enumerate() {
+        builder.realtime_offset = REALTIME_OFFSET - if n < 150 { 0 } else { 3_600_000_000_000 };
+        builder.events(1, chunk);
+    }
+    builder.seal().write(scratch.path());
+    let path = text(scratch.path());
+    let all = well(&["cat", &path]);
+    let lines: Vec<&str> = all.lines().collect();
+    for count in [1, 10, 7_000] {
+        let out = well(&["tail", &path, "-n", &count.to_string()]);
+        assert!(out.lines().eq(lines[lines.len() - count..].iter().copied()), "{count}");
+    }
+}
+
 /// The header of a segment whose writer is this process.
 fn growing() -> Builder {
     let mut header = Builder::new(9, 1).header;
@@ -65,7 +86,9 @@ fn events_that_are_written_later_follow_with_the_names_that_come_with_them() {
     let scratch = Scratch::new();
     let mut builder = growing();
     let event = |n: u64, kind| Event::new(n, n * 1000, n.to_le_bytes()).kind(kind);
-    builder.events(1, &[event(1, 5), event(2, 5)]);
+    // So many that the command looks for the last one by its wall time.
+    let earlier: Vec<Event> = (0..1_000).map(|n| Event::new(n, n, "")).collect();
+    builder.events(2, &earlier).events(1, &[event(1, 5), event(2, 5)]);
     let path = builder.write(scratch.path());
     let mut child = command(&["tail", "-f", "-n", "1", &text(scratch.path())])
         .stdout(Stdio::piped())
@@ -97,6 +120,12 @@ fn events_that_are_written_later_follow_with_the_names_that_come_with_them() {
     let line = next();
     assert!(line.contains(" 5 payload=0500000000000000"), "{line}");
     assert!(line.starts_with(&super::tail::time(5_000)), "{line}");
+    // The wall clock is set back by an hour.
+    append(&|builder| {
+        builder.realtime_offset -= 3_600_000_000_000;
+        builder.events(1, &[event(6, 5)]);
+    });
+    assert!(next().contains(" 5 payload=0600000000000000"));
     child.kill().expect("ended");
     child.wait().expect("ended");
     reader.join().expect("no panic");

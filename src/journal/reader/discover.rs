@@ -39,7 +39,13 @@ impl Core {
     fn find_segments(&mut self) -> Result<()> {
         match self.directory.clone() {
             Some(directory) => {
-                for path in segments_in(&directory)? {
+                let found = loop {
+                    match segments_in(&directory) {
+                        Err(error) if self.segments.makes_room(&error) => {}
+                        found => break found.map_err(|error| failed(&directory, &error))?,
+                    }
+                };
+                for path in found {
                     memory::check()?;
                     if !self.known.contains(&path) {
                         self.open_segment(&path, false)?;
@@ -125,12 +131,12 @@ impl Core {
 }
 
 /// The files in a directory that have the name of a segment, by generation and number.
-fn segments_in(directory: &Path) -> Result<impl Iterator<Item = PathBuf>> {
+fn segments_in(directory: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(|error| failed(directory, &error))? {
-        let entry = entry.map_err(|error| failed(directory, &error))?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
         if let Some(key) = entry.file_name().to_str().and_then(parse_file_name) {
-            push(&mut found, (key, entry.path())).map_err(|error| failed(directory, &error))?;
+            push(&mut found, (key, entry.path()))?;
         }
     }
     found.sort_unstable();

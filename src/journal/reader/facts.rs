@@ -5,6 +5,7 @@ use super::room::copy;
 use crate::event::{
     ClockFacts, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
+use crate::facts::{MOST_BYTES, MOST_FACTS};
 use crate::journal::format::record::Record;
 use crate::kinds::Definition;
 use std::collections::BTreeMap;
@@ -97,6 +98,9 @@ pub struct Thread {
     pub name: Vec<u8>,
 }
 
+/// What an entry takes beside its bytes.
+const ENTRY: usize = 128;
+
 /// What is known about the events of all runs. The keys begin with the generation.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -119,8 +123,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The most bytes of facts that are kept.
-    pub const MAX_BYTES: usize = 16 << 20;
+    /// The most bytes of facts that are kept: at least all the names that a pipeline can give.
+    pub const MAX_BYTES: usize = MOST_BYTES + MOST_FACTS * ENTRY;
 
     /// Whether a record is a fact of the pipeline's list, which each segment has from its beginning and in its order.
     pub(super) fn is_listed(record: &Record<'_>) -> bool {
@@ -138,11 +142,12 @@ impl Facts {
         losses: &mut Losses,
     ) -> io::Result<()> {
         let kind = u32::try_from(record.node_id).ok();
+        let known = |is: bool| is.then_some(record.payload.len());
         match (record.kind, kind) {
             (PIPELINE_KIND_KIND_NAME, Some(kind)) => {
                 let key = (generation, kind);
                 let is_last = self.places.get(&key).is_none_or(|&known| known <= place);
-                if is_last && self.has_room(self.kind_names.contains_key(&key), record, losses) {
+                if is_last && self.has_room(self.kind_names.get(&key).map(Vec::len), record, losses) {
                     self.kind_names.insert(key, copy(record.payload)?);
                     self.places.insert(key, place);
                 }
@@ -150,7 +155,7 @@ impl Facts {
             (PIPELINE_KIND_DEFINITION, Some(kind)) => self.define(generation, kind, record, losses),
             (PIPELINE_KIND_THREAD, _) => {
                 let key = (generation, record.node_id);
-                if self.has_room(self.threads.contains_key(&key), record, losses) {
+                if self.has_room(self.threads.get(&key).map(|thread| thread.name.len()), record, losses) {
                     let name = copy(record.payload)?;
                     let thread = Thread { thread_id: record.correlation_id, name };
                     self.threads.insert(key, thread);
@@ -158,16 +163,16 @@ impl Facts {
             }
             (PIPELINE_KIND_CLOCK, _) => match ClockFacts::from_bytes(record.payload) {
                 Some(clock) => {
-                    let known = self.clocks.get(&generation);
-                    if known.is_none_or(|known| known.monotonic_ns <= clock.monotonic_ns)
-                        && self.has_room(known.is_some(), record, losses)
+                    let before = self.clocks.get(&generation);
+                    if before.is_none_or(|before| before.monotonic_ns <= clock.monotonic_ns)
+                        && self.has_room(known(before.is_some()), record, losses)
                     {
                         self.clocks.insert(generation, clock);
                     }
                 }
                 None => losses.unreadable_facts += 1,
             },
-            (DELETED, _) if self.has_room(self.deleted.contains_key(&generation), record, losses) => {
+            (DELETED, _) if self.has_room(known(self.deleted.contains_key(&generation)), record, losses) => {
                 let bytes = record.payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
                 let entry = self.deleted.entry(generation).or_default();
                 // The counts only rise, but facts are read segment by segment.
@@ -192,7 +197,7 @@ impl Facts {
         };
         let key = (generation, kind);
         match self.definitions.get(&key).map(|first| first.same_layout(&definition)) {
-            None if self.has_room(false, record, losses) => {
+            None if self.has_room(None, record, losses) => {
                 self.definitions.insert(key, definition);
             }
             Some(Err(_)) => {
@@ -205,18 +210,16 @@ impl Facts {
         }
     }
 
-    /// Whether there is room for a fact. A short one may take the place of the one before; of long ones, the first holds.
-    fn has_room(&mut self, known: bool, record: &Record<'_>, losses: &mut Losses) -> bool {
-        /// What an entry takes beside its bytes.
-        const ENTRY: usize = 256;
+    /// Whether there is room for a fact, which takes the place of one whose payload has `known` bytes.
+    fn has_room(&mut self, known: Option<usize>, record: &Record<'_>, losses: &mut Losses) -> bool {
         /// What the fields of a definition take in memory, for each of its bytes.
         const DEFINITION: usize = 4;
-        if known {
-            return record.payload.len() <= ENTRY;
-        }
         let of_kind = if record.kind == PIPELINE_KIND_DEFINITION { DEFINITION } else { 1 };
-        let bytes = record.payload.len().saturating_mul(of_kind).saturating_add(ENTRY);
-        let bytes = self.bytes.saturating_add(bytes);
+        let more = record.payload.len().saturating_mul(of_kind);
+        let bytes = match known {
+            Some(before) => self.bytes.saturating_sub(before).saturating_add(more),
+            None => self.bytes.saturating_add(more).saturating_add(ENTRY),
+        };
         let fits = bytes <= Self::MAX_BYTES;
         if fits {
             self.bytes = bytes;

@@ -48,6 +48,7 @@ pub use options::{Options, Order};
 pub use segment::{Seal, Segment, State};
 
 use self::core::{Core, failed};
+use self::filter::Filter;
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
 use merge::Merge;
 use std::path::Path;
@@ -105,6 +106,18 @@ impl Reader {
         Ok(if self.advance()? { self.current() } else { None })
     }
 
+    /// As [`next`](Self::next), without a look for what was written meanwhile. `None`: all that was there at the last look is given. So a reader that
+    /// follows a busy journal comes to an end.
+    pub fn next_found(&mut self) -> Result<Option<Event<'_>>> {
+        Ok(if self.advance_found()? { self.current() } else { None })
+    }
+
+    /// Changes [`Options::from_realtime_ns`] for the events that are not found yet. To be called when [`next_found`](Self::next_found) has given all.
+    pub fn set_from_realtime_ns(&mut self, ns: u64) {
+        self.core.options.from_realtime_ns = ns;
+        self.core.filter = Filter::new(&self.core.options);
+    }
+
     /// As [`next`](Self::next). If the reader follows the journal and there is no event, it waits for one up to `timeout`.
     pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Event<'_>>> {
         let start = Instant::now();
@@ -159,13 +172,18 @@ impl Reader {
 
     #[inline]
     fn advance(&mut self) -> Result<bool> {
-        let found = match &mut self.source {
-            // Without memory the last look has not come to its end.
-            _ if self.core.is_incomplete => false,
-            Source::Stored(stored) => stored.advance(&mut self.core)?,
-            Source::Time(merge) => merge.advance(&mut self.core)?,
-        };
+        let found = self.advance_found()?;
         if found || !self.core.options.follow { Ok(found) } else { self.look() }
+    }
+
+    #[inline]
+    fn advance_found(&mut self) -> Result<bool> {
+        match &mut self.source {
+            // Without memory the last look has not come to its end.
+            _ if self.core.is_incomplete => Ok(false),
+            Source::Stored(stored) => stored.advance(&mut self.core),
+            Source::Time(merge) => merge.advance(&mut self.core),
+        }
     }
 
     /// Looks for what was written meanwhile.

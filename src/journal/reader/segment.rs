@@ -5,7 +5,7 @@ use super::window::read_up_to;
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{MAGIC, MAX_SIZE, MIN_SIZE, NoSegment, SegmentHeader};
 use crate::journal::owner;
-use crate::platform::file_lock::first_byte_is_locked;
+use crate::platform::files::{first_byte_is_locked, most_descriptors, next_data};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::IntoRawFd;
@@ -168,6 +168,14 @@ impl Open {
         Ok(())
     }
 
+    /// From where on the file has data, at `from` or behind it; `u64::MAX`: there is only a hole. What the system does not tell counts as data.
+    pub fn next_data(&self, from: u64) -> u64 {
+        match &self.file {
+            Some(own) if own.is_ours() => own.get().map_or(from, |file| next_data(file, from)),
+            _ => from,
+        }
+    }
+
     /// Whether its writer lives.
     pub fn owner_lives(&self) -> bool {
         self.file().is_ok_and(|file| owner::lives(file, &self.info.header.owner))
@@ -212,23 +220,30 @@ impl Drop for OwnFile {
     }
 }
 
-/// All segments of a reader. Their files stay open, so that a segment can be read after it was deleted; but no more than [`MAX_FILES`] of them.
+/// All segments of a reader. Their files stay open, so that a segment can be read after it was deleted; but no more than [`MAX_FILES`] of them, or a share of what
+/// the process may have.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     pub all: Vec<Open>,
     clock: u64,
     files: usize,
+    /// The most that are open; 0: it is not known yet.
+    most: usize,
 }
 
 /// The most files that a reader has open.
-pub(super) const MAX_FILES: usize = 256;
+const MAX_FILES: usize = 256;
+/// It leaves the others of the descriptors that the process may have to the program.
+const SHARE: usize = 4;
+/// So many are open in any case.
+const MIN_FILES: usize = 4;
 
 impl Segments {
     /// Opens a segment, which [`push`](Self::push) may add.
     pub fn open(&mut self, path: &Path) -> Result<Open, NotOpened> {
         loop {
             match Open::new(path) {
-                Err(NotOpened::Io(error)) if no_descriptors(&error) && self.close_oldest() => {}
+                Err(NotOpened::Io(error)) if self.makes_room(&error) => {}
                 opened => return opened,
             }
         }
@@ -237,11 +252,18 @@ impl Segments {
     pub fn push(&mut self, open: Open) -> io::Result<()> {
         push(&mut self.all, Open { used: self.clock + 1, ..open })?;
         self.clock += 1;
+        self.note_opened();
+        Ok(())
+    }
+
+    fn note_opened(&mut self) {
+        if self.most == 0 {
+            self.most = (most_descriptors() / SHARE).clamp(MIN_FILES, MAX_FILES);
+        }
         self.files += 1;
-        if self.files > MAX_FILES {
+        if self.files > self.most {
             self.close_oldest();
         }
-        Ok(())
     }
 
     /// The segment with its file open. An error of the kind `NotFound`: it is gone.
@@ -266,15 +288,17 @@ impl Segments {
             match OwnFile::open(&at.info.path) {
                 Ok((file, _)) if file.identity == at.identity => at.file = Some(file),
                 Ok(_) => return Err(io::ErrorKind::NotFound.into()),
-                Err(error) if no_descriptors(&error) && self.close_oldest() => continue,
+                Err(error) if self.makes_room(&error) => continue,
                 Err(error) => return Err(error),
             }
-            self.files += 1;
-            if self.files > MAX_FILES {
-                self.close_oldest();
-            }
+            self.note_opened();
             return Ok(());
         }
+    }
+
+    /// Whether a file could not be opened for want of a descriptor, and one is free now.
+    pub fn makes_room(&mut self, error: &io::Error) -> bool {
+        no_descriptors(error) && self.close_oldest()
     }
 
     /// Closes the file that was not used for the longest time. `false`: none is open but the one that is in use.

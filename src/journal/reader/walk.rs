@@ -2,14 +2,16 @@
 
 use super::segment::Open;
 use super::window::Window;
-use crate::journal::format::aligned;
 use crate::journal::format::block::{self, BlockHeader, Piece};
+use crate::journal::format::{ALIGNMENT, aligned};
 use std::io;
 
 /// What is read at once where blocks are small, or where the next block is searched.
 const CHUNK: usize = 256 << 10;
 /// What is read where the last block was large: one header, and no body for nothing.
 const SMALL_CHUNK: usize = 4 << 10;
+/// After so many bytes without a block, holes of the file are skipped. A hole may be larger than anything that can be read.
+const SKIP_HOLES_AFTER: u64 = 16 << 20;
 /// How many bytes may be checked in vain for each byte of a segment. A segment can be made of headers of 128 KiB whose checksums are wrong, one every 64 bytes.
 const CHECKED_PER_BYTE: u64 = 16;
 
@@ -59,9 +61,13 @@ impl Walk {
         }
         self.chunk = CHUNK;
         let most = size.saturating_mul(CHECKED_PER_BYTE).saturating_add(CHUNK as u64);
-        let mut to = at;
+        let (mut to, mut looked_at) = (at, at);
         loop {
             to = aligned(to.saturating_add(1));
+            if to - looked_at >= SKIP_HOLES_AFTER {
+                to = to.max(open.next_data(to) / ALIGNMENT * ALIGNMENT);
+                looked_at = to;
+            }
             if to >= size || self.checked > most {
                 return Ok(Found::Tail { bytes: size.saturating_sub(at) });
             }

@@ -75,6 +75,24 @@ impl Blocks {
         events.fold((0, 0), |(blocks, events), block| (blocks + 1, events + u64::from(block.header.count)))
     }
 
+    /// What is whole of the blocks in a file of so many bytes, if the first one begins at `at`: where the last whole one ends, the number of blocks of events,
+    /// and of events in them.
+    pub fn whole_in(&self, at: u64, bytes: u64) -> (u64, u64, u64) {
+        let (mut end, mut blocks, mut events) = (at, 0, 0);
+        for Pending { header, .. } in &self.pending {
+            // The padding may be missing.
+            if end + header.size() as u64 + header.stored_len > bytes {
+                break;
+            }
+            end += header.total();
+            if header.kind == BlockType::EVENTS {
+                blocks += 1;
+                events += u64::from(header.count);
+            }
+        }
+        (end, blocks, events)
+    }
+
     /// Begins a block. Room for it was made by [`reserve`](Self::reserve).
     pub fn begin(&mut self, kind: BlockType, ring_id: u64, realtime_offset_ns: i64) {
         let first_ns = u64::MAX;

@@ -107,6 +107,15 @@ impl Folder {
         }
     }
 
+    /// Whether files may be made and deleted here, as far as permissions decide.
+    pub fn may_change(&self) -> bool {
+        let Ok(fd) = self.file().and_then(|file| file.fd()) else { return true };
+        // SAFETY: a NUL-terminated path, and the storage's descriptor.
+        let refused =
+            unsafe { libc::faccessat(fd, c".".as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } != 0;
+        !(refused && matches!(errno(), libc::EACCES | libc::EPERM | libc::EROFS))
+    }
+
     /// Bytes that an unprivileged process may still write on the file system.
     pub fn free_bytes(&self) -> Result<u64, Failure> {
         // SAFETY: the structure is a local that is read only after success.

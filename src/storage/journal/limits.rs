@@ -134,16 +134,14 @@ impl Limits {
         Ok(admission)
     }
 
-    /// What was admitted is written, or could not be.
-    pub fn done(&self, need: u64, written: bool) {
+    /// So many bytes of what was admitted are written, and no others will be.
+    pub fn done(&self, need: u64, written: u64) {
         if !self.is_bounded() {
             return;
         }
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(need);
-        if !written {
-            state.used = state.used.saturating_sub(need);
-        }
+        state.used = state.used.saturating_sub(need.saturating_sub(written));
     }
 
     /// The bytes that are missing in `max_bytes` and in `min_free_disk` for `need` more.
@@ -208,6 +206,12 @@ impl Limits {
         if disk != 0 && now < state.held_until_ns {
             return Ok(Admission::Later(
                 "events wait for disk space: deleted segments are still open elsewhere",
+            ));
+        }
+        if !folder.may_change() {
+            // Nothing is sealed in vain: no new segment could be made either.
+            return Ok(Admission::Later(
+                "events wait for room: the process may not delete files in the directory",
             ));
         }
         let Some(_lock) = folder.lock(self.options.file_mode)? else {

@@ -66,7 +66,10 @@ impl Messages {
         let now = time::now_ns();
         let due = {
             let mut last = self.failure.lock();
-            let repeats = last.is_some_and(|(errno, at)| errno == failure.errno && now - at < LOG_AGAIN_NS);
+            let repeats = last.is_some_and(|(errno, at)| {
+                // Another thread may have been here since.
+                errno == failure.errno && now.saturating_sub(at) < LOG_AGAIN_NS
+            });
             if !repeats {
                 *last = Some((failure.errno, now));
             }

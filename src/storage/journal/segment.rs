@@ -13,8 +13,10 @@ use crate::storage::files::identity::Identity;
 use std::ffi::CString;
 use std::sync::Arc;
 
-/// Bytes that are kept free for the last blocks of a segment: a ledger and the seal.
+/// Bytes that are kept free for the last blocks of a segment: a few facts, a ledger and the seal.
 pub(super) const SEAL_ROOM: u64 = 1024;
+/// Those of them that are for facts.
+pub(super) const SEAL_FACTS: u64 = 512;
 /// How many rings a segment remembers, whose threads it has. For one that it has forgotten the thread is written again.
 const RINGS: usize = 256;
 
@@ -43,6 +45,8 @@ pub(super) struct Segment {
     deleted: AtomicBool,
     /// A sync has failed: what was written since the last one may be lost, and nothing more may be written.
     failed: AtomicBool,
+    /// No flush knows of that yet.
+    untold: AtomicBool,
     /// The directory has its entry on the disk.
     listed: AtomicBool,
     state: Mutex<State>,
@@ -57,8 +61,8 @@ pub(super) struct State {
     blocks: u64,
     /// Events in them.
     pub events: u64,
-    /// When it was made.
-    pub made_ns: u64,
+    /// From when on its age counts: when it was made, or when it was found to be old and could not be replaced.
+    pub aged_from_ns: u64,
     /// The facts that it has, as a number of the pipeline's list.
     pub facts: usize,
     /// Rings whose thread it has, each plus one, at their number modulo [`RINGS`].
@@ -147,12 +151,13 @@ impl Segment {
             synced: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            untold: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             state: Mutex::new(State {
                 end,
                 blocks: 0,
                 events: 0,
-                made_ns,
+                aged_from_ns: made_ns,
                 facts: 0,
                 rings: rings.into_boxed_slice(),
                 closed: false,
@@ -185,6 +190,11 @@ impl Segment {
     /// Whether a sync has failed.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether a sync has failed of which no flush knows, as far as this call can tell for the first time.
+    pub fn take_untold(&self) -> bool {
+        self.untold.swap(false, Ordering::AcqRel)
     }
 
     /// Notes that the storage has deleted it.
@@ -221,7 +231,13 @@ impl Segment {
         Ok(Arc::clone(&file))
     }
 
-    /// Appends blocks. After a failure the segment ends where it did, or is closed.
+    /// Holds up whoever needs the file.
+    #[cfg(test)]
+    pub fn hold_file(&self) -> MutexGuard<'_, Arc<File>> {
+        self.file.lock()
+    }
+
+    /// Appends blocks. After a failure the segment ends where it did, or behind the blocks that are whole, or is closed.
     pub fn append(&self, state: &mut State, blocks: &mut Blocks) -> Result<(), Failure> {
         let at = state.end;
         let end = at + blocks.len();
@@ -245,15 +261,31 @@ impl Segment {
                 Ok(())
             }
             Err(failure) => {
-                // What was written of the blocks is cut off, because later blocks would lie behind it otherwise.
+                // What was written of the next block is cut off, because later blocks would lie behind it otherwise.
+                let (whole, more_blocks, more_events) = self.whole(&failure, blocks, at);
                 let cut =
-                    failure.class != Class::Gone && self.file().and_then(|file| file.truncate(at)).is_ok();
+                    failure.class != Class::Gone && self.file().and_then(|file| file.truncate(whole)).is_ok();
                 state.uncut = !cut;
-                if !cut && failure.class != Class::Lost {
+                if cut {
+                    state.end = whole;
+                    state.blocks += more_blocks;
+                    state.events += more_events;
+                    self.written.store(whole, Ordering::Release);
+                } else if failure.class != Class::Lost {
                     self.give_up(state);
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// Where to cut the segment after a failure, and the blocks and events that stay. For want of space, whole blocks stay: a reader that follows may have given
+    /// their events, and must not find other blocks in their place. Facts are written again as a whole instead: a segment has each of them once.
+    fn whole(&self, failure: &Failure, blocks: &Blocks, at: u64) -> (u64, u64, u64) {
+        let no_space = matches!(failure.errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG);
+        match self.file().and_then(|file| file.stat()) {
+            Ok(stat) if no_space && blocks.counts().1 != 0 => blocks.whole_in(at, stat.st_size as u64),
+            _ => (at, 0, 0),
         }
     }
 
@@ -332,7 +364,9 @@ impl Segment {
             }
             Err(failure) => {
                 // A failed sync is not repeated: the system may have dropped the data that it could not write, and would report success.
-                if failure.class != Class::Lost {
+                if failure.class != Class::Lost && !self.failed.load(Ordering::Acquire) {
+                    // Before the other: whoever sees that one learns whether it was told.
+                    self.untold.store(true, Ordering::Release);
                     self.failed.store(true, Ordering::Release);
                 }
                 Err(failure)

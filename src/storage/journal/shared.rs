@@ -11,8 +11,11 @@ use super::segment::{Author, SEAL_ROOM, Segment, State};
 use super::sync_queue::SyncQueue;
 use crate::journal::format::segment::MAX_SIZE;
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::platform::time;
 use std::sync::Arc;
+
+mod sealing;
+#[cfg(test)]
+mod tests;
 
 /// Sealed segments that wait for a flush. If there are more, the oldest is written through to the disk.
 const MOST_UNSYNCED: usize = 16;
@@ -29,8 +32,8 @@ pub(super) struct Shared {
     next_number: AtomicU64,
     /// The segments that are written.
     open: Mutex<Vec<Arc<Segment>>>,
-    /// The first segment, until a writer takes it.
-    first: Mutex<Option<Arc<Segment>>>,
+    /// The first segment until a writer takes it, or one that a writer has left for the next one.
+    spare: Mutex<Option<Arc<Segment>>>,
     /// Sealed segments that are not on the disk yet.
     unsynced: Mutex<Vec<Arc<Segment>>>,
     /// A sync has failed, and no flush has reported it yet.
@@ -94,7 +97,7 @@ impl OpenSegments for Room<'_> {
         if state.events == 0 {
             return false; // its writer is about to write to it
         }
-        let _ = self.shared.seal(&segment, &mut state, self.seen, &mut Blocks::default());
+        let _ = self.shared.seal_within(&segment, &mut state, self.seen, &mut Blocks::default(), false);
         true
     }
 
@@ -122,7 +125,7 @@ impl Shared {
             sync_queue: SyncQueue::default(),
             next_number: AtomicU64::new(1),
             open: Mutex::new(Vec::new()),
-            first: Mutex::new(None),
+            spare: Mutex::new(None),
             unsynced: Mutex::new(Vec::new()),
             sync_failed: AtomicBool::new(false),
         }
@@ -170,7 +173,7 @@ impl Shared {
         let made = self.make_segment(generation, 0, &seen, None);
         drop(seen);
         match made {
-            Ok(segment) => *self.first.lock() = Some(segment),
+            Ok(segment) => *self.spare.lock() = Some(segment),
             Err(Stop::Failed(failure)) => {
                 self.messages.failure(&failure, "no segment can be made at present");
             }
@@ -178,9 +181,27 @@ impl Shared {
         }
     }
 
-    /// The first segment, for the first writer that asks.
-    pub fn take_first(&self, generation: u64) -> Option<Arc<Segment>> {
-        self.first.lock().take().filter(|segment| segment.id().0 == generation)
+    /// The spare segment, for the first writer that asks.
+    pub fn take_spare(&self, generation: u64) -> Option<Arc<Segment>> {
+        self.spare.lock().take().filter(|segment| segment.id().0 == generation)
+    }
+
+    /// Keeps the segment of a writer that ends for the next one, if no other can be made: the program may have dropped its privileges. `false`: it is not
+    /// kept.
+    pub fn keep_spare(&self, segment: &Arc<Segment>) -> bool {
+        if segment.has_failed() || self.may_make_segments() {
+            return false;
+        }
+        let mut spare = self.spare.lock();
+        let keeps = spare.is_none();
+        if keeps {
+            *spare = Some(Arc::clone(segment));
+        }
+        keeps
+    }
+
+    fn may_make_segments(&self) -> bool {
+        self.place.folder().is_ok_and(|folder| folder.may_change())
     }
 
     /// Makes a segment.
@@ -202,7 +223,7 @@ impl Shared {
             writer_id,
             self.options.file_mode,
         );
-        self.limits.done(NEED, made.is_ok());
+        self.limits.done(NEED, if made.is_ok() { NEED } else { 0 });
         let segment = Arc::new(made?);
         let mut open = self.open.lock();
         open.try_reserve(1).map_err(|_| Failure::no_memory())?;
@@ -210,31 +231,13 @@ impl Shared {
         Ok(segment)
     }
 
-    /// Ends a segment that the caller has locked, with what it still lacks.
-    pub fn seal(
-        &self,
-        segment: &Segment,
-        state: &mut State,
-        seen: &Seen,
-        blocks: &mut Blocks,
-    ) -> Result<(), Failure> {
-        blocks.clear();
-        let prepared = self
-            .knowledge
-            .add_facts(seen, state, std::iter::empty(), self.limits.deleted(), blocks)
-            .and_then(|_| self.knowledge.add_ledger(seen, true, blocks));
-        let sealed = segment.seal(state, blocks);
-        self.forget(segment);
-        prepared.and(sealed)
-    }
-
     /// The segment is written no more.
     pub fn forget(&self, segment: &Segment) {
         let mut open = self.open.lock();
         let Some(at) = open.iter().position(|one| one.id() == segment.id()) else { return };
         let segment = open.swap_remove(at);
-        drop(open);
         if self.options.sync != Sync::Never && !segment.is_synced() && !segment.has_failed() {
+            // While the other list is locked: whoever looks through both must find it in one of them.
             let mut unsynced = self.unsynced.lock();
             if unsynced.try_reserve(1).is_ok() {
                 unsynced.push(segment);
@@ -250,17 +253,22 @@ impl Shared {
             return;
         }
         let oldest = {
-            let mut unsynced = self.unsynced.lock();
-            (unsynced.len() > MOST_UNSYNCED).then(|| unsynced.remove(0))
+            let unsynced = self.unsynced.lock();
+            unsynced.first().filter(|_| unsynced.len() > MOST_UNSYNCED).cloned()
         };
-        if let Some(Err(failure)) = oldest.map(|segment| segment.sync()) {
-            self.note_failed_sync(&failure);
+        let Some(oldest) = oldest else { return };
+        // It stays in the list meanwhile: a flush must wait for it.
+        if let Err(failure) = oldest.sync() {
+            self.note_failed_sync(&oldest, &failure);
         }
+        self.unsynced.lock().retain(|segment| segment.id() != oldest.id());
     }
 
-    /// A sync has failed. The next flush reports it.
-    pub fn note_failed_sync(&self, failure: &Failure) {
-        self.sync_failed.store(true, Ordering::Release);
+    /// A sync has failed. The next flush reports it, once for each segment that is given up.
+    pub fn note_failed_sync(&self, segment: &Segment, failure: &Failure) {
+        if !segment.has_failed() || segment.take_untold() {
+            self.sync_failed.store(true, Ordering::Release);
+        }
         self.messages.failure(failure, "stored events may not survive a power loss; the segment is given up");
     }
 
@@ -268,11 +276,13 @@ impl Shared {
     pub fn sync_segments(&self) -> Result<(), Failure> {
         let mut result = Ok(());
         for segment in self.all(true)? {
-            // (One that has failed was reported, and its writer is about to leave it.)
-            if !segment.has_failed()
-                && let Err(failure) = segment.sync()
-            {
-                self.note_failed_sync(&failure);
+            if segment.has_failed() {
+                // Its writer is about to leave it. Another thread may have seen the failure, and not have noted it yet.
+                if segment.take_untold() {
+                    self.sync_failed.store(true, Ordering::Release);
+                }
+            } else if let Err(failure) = segment.sync() {
+                self.note_failed_sync(&segment, &failure);
                 result = Err(failure);
             }
         }
@@ -287,58 +297,5 @@ impl Shared {
             return Err(Failure::transient("an earlier sync has failed"));
         }
         result
-    }
-
-    /// Seals all open segments. Waits for those that are being written if `wait` is set.
-    pub fn seal_all(&self, wait: bool) -> Result<(), Failure> {
-        let seen = self.knowledge.look();
-        let mut result = Ok(());
-        for segment in self.all(false)? {
-            let state = if wait { Some(segment.lock()) } else { segment.try_lock() };
-            let Some(mut state) = state else { continue };
-            result = self.seal(&segment, &mut state, &seen, &mut Blocks::default()).and(result);
-        }
-        result
-    }
-
-    /// When segments may be too old next.
-    pub fn next_look_ns(&self) -> Option<u64> {
-        let oldest = self.options.segment_age_ns().and_then(|age_ns| {
-            let open = self.open.lock();
-            let due = |segment: &Arc<Segment>| match segment.try_lock() {
-                Some(state) => (state.events != 0).then(|| state.made_ns.saturating_add(age_ns)),
-                None => Some(time::now_ns() + age_ns / 16),
-            };
-            open.iter().filter_map(due).min()
-        });
-        oldest.into_iter().chain(self.limits.expiry_ns()).min()
-    }
-
-    /// Seals the open segments that are too old, and deletes the sealed ones that are. Without a lock.
-    pub fn look_for_old(&self) {
-        let now = time::now_ns();
-        if let Some(age_ns) = self.options.segment_age_ns() {
-            self.seal_old(now, age_ns);
-        }
-        if self.limits.expiry_ns().is_some_and(|at| now >= at) {
-            let seen = self.knowledge.look();
-            let room = Room { shared: self, seen: &seen, caller: None };
-            if let Err(failure) = self.place.folder().and_then(|folder| self.limits.expire(&folder, &room)) {
-                self.messages.failure(&failure, "old segments cannot be deleted");
-            }
-        }
-    }
-
-    fn seal_old(&self, now: u64, age_ns: u64) {
-        let Ok(all) = self.all(false) else { return };
-        let seen = self.knowledge.look();
-        for segment in all {
-            if let Some(mut state) = segment.try_lock()
-                && state.events != 0
-                && state.made_ns.saturating_add(age_ns) <= now
-            {
-                let _ = self.seal(&segment, &mut state, &seen, &mut Blocks::default());
-            }
-        }
     }
 }

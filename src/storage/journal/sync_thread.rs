@@ -52,7 +52,7 @@ fn answer(shared: &Shared, waiting: &mut Vec<Waiting>) {
     while let Some(one) = waiting.last() {
         let synced = one.segment.sync_to(one.end);
         if let Err(failure) = &synced {
-            shared.note_failed_sync(failure);
+            shared.note_failed_sync(&one.segment, failure);
         }
         if let Some(one) = waiting.pop() {
             // What was not on the disk is written anew, to another segment.

@@ -20,6 +20,20 @@ pub(super) unsafe fn event(batch: &BatchView, index: usize) -> &EventView {
     unsafe { &*batch.events.byte_add(index * batch.event_stride as usize) }
 }
 
+/// The first event behind the `written` ones from `from` on that are in blocks.
+///
+/// # Safety
+/// `batch` is valid.
+pub(super) unsafe fn behind(batch: &BatchView, from: usize, written: u64) -> usize {
+    let (mut to, mut left) = (from, written);
+    while left > 0 && to < batch.count {
+        // SAFETY: the index is below the count.
+        left -= u64::from(refusal(unsafe { event(batch, to) }).is_none());
+        to += 1;
+    }
+    to
+}
+
 /// Why an event is not written. `None`: it is.
 fn refusal(event: &EventView) -> Option<&'static str> {
     if event.flags & PIPELINE_EVENT_RELEASE != 0 {

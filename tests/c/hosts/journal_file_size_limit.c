@@ -71,6 +71,60 @@ static void in_the_middle(void)
     CHECK_EVENTS("middle", 100 + many);
 }
 
+static void count_copy(void *with, const journal_event_t *event)
+{
+    (void)event;
+    ++*(uint64_t *)with;
+}
+
+static uint64_t copies(const char *directory)
+{
+    uint64_t count = 0;
+    read_journal(directory, count_copy, &count);
+    return count;
+}
+
+/* A batch has blocks of several rings, and there is space for some of them. These stay and are acknowledged: a reader may have given their events already. The
+ * others follow when there is space, and nothing is there twice. */
+static void for_a_part_of_a_batch(const char *name, uint32_t sync)
+{
+    enum { RINGS = 8, EACH = 200 };
+    static const char payload[100];
+    pipeline_producer_t *rings[RINGS];
+    pipeline_journal_options_t o = journal_options();
+    pipeline_t *p;
+    uint64_t before, stored = 0;
+    int i, n;
+    o.sync = sync;
+    p = start_journal_with(name, &o);
+    CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK); /* so that there is one batch */
+    WAIT_FOR(metrics_of(p).writers_live == 1);
+    for (i = 0; i < RINGS; i++) {
+        CHECK_STATUS(pipeline_producer_open(p, &rings[i]), PIPELINE_OK);
+        CHECK_STATUS(pipeline_producer_capture(rings[i], 1, payload, sizeof payload), PIPELINE_OK);
+    }
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    for (i = 0; i < RINGS; i++)
+        for (n = 0; n < EACH; n++)
+            CHECK_STATUS(pipeline_producer_capture(rings[i], 2, payload, sizeof payload), PIPELINE_OK);
+    before = metrics_of(p).retries;
+    limit_to((rlim_t)(read_journal(name, count_copy, &stored).bytes + RINGS / 2 * EACH * 152));
+    CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+    WAIT_FOR(metrics_of(p).retries > before + 2);
+    stored = metrics_of(p).stored;
+    CHECK_U64(stored, RINGS + (RINGS / 2 - 1) * EACH); /* with their headers, one less than half fit */
+    CHECK_U64(copies(name), stored);
+    limit_to(RLIM_INFINITY);
+    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
+    CHECK_U64(metrics_of(p).stored, RINGS + RINGS * EACH);
+    for (i = 0; i < RINGS; i++)
+        CHECK_STATUS(pipeline_producer_close(rings[i]), PIPELINE_OK);
+    END(p);
+    CHECK_EVENTS(name, RINGS + RINGS * EACH);
+    CHECK_U64(copies(name), RINGS + RINGS * EACH);
+}
+
 /* There is no space for the seal. */
 static void at_the_close(void)
 {
@@ -105,6 +159,8 @@ int main(void)
     CHECK(signal(SIGXFSZ, SIG_DFL) != SIG_ERR);
     at_the_start();
     in_the_middle();
+    for_a_part_of_a_batch("part", PIPELINE_JOURNAL_SYNC_NEVER);
+    for_a_part_of_a_batch("part-synced", PIPELINE_JOURNAL_SYNC_BATCH);
     at_the_close();
     at_the_end();
     return SUMMARY();

@@ -13,7 +13,8 @@ pub enum Values {
     Bytes(Vec<u8>, Vec<usize>),
 }
 
-/// A column. Its values are those that are there; the levels say for each row how much of the way to the value is.
+/// A column. Its values are those that are there; the levels say how much of the way to the value is. A column of every event has one for each row, a column of
+/// a kind's field one for each row of that kind: a journal may have very many fields, and an event has those of one kind.
 pub struct Column {
     pub values: Values,
     /// Empty where every row has a value.

@@ -6,7 +6,10 @@ use crate::args::Compression;
 use crate::export::target::Output;
 use crate::failure::Failure;
 use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
+use parquet::column::writer::ColumnWriterImpl;
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
@@ -48,12 +51,11 @@ pub fn run(
         }
     };
     for mut rows in full {
-        let columns = rows.columns();
         let writer = match &mut writer {
             Some(writer) => writer,
-            none => none.insert(open(columns).map_err(told)?),
+            none => none.insert(open(rows.columns()).map_err(told)?),
         };
-        write(writer, columns).map_err(told)?;
+        write(writer, &mut rows).map_err(told)?;
         rows.clear();
         // Nobody waits for it if the journal has ended.
         let _ = written.send(rows);
@@ -133,45 +135,97 @@ fn is_rising(values: &[i64]) -> bool {
 }
 
 /// Writes a row group.
-fn write(writer: &mut SerializedFileWriter<BufWriter<Output>>, columns: &mut [Column]) -> Result<()> {
+fn write(writer: &mut SerializedFileWriter<BufWriter<Output>>, rows: &mut Rows) -> Result<()> {
     let mut group = writer.next_row_group()?;
-    for column in columns {
+    let count = rows.count();
+    for (column, rows) in rows.columns_with_rows() {
         let Some(mut into) = group.next_column()? else { break };
-        write_column(&mut into, column)?;
+        write_column(&mut into, column, rows, count)?;
         into.close()?;
     }
     group.close().map(drop)
 }
 
-/// So many rows of texts and bytes are written at a time.
+/// So many rows are written at a time.
 const ROWS: usize = 8192;
 
-fn write_column(into: &mut SerializedColumnWriter<'_>, column: &mut Column) -> Result<()> {
-    let levels = (column.present > 0).then_some(column.levels.as_slice());
+/// Writes a column, which has a level for each of `rows`, in a row group of `count` rows.
+fn write_column(
+    into: &mut SerializedColumnWriter<'_>,
+    column: &mut Column,
+    rows: Option<&[u32]>,
+    count: usize,
+) -> Result<()> {
+    let levels = Levels { all: &column.levels, present: column.present, rows, count };
     match &mut column.values {
-        Values::Int32(values) => into.typed::<Int32Type>().write_batch(values, levels, None),
-        Values::Int64(values) => into.typed::<Int64Type>().write_batch(values, levels, None),
-        Values::Float(values) => into.typed::<FloatType>().write_batch(values, levels, None),
-        Values::Double(values) => into.typed::<DoubleType>().write_batch(values, levels, None),
-        Values::Bool(values) => into.typed::<BoolType>().write_batch(values, levels, None),
+        Values::Int32(values) => write_values(into.typed::<Int32Type>(), values, levels),
+        Values::Int64(values) => write_values(into.typed::<Int64Type>(), values, levels),
+        Values::Float(values) => write_values(into.typed::<FloatType>(), values, levels),
+        Values::Double(values) => write_values(into.typed::<DoubleType>(), values, levels),
+        Values::Bool(values) => write_values(into.typed::<BoolType>(), values, levels),
         // All columns of bytes are optional.
         Values::Bytes(bytes, ends) => {
             // The values share the memory of all.
             let shared = ByteArray::from(std::mem::take(bytes));
             let mut values = Vec::with_capacity(ROWS);
-            let (mut ends, mut start, mut written) = (ends.iter(), 0, 0);
-            for levels in column.levels.chunks(ROWS) {
+            let (mut ends, mut start) = (ends.iter(), 0);
+            levels.each(|levels, there| {
                 values.clear();
-                let count = levels.iter().filter(|level| **level == column.present).count();
-                values.extend(ends.by_ref().take(count).map(|end| {
+                values.extend(ends.by_ref().take(there).map(|end| {
                     let value = shared.slice(start, end - start);
                     start = *end;
                     value
                 }));
-                written += into.typed::<ByteArrayType>().write_batch(&values, Some(levels), None)?;
-            }
-            Ok(written)
+                into.typed::<ByteArrayType>().write_batch(&values, Some(levels), None).map(drop)
+            })
         }
     }
-    .map(drop)
+}
+
+fn write_values<T: DataType>(
+    into: &mut ColumnWriterImpl<'_, T>,
+    values: &[T::T],
+    levels: Levels<'_>,
+) -> Result<()> {
+    if levels.present == 0 {
+        return into.write_batch(values, None, None).map(drop);
+    }
+    let mut rest = values;
+    levels.each(|levels, there| {
+        let (values, more) = rest.split_at_checked(there).unwrap_or((rest, &[]));
+        rest = more;
+        into.write_batch(values, Some(levels), None).map(drop)
+    })
+}
+
+/// The levels of a column in a row group.
+#[derive(Clone, Copy)]
+struct Levels<'a> {
+    /// Those of `rows`, or of all rows. A row that is not among them has level 0.
+    all: &'a [i16],
+    present: i16,
+    rows: Option<&'a [u32]>,
+    count: usize,
+}
+
+impl Levels<'_> {
+    /// Shows the levels of all rows to `write`, some rows at a time, each time with the number of values that are there.
+    fn each(self, mut write: impl FnMut(&[i16], usize) -> Result<()>) -> Result<()> {
+        let there = |levels: &[i16]| levels.iter().filter(|level| **level == self.present).count();
+        let Some(rows) = self.rows else {
+            return self.all.chunks(ROWS).try_for_each(|levels| write(levels, there(levels)));
+        };
+        let mut of_rows = rows.iter().zip(self.all).peekable();
+        let mut levels = [0; ROWS];
+        for start in (0..self.count).step_by(ROWS) {
+            let levels = &mut levels[..ROWS.min(self.count - start)];
+            levels.fill(0);
+            let end = (start + levels.len()) as u32;
+            while let Some((row, level)) = of_rows.next_if(|(row, _)| **row < end) {
+                levels[*row as usize - start] = *level;
+            }
+            write(levels, there(levels))?;
+        }
+        Ok(())
+    }
 }

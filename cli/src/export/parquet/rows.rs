@@ -19,6 +19,8 @@ struct Fields {
     count: usize,
     /// The level of a row of this group whose field is absent.
     absent: i16,
+    /// The rows of this group.
+    rows: Vec<u32>,
 }
 
 /// See the module.
@@ -44,7 +46,8 @@ impl Rows {
         let absent = i16::from(!groups.is_single);
         for group in &groups.list {
             let definition = &group.definition;
-            fields.push(Fields { first: columns.len(), count: definition.fields.len(), absent });
+            let count = definition.fields.len();
+            fields.push(Fields { first: columns.len(), count, absent, rows: Vec::new() });
             columns.extend(
                 definition.fields.iter().map(|field| ColumnType::of(&field.field_type).column(absent + 1)),
             );
@@ -70,11 +73,10 @@ impl Rows {
     pub fn add(&mut self, found: Found<'_>, groups: &Groups, payload: Option<bool>) {
         let (event, kind) = (found.event, found.kind);
         if let (Some(group), Some(definition)) = (groups.of(found.kind_at), &kind.definition) {
-            let fields = &self.groups[group];
+            let fields = &mut self.groups[group];
+            fields.rows.push(self.count as u32);
             let columns = &mut self.columns[fields.first..fields.first + fields.count];
             for (column, (_, value)) in columns.iter_mut().zip(definition.values(event.payload)) {
-                // The rows before that are of other groups.
-                column.levels.resize(self.count, 0);
                 match value {
                     Some(value) => add_value(column, value, &mut self.text),
                     None => column.level(fields.absent),
@@ -134,22 +136,35 @@ impl Rows {
         self.unseen += event.payload.len();
         if self.count.is_multiple_of(LOOK_EVERY) || self.unseen > MAX_BYTES / 8 {
             self.unseen = 0;
-            let size: usize = self.columns.iter().map(Column::size).sum();
-            self.is_full = size >= MAX_BYTES || self.count >= MAX_ROWS;
+            let columns: usize = self.columns.iter().map(Column::size).sum();
+            let rows: usize = self.groups.iter().map(|group| group.rows.len() * 4).sum();
+            self.is_full = columns + rows >= MAX_BYTES || self.count >= MAX_ROWS;
         }
     }
 
-    /// The columns, each with a level for each row where it has levels.
-    pub fn columns(&mut self) -> &mut [Column] {
-        for column in self.columns.iter_mut().filter(|column| column.present > 0) {
-            column.levels.resize(self.count, 0);
-        }
-        &mut self.columns
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The columns, each with the rows that it has levels for; `None`: for every row.
+    pub fn columns_with_rows(&mut self) -> impl Iterator<Item = (&mut Column, Option<&[u32]>)> {
+        let of_fields = self
+            .groups
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(Some(group.rows.as_slice()), group.count));
+        self.columns.iter_mut().zip(of_fields.chain(std::iter::repeat(None)))
+    }
+
+    /// The number of rows.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Removes the rows.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(Column::clear);
+        self.groups.iter_mut().for_each(|group| group.rows.clear());
         (self.count, self.unseen, self.is_full) = (0, 0, false);
     }
 }

@@ -26,6 +26,7 @@ impl Call<'_> {
     /// Writes the blocks of events, and what must come before them. Answers the segment, and where they end.
     pub(super) fn write(&mut self, generation: u64) -> Result<Written, Stop> {
         let mut last = Stop::SealFirst;
+        self.kept = None;
         for _ in 0..TRIES {
             let segment = self.segment(generation)?;
             let mut state = segment.lock();
@@ -33,6 +34,7 @@ impl Call<'_> {
                 self.leave(&segment, &mut state);
                 continue;
             }
+            let before = state.events;
             match self.append(&segment, &mut state) {
                 Ok(()) => return Ok((Arc::clone(&segment), state.end)),
                 Err(Stop::SealFirst) => self.seal(&segment, &mut state),
@@ -42,7 +44,10 @@ impl Call<'_> {
                     }
                     let again = matches!(&stop, Stop::Failed(failure) if failure.class != Class::Transient);
                     last = stop;
-                    if !again {
+                    if state.events != before {
+                        self.kept = Some(((Arc::clone(&segment), state.end), state.events - before));
+                    }
+                    if !again || self.kept.is_some() {
                         return Err(last);
                     }
                 }
@@ -68,9 +73,9 @@ impl Call<'_> {
             }
             self.leave(&own, &mut state);
         }
-        let first = self.shared.take_first(generation);
+        let spare = self.shared.take_spare(generation);
         let made =
-            first.map_or_else(|| self.shared.make_segment(generation, self.writer, self.seen, None), Ok);
+            spare.map_or_else(|| self.shared.make_segment(generation, self.writer, self.seen, None), Ok);
         match made {
             Ok(segment) => {
                 self.work.segment = Some(Arc::clone(&segment));
@@ -140,18 +145,19 @@ impl Call<'_> {
         let need = extra.len() + events.len();
         let first = state.events == 0;
         shared.admit(need, seen, Some((segment, &*state)))?;
+        let before = state.end;
         let written = append_some(segment, state, extra).and_then(|()| {
             // They stay, whatever becomes of the events: each segment has the list of facts once.
             (state.facts, state.deletions) = (facts, deleted.segments);
             append_some(segment, state, events)
         });
-        shared.limits.done(need, written.is_ok());
+        shared.limits.done(need, state.end - before);
+        if first && state.events != 0 && shared.options.segment_age_ns().is_some() {
+            shared.sync_queue.note_begun();
+        }
         if let Err(failure) = written {
             state.forget_threads();
             return Err(failure.into());
-        }
-        if first && shared.options.segment_age_ns().is_some() {
-            shared.sync_queue.note_begun();
         }
         Ok(())
     }

@@ -66,8 +66,14 @@ impl Writer {
         let seen = shared.knowledge.look();
         let answer = {
             let mut work = self.work.lock();
-            let mut call =
-                Call { shared, seen: &seen, writer: self.id, work: &mut work, report: &mut report };
+            let mut call = Call {
+                shared,
+                seen: &seen,
+                writer: self.id,
+                work: &mut work,
+                kept: None,
+                report: &mut report,
+            };
             match batch {
                 Input::Views(batch) => call.store(batch),
                 Input::Spans(batch) => call.store_spans(batch),
@@ -95,13 +101,16 @@ impl Writer {
         answer
     }
 
-    /// Seals the writer's segment.
+    /// Seals the writer's segment, unless the next writer has to go on in it.
     pub fn close(&self, shared: &Shared) -> Result<(), Failure> {
         let seen = shared.knowledge.look();
         let mut work = self.work.lock();
         let Work { segment, extra, .. } = &mut *work;
         let Some(segment) = segment.take() else { return Ok(()) };
         let mut state = segment.lock();
+        if !state.closed && shared.keep_spare(&segment) {
+            return Ok(());
+        }
         let sealed = shared.seal(&segment, &mut state, &seen, extra);
         drop(state);
         drop(work);
@@ -119,6 +128,8 @@ struct Call<'a> {
     seen: &'a Seen,
     writer: u32,
     work: &'a mut Work,
+    /// What the last write has written although it failed: whole blocks with so many events.
+    kept: Option<(Written, u64)>,
     report: &'a mut Report,
 }
 
@@ -170,7 +181,17 @@ impl Call<'_> {
                             );
                         }
                     }
-                    Err(stop) => return self.stopped(batch.token, from, written, stop),
+                    Err(stop) => {
+                        let (from, written) = match self.kept.take() {
+                            None => (from, written),
+                            Some((now, events)) => match self.leave_synced(written, &now.0) {
+                                // SAFETY: the batch is valid.
+                                Ok(()) => (unsafe { views::behind(batch, from, events) }, Some(now)),
+                                Err(_) => (0, None),
+                            },
+                        };
+                        return self.stopped(batch.token, from, written, stop);
+                    }
                 }
             }
             from = taken.to;
@@ -205,7 +226,10 @@ impl Call<'_> {
         self.work.events.clear();
         match written {
             Ok((segment, end)) => self.acknowledge(batch.token(), segment, end),
-            Err(stop) => self.stopped(batch.token(), 0, None, stop),
+            Err(stop) => {
+                let (written, events) = self.kept.take().unzip();
+                self.stopped(batch.token(), events.unwrap_or(0) as usize, written, stop)
+            }
         }
     }
 
@@ -269,6 +293,9 @@ impl Call<'_> {
             written => written.is_some(),
         };
         if acknowledged {
+            if self.shared.options.sync == Sync::Interval {
+                self.shared.sync_queue.note_written();
+            }
             let _ = token::set_stored(token, from);
         }
         match stop {
