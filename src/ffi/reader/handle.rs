@@ -7,7 +7,7 @@ use crate::status::Result;
 use std::ffi::CString;
 
 /// A reader of a journal.
-#[allow(non_camel_case_types)]
+#[allow(non_camel_case_types)] // the name is the header's
 pub struct pipeline_reader_t {
     pub(super) reader: Reader,
     pub(super) kinds: Option<Box<Kinds>>,

@@ -1,9 +1,9 @@
 //! Finding segments: at the start, and while a journal that is being written is followed.
 
+use super::allocation::push;
 use super::core::{Core, failed, no_memory};
 use super::losses::{Gone, Refused};
 use super::options::Order;
-use super::room::push;
 use super::segment::{NotOpened, Open};
 use crate::journal::format::segment::{NoSegment, parse_file_name};
 use crate::platform::memory;

@@ -1,7 +1,7 @@
 //! What a journal says about its events: names, definitions, threads, clocks, and the ledger.
 
+use super::allocation::copy;
 use super::losses::{EXAMPLES, Losses};
-use super::room::copy;
 use crate::event::{
     ClockFacts, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };

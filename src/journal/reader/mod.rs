@@ -15,6 +15,7 @@
 //! A reader works without a pipeline, in any process, also while the journal is being written. It writes nothing. It may be sent to another thread.
 //! What is damaged, contradictory or missing is counted in [`Losses`], and the rest is read.
 
+mod allocation;
 mod body;
 mod compare;
 mod core;
@@ -31,7 +32,6 @@ mod passes;
 mod place;
 mod ranges;
 mod rings;
-mod room;
 mod scan;
 mod segment;
 mod skips;

@@ -3,12 +3,12 @@
 //! The blocks of one contested range are read in the order in which they were stored, and the sequences that were seen are kept with a hash of their contents. Where
 //! there are too many for the memory, the upper half is left for another pass over the same blocks.
 
+use super::allocation::out_of_memory;
 use super::body::Decoding;
 use super::filter::Filter;
 use super::losses::{EXAMPLES, Identity, Losses};
 use super::place::Place;
 use super::ranges::Range;
-use super::room::out_of_memory;
 use super::segment::Segments;
 use super::skips::{Skip, Skips};
 use super::stretch::{Stretch, Wanted};

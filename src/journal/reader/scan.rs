@@ -1,5 +1,6 @@
 //! Reading the headers of a segment, its facts and its ledgers.
 
+use super::allocation::zeros;
 use super::body::{self, NoBody, is_raw};
 use super::core::{Core, no_memory};
 use super::event::realtime;
@@ -8,7 +9,6 @@ use super::filter::Filter;
 use super::losses::{Gone, Refused};
 use super::place::Place;
 use super::ranges::Range;
-use super::room::zeros;
 use super::segment::{Seal, State};
 use super::skips::Skips;
 use super::stretch::{Failure, Wanted};

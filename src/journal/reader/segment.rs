@@ -1,6 +1,6 @@
 //! The segments that a reader has open.
 
-use super::room::{push, zeros};
+use super::allocation::{push, zeros};
 use super::window::read_up_to;
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{MAGIC, MAX_SIZE, MIN_SIZE, NoSegment, SegmentHeader};

@@ -1,6 +1,6 @@
 //! Which events are not given, because another block has given them.
 
-use super::room::out_of_memory;
+use super::allocation::out_of_memory;
 use std::collections::HashMap;
 use std::io;
 

@@ -1,10 +1,10 @@
 //! A stretch: neighbouring blocks of a segment that are read at once. A large block is a stretch of its own.
 
+use super::allocation::push;
 use super::body::{Decoding, NoBody, check, is_raw, records as records_of};
 use super::event::{Event, realtime};
 use super::filter::Filter;
 use super::place::{Entry, Key, Place};
-use super::room::push;
 use super::segment::Open;
 use super::skips::Skips;
 use super::window::read_up_to;

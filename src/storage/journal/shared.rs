@@ -71,14 +71,14 @@ impl From<Admission> for Result<(), Stop> {
 }
 
 /// The open segments, as the limits see them while one call writes to `caller`.
-struct Room<'a> {
+struct LimitsView<'a> {
     shared: &'a Shared,
     seen: &'a Seen,
     /// The segment that the caller has locked, if it has events.
     caller: Option<(u64, u64)>,
 }
 
-impl OpenSegments for Room<'_> {
+impl OpenSegments for LimitsView<'_> {
     fn is_open(&self, generation: u64, number: u64) -> bool {
         self.caller == Some((generation, number)) || self.shared.find((generation, number)).is_some()
     }
@@ -163,7 +163,7 @@ impl Shared {
         }
         let folder = self.place.folder()?;
         let caller = caller.filter(|(_, state)| state.events != 0).map(|(segment, _)| segment.id());
-        self.limits.admit(&folder, &Room { shared: self, seen, caller }, need)?.into()
+        self.limits.admit(&folder, &LimitsView { shared: self, seen, caller }, need)?.into()
     }
 
     /// Makes the first segment when the pipeline starts: a program may drop its privileges right after that. Writers that cannot make one of their

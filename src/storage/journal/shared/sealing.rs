@@ -1,6 +1,6 @@
 //! Ending segments: when a writer or the pipeline ends, to make room, and when they are old.
 
-use super::{Room, Shared};
+use super::{LimitsView, Shared};
 use crate::platform::time;
 use crate::storage::journal::blocks::Blocks;
 use crate::storage::journal::failure::Failure;
@@ -94,8 +94,8 @@ impl Shared {
         }
         if self.limits.expiry_ns().is_some_and(|at| now >= at) {
             let seen = self.knowledge.look();
-            let room = Room { shared: self, seen: &seen, caller: None };
-            if let Err(failure) = self.place.folder().and_then(|folder| self.limits.expire(&folder, &room)) {
+            let view = LimitsView { shared: self, seen: &seen, caller: None };
+            if let Err(failure) = self.place.folder().and_then(|folder| self.limits.expire(&folder, &view)) {
                 self.messages.failure(&failure, "old segments cannot be deleted");
             }
         }

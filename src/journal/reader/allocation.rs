@@ -1,4 +1,4 @@
-//! Growing lists without ending the process: where memory runs out, there is an error of the kind `OutOfMemory`.
+//! Fallible allocation: where memory runs out, there is an error of the kind `OutOfMemory`, and the process goes on.
 
 use std::io;
 
