@@ -184,7 +184,11 @@ fn every_name_of_a_pipeline_is_known() {
         builder.kind_name(kind, &name(kind));
     }
     builder.seal().write(scratch.path());
+    // A later segment has the same list, and what came since.
     let mut later = Builder::new(1, 2);
+    for kind in 0..MOST_FACTS as u32 {
+        later.kind_name(kind, &name(kind));
+    }
     later.kind_name(7, &name(1)).kind_name(8, "eight").kind_name(8, &name(2)).seal().write(scratch.path());
     let reader = open(scratch.path(), Options::default());
     assert!(reader.losses().is_empty(), "{:?}", reader.losses());

@@ -1,8 +1,8 @@
 //! What others may do to a batch while it is exchanged for the next.
 
 use super::*;
+use crate::capture::registry::tests::capture;
 use crate::config::Config;
-use crate::facts::Fact;
 use crate::platform::{barrier, process};
 use crate::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN};
 use crate::storage::PIPELINE_STORE_PENDING;
@@ -39,18 +39,15 @@ fn nobody_else_answers_a_batch_while_the_next_is_claimed_for_it() {
     let config = Config { max_in_flight: 1, batch_size: 65536, ..Config::default() };
     let alive = process::alive().unwrap();
     let pool = Pool::start(config, Box::new(storage), 1 << 41, alive, barrier::register(), |_| {}).unwrap();
+    let producer = pool.rings.attach_handle().unwrap();
     let end = Instant::now() + PATIENCE;
-    let mut kind = 0;
     let mut met = false;
     while !met {
         assert!(Instant::now() < end, "a claim was never met in the middle");
-        // (The library's own events are events like others here, and need no memory of a caller's.)
-        kind += 1;
-        pool.rings.tell_fact(&Fact::kind_name(kind, b"first").unwrap()).unwrap();
+        capture(producer);
         let token = tokens.recv_timeout(PATIENCE).unwrap();
         for _ in 0..1000 {
-            kind += 1;
-            pool.rings.tell_fact(&Fact::kind_name(kind, b"one of many").unwrap()).unwrap();
+            capture(producer);
         }
         let slot = loop {
             let st = pool.lock();
