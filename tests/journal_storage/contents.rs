@@ -295,3 +295,24 @@ fn a_name_that_is_taken_is_passed_over() {
         b"of another"
     );
 }
+
+#[test]
+fn what_became_known_when_all_segments_were_sealed_is_there_after_the_close() {
+    let scratch = Scratch::new();
+    let path = scratch.file("journal");
+    let options = Options { segment_age_ms: 100, ..Options::default() };
+    let pipeline = start(Config::default(), &path, options);
+    assert_eq!(offer(&pipeline, 1, 1, b"early"), 0);
+    until("the segment is sealed", || {
+        segments(&path).iter().any(|&(_, sealed, events)| sealed && events == 1)
+    });
+    pipeline.kind_name(1, b"late").expect("a name");
+    assert!(offer(&pipeline, u32::MAX, 1, b"") < 0, "the kind is reserved");
+    let ledger = end(pipeline);
+    assert_eq!((ledger.stored, ledger.refused_invalid), (1, 1));
+    let reader = reader(&path);
+    assert!(reader.facts().kind_names.values().eq([b"late"]));
+    let told = reader.facts().ledgers.values().next().expect("a ledger");
+    assert_eq!((told.count("stored"), told.count("refused_invalid")), (Some(1), Some(1)));
+    assert!(segments(&path).iter().all(|&(_, sealed, _)| sealed));
+}

@@ -32,8 +32,11 @@ pub(super) struct Knowledge {
     own: OnceLock<Arc<Facts>>,
     /// Threads that have come as events, the oldest first.
     threads: Mutex<VecDeque<KnownThread>>,
-    ledgers: AtomicU64,
+    /// The last ledger: its number and its counts. Locked while the counts are taken, so that a later ledger has later counts.
+    last_ledger: Mutex<(u64, [u64; COUNTS])>,
     next_ledger_ns: AtomicU64,
+    /// The most facts of the list that a segment has.
+    written_facts: AtomicU64,
 }
 
 /// A thread that has come as an event.
@@ -136,15 +139,32 @@ impl Knowledge {
         if !ends && now < self.next_ledger_ns.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let counts = counts(&source.ledger());
-        blocks.reserve(1, 8 * (3 + counts.len()), 0)?;
+        blocks.reserve(1, 8 * (3 + COUNTS), 0)?;
         self.next_ledger_ns.store(now + LEDGER_NS, Ordering::Relaxed);
-        let number = self.ledgers.fetch_add(1, Ordering::Relaxed) + 1;
+        let (number, counts) = {
+            let mut last = self.last_ledger.lock();
+            *last = (last.0 + 1, counts(&source.ledger()));
+            *last
+        };
         blocks.begin(BlockType::LEDGER, 0, time::realtime_offset_ns());
         blocks.words(&[number, now, counts.len() as u64]);
         blocks.words(&counts);
         blocks.end();
         Ok(())
+    }
+}
+
+impl Knowledge {
+    /// A segment has so many facts of the list.
+    pub fn note_written(&self, facts: usize) {
+        self.written_facts.fetch_max(facts as u64, Ordering::AcqRel);
+    }
+
+    /// The run, if its last ledger is not what was written last, or facts were added since.
+    pub fn unwritten(&self, seen: &Seen) -> Option<u64> {
+        let source = seen.0.as_ref()?;
+        let facts = source.facts().count() as u64 > self.written_facts.load(Ordering::Acquire);
+        (facts || counts(&source.ledger()) != self.last_ledger.lock().1).then(|| source.generation())
     }
 }
 
@@ -198,8 +218,11 @@ pub(super) fn is_meta(event: &EventView) -> bool {
     event.kind >= PIPELINE_KIND_RESERVED
 }
 
+/// The counts of a ledger.
+const COUNTS: usize = 20;
+
 /// The counts in the order of the format.
-fn counts(ledger: &Ledger) -> [u64; 20] {
+fn counts(ledger: &Ledger) -> [u64; COUNTS] {
     let Ledger {
         captured,
         recovered,

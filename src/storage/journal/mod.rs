@@ -184,7 +184,7 @@ unsafe impl Storage for JournalStorage {
         if self.is_forked() {
             return PIPELINE_ERR_FORKED;
         }
-        let sealed = self.shared.seal_all(true);
+        let sealed = self.shared.seal_all(true).and_then(|()| self.shared.write_end());
         let synced = if self.shared.options.sync == Sync::Never { Ok(()) } else { self.shared.flush() };
         self.answer(sealed.and(synced), "a segment could not be sealed")
     }

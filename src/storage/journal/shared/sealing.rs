@@ -1,6 +1,6 @@
 //! Ending segments: when a writer or the pipeline ends, to make room, and when they are old.
 
-use super::{LimitsView, Shared};
+use super::{LimitsView, Shared, Stop};
 use crate::platform::time;
 use crate::storage::journal::blocks::Blocks;
 use crate::storage::journal::failure::Failure;
@@ -38,27 +38,35 @@ impl Shared {
         // Kinds may have been named and defined since the last event.
         let more = if self.limits.is_bounded() { blocks.len().saturating_sub(SEAL_FACTS) } else { 0 };
         let admitted = more != 0 && asks && self.admit(more, seen, Some((segment, state))).is_ok();
+        let all_facts = more == 0 || admitted;
         if more != 0 {
-            if !admitted {
+            if !all_facts {
                 // Only what was deleted is told.
                 state.facts = usize::MAX;
             }
             blocks.clear();
             facts = self.add_last_facts(state, seen, blocks);
         }
-        let prepared = facts.and_then(|()| self.knowledge.add_ledger(seen, true, blocks));
+        let prepared = facts.and_then(|facts| {
+            self.knowledge.add_ledger(seen, true, blocks)?;
+            Ok(facts)
+        });
         let before = state.end;
         let sealed = segment.seal(state, blocks);
         if admitted {
             self.limits.done(more, if state.end == before { 0 } else { more });
         }
         self.forget(segment);
-        prepared.and(sealed)
+        let facts = prepared.and_then(|facts| sealed.map(|()| facts))?;
+        if all_facts {
+            self.knowledge.note_written(facts);
+        }
+        Ok(())
     }
 
-    fn add_last_facts(&self, state: &mut State, seen: &Seen, blocks: &mut Blocks) -> Result<(), Failure> {
+    fn add_last_facts(&self, state: &mut State, seen: &Seen, blocks: &mut Blocks) -> Result<usize, Failure> {
         let deleted = self.limits.deleted();
-        self.knowledge.add_facts(seen, state, std::iter::empty(), deleted, blocks).map(drop)
+        self.knowledge.add_facts(seen, state, std::iter::empty(), deleted, blocks)
     }
 
     /// Seals all open segments. Waits for those that are being written if `wait` is set.
@@ -71,6 +79,19 @@ impl Shared {
             result = self.seal(&segment, &mut state, &seen, &mut Blocks::default()).and(result);
         }
         result
+    }
+
+    /// Writes what the last segment does not say about a pipeline that has ended. It takes one more segment, because all are sealed.
+    pub fn write_end(&self) -> Result<(), Failure> {
+        let seen = self.knowledge.look();
+        let Some(generation) = self.knowledge.unwritten(&seen) else { return Ok(()) };
+        let segment = match self.make_segment(generation, 0, &seen, None) {
+            Ok(segment) => segment,
+            Err(Stop::Failed(failure)) => return Err(failure),
+            Err(_) => return Ok(()), // there is no room for it
+        };
+        let mut state = segment.lock();
+        self.seal(&segment, &mut state, &seen, &mut Blocks::default())
     }
 
     /// When segments may be too old next.

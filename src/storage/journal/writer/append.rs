@@ -149,6 +149,7 @@ impl Call<'_> {
         let written = append_some(segment, state, extra).and_then(|()| {
             // They stay, whatever becomes of the events: each segment has the list of facts once.
             (state.facts, state.deletions) = (facts, deleted.segments);
+            shared.knowledge.note_written(facts);
             append_some(segment, state, events)
         });
         shared.limits.done(need, state.end - before);
