@@ -79,8 +79,9 @@ static int move_up(int fd) {
     struct rlimit limit;
     rlim_t top = HIGHEST_BASE;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < top) top = limit.rlim_cur;
-    if (top <= NUMBERS_ABOVE_BASE || fd >= (int)(top - NUMBERS_ABOVE_BASE)) return fd;
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, (int)(top - NUMBERS_ABOVE_BASE));
+    int base = (int)(top > 2 * NUMBERS_ABOVE_BASE ? top - NUMBERS_ABOVE_BASE : top / 2);
+    if (fd >= base) return fd;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, base);
     if (high < 0) return fd;
     __real_close(fd);
     return high;

@@ -111,8 +111,7 @@ static bool is_pending_for_process(int number) {
     return sigpending(&pending) == 0 && sigismember(&pending, number) == 1;
 }
 
-/* The kernel sends SIGXFSZ to a thread that writes past the file size limit. The signal is blocked here. It is consumed, so
- * that it does not end the process when it is unblocked. */
+/* The kernel sends SIGXFSZ to a thread that writes past the file size limit. It is blocked, and consumed, so that it does not end the process. */
 static bool consume_file_size_signal(void) {
     sigset_t one;
     const struct timespec now = {0, 0};
@@ -181,10 +180,13 @@ static void start(bool loud) {
     bool was_in_tracer = this_thread.in_tracer;
     this_thread.in_tracer = true; /* libc allocates for the new thread */
     set_up();
-    if (loud) prepare_process();
-    int failed = helper_start(begin_on_helper, loud);
+    char problem[256] = "";
+    bool suffices = memory_suffices(problem, sizeof problem);
+    if (suffices && loud) prepare_process();
+    int failed = suffices ? helper_start(begin_on_helper, loud) : ENOMEM;
     if (failed != 0) {
-        if (loud) write_untraced_message("no thread can be started", strerror(failed));
+        if (suffices) snprintf(problem, sizeof problem, "no thread can be started: %s", strerror(failed));
+        if (loud) write_untraced_message(settings.directory, problem);
         atomic_store(&capture_state.phase, PHASE_OFF);
         atomic_store(&start_state, START_DONE);
         futex_wake(&start_state);

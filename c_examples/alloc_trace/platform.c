@@ -5,10 +5,12 @@
 #include "platform.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -56,6 +58,46 @@ void file_size_problem(char *problem, size_t problem_size) {
     getrlimit(RLIMIT_FSIZE, &limit);
     snprintf(problem, problem_size, "the file size limit of %llu bytes (RLIMIT_FSIZE, ulimit -f) is too low for a trace",
              (unsigned long long)limit.rlim_cur);
+}
+
+/* What the tracer takes at most, and as much again or more for the program. libc reserves 64 MiB of addresses for each thread that allocates, of the
+ * tracer's as well. */
+static const struct {
+    int resource;
+    unsigned statm_word; /* in /proc/self/statm: what counts towards the limit, in pages */
+    unsigned mebibytes;
+    const char *name;
+} memory_limits[] = {
+    {RLIMIT_AS, 0, 1024, "address space (RLIMIT_AS, ulimit -v)"},
+    {RLIMIT_DATA, 5, 256, "data (RLIMIT_DATA, ulimit -d)"},
+};
+
+/* A number of /proc/self/statm; 0 if it cannot be read. */
+static uint64_t used_bytes(unsigned word) {
+    char text[256];
+    int fd = openat(AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length <= 0) return 0;
+    text[length] = '\0';
+    char *at = text;
+    uint64_t pages = strtoull(at, &at, 10);
+    for (; word > 0; word--) pages = strtoull(at, &at, 10);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool memory_suffices(char *problem, size_t problem_size) {
+    for (size_t at = 0; at < sizeof memory_limits / sizeof *memory_limits; at++) {
+        struct rlimit limit;
+        if (getrlimit(memory_limits[at].resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) continue;
+        uint64_t used = used_bytes(memory_limits[at].statm_word), left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+        if (left >= (uint64_t)memory_limits[at].mebibytes << 20) continue;
+        snprintf(problem, problem_size, "the limit of %llu bytes on %s leaves less than the %u MiB that a trace and the program may need",
+                 (unsigned long long)limit.rlim_cur, memory_limits[at].name, memory_limits[at].mebibytes);
+        return false;
+    }
+    return true;
 }
 
 void write_untraced_message(const char *subject, const char *reason) {

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,9 @@ int start_thread(void *(*run)(void *), void *argument, const sigset_t *signals);
 
 /* The text of a problem: the limit on the size of files. */
 void file_size_problem(char *problem, size_t problem_size);
+
+/* false: so little memory is left below a limit of the process that the tracer would take it from the program; problem says which limit. */
+bool memory_suffices(char *problem, size_t problem_size);
 
 /* Writes one line to stderr that says why the program runs untraced. */
 void write_untraced_message(const char *subject, const char *reason);

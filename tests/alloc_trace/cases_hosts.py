@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from harness import (
@@ -155,6 +156,24 @@ def test_file_size_limit_divides_the_journal():
         demand(len(sizes) > 5 and max(sizes) <= 200_000, f"segments of {sizes} bytes")
 
     same(program("child_starts", "small_stack_here"), processes=1, preexec_fn=file_size(200_000), more=look)
+
+
+def test_limits_on_memory_that_suffice_untraced_suffice():
+    """Below a limit on addresses or data that leaves room for the program alone, it runs untraced, and a line names the limit."""
+    code = "block = bytearray(50_000_000); print(len([str(i) for i in range(100_000)]))"
+    command = [sys.executable, "-S", "-c", code]
+    for name, resource_number, limits in (("RLIMIT_AS", resource.RLIMIT_AS, (150, 250, 350, 500, 900)),
+                                          ("RLIMIT_DATA", resource.RLIMIT_DATA, (90, 120, 200))):
+        for mebibytes in limits:
+            def limit(resource_number=resource_number, most=mebibytes << 20):
+                resource.setrlimit(resource_number, (most, most))
+
+            run = Run(command, preexec_fn=limit, stacks=16)
+            text = run.result.stderr.decode()
+            demand(f"of {mebibytes << 20} bytes" in text and name in text and text.count("\n") == 1, f"{name}: on stderr: {text}")
+            untraced(run, command, preexec_fn=limit)
+    # One that leaves enough changes nothing.
+    same(command, processes=1, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
 
 
 def test_malloc_is_no_cancellation_point():

@@ -4,6 +4,7 @@ Licence: MIT OR Apache-2.0.
 """
 
 import os
+import resource
 import shutil
 import sqlite3
 import struct
@@ -105,13 +106,13 @@ def test_low_descriptors_closed_and_reused():
 def test_descriptors_have_the_numbers_that_they_have_untraced():
     code = "import os; print([os.open('/dev/null', os.O_RDONLY) for _ in range(3)])"
     for to in ("journal", "sqlite"):
-        same([sys.executable, "-S", "-c", code], processes=1, to=to)
+        for most in (1024, 128, 64, 24):
+            same([sys.executable, "-S", "-c", code], processes=1, to=to,
+                 preexec_fn=lambda most=most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
 
 
 def test_few_descriptors():
     """A limit of 24 descriptors: whether it can be traced or not, the result of the program is the same."""
-    import resource
-
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
 

@@ -158,6 +158,9 @@ def test_report_text_has_its_parts():
         for part in ("nothing is lost", "temporary", "Live memory over time", "allocates_much (figures)", "keeps (figures)",
                      "Requested sizes", "65,536 to 131,071 B", "Threads", "Functions that were called", "calloc"):
             demand(part in text, f"{part} is not in the report: {text}")
+        (events, size, each), = re.findall(r"in the folder: ([\d,]+) events in ([\d.]+) KB, ([\d.]+) B an event", text)
+        demand(int(events.replace(",", "")) == run.ledgers[0].stored, f"{events} events")
+        demand(abs(float(size) * 1000 / run.ledgers[0].stored - float(each)) < 0.2, f"{size} KB, {each} B an event")
         demand(text.count(" (figures)") <= 15, "--top 3 shows more than 3 rows")
         short = report(folder_of(run), "--short").stdout
         demand(len(short.splitlines()) < 30 and "allocates_much (figures)" in short, short)
@@ -265,7 +268,7 @@ def test_report_of_many_processes_shows_those_that_matter():
         folder = folder_of(run)
         text = report(folder, "--short").stdout
         table = text[:text.index("\n\n")].splitlines()
-        demand(len(table) == 22 and table[-1].startswith(f"  and {len(run.ledgers) - 20} that have allocated less"), f"{table}")
+        demand(len(table) == 23 and table[21].startswith(f"  and {len(run.ledgers) - 20} that have allocated less"), f"{table}")
         demand(any(line.startswith(f"  {run.ledgers[0].pid}-0 ") for line in table), f"the largest is not in {table}")
         table = report(folder, "--all", "--no-flame").stdout
         for ledger in run.ledgers:

@@ -48,6 +48,14 @@ pub fn processes(trace: &Trace, all: bool, text: &mut String) {
             words::number(others.iter().filter(|process| process.lost().is_none()).count() as u64),
         );
     }
+    let (events, bytes) = (trace.read.events, trace.read.bytes);
+    let _ = writeln!(
+        text,
+        "  in the folder: {} events in {}, {:.1} B an event",
+        words::number(events),
+        words::bytes(bytes),
+        bytes as f64 / events.max(1) as f64,
+    );
     for problem in &trace.read.losses {
         let _ = writeln!(text, "  {problem}");
     }
@@ -88,6 +96,7 @@ pub fn summary(process: &Process, text: &mut String) {
         words::number(heap.temporary),
         words::percent(heap.temporary, heap.allocations),
     );
+    text.push_str("  bytes are those that were asked for; a realloc is a release and an allocation\n");
     notes(process, text);
 }
 
