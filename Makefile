@@ -190,6 +190,14 @@ JOBS  ?= 2
 simulate:
 	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' SEEDS=$(SEEDS) FROM=$(FROM) JOBS=$(JOBS) tests/simulate.sh
 
+# A service that runs for long, in some minutes: 10^9 events through a journal that deletes its oldest segments. EVENTS=n overrides. The journal takes at
+# most 512 MiB of build/soak.
+.PHONY: soak
+soak: check-tools build local
+	@tests/programs.sh --build-only --only '*/journal_soak.c' tests/c/hosts
+	@rm -rf $(BUILD)/soak && mkdir -p $(BUILD)/soak
+	@cd $(BUILD)/soak && EVENTS=$(if $(filter file,$(origin EVENTS)),1e9,$(EVENTS)) ../programs/tests/c/hosts/journal_soak
+
 check-tools:
 	@packaging/check_tools.sh
 

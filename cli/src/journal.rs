@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// The memory of the reader, so that with that of an export it is less than 256 MB.
-const READER_MEMORY: usize = 96 << 20;
+/// The memory of the reader, so that with that of an export it is less than 256 MB. An eighth is for a compressed event: 16 MiB with their record's header.
+const READER_MEMORY: usize = 136 << 20;
 /// The progress is shown after so many events.
 const SHOW_EVERY: u64 = 1 << 14;
 

@@ -9,6 +9,8 @@ mod cat;
 mod export;
 #[path = "command/inspect.rs"]
 mod inspect;
+#[path = "command/memory.rs"]
+mod memory;
 #[path = "command/service.rs"]
 mod service;
 #[path = "command/tail.rs"]

@@ -54,6 +54,22 @@ fn new_blocks_and_new_segments_are_given() {
     }
 }
 
+/// Its writer makes the file, then locks it, then writes the header. A reader may look in between.
+#[test]
+fn a_segment_that_was_seen_before_it_was_locked_is_read() {
+    for order in [Order::Stored, Order::Time] {
+        let scratch = Scratch::new();
+        let mut builder = Builder::new(1, 1);
+        let path = builder.events(1, &[event(0)]).write(scratch.path());
+        std::fs::write(&path, "").expect("an empty file");
+        let mut reader = follow(scratch.path(), order);
+        assert!(take(&mut reader).is_empty());
+        builder.write(scratch.path());
+        assert_eq!(sequences(&take(&mut reader)), [0]);
+        assert!(reader.losses().is_empty(), "{:?}", reader.losses());
+    }
+}
+
 #[test]
 fn a_block_is_given_when_it_is_whole() {
     let scratch = Scratch::new();

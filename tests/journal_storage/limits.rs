@@ -5,7 +5,7 @@ use capture_pipeline::status::PIPELINE_ERR_INVALID;
 use capture_pipeline::storage::journal::{JournalStorage, OnFull, Options, Sync};
 use capture_pipeline::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 const MIB: u64 = 1 << 20;
 
@@ -210,8 +210,11 @@ fn events_leave_when_they_are_too_old_without_a_store() {
     let storage = open(scratch.path(), Options { max_age_ms: 400, ..Options::default() });
     assert_eq!(deliver(&storage, &samples(1, 0..10)).0, PIPELINE_STORE_OK);
     until("sealed, and deleted", || files(scratch.path()).is_empty());
+    let stored = Instant::now();
     assert_eq!(deliver(&storage, &samples(1, 10..20)).0, PIPELINE_STORE_OK);
-    assert_eq!(read(scratch.path()).len(), 10);
+    let events = read(scratch.path()).len();
+    // Where this test was held up for that long, they may have left.
+    assert!(events == 10 || stored.elapsed() >= Duration::from_millis(400), "{events}");
 }
 
 #[test]

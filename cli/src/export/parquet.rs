@@ -27,6 +27,8 @@ pub struct Parquet {
     full: Option<SyncSender<Rows>>,
     /// Row groups that are written, to be used again.
     empty: Receiver<Rows>,
+    /// One of them.
+    spare: Option<Rows>,
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
@@ -50,20 +52,30 @@ impl Parquet {
             .spawn(move || encode::run(output, schema, compression, to_write, written))
             .map_err(|error| Failure::new(format!("a thread cannot be started: {error}")))?;
         let rows = Rows::new(&groups);
-        Ok(Self { groups, payload, rows, full: Some(full), empty, thread: Some(thread) })
+        Ok(Self { groups, payload, rows, full: Some(full), empty, spare: None, thread: Some(thread) })
     }
 
     /// Passes the row group on. Without the thread, there is an error to be told.
     fn send(&mut self) -> Result<(), Failure> {
-        let next = match self.empty.recv() {
-            Ok(next) => next,
-            Err(_) => return self.join(),
-        };
-        let rows = std::mem::replace(&mut self.rows, next);
-        match self.full.as_ref().map(|full| full.send(rows)) {
-            Some(Ok(())) => Ok(()),
-            _ => self.join(),
+        if let Some(next) = self.spare.take().or_else(|| self.empty.recv().ok()) {
+            let rows = std::mem::replace(&mut self.rows, next);
+            if self.full.as_ref().is_some_and(|full| full.send(rows).is_ok()) {
+                return Ok(());
+            }
         }
+        self.join()?;
+        Err(Failure::new("Parquet: the encoder has ended early; please report this"))
+    }
+
+    /// An event that takes much memory is a row group of its own, and no other one is collected while it is written.
+    fn add_alone(&mut self, found: Found<'_>) -> Result<(), Failure> {
+        if !self.rows.is_empty() {
+            self.send()?;
+        }
+        self.rows.add(found, &self.groups, self.payload);
+        self.send()?;
+        self.spare = self.empty.recv().ok();
+        Ok(())
     }
 
     /// Waits for the thread, and answers how it ended.
@@ -78,14 +90,11 @@ impl Parquet {
 
 impl Exporter for Parquet {
     fn add(&mut self, found: Found<'_>) -> Result<(), Failure> {
-        self.rows.add(found, &self.groups, self.payload);
-        if self.rows.is_full() {
-            self.send()?;
-            if self.thread.is_none() {
-                return Err(Failure::new("Parquet: the encoder has ended early; please report this"));
-            }
+        if rows::is_large(&found) {
+            return self.add_alone(found);
         }
-        Ok(())
+        self.rows.add(found, &self.groups, self.payload);
+        if self.rows.is_full() { self.send() } else { Ok(()) }
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Failure> {

@@ -80,8 +80,10 @@ impl Core {
         let refused = match error {
             // It may be written before the reader looks again.
             NotOpened::Begun { lives: true, .. } => return Ok(()),
-            NotOpened::Begun { lives: false, bytes } if !only || bytes > 0 => {
-                self.losses.torn_tails += u64::from(bytes > 0);
+            // Or its writer has just made it, and is about to lock it.
+            NotOpened::Begun { lives: false, bytes: 0 } if !only => return Ok(()),
+            NotOpened::Begun { lives: false, bytes } if bytes > 0 => {
+                self.losses.torn_tails += 1;
                 self.losses.torn_bytes += bytes;
                 self.known.insert(path.to_path_buf());
                 return Ok(());

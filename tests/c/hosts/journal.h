@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 typedef struct {
-    uint64_t generation, ring, sequence, correlation_id;
+    uint64_t generation, ring, sequence, correlation_id, node_id;
     uint32_t kind, flags;
     size_t len;
     const unsigned char *data;
@@ -21,6 +21,7 @@ typedef struct {
     unsigned segments, sealed;
     unsigned blocks, damaged; /* blocks whose header is right, and those of them whose body is not */
     uint64_t bytes, torn;     /* of all segments; behind the last block of each */
+    uint64_t deleted_segments, deleted_events; /* that the run has deleted, as its last segments say */
 } journal_state_t;
 
 typedef void (*journal_see_t)(void *with, const journal_event_t *event);
@@ -52,7 +53,7 @@ CHECK_UNUSED static uint64_t u64_at(const unsigned char *at)
     return u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
 }
 
-/* The events of a block of type 1. */
+/* The records of a block of type 1 or 2. */
 CHECK_UNUSED static void read_block(const unsigned char *header, const unsigned char *body, size_t len, journal_see_t see, void *with)
 {
     size_t at = 0;
@@ -66,10 +67,21 @@ CHECK_UNUSED static void read_block(const unsigned char *header, const unsigned 
         e.kind = u32_at(r + 8);
         e.sequence = u64_at(r + 16);
         e.correlation_id = u64_at(r + 32);
+        e.node_id = u64_at(r + 40);
         e.data = r + 48;
         CHECK_OR_STOP(at + 48 + e.len <= len);
         see(with, &e);
         at += 48 + ((e.len + 7) & ~(size_t)7);
+    }
+}
+
+/* A fact: segments that were deleted. The counts only rise. */
+CHECK_UNUSED static void note_deleted(void *with, const journal_event_t *fact)
+{
+    journal_state_t *state = (journal_state_t *)with;
+    if (fact->kind == 0xFFFF0005u && fact->node_id >= state->deleted_segments) {
+        state->deleted_segments = fact->node_id;
+        state->deleted_events = fact->correlation_id;
     }
 }
 
@@ -104,6 +116,8 @@ CHECK_UNUSED static void read_segment(const unsigned char *bytes, size_t len, jo
             state->damaged++;
         else if (type == 1 && h[58] == 0 && h[59] == 0)
             read_block(h, h + head, body, see, with);
+        else if (type == 2)
+            read_block(h, h + head, body, note_deleted, state);
         state->sealed += type == 4;
         at = (at + head + body + 63) & ~(size_t)63;
     }

@@ -80,6 +80,23 @@ impl Column {
         self.level(self.present);
     }
 
+    /// Adds a text. Texts of Parquet are UTF-8, whatever was captured: what is none becomes U+FFFD.
+    pub fn text(&mut self, bytes: &[u8]) {
+        if std::str::from_utf8(bytes).is_ok() {
+            return self.bytes(bytes);
+        }
+        if let Values::Bytes(all, ends) = &mut self.values {
+            for chunk in bytes.utf8_chunks() {
+                all.extend_from_slice(chunk.valid().as_bytes());
+                if !chunk.invalid().is_empty() {
+                    all.extend_from_slice("\u{FFFD}".as_bytes());
+                }
+            }
+            ends.push(all.len());
+        }
+        self.level(self.present);
+    }
+
     /// Adds a float.
     pub fn float(&mut self, number: f64) {
         match &mut self.values {

@@ -146,7 +146,7 @@ fn write(writer: &mut SerializedFileWriter<BufWriter<Output>>, rows: &mut Rows) 
     group.close().map(drop)
 }
 
-/// So many rows are written at a time.
+/// So many rows are written at a time; of texts and bytes no more than a page or one value, because what is written at once becomes one page.
 const ROWS: usize = 8192;
 
 /// Writes a column, which has a level for each of `rows`, in a row group of `count` rows.
@@ -168,15 +168,25 @@ fn write_column(
             // The values share the memory of all.
             let shared = ByteArray::from(std::mem::take(bytes));
             let mut values = Vec::with_capacity(ROWS);
-            let (mut ends, mut start) = (ends.iter(), 0);
-            levels.each(|levels, there| {
-                values.clear();
-                values.extend(ends.by_ref().take(there).map(|end| {
-                    let value = shared.slice(start, end - start);
-                    start = *end;
-                    value
-                }));
-                into.typed::<ByteArrayType>().write_batch(&values, Some(levels), None).map(drop)
+            let (mut ends, mut start, present) = (ends.iter(), 0, levels.present);
+            levels.each(|mut levels, _| {
+                while !levels.is_empty() {
+                    values.clear();
+                    let (mut rows, first) = (0, start);
+                    while rows < levels.len() && start - first < PAGE {
+                        if levels[rows] == present
+                            && let Some(end) = ends.next()
+                        {
+                            values.push(shared.slice(start, end - start));
+                            start = *end;
+                        }
+                        rows += 1;
+                    }
+                    let (these, rest) = levels.split_at(rows);
+                    into.typed::<ByteArrayType>().write_batch(&values, Some(these), None)?;
+                    levels = rest;
+                }
+                Ok(())
             })
         }
     }

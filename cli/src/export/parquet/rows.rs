@@ -12,6 +12,14 @@ const MAX_ROWS: usize = 1 << 19;
 /// The size is computed after so many rows. Each has less than a payload beside its numbers.
 const LOOK_EVERY: usize = 256;
 
+/// An event with a payload beyond this is not collected with others.
+const LARGE: usize = MAX_BYTES / 4;
+
+/// Whether the event takes so much memory that it should be alone.
+pub fn is_large(found: &Found<'_>) -> bool {
+    found.event.payload.len() > LARGE
+}
+
 /// The columns of a group.
 struct Fields {
     /// The first one, among all columns.
@@ -33,8 +41,6 @@ pub struct Rows {
     /// The bytes of payloads since the size was computed.
     unseen: usize,
     is_full: bool,
-    /// A text, while it is made UTF-8.
-    text: String,
 }
 
 impl Rows {
@@ -56,7 +62,7 @@ impl Rows {
         columns.extend(
             OWN.iter().map(|(_, column, presence)| column.column(i16::from(*presence == Presence::Optional))),
         );
-        Self { columns, groups: fields, own, count: 0, unseen: 0, is_full: false, text: String::new() }
+        Self { columns, groups: fields, own, count: 0, unseen: 0, is_full: false }
     }
 
     /// Whether it is to be written.
@@ -78,7 +84,7 @@ impl Rows {
             let columns = &mut self.columns[fields.first..fields.first + fields.count];
             for (column, (_, value)) in columns.iter_mut().zip(definition.values(event.payload)) {
                 match value {
-                    Some(value) => add_value(column, value, &mut self.text),
+                    Some(value) => add_value(column, value),
                     None => column.level(fields.absent),
                 }
             }
@@ -123,7 +129,7 @@ impl Rows {
         match found.thread {
             Some(found) => {
                 tid.integer(found.thread_id.cast_signed());
-                add_text(thread, &found.name, &mut self.text);
+                thread.text(&found.name);
             }
             None => [tid, thread].into_iter().for_each(|column| column.level(0)),
         }
@@ -169,25 +175,14 @@ impl Rows {
     }
 }
 
-/// Texts of Parquet are UTF-8, whatever was captured.
-fn add_text(column: &mut Column, bytes: &[u8], text: &mut String) {
-    if std::str::from_utf8(bytes).is_ok() {
-        column.bytes(bytes);
-    } else {
-        text.clear();
-        text.push_str(&String::from_utf8_lossy(bytes));
-        column.bytes(text.as_bytes());
-    }
-}
-
-fn add_value(column: &mut Column, value: Value<'_>, text: &mut String) {
+fn add_value(column: &mut Column, value: Value<'_>) {
     match value {
         Value::Unsigned(number) | Value::Address(number) => column.integer(number.cast_signed()),
         Value::Signed(number) => column.integer(number),
         Value::F32(number) => column.float(number.into()),
         Value::F64(number) => column.float(number),
         Value::Bool(value) => column.bool(value),
-        Value::String(bytes) => add_text(column, bytes, text),
+        Value::String(bytes) => column.text(bytes),
         Value::Bytes(bytes) => column.bytes(bytes),
         Value::Enum { name: Some(name), .. } => column.bytes(name.as_bytes()),
         Value::Enum { value, name: None } => column.bytes(value.to_string().as_bytes()),
