@@ -34,6 +34,21 @@ leave_out() {
     done
 }
 
+# The files of Rust tests that test the library as it is built here: all of tests/*.rs but these.
+#   loom, simulator: they have builds of their own (--cfg)
+#   header, sqlite_build: they compare generated files, and options of a build
+rust_tests() {
+    local file name
+    printf -- '--lib'
+    for file in tests/*.rs; do
+        name=$(basename "$file" .rs)
+        case $name in
+        loom | simulator | header | sqlite_build) ;;
+        *) printf -- ' --test %s' "$name" ;;
+        esac
+    done
+}
+
 # unpack PLACE PACKAGE...: unpacks Debian packages into PLACE, without installing them.
 unpack() {
     local place=$1 work status

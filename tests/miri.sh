@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 # shellcheck disable=SC2206
 flags=(${CARGO_FLAGS:---locked})
-modules=(event:: ledger:: batch:: config:: latency:: clock::timeline::)
+modules=(event:: ledger:: batch:: config:: latency:: clock::timeline:: ring::record ring::copy ring::ring_buffer)
+modules+=(storage::journal::gather storage::journal::blocks)
 # Tokens need a page that the kernel wipes in a forked child (madvise), and one test reads the processor's counter: Miri has neither.
 modules+=(--skip batch::token --skip on_this_machine)
 [ $# = 0 ] || modules=("$@")

@@ -3,17 +3,18 @@
 # LeakSanitizer), under ThreadSanitizer, or under valgrind's memcheck. The library, its SQLite, the programs that use it
 # and, for ThreadSanitizer, Rust's standard library are built with the sanitizer. A report of the sanitizer fails the test.
 #
-# PART: programs, rust; for address also beam, which runs all tests of the bindings with the NIF in a VM under AddressSanitizer
-# (default: all of these). The part build only builds the library, for a later run of the programs. ONLY='*tokens*' limits the programs to those whose path matches,
-# RUST_TESTS='--test ledger' the Rust tests to those named, ERLANG_TESTS='--module=vm_tests' and ELIXIR_TESTS=test/FILE
-# those of the bindings; CHAOS_SECONDS and CAPTURE_STORM_SECONDS say how long processes are killed.
+# PART: programs; rust, the tests of the library in Rust; members, those of the command and of alloc_trace's report; for address also beam,
+# which runs all tests of the bindings with the NIF in a VM under AddressSanitizer (default: all of these). The part build only builds the
+# library, for a later run of the programs. ONLY='*tokens*' limits the programs to those whose path matches, RUST_TESTS='--test ledger' the
+# Rust tests to those named, ERLANG_TESTS='--module=vm_tests' and ELIXIR_TESTS=test/FILE those of the bindings; CHAOS_SECONDS and
+# CAPTURE_STORM_SECONDS say how long processes are killed.
 #
 # As root on Debian it installs missing packages (clang-22 and its runtimes). ThreadSanitizer needs an instrumented standard
 # library, and so a compiler with the sources of that library: Debian's, unpacked under build/, not installed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
-rust_tests=${RUST_TESTS:---lib --test ledger --test sqlite}
+rust_tests=${RUST_TESTS:-$(rust_tests)}
 
 # The programs that cannot run under a sanitizer, with the reason. All others run.
 without() { # without KIND: paths, one a line
@@ -24,6 +25,13 @@ without() { # without KIND: paths, one a line
     # It forks while other threads may be inside ThreadSanitizer's runtime, whose locks then stay locked in the child; and the
     # child starts threads.
     thread) echo '*/fork_busy.c' ;;
+    esac
+}
+
+without_rust() { # without_rust KIND: names of tests
+    case $1 in
+    # It limits its address space, of which these sanitizers take terabytes.
+    address | thread) echo without_memory_for_views_nothing_changes_and_no_event_is_lost ;;
     esac
 }
 
@@ -64,13 +72,24 @@ programs() { # programs KIND
 }
 
 rust() { # rust KIND
+    local names without
+    mapfile -t names < <(without_rust "$1")
+    leave_out --skip "${names[@]}"
     # shellcheck disable=SC2086
-    if [ "$1" = memcheck ]; then
+    cargo_test "$1" $rust_tests -- "${without[@]}"
+}
+
+members() { cargo_test "$1" --package capture_pipeline_cli --package alloc_trace_report; } # members KIND
+
+cargo_test() { # cargo_test KIND ARGUMENT...
+    local kind=$1
+    shift
+    if [ "$kind" = memcheck ]; then
         # LeakSanitizer looks for leaks of the Rust tests; memcheck would count the memory that a forked child has of its parent.
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --fair-sched=try --leak-check=no --error-exitcode=9" \
-            "$cargo" test "${flags[@]}" --no-fail-fast $rust_tests
+            "$cargo" test "${flags[@]}" --no-fail-fast "$@"
     else
-        (unset CC CXX CFLAGS && "$cargo" test "${build[@]}" --no-fail-fast $rust_tests)
+        (unset CC CXX CFLAGS && "$cargo" test "${build[@]}" --no-fail-fast "$@")
     fi
 }
 
@@ -106,7 +125,7 @@ beam() { # beam KIND
 
 kind=${1:-}
 [ $# = 0 ] || shift
-parts=${*:-programs rust}
+parts=${*:-programs rust members}
 [ $# != 0 ] || [ "$kind" != address ] || parts+=" beam"
 case $kind in
 all)
