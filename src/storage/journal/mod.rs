@@ -184,7 +184,11 @@ unsafe impl Storage for JournalStorage {
         if self.is_forked() {
             return PIPELINE_ERR_FORKED;
         }
-        let sealed = self.shared.seal_all(true).and_then(|()| self.shared.write_end());
+        let sealed = self.shared.seal_all(true);
+        // No event is missing without it.
+        if let Err(failure) = self.shared.write_end() {
+            self.shared.messages.warning(&failure, "the last ledger of the run is not in the journal");
+        }
         let synced = if self.shared.options.sync == Sync::Never { Ok(()) } else { self.shared.flush() };
         self.answer(sealed.and(synced), "a segment could not be sealed")
     }
