@@ -24,7 +24,8 @@ enum {
     BUSY_MS = 100,
     RETRIES = 1000,        /* retry_max_age_ms is reached first */
     FLUSH_SLICE_MS = 50,
-    FAILING_MS = 500       /* how long a flush waits for a storage whose attempts all fail */
+    FAILING_MS = 500,      /* how long a flush waits for a storage whose attempts all fail */
+    CLOSE_PART = 20        /* a close after a flush waits for this part of ALLOC_TRACE_EXIT_MS, or FAILING_MS if that is longer */
 };
 
 /* --- Start --------------------------------------------------------------------------------------------------------- */
@@ -135,6 +136,8 @@ int32_t trace_pipeline_flush(pipeline_t *p) {
 
 int32_t trace_pipeline_close(pipeline_t *p) {
     int32_t status = trace_pipeline_flush(p);
-    int32_t closed = pipeline_close(p, status == PIPELINE_OK ? FAILING_MS : 0); /* waits only once */
+    /* Waits only once. Everything is stored, so what is left is to close the files. That takes milliseconds, unless the machine is busy. */
+    int64_t most_ms = settings.exit_ms / CLOSE_PART > FAILING_MS ? settings.exit_ms / CLOSE_PART : FAILING_MS;
+    int32_t closed = pipeline_close(p, status == PIPELINE_OK ? most_ms : 0);
     return status == PIPELINE_OK ? closed : status;
 }
