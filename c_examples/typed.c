@@ -54,6 +54,7 @@ static int define_kinds(pipeline_t *pipeline)
     d.name = "allocation";
     d.category = "memory";
     PIPELINE_KIND_FIELDS(&d, allocation_fields);
+    d.payload_size = sizeof(struct allocation); /* with the padding at its end */
     if (pipeline_kind_define(pipeline, &d) < 0)
         return 0;
     pipeline_kind_definition_init(&d, sizeof d);
