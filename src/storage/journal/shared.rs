@@ -223,12 +223,16 @@ impl Shared {
             writer_id,
             self.options.file_mode,
         );
-        self.limits.done(NEED, if made.is_ok() { NEED } else { 0 });
-        let segment = Arc::new(made?);
-        let mut open = self.open.lock();
-        open.try_reserve(1).map_err(|_| Failure::no_memory())?;
-        open.push(Arc::clone(&segment));
-        Ok(segment)
+        let added = made.and_then(|segment| {
+            let segment = Arc::new(segment);
+            let mut open = self.open.lock();
+            open.try_reserve(1).map_err(|_| Failure::no_memory())?;
+            open.push(Arc::clone(&segment));
+            Ok(segment)
+        });
+        // Only now, because the limits keep room for the end of each open segment.
+        self.limits.done(NEED, if added.is_ok() { NEED } else { 0 });
+        Ok(added?)
     }
 
     /// The segment is written no more.
