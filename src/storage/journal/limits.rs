@@ -73,6 +73,8 @@ pub(super) struct Limits {
     /// When segments may be too old.
     expiry_ns: AtomicU64,
     deleted_segments: AtomicU64,
+    /// How many of them the journal has stated.
+    stated: AtomicU64,
     deleted_events: AtomicU64,
     deleted_bytes: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Limits {
             state: Mutex::new(State::default()),
             expiry_ns: AtomicU64::new(0),
             deleted_segments: AtomicU64::new(0),
+            stated: AtomicU64::new(0),
             deleted_events: AtomicU64::new(0),
             deleted_bytes: AtomicU64::new(0),
         }
@@ -102,6 +105,16 @@ impl Limits {
             events: self.deleted_events.load(Ordering::Relaxed),
             bytes: self.deleted_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// A segment has this statement.
+    pub fn note_stated(&self, deleted: Deleted) {
+        self.stated.fetch_max(deleted.segments, Ordering::Relaxed);
+    }
+
+    /// Whether the journal has stated everything that was deleted.
+    pub fn has_stated_all(&self) -> bool {
+        self.stated.load(Ordering::Relaxed) == self.deleted_segments.load(Ordering::Relaxed)
     }
 
     /// Asks for room for so many bytes. After `Admitted`, [`done`](Self::done) must follow.

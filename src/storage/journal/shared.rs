@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub messages: Messages,
     pub sync_queue: SyncQueue,
     next_number: AtomicU64,
+    /// The run that the newest segment belongs to.
+    generation: AtomicU64,
     /// The segments that are written.
     open: Mutex<Vec<Arc<Segment>>>,
     /// The first segment until a writer takes it, or one that a writer has left for the next one.
@@ -124,6 +126,7 @@ impl Shared {
             messages,
             sync_queue: SyncQueue::default(),
             next_number: AtomicU64::new(1),
+            generation: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
             spare: Mutex::new(None),
             unsynced: Mutex::new(Vec::new()),
@@ -213,6 +216,7 @@ impl Shared {
         caller: Option<(&Segment, &State)>,
     ) -> Result<Arc<Segment>, Stop> {
         const NEED: u64 = MAX_SIZE as u64 + SEAL_ROOM;
+        self.generation.store(generation, Ordering::Relaxed);
         let folder = self.place.folder()?;
         self.admit(NEED, seen, caller)?;
         let made = Segment::make(
