@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds and runs the simulator (tests/simulator): SEEDS seeds from FROM on, in JOBS processes side by side. SEED=n replays one
-# (with TRACE=1 it tells what the storage is shown). Ends with 0 if no seed failed.
+# (with TRACE=1 it tells what the storage is shown). SCENE=pool or SCENE=journal makes only runs with a storage that fails, or with a journal. Ends with 0 if no seed failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seeds=${SEEDS:-5000} from=${FROM:-1} jobs=${JOBS:-2}

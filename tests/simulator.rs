@@ -7,6 +7,12 @@
 #[path = "ledger/check.rs"]
 mod check;
 #[cfg(simulator)]
+#[path = "simulator/files.rs"]
+mod files;
+#[cfg(simulator)]
+#[path = "simulator/journal/mod.rs"]
+mod journal;
+#[cfg(simulator)]
 #[path = "ledger/producers.rs"]
 mod producers;
 #[cfg(simulator)]

@@ -211,6 +211,18 @@ impl SpanBatch {
         Ok(())
     }
 
+    /// The same attempt under another token, for a storage of the simulation that hands batches on to another one and sees its answers.
+    #[cfg(simulator)]
+    pub fn under_token(&self, token: u64) -> Self {
+        Self {
+            head: BatchView { token, ..self.head },
+            spans: self.spans.clone(),
+            pieces: self.pieces.clone(),
+            marks: self.marks.clone(),
+            made: OnceLock::new(),
+        }
+    }
+
     /// An attempt begins. The one before has ended.
     pub(super) fn begin_attempt(&mut self, head: BatchView) {
         self.head = head;

@@ -8,6 +8,7 @@ pub mod barrier;
 pub mod cache;
 pub mod cancellation;
 mod errno;
+pub mod file_calls;
 #[cfg(not(loom))]
 pub mod files;
 #[cfg(not(loom))]

@@ -235,6 +235,10 @@ fn measure_realtime_offset() -> (i64, u64) {
 /// Sleeps for so many microseconds, at least 50 because of the kernel's timer slack. It makes the system call directly, because the
 /// C library's nanosleep is a cancellation point.
 pub fn sleep_us(us: u32) {
+    #[cfg(simulator)]
+    if super::simulator::is_simulated() {
+        return super::simulator::sleep_ns(u64::from(us) * 1_000);
+    }
     let pause = libc::timespec { tv_sec: 0, tv_nsec: (us.min(999_999) * 1_000).into() };
     // SAFETY: reads a local.
     unsafe { libc::syscall(libc::SYS_nanosleep, &raw const pause, std::ptr::null_mut::<libc::timespec>()) };

@@ -1,5 +1,7 @@
-//! The runs: seed after seed, one in 64 twice, on one processor; the sums at the end.
+//! The runs: seed after seed, one in 64 twice, on one processor; the sums at the end. Each seed has a run with the storage that fails, and
+//! one in four has one with a journal besides.
 
+use crate::journal;
 use crate::scene::{Sums, play};
 use crate::world;
 use capture_pipeline::platform::simulator;
@@ -15,6 +17,69 @@ fn run_one(seed: u64) -> (simulator::Report, Sums) {
     });
     let sums = *sums.lock().unwrap();
     (report, sums)
+}
+
+/// The run of a seed with a journal, whose files are judged after its end.
+fn run_journal(seed: u64) -> (simulator::Report, journal::Sums) {
+    let (report, judged) = journal::run_one(seed);
+    match judged {
+        Ok(sums) => (report, sums),
+        Err(what) => {
+            eprintln!("\nsimulator: SEED={seed} failed at step {}, its end: {what}", report.steps);
+            journal::remove_scratch();
+            std::process::exit(1);
+        }
+    }
+}
+
+/// One seed in 64 is run twice, and must pass through the same points.
+fn check_again<S>(seed: u64, report: &simulator::Report, run: fn(u64) -> (simulator::Report, S)) {
+    if seed.is_multiple_of(64) {
+        assert_eq!(*report, run(seed).0, "SEED={seed} is not had again");
+    }
+}
+
+/// Which runs are made.
+struct Scenes {
+    /// One with the storage that fails, for each seed.
+    pool: bool,
+    /// One with a journal, for one seed in so many; 0: none.
+    journal: u64,
+}
+
+impl Scenes {
+    /// As the variable SCENE says.
+    fn wanted() -> Self {
+        match std::env::var("SCENE").as_deref() {
+            Ok("pool") => Self { pool: true, journal: 0 },
+            Ok("journal") => Self { pool: false, journal: 1 },
+            Ok(other) => panic!("SCENE is pool or journal, not {other}"),
+            Err(_) => Self { pool: true, journal: 4 },
+        }
+    }
+}
+
+/// The reports of many runs.
+#[derive(Default)]
+struct Points {
+    steps: u64,
+    switches: u64,
+    virtual_ns: u64,
+}
+
+impl Points {
+    fn add(&mut self, report: &simulator::Report) {
+        self.steps += report.steps;
+        self.switches += report.switches;
+        self.virtual_ns += report.virtual_ns;
+    }
+}
+
+impl std::fmt::Display for Points {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.virtual_ns as f64 / 1e9;
+        write!(f, "{} points, {} switches, {seconds:.0} s of virtual time", self.steps, self.switches)
+    }
 }
 
 unsafe extern "C" fn say(_: *mut c_void, _level: i32, text: *const std::ffi::c_char) {
@@ -51,51 +116,60 @@ pub fn main() {
     }));
     stay_on_one_processor();
     let (count, from) = (number("SEEDS", 5_000), number("FROM", 1));
+    let scenes = Scenes::wanted();
     // Whatever is made once in a process is made here.
     run_one(0);
+    crate::files::check();
+    run_journal(0);
     if std::env::var_os("TRACE").is_some() {
         capture_pipeline::ffi::log::pipeline_log_callback(Some(say), std::ptr::null_mut(), 4);
     }
     if let Ok(seed) = std::env::var("SEED") {
         let seed = seed.parse().expect("SEED is a number");
-        let (report, sums) = run_one(seed);
-        println!("SEED={seed}: {report:?} {sums:?}");
+        if scenes.pool {
+            let (report, sums) = run_one(seed);
+            println!("SEED={seed}: {report:?} {sums:?}");
+        }
+        if scenes.journal != 0 {
+            let (report, sums) = run_journal(seed);
+            println!("SEED={seed}, with a journal: {report:?} {sums:?}");
+        }
+        journal::remove_scratch();
         return;
     }
     let began = std::time::Instant::now();
-    let (mut steps, mut switches, mut virtual_ns, mut all) = (0u64, 0u64, 0u64, Sums::default());
+    let (mut points, mut all, mut journals) = (Points::default(), Sums::default(), journal::Sums::default());
+    let (mut pool_runs, mut journal_runs) = (0u64, 0u64);
     for i in 0..count {
         let seed = from + i;
-        let (report, sums) = run_one(seed);
-        if i % 64 == 0 {
-            let again = run_one(seed).0;
-            assert_eq!(report, again, "SEED={seed} is not had again");
+        if scenes.pool {
+            let (report, sums) = run_one(seed);
+            check_again(seed, &report, run_one);
+            points.add(&report);
+            all.add(&sums);
+            pool_runs += 1;
         }
-        steps += report.steps;
-        switches += report.switches;
-        virtual_ns += report.virtual_ns;
-        all.captured += sums.captured;
-        all.stored += sums.stored;
-        all.retries += sums.retries;
-        all.exchanges += sums.exchanges;
-        all.restarts += sums.restarts;
-        all.spans += sums.spans;
+        if scenes.journal != 0 && seed.is_multiple_of(scenes.journal) {
+            let (report, sums) = run_journal(seed);
+            check_again(seed, &report, run_journal);
+            points.add(&report);
+            journals.add(&sums);
+            journal_runs += 1;
+        }
         if (i + 1) % (count / 10).max(1) == 0 {
             println!("simulator: {} of {count} seeds in {:.0} s", i + 1, began.elapsed().as_secs_f64());
         }
     }
-    println!(
-        "simulator: {count} seeds from {from}: {steps} points, {switches} switches, {:.0} s of virtual time; {} events \
-         captured, {} stored, {} retries, {} answers exchanged, {} writers replaced, {} attempts \
-         shown as spans",
-        virtual_ns as f64 / 1e9,
-        all.captured,
-        all.stored,
-        all.retries,
-        all.exchanges,
-        all.restarts,
-        all.spans
-    );
-    assert!(count < 1_000 || all.spans > 0, "no batch was shown as spans");
+    println!("simulator: {count} seeds from {from}: {points}");
+    if pool_runs > 0 {
+        println!("simulator: {pool_runs} runs with a storage that fails: {all}");
+        assert!(pool_runs < 1_000 || all.spans > 0, "no batch was shown as spans");
+    }
+    if journal_runs > 0 {
+        println!("simulator: {journal_runs} runs with a journal: {journals}");
+        let missing = journals.missing();
+        assert!(journal_runs < 500 || missing.is_empty(), "never happened with a journal: {missing:?}");
+    }
+    journal::remove_scratch();
     println!("test result: ok. {count} passed; 0 failed");
 }

@@ -33,6 +33,28 @@ pub struct Sums {
     pub spans: u64,
 }
 
+impl Sums {
+    pub fn add(&mut self, other: &Self) {
+        self.captured += other.captured;
+        self.stored += other.stored;
+        self.retries += other.retries;
+        self.exchanges += other.exchanges;
+        self.restarts += other.restarts;
+        self.spans += other.spans;
+    }
+}
+
+impl std::fmt::Display for Sums {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { captured, stored, retries, exchanges, restarts, spans } = self;
+        write!(
+            f,
+            "{captured} events captured, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
+             replaced, {spans} attempts shown as spans"
+        )
+    }
+}
+
 /// Plays the run of a seed; what went wrong, in words.
 pub fn play(seed: u64) -> Result<Sums, String> {
     let shape = Shape::random(seed);

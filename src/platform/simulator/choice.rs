@@ -1,5 +1,6 @@
 //! The choice of the next thread: the virtual clock, the random numbers, the two policies.
 
+use super::files::Files;
 use crate::platform::splitmix::mix;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub(super) struct Scheduler {
     pub(super) thread_failures: bool,
     pub(super) threads: Vec<Thread>,
     pub(super) alive: usize,
+    files: Files,
 }
 
 impl Scheduler {
@@ -87,7 +89,14 @@ impl Scheduler {
             thread_failures,
             threads: vec![first],
             alive: 1,
+            files: Files::new(seed),
         }
+    }
+
+    /// The files of the run, which are told the time.
+    pub(super) fn files_now(&mut self) -> &mut Files {
+        self.files.now_ns = self.now;
+        &mut self.files
     }
 
     /// Counts a point and lets virtual time pass. `true`: another thread may run now.

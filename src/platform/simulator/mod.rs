@@ -4,6 +4,7 @@
 //! Every thread is a real one, so that thread-local words, key destructors and a callback that ends its thread work as usual, but only one
 //! of them runs at a time. At each access to an atomic, a lock, the clock or a futex ([`point`]) the scheduler may switch to another
 //! thread. Memory is therefore sequentially consistent here; weaker orders are tested with loom.
+//! Files are those of the simulation as well ([`files`]): the journal's calls on them are points, may fail, and leave what a power loss would leave.
 //! Threads that were not started inside [`run`] use the real machine.
 //!
 //! Sources: the idea of simulating the shipped program under a seeded scheduler is that of FoundationDB's simulator; the
@@ -12,11 +13,13 @@
 
 mod atomics;
 mod choice;
+pub mod files;
 mod locks;
 mod scheduler;
 mod threads;
 
 pub use atomics::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+pub use files::calls;
 pub use locks::{Condvar, Mutex, MutexGuard};
 pub use scheduler::{
     Report, dice, fail, is_fair, is_simulated, join, longest_stall_ns, now_ns, once_in, point, run, sleep_ns,

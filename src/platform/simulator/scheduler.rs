@@ -1,6 +1,7 @@
 //! The scheduler: switching between threads at points, and a run from its first thread to its last.
 
 use super::choice::{BEGAN_NS, Policy, Scheduler, State, Thread};
+use super::files::Files;
 use crate::platform::splitmix::mix;
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +50,11 @@ fn with<T>(f: impl FnOnce(&mut Scheduler, usize) -> T) -> T {
         Some(scheduler) if me != usize::MAX => f(scheduler, me),
         _ => unreachable!("not a thread of the simulator"),
     }
+}
+
+/// Calls `f` with the files of the run and the index of the calling thread.
+pub(super) fn with_files<T>(f: impl FnOnce(&mut Files, usize) -> T) -> T {
+    with(|s, me| f(s.files_now(), me))
 }
 
 /// Switches to the thread `to`, and waits for the next turn of `me` if it `continues`.

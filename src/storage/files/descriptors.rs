@@ -9,7 +9,7 @@
 //! [`fork`](super::fork) keeps forks from coming between a system call and the change of the table.
 
 use super::identity::{Identity, errno, stat_descriptor};
-use crate::platform::{thread, time};
+use crate::platform::{file_calls, thread, time};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// The size of the table. A storage is told that there are too many open files where a descriptor finds no entry.
@@ -94,10 +94,7 @@ fn lock() -> Locked {
                     return Locked;
                 }
             }
-            // SAFETY: the call has no arguments.
-            Err(_) => unsafe {
-                libc::sched_yield();
-            },
+            Err(_) => thread::give_way(),
         }
     }
 }
@@ -162,11 +159,11 @@ fn find_entry(fd: i32) -> Option<usize> {
 fn still_ours(fd: i32, entry: &Entry) -> bool {
     if entry.marked.load(Ordering::Relaxed) {
         // SAFETY: the call returns a number or an error.
-        return unsafe { libc::fcntl(fd, F_GETSIG) } == MARK;
+        return unsafe { file_calls::fcntl(fd, F_GETSIG, 0) } == MARK;
     }
     // A host may have closed a folder's descriptor, and opened the same folder under its number; that one can list it.
     // SAFETY: the call returns flags or an error.
-    let by_path = unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_PATH;
+    let by_path = unsafe { file_calls::fcntl(fd, libc::F_GETFL, 0) } & libc::O_PATH;
     by_path == entry.access.load(Ordering::Relaxed) & libc::O_PATH && entry.file().is_open_at(fd)
 }
 
@@ -230,11 +227,13 @@ pub fn add(fd: i32, name: u64, flags: i32) -> Result<i32, i32> {
             && let Some(duplicate) = duplicate_of(Identity::of(&stat), access)
         {
             // SAFETY: no other thread has the descriptor yet.
-            unsafe { libc::close(fd) };
+            unsafe { file_calls::close(fd) };
             fd = duplicate;
         }
         // SAFETY: the calls set and read a number of an open file description of the storage's.
-        marked = unsafe { libc::fcntl(fd, F_SETSIG, MARK) == 0 && libc::fcntl(fd, F_GETSIG) == MARK };
+        marked = unsafe {
+            file_calls::fcntl(fd, F_SETSIG, MARK) == 0 && file_calls::fcntl(fd, F_GETSIG, 0) == MARK
+        };
     }
     let from = fd as usize % SLOTS;
     let Some(at) = (from..from + WINDOW).find(|&at| NUMBERS[at].load(Ordering::Relaxed) == 0) else {
@@ -251,9 +250,12 @@ pub fn add(fd: i32, name: u64, flags: i32) -> Result<i32, i32> {
     Ok(fd)
 }
 
+/// Closes a descriptor that cannot be used, unless it was closed by others: its number may be that of another file by now.
 fn close_after(fd: i32, error: i32) -> i32 {
-    // SAFETY: no other thread has the descriptor yet.
-    unsafe { libc::close(fd) };
+    if error != libc::EBADF {
+        // SAFETY: no other thread has the descriptor yet.
+        unsafe { file_calls::close(fd) };
+    }
     error
 }
 
@@ -262,13 +264,12 @@ fn close_after(fd: i32, error: i32) -> i32 {
 fn renumber(mut fd: i32) -> Result<i32, i32> {
     while fd < 3 || find_entry(fd).is_some() {
         // SAFETY: the descriptor was just opened or duplicated.
-        let other = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, (fd + 1).max(3)) };
-        let error = errno();
-        // SAFETY: no other thread has the descriptor yet.
-        unsafe { libc::close(fd) };
+        let other = unsafe { file_calls::fcntl(fd, libc::F_DUPFD_CLOEXEC, (fd + 1).max(3)) };
         if other < 0 {
-            return Err(error);
+            return Err(close_after(fd, errno()));
         }
+        // SAFETY: no other thread has the descriptor yet.
+        unsafe { file_calls::close(fd) };
         fd = other;
     }
     Ok(fd)
@@ -288,12 +289,12 @@ fn duplicate_of(file: Identity, access: i32) -> Option<i32> {
             return None;
         }
         // SAFETY: the call returns a new descriptor or an error.
-        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+        let copy = unsafe { file_calls::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
         let copy = if copy < 0 { return None } else { renumber(copy).ok()? };
         let right = still_ours(copy, entry) && file.is_open_at(copy);
         if !right {
             // SAFETY: no other thread has the descriptor yet.
-            unsafe { libc::close(copy) };
+            unsafe { file_calls::close(copy) };
         }
         right.then_some(copy)
     })
@@ -324,7 +325,7 @@ pub(super) fn close_inherited() {
         let fd = number.swap(0, Ordering::AcqRel) - 1;
         if fd >= 0 && still_ours(fd, &ENTRIES[at]) {
             // SAFETY: the child's copy of a descriptor, which nothing in the child uses.
-            unsafe { libc::close(fd) };
+            unsafe { file_calls::close(fd) };
         }
     }
     IN_TRANSIT.store(0, Ordering::Release);

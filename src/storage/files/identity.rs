@@ -1,5 +1,6 @@
 //! The identity of a file: device and inode, which stay the same whatever its name is.
 
+use crate::platform::file_calls;
 use std::ffi::CStr;
 
 /// A file, whatever its name.
@@ -36,7 +37,7 @@ pub fn stat_path(directory: i32, path: &CStr) -> Result<libc::stat, i32> {
     // SAFETY: a NUL-terminated path; the structure is a local that is read only after success.
     unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
-        match libc::fstatat(directory, path.as_ptr(), &raw mut stat, libc::AT_SYMLINK_NOFOLLOW) {
+        match file_calls::fstatat(directory, path.as_ptr(), &raw mut stat, libc::AT_SYMLINK_NOFOLLOW) {
             0 => Ok(stat),
             _ => Err(errno()),
         }
@@ -48,7 +49,7 @@ pub fn stat_descriptor(fd: i32) -> Result<libc::stat, i32> {
     // SAFETY: the structure is a local that is read only after success; the system refuses a number that is no descriptor.
     unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
-        match libc::fstat(fd, &raw mut stat) {
+        match file_calls::fstat(fd, &raw mut stat) {
             0 => Ok(stat),
             _ => Err(errno()),
         }

@@ -64,6 +64,12 @@ impl Failure {
         Self { class: Class::Gone, errno: 0, text: text.into() }
     }
 
+    /// Whether the system has refused a call for want of something that has nothing to do with the file.
+    pub fn is_of_the_moment(&self) -> bool {
+        self.class == Class::Lost
+            || matches!(self.errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR)
+    }
+
     /// As an error of the library that names the journal.
     pub fn at(&self, path: &Path) -> Error {
         let status = if self.errno == libc::ENOMEM { PIPELINE_ERR_NO_MEMORY } else { PIPELINE_ERR_STORAGE };

@@ -1,6 +1,7 @@
 //! A file of the journal, as this process has it open. Before each use it is checked that the descriptor still is the storage's.
 
 use super::failure::Failure;
+use crate::platform::file_calls;
 use crate::storage::files::descriptors::{self, InTransit};
 use crate::storage::files::fork;
 use crate::storage::files::identity::{errno, stat_descriptor};
@@ -24,7 +25,7 @@ impl File {
         fork::prepare();
         let _in_transit = InTransit::begin();
         // SAFETY: a NUL-terminated name.
-        let fd = unsafe { libc::openat(folder, name.as_ptr(), flags, mode as libc::c_uint) };
+        let fd = unsafe { file_calls::openat(folder, name.as_ptr(), flags, mode as libc::c_uint) };
         if fd < 0 {
             return Err(errno());
         }
@@ -46,7 +47,10 @@ impl File {
     /// Sets the file's permissions, whatever the umask.
     pub fn set_mode(&self, mode: u32) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(unsafe { libc::fchmod(self.fd()?, mode as libc::mode_t) }, "the permissions of a new segment")
+        done(
+            unsafe { file_calls::fchmod(self.fd()?, mode as libc::mode_t) },
+            "the permissions of a new segment",
+        )
     }
 
     /// The file's status.
@@ -86,7 +90,7 @@ impl File {
             let fd = self.fd()?;
             // SAFETY: the vectors are slices that `write_all` was given, or their rests.
             let written = unsafe {
-                libc::pwritev(fd, vectors.as_ptr(), vectors.len() as libc::c_int, at as libc::off_t)
+                file_calls::pwritev(fd, vectors.as_ptr(), vectors.len() as libc::c_int, at as libc::off_t)
             };
             let mut left = match written {
                 -1 if errno() == libc::EINTR => continue,
@@ -112,13 +116,13 @@ impl File {
     /// Cuts the file.
     pub fn truncate(&self, bytes: u64) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(unsafe { libc::ftruncate(self.fd()?, bytes as libc::off_t) }, "cutting a segment")
+        done(unsafe { file_calls::ftruncate(self.fd()?, bytes as libc::off_t) }, "cutting a segment")
     }
 
     /// Waits until everything that was written is on the disk.
     pub fn sync(&self) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(unsafe { libc::fdatasync(self.fd()?) }, "writing a segment through to the disk")
+        done(unsafe { file_calls::fdatasync(self.fd()?) }, "writing a segment through to the disk")
     }
 
     /// Reads bytes from `at` on. Answers how many; fewer than asked for at the end of the file.
@@ -128,7 +132,7 @@ impl File {
             let rest = &mut into[done..];
             // SAFETY: the buffer has room for the bytes.
             let got = unsafe {
-                libc::pread(
+                file_calls::pread(
                     self.fd()?,
                     rest.as_mut_ptr().cast(),
                     rest.len(),
@@ -171,7 +175,11 @@ impl File {
             lock.l_type = kind as libc::c_short;
             lock.l_whence = libc::SEEK_SET as libc::c_short;
             lock.l_len = 1;
-            Ok(if libc::fcntl(fd, command, &raw mut lock) == 0 { Ok(lock.l_type) } else { Err(errno()) })
+            Ok(if file_calls::fcntl(fd, command, &raw mut lock) == 0 {
+                Ok(lock.l_type)
+            } else {
+                Err(errno())
+            })
         }
     }
 }
@@ -181,7 +189,7 @@ impl Drop for File {
         let _in_transit = InTransit::begin();
         if descriptors::remove(self.fd) == Some(true) {
             // SAFETY: the descriptor is the storage's, and not used again.
-            unsafe { libc::close(self.fd) };
+            unsafe { file_calls::close(self.fd) };
         }
     }
 }

@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::file::File;
 use super::options::{Options, Sync};
 use crate::journal::format::segment::{file_name, parse_file_name};
+use crate::platform::file_calls;
 use crate::platform::sync::Mutex;
 use crate::storage::files::identity::{Identity, errno, stat_path};
 use std::ffi::{CStr, CString};
@@ -101,7 +102,7 @@ impl Folder {
     /// Deletes a file of the directory.
     pub fn unlink(&self, name: &CStr) -> Result<(), Failure> {
         // SAFETY: a NUL-terminated name.
-        match unsafe { libc::unlinkat(self.file()?.fd()?, name.as_ptr(), 0) } {
+        match unsafe { file_calls::unlinkat(self.file()?.fd()?, name.as_ptr(), 0) } {
             0 => Ok(()),
             _ => Err(Failure::system(name.to_string_lossy(), errno())),
         }
@@ -112,7 +113,8 @@ impl Folder {
         let Ok(fd) = self.file().and_then(|file| file.fd()) else { return true };
         // SAFETY: a NUL-terminated path, and the storage's descriptor.
         let refused =
-            unsafe { libc::faccessat(fd, c".".as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } != 0;
+            unsafe { file_calls::faccessat(fd, c".".as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) }
+                != 0;
         !(refused && matches!(errno(), libc::EACCES | libc::EPERM | libc::EROFS))
     }
 
@@ -121,7 +123,7 @@ impl Folder {
         // SAFETY: the structure is a local that is read only after success.
         unsafe {
             let mut stat: libc::statvfs = std::mem::zeroed();
-            match libc::fstatvfs(self.file()?.fd()?, &raw mut stat) {
+            match file_calls::fstatvfs(self.file()?.fd()?, &raw mut stat) {
                 0 => Ok((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64)),
                 _ => Err(Failure::system("the free disk space", errno())),
             }
@@ -132,7 +134,7 @@ impl Folder {
     pub fn sync(&self) -> Result<(), Failure> {
         let listed = self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
         // SAFETY: the descriptor is the storage's.
-        match unsafe { libc::fsync(listed.fd()?) } {
+        match unsafe { file_calls::fsync(listed.fd()?) } {
             0 => Ok(()),
             // A file system that cannot do that for directories.
             _ if matches!(errno(), libc::EINVAL | libc::EROFS) => Ok(()),
@@ -161,9 +163,7 @@ impl Folder {
         let mut found = Vec::new();
         loop {
             // SAFETY: the call writes at most so many bytes to the buffer.
-            let got = unsafe {
-                libc::syscall(libc::SYS_getdents64, listed.fd()?, buffer.as_mut_ptr(), buffer.len())
-            };
+            let got = unsafe { file_calls::getdents64(listed.fd()?, buffer.as_mut_ptr(), buffer.len()) };
             if got < 0 {
                 return Err(Failure::system("listing the directory", errno()));
             }
@@ -174,8 +174,12 @@ impl Folder {
                 let Some((generation, number)) = name.to_str().ok().and_then(parse_file_name) else {
                     continue;
                 };
-                // It may be gone by now.
-                let Ok(stat) = self.stat(name) else { continue };
+                let stat = match self.stat(name) {
+                    Ok(stat) => stat,
+                    // It is gone by now.
+                    Err(failure) if failure.errno == libc::ENOENT => continue,
+                    Err(failure) => return Err(failure),
+                };
                 if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
                     continue;
                 }
@@ -240,7 +244,7 @@ impl Place {
         let folder = open_folder(&path, options.directory_mode(), options.file_mode, durable)?;
         Ok(Self {
             path,
-            root: Identity::of_root(),
+            root: folder.root,
             directory_mode: options.directory_mode(),
             file_mode: options.file_mode,
             durable,
@@ -268,7 +272,7 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
     let refuse = |why: &str| Err(Failure::transient(format!("the journal's directory {why}")));
     let failed = |errno| Failure::system("the journal's directory", errno);
     // SAFETY: a NUL-terminated path.
-    let made = unsafe { libc::mkdir(path.as_ptr(), directory_mode as libc::mode_t) } == 0;
+    let made = unsafe { file_calls::mkdir(path.as_ptr(), directory_mode as libc::mode_t) } == 0;
     let why_not = errno();
     let stat = match stat_path(libc::AT_FDCWD, path) {
         Ok(stat) => stat,
@@ -288,9 +292,13 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
     }
     let file = open_path(path)?;
     let opened = file.stat()?;
+    let root = Identity::of_root();
+    if root == Identity::default() {
+        return refuse("cannot be opened now, because the status of the root directory cannot be read");
+    }
     let folder = Folder {
         path: path.to_owned(),
-        root: Identity::of_root(),
+        root,
         identity: Identity::of(&opened),
         file: Mutex::new(Arc::new(file)),
     };
@@ -317,7 +325,7 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
         if durable && let Ok(parent) = folder.open_file(c"..", libc::O_RDONLY | libc::O_DIRECTORY, 0) {
             // As far as it can be: the parent may not be readable.
             // SAFETY: the descriptor is the storage's.
-            unsafe { libc::fsync(parent.fd()?) };
+            unsafe { file_calls::fsync(parent.fd()?) };
         }
     }
     // Whether files can be made there is found out now.
@@ -337,8 +345,8 @@ fn set_directory_mode(folder: &Folder, path: &CStr, mode: u32) -> Result<(), Fai
     // By its path only if the umask has removed even the right to look into it.
     // SAFETY: NUL-terminated paths.
     let done = unsafe {
-        libc::fchmodat(fd, c".".as_ptr(), mode as libc::mode_t, 0) == 0
-            || libc::chmod(path.as_ptr(), mode as libc::mode_t) == 0
+        file_calls::fchmodat(fd, c".".as_ptr(), mode as libc::mode_t, 0) == 0
+            || file_calls::chmod(path.as_ptr(), mode as libc::mode_t) == 0
     };
     if done { Ok(()) } else { Err(Failure::system("the permissions of the journal's directory", errno())) }
 }

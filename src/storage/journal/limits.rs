@@ -73,6 +73,8 @@ pub(super) struct Limits {
     /// When segments may be too old.
     expiry_ns: AtomicU64,
     deleted_segments: AtomicU64,
+    /// How many of them the journal has stated.
+    stated: AtomicU64,
     deleted_events: AtomicU64,
     deleted_bytes: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Limits {
             state: Mutex::new(State::default()),
             expiry_ns: AtomicU64::new(0),
             deleted_segments: AtomicU64::new(0),
+            stated: AtomicU64::new(0),
             deleted_events: AtomicU64::new(0),
             deleted_bytes: AtomicU64::new(0),
         }
@@ -102,6 +105,16 @@ impl Limits {
             events: self.deleted_events.load(Ordering::Relaxed),
             bytes: self.deleted_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// A segment has this statement.
+    pub fn note_stated(&self, deleted: Deleted) {
+        self.stated.fetch_max(deleted.segments, Ordering::Relaxed);
+    }
+
+    /// Whether the journal has stated everything that was deleted.
+    pub fn has_stated_all(&self) -> bool {
+        self.stated.load(Ordering::Relaxed) == self.deleted_segments.load(Ordering::Relaxed)
     }
 
     /// Asks for room for so many bytes. After `Admitted`, [`done`](Self::done) must follow.
@@ -142,6 +155,10 @@ impl Limits {
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(need);
         state.used = state.used.saturating_sub(need.saturating_sub(written));
+        if written < need {
+            // More may be there that could not be cut off. The next call finds out.
+            state.listed_ns = None;
+        }
     }
 
     /// The bytes that are missing in `max_bytes` and in `min_free_disk` for `need` more.
@@ -174,10 +191,12 @@ impl Limits {
         segments: &dyn OpenSegments,
     ) -> Result<Vec<Found>, Failure> {
         let began = time::now_ns();
+        // First, because one that is sealed meanwhile may have been listed before that.
+        let open = segments.open();
         let mut found = folder.segments()?;
         found.sort_unstable_by_key(|one| (one.written_ns, one.generation, one.number));
         let bytes = found.iter().fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
-        state.used = bytes + segments.open() * SEAL_ROOM + state.in_flight;
+        state.used = bytes + open * SEAL_ROOM + state.in_flight;
         let now = time::now_ns();
         (state.listed_ns, state.listing_took_ns) = (Some(now), now - began);
         Ok(found)
@@ -274,16 +293,24 @@ impl Limits {
         one: &Found,
     ) -> Result<(), Failure> {
         let name = segment_name(one.generation, one.number);
-        let events = match folder.open_file(&name, libc::O_RDONLY | libc::O_NONBLOCK, 0) {
-            Ok(file) => events_in(&file, one.bytes),
+        let (events, bytes) = match folder.open_file(&name, libc::O_RDONLY | libc::O_NONBLOCK, 0) {
+            Ok(file) => {
+                // It may have been sealed since it was listed.
+                let bytes = file.stat()?.st_size.max(0) as u64;
+                let events = events_in(&file, bytes);
+                file.fd()?; // they were counted in this file, and to the end
+                (events, bytes)
+            }
             Err(failure) if failure.errno == libc::ENOENT => return Ok(()),
-            Err(_) => 0,
+            // It is deleted later, when its events can be counted.
+            Err(failure) if failure.is_of_the_moment() => return Err(failure),
+            Err(_) => (0, one.bytes),
         };
         folder.unlink(&name)?;
         segments.deleted(one.generation, one.number);
         state.used = state.used.saturating_sub(one.bytes);
         self.deleted_events.fetch_add(events, Ordering::Relaxed);
-        self.deleted_bytes.fetch_add(one.bytes, Ordering::Relaxed);
+        self.deleted_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.deleted_segments.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -93,10 +93,10 @@ impl Default for Options {
     }
 }
 
-/// The limits of `segment_bytes`.
-pub const SEGMENT_BYTES: (u64, u64) = (64 << 10, 1 << 40);
+/// The limits of `segment_bytes`. (The runs of the simulator are short.)
+pub const SEGMENT_BYTES: (u64, u64) = (if cfg!(simulator) { 4 << 10 } else { 64 << 10 }, 1 << 40);
 /// The smallest `max_bytes`.
-pub const MIN_MAX_BYTES: u64 = 1 << 20;
+pub const MIN_MAX_BYTES: u64 = if cfg!(simulator) { 32 << 10 } else { 1 << 20 };
 /// The largest value of an option in bytes: 128 TiB.
 pub const MAX_BYTES: u64 = 1 << 47;
 /// The largest value of an option in milliseconds: a hundred years.

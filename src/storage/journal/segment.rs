@@ -49,6 +49,9 @@ pub(super) struct Segment {
     untold: AtomicBool,
     /// The directory has its entry on the disk.
     listed: AtomicBool,
+    /// Held while it is written through to the disk. The system reports a failure to one of several calls only: another one would succeed, and
+    /// what is lost would be acknowledged.
+    syncing: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -153,6 +156,7 @@ impl Segment {
             failed: AtomicBool::new(false),
             untold: AtomicBool::new(false),
             listed: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             state: Mutex::new(State {
                 end,
                 blocks: 0,
@@ -335,11 +339,19 @@ impl Segment {
 
     /// The same for what was written up to this place. Another thread's sync serves for it as well.
     pub fn sync_to(&self, end: u64) -> Result<(), Failure> {
-        if self.has_failed() {
-            return Err(Failure::transient(format!("an earlier sync of segment {} has failed", self.number)));
+        let known = || match self.has_failed() {
+            true => Some(Err(Failure::transient(format!(
+                "an earlier sync of segment {} has failed",
+                self.number
+            )))),
+            false => self.is_synced_to(end).then_some(Ok(())),
+        };
+        if let Some(known) = known() {
+            return known;
         }
-        if self.is_synced_to(end) {
-            return Ok(());
+        let _alone = self.syncing.lock();
+        if let Some(known) = known() {
+            return known;
         }
         let written = self.written.load(Ordering::Acquire);
         let synced = self.file().and_then(|file| {

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub messages: Messages,
     pub sync_queue: SyncQueue,
     next_number: AtomicU64,
+    /// The run that the newest segment belongs to.
+    generation: AtomicU64,
     /// The segments that are written.
     open: Mutex<Vec<Arc<Segment>>>,
     /// The first segment until a writer takes it, or one that a writer has left for the next one.
@@ -124,6 +126,7 @@ impl Shared {
             messages,
             sync_queue: SyncQueue::default(),
             next_number: AtomicU64::new(1),
+            generation: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
             spare: Mutex::new(None),
             unsynced: Mutex::new(Vec::new()),
@@ -213,6 +216,7 @@ impl Shared {
         caller: Option<(&Segment, &State)>,
     ) -> Result<Arc<Segment>, Stop> {
         const NEED: u64 = MAX_SIZE as u64 + SEAL_ROOM;
+        self.generation.store(generation, Ordering::Relaxed);
         let folder = self.place.folder()?;
         self.admit(NEED, seen, caller)?;
         let made = Segment::make(
@@ -223,12 +227,16 @@ impl Shared {
             writer_id,
             self.options.file_mode,
         );
-        self.limits.done(NEED, if made.is_ok() { NEED } else { 0 });
-        let segment = Arc::new(made?);
-        let mut open = self.open.lock();
-        open.try_reserve(1).map_err(|_| Failure::no_memory())?;
-        open.push(Arc::clone(&segment));
-        Ok(segment)
+        let added = made.and_then(|segment| {
+            let segment = Arc::new(segment);
+            let mut open = self.open.lock();
+            open.try_reserve(1).map_err(|_| Failure::no_memory())?;
+            open.push(Arc::clone(&segment));
+            Ok(segment)
+        });
+        // Only now, because the limits keep room for the end of each open segment.
+        self.limits.done(NEED, if added.is_ok() { NEED } else { 0 });
+        Ok(added?)
     }
 
     /// The segment is written no more.

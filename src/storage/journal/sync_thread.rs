@@ -31,7 +31,11 @@ fn run(shared: &Arc<Shared>) {
                 let _ = shared.sync_segments();
             }
             answer(shared, &mut waiting);
-            shared.look_for_old();
+            if !work.stop {
+                shared.look_for_old();
+            } else if let Err(failure) = shared.state_deleted() {
+                shared.messages.warning(&failure, "the number of deleted segments could not be written");
+            }
         }));
         if done.is_err() {
             log::error!(

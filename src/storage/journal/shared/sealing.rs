@@ -1,10 +1,11 @@
 //! Ending segments: when a writer or the pipeline ends, to make room, and when they are old.
 
 use super::{LimitsView, Shared, Stop};
+use crate::platform::sync::Ordering;
 use crate::platform::time;
 use crate::storage::journal::blocks::Blocks;
 use crate::storage::journal::failure::Failure;
-use crate::storage::journal::knowledge::Seen;
+use crate::storage::journal::knowledge::{Deleted, Seen};
 use crate::storage::journal::segment::{SEAL_FACTS, Segment, State};
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ impl Shared {
             return Ok(());
         }
         blocks.clear();
-        let mut facts = self.add_last_facts(state, seen, blocks);
+        let deleted = self.limits.deleted();
+        let mut facts = self.add_last_facts(state, seen, deleted, blocks);
         // Kinds may have been named and defined since the last event.
         let more = if self.limits.is_bounded() { blocks.len().saturating_sub(SEAL_FACTS) } else { 0 };
         let admitted = more != 0 && asks && self.admit(more, seen, Some((segment, state))).is_ok();
@@ -45,7 +47,7 @@ impl Shared {
                 state.facts = usize::MAX;
             }
             blocks.clear();
-            facts = self.add_last_facts(state, seen, blocks);
+            facts = self.add_last_facts(state, seen, deleted, blocks);
         }
         let prepared = facts.and_then(|facts| {
             self.knowledge.add_ledger(seen, true, blocks)?;
@@ -58,14 +60,20 @@ impl Shared {
         }
         self.forget(segment);
         let facts = prepared.and_then(|facts| sealed.map(|()| facts))?;
+        self.limits.note_stated(deleted);
         if all_facts {
             self.knowledge.note_written(facts);
         }
         Ok(())
     }
 
-    fn add_last_facts(&self, state: &mut State, seen: &Seen, blocks: &mut Blocks) -> Result<usize, Failure> {
-        let deleted = self.limits.deleted();
+    fn add_last_facts(
+        &self,
+        state: &mut State,
+        seen: &Seen,
+        deleted: Deleted,
+        blocks: &mut Blocks,
+    ) -> Result<usize, Failure> {
         self.knowledge.add_facts(seen, state, std::iter::empty(), deleted, blocks)
     }
 
@@ -84,7 +92,9 @@ impl Shared {
     /// Writes what the last segment does not say about a pipeline that has ended. It takes one more segment, because all are sealed.
     pub fn write_end(&self) -> Result<(), Failure> {
         let seen = self.knowledge.look();
-        let Some(generation) = self.knowledge.unwritten(&seen) else { return Ok(()) };
+        let newest = || self.generation.load(Ordering::Relaxed);
+        let unstated = (!self.limits.has_stated_all()).then(newest);
+        let Some(generation) = self.knowledge.unwritten(&seen).or(unstated) else { return Ok(()) };
         let segment = match self.make_segment(generation, 0, &seen, None) {
             Ok(segment) => segment,
             Err(Stop::Failed(failure)) => return Err(failure),
@@ -92,6 +102,11 @@ impl Shared {
         };
         let mut state = segment.lock();
         self.seal(&segment, &mut state, &seen, &mut Blocks::default())
+    }
+
+    /// At the very end: the same, if segments were deleted for their age since.
+    pub fn state_deleted(&self) -> Result<(), Failure> {
+        if self.limits.has_stated_all() { Ok(()) } else { self.write_end() }
     }
 
     /// When segments may be too old next.

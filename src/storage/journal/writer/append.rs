@@ -153,6 +153,9 @@ impl Call<'_> {
             append_some(segment, state, events)
         });
         shared.limits.done(need, state.end - before);
+        if state.deletions == deleted.segments {
+            shared.limits.note_stated(deleted);
+        }
         if first && state.events != 0 && shared.options.segment_age_ns().is_some() {
             shared.sync_queue.note_begun();
         }
