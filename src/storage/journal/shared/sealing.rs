@@ -35,7 +35,7 @@ impl Shared {
             return Ok(());
         }
         blocks.clear();
-        let deleted = self.limits.deleted();
+        let mut deleted = self.limits.deleted();
         let mut facts = self.add_last_facts(state, seen, deleted, blocks);
         // Kinds may have been named and defined since the last event.
         let more = if self.limits.is_bounded() { blocks.len().saturating_sub(SEAL_FACTS) } else { 0 };
@@ -47,6 +47,8 @@ impl Shared {
                 state.facts = usize::MAX;
             }
             blocks.clear();
+            // (Segments may have been deleted for the room.)
+            deleted = self.limits.deleted();
             facts = self.add_last_facts(state, seen, deleted, blocks);
         }
         let prepared = facts.and_then(|facts| {
