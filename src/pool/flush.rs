@@ -132,9 +132,11 @@ impl Pool {
     pub(super) fn settle_all(&self, deadline: Deadline, what: &str, timeout: Option<Duration>) -> Result<()> {
         let heads = self.heads();
         let heads = heads.as_deref();
+        let st = self.lock();
+        // With the lock, so that a writer that lingers looks again when this thread is among the waiters.
         self.intake().wake(1);
         let mut last = None;
-        let (st, given) = self.wait_until(self.lock(), deadline, |st| {
+        let (st, given) = self.wait_until(st, deadline, |st| {
             if st.life.has_stopped() {
                 return true;
             }
