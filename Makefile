@@ -221,12 +221,17 @@ sanitize-beam:
 memcheck:
 	tests/sanitize.sh memcheck
 
-.PHONY: targets targets-aarch64 targets-musl
+.PHONY: targets targets-aarch64 targets-musl targets-otp
 # Builds and tests for aarch64 (under QEMU) and for musl. tests/targets.sh names the packages that it installs.
 targets: targets-aarch64 targets-musl
 
 targets-aarch64 targets-musl: targets-%:
 	tests/targets.sh $*
+
+# The tests of the binding on other releases of Erlang/OTP, in folders of Debian's packages. OTP="27 newest" names them.
+OTP ?= 27 newest
+targets-otp: build
+	tests/otp.sh $(OTP)
 
 # Fuzzes the calls and the structs of the C interface, SECONDS each.
 SECONDS ?= 60

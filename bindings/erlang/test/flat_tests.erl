@@ -127,7 +127,8 @@ the_collector_takes_them_as_any_term_test_() ->
             end
         end,
         [Inside(Options) || Options <- [[], [{min_heap_size, 300000}], [{fullsweep_after, 0}], [{message_queue_data, off_heap}]]],
-        true = ets:insert(Table = ets:new(kept, []), [{I, T} || {I, T} <- lists:enumerate(Copies(100))]),
+        Table = ets:new(kept, []),
+        true = ets:insert(Table, [{I, T} || {I, T} <- lists:enumerate(Copies(100))]),
         ?assert(Right([T || {_, T} <- ets:tab2list(Table)])),
         erlang:garbage_collect()
     end).

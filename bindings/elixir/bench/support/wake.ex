@@ -11,7 +11,12 @@ defmodule CapturePipeline.Bench.Wake do
   def run do
     rounds = if System.get_env("QUICK"), do: 200, else: 2_000
     parent = self()
-    tell = fn events -> send(parent, {:stored, System.monotonic_time(:nanosecond), length(events)}) && :ok end
+
+    tell = fn events ->
+      send(parent, {:stored, System.monotonic_time(:nanosecond), length(events)})
+      :ok
+    end
+
     {:ok, capture} = Capture.new(batch_size: 512)
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: tell, pool_size: 1)
 

@@ -18,11 +18,19 @@ defmodule CapturePipeline.Test.Chaos do
 
     def handle_call({:store, batch}, _from, storage) do
       case :rand.uniform(50) do
-        1 -> {:reply, {:error, :unavailable}, storage}
+        1 ->
+          {:reply, {:error, :unavailable}, storage}
+
         # Stored without an answer.
-        2 -> KeyedStorage.store_batch(storage, batch) && {:stop, :killed, storage}
-        3 -> {:reply, {:ok, 0}, storage}
-        _ -> {:reply, KeyedStorage.store_batch(storage, batch), storage}
+        2 ->
+          :ok = KeyedStorage.store_batch(storage, batch)
+          {:stop, :killed, storage}
+
+        3 ->
+          {:reply, {:ok, 0}, storage}
+
+        _ ->
+          {:reply, KeyedStorage.store_batch(storage, batch), storage}
       end
     end
   end
@@ -158,9 +166,14 @@ defmodule CapturePipeline.Test.Chaos do
   @doc "Enough workers to finish."
   def calm(tries \\ 500) do
     case PipelineManager.update_config(@manager, async_writer_pool_size: 4) do
-      :ok when tries > 0 -> if length(workers()) == 4, do: :ok, else: pause(5) && calm(tries - 1)
-      _ when tries > 0 -> pause(5) && calm(tries - 1)
+      :ok when tries > 0 -> if length(workers()) == 4, do: :ok, else: again(tries)
+      _ when tries > 0 -> again(tries)
     end
+  end
+
+  defp again(tries) do
+    pause(5)
+    calm(tries - 1)
   end
 
   defp pause(ms) do

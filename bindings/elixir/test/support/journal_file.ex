@@ -16,7 +16,7 @@ defmodule CapturePipeline.Test.JournalFile do
          <<"CPB1", type::little-16, _::binary-52, encoding::16, head::little-32, stored::little-64, _::binary>> = rest
        ) do
     events = if type == 1 and encoding == 0, do: rest |> binary_part(head, stored) |> records(), else: []
-    next = head + stored + 63 &&& ~~~63
+    next = head + stored + 63 &&& bnot(63)
     events ++ blocks(binary_part(rest, next, byte_size(rest) - next))
   end
 
@@ -27,8 +27,8 @@ defmodule CapturePipeline.Test.JournalFile do
            _node::64, rest::binary>>
        ) do
     padding = -len &&& 7
-    <<payload::binary-size(len), _::binary-size(padding), more::binary>> = rest
-    [{kind, trace, payload} | records(more)]
+    more = binary_part(rest, len + padding, byte_size(rest) - len - padding)
+    [{kind, trace, binary_part(rest, 0, len)} | records(more)]
   end
 
   defp records(<<>>), do: []

@@ -9,17 +9,20 @@ defmodule CapturePipeline.Test.Nodes do
     {:ok, port} = :inet.port(socket)
     :gen_tcp.close(socket)
     two = start(:capture_two, port, [])
-    one = start(:capture_one, port, ['-dist_listen', 'false', '-kernel', 'dist_auto_connect', 'never'])
+    one = start(:capture_one, port, [~c"-dist_listen", ~c"false", ~c"-kernel", ~c"dist_auto_connect", ~c"never"])
     node = call(two, :erlang, :node, [])
     true = call(one, :net_kernel, :connect_node, [node])
     {one, two, node}
   end
 
   defp start(name, port, more) do
-    paths = Enum.flat_map(:code.get_path(), &['-pa', &1])
+    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     port = Integer.to_charlist(port)
-    args = ['-start_epmd', 'false', '-erl_epmd_port', port, '-setcookie', 'capture', '-hidden'] ++ more ++ paths
-    options = %{name: name, host: '127.0.0.1', longnames: true, connection: :standard_io, args: args}
+
+    args =
+      [~c"-start_epmd", ~c"false", ~c"-erl_epmd_port", port, ~c"-setcookie", ~c"capture", ~c"-hidden"] ++ more ++ paths
+
+    options = %{name: name, host: ~c"127.0.0.1", longnames: true, connection: :standard_io, args: args}
     {:ok, peer, _} = :peer.start(options)
     {:ok, _} = call(peer, :application, :ensure_all_started, [:logger])
     peer

@@ -176,7 +176,9 @@ defmodule ElixirScope.Capture.Delivery do
     # A batch of one has had its first attempt.
     attempts = if match?([_], items), do: 1, else: 0
 
-    case attempts < delivery.retry_limit and attempts > 0 && LoopControl.pause(delivery.initial_ms, delivery.config) do
+    pauses? = attempts < delivery.retry_limit and attempts > 0
+
+    case pauses? && LoopControl.pause(delivery.initial_ms, delivery.config) do
       :leave -> :leave
       _ -> one_by_one(items, delivery, batch, attempts)
     end

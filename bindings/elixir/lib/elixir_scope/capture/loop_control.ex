@@ -107,7 +107,7 @@ defmodule ElixirScope.Capture.LoopControl do
   Runs a storage, which may change anything in this process, and restores what the loop depends on: its state in the process dictionary, its link
   to the AsyncWriter, exits that are not trapped, and the group leader.
   """
-  @spec protect((() -> answer)) :: answer when answer: term()
+  @spec protect(fun()) :: term()
   def protect(storage) do
     own = %{worker: worker} = Process.get(@key)
     leader = Process.group_leader()

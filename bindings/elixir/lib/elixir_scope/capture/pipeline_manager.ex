@@ -20,7 +20,6 @@ defmodule ElixirScope.Capture.PipelineManager do
   """
 
   use Supervisor
-  require Logger
 
   alias ElixirScope.Capture.{AsyncWriterPool, ConsumerGroup, DeadLetters, Options, Remote, Source}
 

@@ -10,7 +10,7 @@ defmodule ElixirScope.Capture.Remote do
   @type error :: {:error, {:remote, node(), reason :: term()}}
 
   @doc "Calls `here` if the server is on this node or unknown; otherwise calls `module.function(server | arguments)` on its node."
-  @spec ask(GenServer.server(), module(), atom(), [term()], (() -> answer)) :: answer | error() when answer: term()
+  @spec ask(GenServer.server(), module(), atom(), [term()], fun()) :: term() | error()
   def ask(server, module, function, arguments, here) do
     case elsewhere(server) do
       nil -> here.()

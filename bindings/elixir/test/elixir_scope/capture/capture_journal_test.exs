@@ -264,11 +264,12 @@ defmodule ElixirScope.Capture.CaptureJournalTest do
       assert [%{payload: <<1::32, _::binary>>}, %{payload: <<2::32, _::binary>>}] = Enum.take(stream, 2)
       assert descriptors(path) == []
       # It was open meanwhile. Each run begins anew.
-      assert Enum.reduce_while(stream, 0, fn %{payload: <<n::32, _::binary>>}, _ ->
-               {if(n < 700, do: :cont, else: :halt), {n, descriptors(path) != []}}
-             end) ==
-               {700, true}
+      until = fn
+        %{payload: <<700::32, _::binary>>}, n -> {:halt, {n + 1, descriptors(path) != []}}
+        _, n -> {:cont, n + 1}
+      end
 
+      assert Enum.reduce_while(stream, 0, until) == {700, true}
       assert descriptors(path) == []
       assert_raise RuntimeError, "enough", fn -> Enum.each(stream, fn _ -> raise "enough" end) end
       assert descriptors(path) == []
@@ -441,7 +442,7 @@ defmodule ElixirScope.Capture.CaptureJournalTest do
       [segment] = Path.wildcard(Path.join(path, "*.journal"))
       whole = File.read!(segment)
       {at, _} = :binary.match(whole, "payload 2")
-      <<before::binary-size(at), "p", behind::binary>> = whole
+      {before, "p" <> behind} = {binary_part(whole, 0, at), binary_part(whole, at, byte_size(whole) - at)}
       File.write!(segment, [before, "q", behind])
       assert payloads(path, order: :time) == ["payload 1", "payload 3"]
       assert {:ok, %{any: true, damaged_blocks: 1, damaged_events: 1, details: details}} = CaptureJournal.losses(path)

@@ -181,7 +181,7 @@ defmodule ElixirScope.Capture.NativeRingEventsTest do
         unaligned,
         <<5::3>>,
         <<1::1, large::binary>>,
-        'charlist',
+        ~c"charlist",
         [1 | 2],
         [[], [[]]],
         {1, {2, {3}}},
