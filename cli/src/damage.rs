@@ -15,6 +15,11 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `count` things, also if there are none.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    some(count, one, many).unwrap_or_else(|| format!("0 {many}"))
+}
+
 /// `count` things, in words.
 pub fn some(count: u64, one: &str, many: &str) -> Option<String> {
     match count {

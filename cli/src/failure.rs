@@ -41,7 +41,11 @@ impl Failure {
             io::ErrorKind::AlreadyExists => "; give another name, or --force to replace it",
             _ => "",
         };
-        Self::Told(format!("{}: {error}{hint}", path.display()))
+        let reason = match error.kind() {
+            io::ErrorKind::AlreadyExists => "it exists already".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::Told(format!("{}: {reason}{hint}", path.display()))
     }
 
     /// Of the standard output.

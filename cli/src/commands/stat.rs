@@ -6,6 +6,7 @@ mod plot;
 use super::ls::{Run, runs};
 use super::table::{Table, bytes, duration, grouped, time};
 use crate::args::{Order, Stat};
+use crate::damage::counted;
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, span};
 use crate::line::shown;
@@ -72,10 +73,10 @@ fn show_runs(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
         }
         writeln!(
             text,
-            "  files     {} in {} segments and {} blocks{}",
+            "  files     {} in {} and {}{}",
             bytes(run.size),
-            run.segments,
-            grouped(run.blocks),
+            counted(run.segments, "segment", "segments"),
+            counted(run.blocks, "block", "blocks"),
             ratio(&run)
         )?;
         match reader.facts().ledgers.get(&run.generation) {

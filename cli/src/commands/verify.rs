@@ -2,7 +2,7 @@
 
 use super::table::bytes;
 use crate::args::{Order, Selection, Verify};
-use crate::damage::{grouped, some};
+use crate::damage::{counted, grouped, some};
 use crate::failure::{Failure, Outcome};
 use crate::journal::Journal;
 use crate::line::shown;
@@ -42,11 +42,11 @@ pub fn run(args: &Verify) -> Result<Outcome, Failure> {
 }
 
 fn report(path: &Path, reader: &Reader, events: u64, well: bool, text: &mut Vec<u8>) {
-    let segments = reader.segments().len();
+    let segments = counted(reader.segments().len() as u64, "segment", "segments");
     let size: u64 = reader.segments().map(|segment| segment.size).sum();
     let start = if well { format!("{}: ok: ", name(path)) } else { "  read: ".into() };
     text.extend_from_slice(
-        format!("{start}{} events in {segments} segments, {}\n", grouped(events), bytes(size)).as_bytes(),
+        format!("{start}{} in {segments}, {}\n", counted(events, "event", "events"), bytes(size)).as_bytes(),
     );
     for note in notes(reader) {
         text.extend_from_slice(format!("  {note}\n").as_bytes());
