@@ -836,7 +836,8 @@ struct pipeline_kind_definition_t {
     uint32_t field_size;
     /**
      * The size of the payload, without what the field of `PIPELINE_LENGTH_REST` has: fields lie within it.
-     * Default 0: up to the end of the last field.
+     * For a struct its `sizeof`, because it may have padding behind its last member. Default 0: up to the end
+     * of the last field.
      */
     uint32_t payload_size;
     /** Must be 0. */

@@ -129,8 +129,8 @@ pub struct pipeline_kind_definition_t {
     pub field_count: u32,
     /// `sizeof(pipeline_field_t)` of the caller; 0 if there are no fields.
     pub field_size: u32,
-    /// The size of the payload, without what the field of `PIPELINE_LENGTH_REST` has: fields lie within it. Default 0: up to the
-    /// end of the last field.
+    /// The size of the payload, without what the field of `PIPELINE_LENGTH_REST` has: fields lie within it. For a struct its `sizeof`, because
+    /// it may have padding behind its last member. Default 0: up to the end of the last field.
     pub payload_size: u32,
     /// Must be 0.
     pub reserved: u32,
