@@ -20,6 +20,7 @@
 enum {
     RING_BYTES = 1 << 20,  /* RINGS of them, and one that is shared, bound the tracer's memory */
     BATCH_EVENTS = 4096,
+    LINGER_US = 50,        /* a writer that takes each event at once takes the cache lines away that the program's thread writes */
     LEAST_FILE_BYTES = 1 << 17, /* twice the least segment of a journal */
     BUSY_MS = 100,
     RETRIES = 1000,        /* retry_max_age_ms is reached first */
@@ -87,6 +88,7 @@ bool trace_pipeline_start(void (*thread_begins)(void *), void (*thread_ends)(voi
         config.name = "trace";
         config.writers = 1;
         config.batch_size = BATCH_EVENTS;
+        config.linger_us = LINGER_US;
         config.ring_bytes = RING_BYTES;
         config.max_rings = RINGS;
         config.max_event_bytes = sizeof(struct stack_payload);
