@@ -21,9 +21,9 @@ cd "$place"
 release=$(erl -noshell -eval 'io:put_chars(erlang:system_info(otp_release)), halt().' 2>/dev/null || true)
 if [ "$release" != 25 ]; then
     apt-get download erlang-base=1:25.2.3+dfsg-1+deb12u4
-    dpkg-deb -x erlang-base_*.deb root
-    sed -i "s|^ROOTDIR=.*|ROOTDIR=$place/root/usr/lib/erlang|" root/usr/lib/erlang/bin/erl
-    PATH="$place/root/usr/lib/erlang/bin:$PATH"
+    dpkg-deb -x erlang-base_*.deb unpacked
+    sed -i "s|^ROOTDIR=.*|ROOTDIR=$place/unpacked/usr/lib/erlang|" unpacked/usr/lib/erlang/bin/erl
+    PATH="$place/unpacked/usr/lib/erlang/bin:$PATH"
 fi
 cat >shown.erl <<'ERL'
 -module(shown).

@@ -82,7 +82,7 @@ suite_of() {
 make_folder() {
     local suite=$1 root=$2 own=$place/apt/$1 folder package
     rm -rf "$root"
-    mkdir -p "$root"/{proc,sys,dev,tmp,etc,work,root} "$root"/usr/{bin,sbin,lib,lib64}
+    mkdir -p "$root"/{proc,sys,dev,tmp,etc,project,root} "$root"/usr/{bin,sbin,lib,lib64}
     for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
     # shellcheck disable=SC2086
     apt "$suite" apt-get -qq -y --download-only install $packages >"$own/log" 2>&1 || {
@@ -106,11 +106,11 @@ make_folder() {
 # run_in ROOT COMMAND: in the folder, with a copy of the sources.
 run_in() {
     local root=$1
-    rm -rf "$root/work"
-    mkdir -p "$root/work/build"
-    cp -r README.md docs bindings include tests "$root/work/"
-    cp -r build/lib build/native-static-libs "$root/work/build/"
-    rm -rf "$root"/work/bindings/*/{_build,priv,deps}
+    rm -rf "$root/project"
+    mkdir -p "$root/project/build"
+    cp -r README.md docs bindings include tests "$root/project/"
+    cp -r build/lib build/native-static-libs "$root/project/build/"
+    rm -rf "$root"/project/bindings/*/{_build,priv,deps}
     # shellcheck disable=SC2016
     unshare --mount --pid --fork --kill-child bash -euc '
         mount --make-rprivate /
@@ -118,8 +118,8 @@ run_in() {
         mount --rbind /sys "$0/sys"
         mount --rbind /dev "$0/dev"
         exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TMPDIR=/tmp CC=gcc \
-            CAPTURE_PIPELINE_A=/work/build/lib/libcapture_pipeline.a CAPTURE_PIPELINE_INCLUDE=/work/include \
-            SYSTEM_LIBS="$2" bash -ec "cd /work; $1"
+            CAPTURE_PIPELINE_A=/project/build/lib/libcapture_pipeline.a CAPTURE_PIPELINE_INCLUDE=/project/include \
+            SYSTEM_LIBS="$2" bash -ec "cd /project; $1"
     ' "$root" "$2" "$(cat build/native-static-libs)"
 }
 

@@ -135,6 +135,7 @@ fn control(pipeline: &Pipeline, seen: &Seen, mut random: Random, live: &AtomicU3
                 Tally::count(&seen.tally.renamed);
             }
             pipeline.kind_name(kind, name.as_bytes())?;
+            // The pace of the random calls; the test waits for nothing here.
             std::thread::sleep(Duration::from_micros(random.below(400)));
             Ok(())
         })

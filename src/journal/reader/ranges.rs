@@ -60,7 +60,7 @@ pub(super) struct Ranges {
     /// What begins here or behind it is left to the next pass.
     cut: Option<Start>,
     most: usize,
-    /// Where there are too many, ranges are joined over their gaps, and no further pass is needed. The ranges are kept for blocks that come later.
+    /// Too many ranges are joined over the gaps between them, so that one pass is enough. A reader that follows a journal keeps its ranges for later blocks.
     coarse: bool,
 }
 

@@ -337,7 +337,7 @@ impl Segment {
         self.sync_to(self.written.load(Ordering::Acquire))
     }
 
-    /// The same for what was written up to this place. Another thread's sync serves for it as well.
+    /// Waits until the bytes before `end` are on the disk. If another thread syncs the segment at the same time and its sync covers them, that is enough.
     pub fn sync_to(&self, end: u64) -> Result<(), Failure> {
         let known = || match self.has_failed() {
             true => Some(Err(Failure::transient(format!(
