@@ -80,10 +80,14 @@ def report_of(ledger):
 
 
 def rows(ledger, killed=False):
-    """The number of stored events by their kind; 0: those of the tracer itself. Fails if two events have the same identity."""
+    """The number of stored events by their kind; 0: those of the tracer itself. Fails if two events have the same identity.
+
+    A signal that kills may cut a write to a file short, at any byte. So the last write of a killed process may be there in part.
+    """
     if os.path.basename(ledger.storage) == "journal":
         one = report_of(ledger)
-        demand(not one["losses"] or killed, f"{ledger.storage}: {one['losses']}")
+        losses = [loss for loss in one["losses"] if not (killed and loss.startswith("interrupted writes: 1, "))]
+        demand(not losses, f"{ledger.storage}: {losses}")
         demand(one["duplicates"] == 0, f"{ledger.storage}: {one['duplicates']} events were stored twice")
         demand(one["unknown_events"] == 0, f"{ledger.storage}: {one['unknown_events']} events cannot be read")
         numbers = {name: call for call, name in CALLS.items()}

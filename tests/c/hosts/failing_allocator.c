@@ -1,10 +1,11 @@
 /* A host runs out of memory: malloc and its relatives, and anonymous mmap, fail at the n-th call, once or from then on, in every exported
- * function (failing_allocator_cases.h). Each n is a child process. The function must not crash, abort or hang, and returns OK or a
+ * function (failing_allocator_cases.h). A third way counts the calls for more than 8 KiB alone, and one of them fails: small blocks come
+ * from the library's reserve, larger ones do not, so each of them has to report its failure. Each n is a child process. The function must not crash, abort or hang, and returns OK or a
  * documented error. When memory is available again, the pipeline closes, its ledger balances, and the storage has the events that the
  * ledger counts as stored.
  *
  * The functions are those of packaging/exports.txt; a function without a case fails the test. ALL=1 in the environment tries every n up
- * to the end of each case. Without it n grows by half after the first 20, so that the run takes seconds.
+ * to the end of each case. Without it n grows by half after the first 20, so that the run takes seconds; the third way always tries every n.
  *
  * Build flags: -rdynamic */
 #include "../check.h"
@@ -76,7 +77,11 @@ static void end_world(world_t *w)
     DESTROY_SOON(w->p);
 }
 
-static void child(size_t at, long n, bool from_there_on, int tell)
+/* Which calls of the allocator fail. */
+enum way { ALONE, FROM_THERE_ON, LARGE_ALONE };
+static const char *const ways[] = {"alone", "and all after it", "of those for more than 8 KiB, alone,"};
+
+static void child(size_t at, long n, enum way way, int tell)
 {
     world_t w = {0};
     long seen;
@@ -101,7 +106,8 @@ static void child(size_t at, long n, bool from_there_on, int tell)
             WAIT_FOR(atomic_load(&pending) != NULL);
     }
     atomic_store(&fail_at, n);
-    atomic_store(&fail_from, from_there_on);
+    atomic_store(&fail_from, way == FROM_THERE_ON);
+    atomic_store(&least, way == LARGE_ALONE ? 8193 : 0);
     arm();
     cases[at].run(&w);
     disarm();
@@ -114,7 +120,7 @@ static void child(size_t at, long n, bool from_there_on, int tell)
 }
 
 /* Answers how many calls of the allocator there were. */
-static long try_n(size_t at, long n, bool from_there_on)
+static long try_n(size_t at, long n, enum way way)
 {
     int pipe_ends[2], status = 0;
     long seen = -1;
@@ -124,7 +130,7 @@ static long try_n(size_t at, long n, bool from_there_on)
     pid = fork();
     CHECK_OR_STOP(pid >= 0);
     if (pid == 0)
-        child(at, n, from_there_on, pipe_ends[1]);
+        child(at, n, way, pipe_ends[1]);
     close(pipe_ends[1]);
     if (read(pipe_ends[0], &seen, sizeof seen) != sizeof seen)
         seen = -1;
@@ -133,7 +139,7 @@ static long try_n(size_t at, long n, bool from_there_on)
     checks_done++;
     if (status != 0) {
         check_fail(__FILE__, __LINE__, cases[at].functions);
-        fprintf(stderr, ": call %ld %s fails: the child %s %d\n", n, from_there_on ? "and all after it" : "alone",
+        fprintf(stderr, ": call %ld %s fails: the child %s %d\n", n, ways[way],
                 WIFSIGNALED(status) ? "was ended by signal" : "answered",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     }
@@ -148,7 +154,7 @@ int main(int argc, char **argv)
     const char *all = getenv("ALL");
     pid_t writer;
     size_t at;
-    int from;
+    enum way way;
     every_export_has_a_case();
     fflush(NULL);
     writer = fork();
@@ -160,18 +166,18 @@ int main(int argc, char **argv)
     }
     AWAIT_CHILD(writer);
     for (at = 0; at < sizeof cases / sizeof *cases; at++)
-        for (from = 0; from < 2; from++) {
+        for (way = ALONE; way <= LARGE_ALONE; way++) {
             long n = 1, seen, tried, tries = 0;
             if (argc > 1 && strstr(cases[at].functions, argv[1]) == NULL)
                 continue;
             do {
-                seen = try_n(at, n, from != 0);
+                seen = try_n(at, n, way);
                 tried = n;
                 tries++;
-                n += all == NULL && n >= 20 ? n / 2 : 1;
+                n += all == NULL && n >= 20 && way != LARGE_ALONE ? n / 2 : 1;
             } while (seen >= tried && checks_failed < 5); /* up to an n that no call has reached */
             if (argc > 1 || all != NULL)
-                printf("%s: %ld calls, %ld tries\n", cases[at].functions, seen, tries);
+                printf("%s, call n %s fails: %ld calls, %ld tries\n", cases[at].functions, ways[way], seen, tries);
         }
     return SUMMARY();
 }

@@ -1,5 +1,6 @@
-/* malloc and its relatives, and anonymous mmap, that fail at the n-th call, or from the n-th call on, while they are armed. Only glibc
- * has the names under which these functions reach the C library's own. Include it in one file of a program. */
+/* malloc and its relatives, and anonymous mmap, that fail at the n-th call, or from the n-th call on, while they are armed. `least` leaves
+ * out the calls for fewer bytes. Only glibc has the names under which these functions reach the C library's own. Include it in one file
+ * of a program. */
 #ifndef FAILING_MALLOC_H
 #define FAILING_MALLOC_H
 
@@ -20,11 +21,12 @@ static atomic_int armed;          /* calls are counted and may fail */
 static atomic_long calls;         /* calls so far, while armed */
 static atomic_long fail_at;       /* which call fails */
 static atomic_int fail_from;      /* and all after it */
+static atomic_size_t least;       /* calls for fewer bytes are not counted, and succeed */
 
-static bool fails(void)
+static bool fails(size_t size)
 {
     long n;
-    if (!atomic_load(&armed))
+    if (!atomic_load(&armed) || size < atomic_load(&least))
         return false;
     n = atomic_fetch_add(&calls, 1) + 1;
     if (n != atomic_load(&fail_at) && !(atomic_load(&fail_from) && n > atomic_load(&fail_at)))
@@ -35,33 +37,33 @@ static bool fails(void)
 
 void *malloc(size_t size)
 {
-    return fails() ? NULL : __libc_malloc(size);
+    return fails(size) ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return fails() ? NULL : __libc_calloc(count, size);
+    return fails(count * size) ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *block, size_t size)
 {
-    return fails() ? NULL : __libc_realloc(block, size);
+    return fails(size) ? NULL : __libc_realloc(block, size);
 }
 
 void *memalign(size_t align, size_t size)
 {
-    return fails() ? NULL : __libc_memalign(align, size);
+    return fails(size) ? NULL : __libc_memalign(align, size);
 }
 
 void *aligned_alloc(size_t align, size_t size)
 {
-    return fails() ? NULL : __libc_memalign(align, size);
+    return fails(size) ? NULL : __libc_memalign(align, size);
 }
 
 int posix_memalign(void **block, size_t align, size_t size)
 {
     int kept = errno;
-    void *at = fails() ? NULL : __libc_memalign(align, size);
+    void *at = fails(size) ? NULL : __libc_memalign(align, size);
     errno = kept;
     if (at == NULL)
         return ENOMEM;
@@ -71,7 +73,7 @@ int posix_memalign(void **block, size_t align, size_t size)
 
 void *mmap(void *at, size_t len, int access, int flags, int fd, off_t offset)
 {
-    if ((flags & MAP_ANONYMOUS) && fails())
+    if ((flags & MAP_ANONYMOUS) && fails(len))
         return MAP_FAILED;
     return (void *)syscall(SYS_mmap, at, len, access, flags, fd, offset);
 }

@@ -17,7 +17,8 @@ pub fn is_supported(number: u8) -> bool {
 /// The state of the compressors, made at their first use.
 #[derive(Default)]
 pub(super) struct Compressor {
-    lz4: Option<CompressTable>,
+    /// One table of 16 KiB, in a slice because the standard library has no stable way to make a box that may fail.
+    lz4: Box<[CompressTable]>,
     #[cfg(feature = "zstd")]
     zstd: Option<zstd_safe::CCtx<'static>>,
 }
@@ -32,11 +33,10 @@ impl Compressor {
     ) -> Result<Option<usize>, NoMemory> {
         match number {
             codec::LZ4 => {
-                // The table has 16 KiB, which the allocation below cannot report when they are not there.
-                if self.lz4.is_none() && memory::check().is_err() {
-                    return Err(NoMemory);
+                if self.lz4.is_empty() {
+                    self.lz4 = memory::boxed(1, CompressTable::large).map_err(|_| NoMemory)?;
                 }
-                let table = self.lz4.get_or_insert_with(CompressTable::large);
+                let table = &mut self.lz4[0];
                 let into = room(into, get_maximum_output_size(bytes.len()))?;
                 Ok(compress_into_with_table(bytes, into, table).ok())
             }

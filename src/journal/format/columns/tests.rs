@@ -262,7 +262,9 @@ fn bytes_that_are_no_records_are_refused() {
 #[test]
 fn records_that_are_only_compressed_are_read_and_unknown_numbers_are_named() {
     let given = records(3, 0);
-    let lz4 = lz4_flex::block::compress(&given);
+    let mut lz4 = vec![0; lz4_flex::block::get_maximum_output_size(given.len())];
+    let len = lz4_flex::block::compress_into(&given, &mut lz4).expect("there is room");
+    lz4.truncate(len);
     let mut decoder = Decoder::default();
     let mut restored = Vec::new();
     let mut decode = |body: &[u8], filter, codec, len| {
