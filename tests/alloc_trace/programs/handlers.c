@@ -1,5 +1,5 @@
-/* A signal handler that comes in the middle of captures and makes calls of its own. free(NULL) is the one allocation
- * call that a handler can make without harm in an untraced program, wherever it interrupts.
+/* A signal handler that comes in the middle of captures and makes calls of its own. free(NULL) is an
+ * allocation call that a handler can make without harm in an untraced program, wherever it interrupts.
  * Licence: MIT OR Apache-2.0. */
 #define _GNU_SOURCE
 #include <signal.h>
