@@ -27,8 +27,8 @@
  * - Every function checks its pointers for NULL.
  * - A struct begins with struct_size. Its caller sets it, best by the struct's init function.
  * - "Any thread" does not include signal handlers, unless the description says so.
- * - A callback is a function of the program that the library calls: those of a storage, the log callback and
- *   the thread hooks.
+ * - A callback is a function of the program that the library calls: those of a storage, the log callback, the
+ *   pressure callback and the thread hooks.
  * - In a forked child, every call on a pipeline of the parent returns PIPELINE_ERR_FORKED.
  * - If memory runs out, any function but a capture may return PIPELINE_ERR_NO_MEMORY. None ends the process,
  *   and every event is still counted.
@@ -485,8 +485,17 @@ struct pipeline_config_t {
      * made.
      */
     uint32_t writer_slice_us;
-    /** Must be 0. */
-    uint32_t reserved3;
+    /**
+     * The percentage of a ring buffer's size, 1 to 100, from which on a fuller ring buffer raises the
+     * pressure at once (`pipeline_pressure`). Default 75. Below it, writers and the supervisor measure the
+     * pressure.
+     */
+    uint32_t watermark_percent;
+    /**
+     * The age of the oldest event that is not settled, in milliseconds, at which the pressure is 100, 1 to a
+     * day (86400000). Default 5000.
+     */
+    uint64_t pressure_age_ms;
 };
 
 /**
@@ -1706,8 +1715,8 @@ struct pipeline_metrics_t {
      * processor's counter goes back, it is not used any more, and CLOCK_MONOTONIC takes over.
      */
     uint32_t clock;
-    /** 0. */
-    uint32_t reserved2;
+    /** The pressure, 0 to 100, as `pipeline_pressure` returns it. */
+    uint32_t pressure;
 };
 
 /**
@@ -1843,6 +1852,12 @@ int32_t pipeline_writer_metrics(const pipeline_t *p,
  */
 #define PIPELINE_HEALTH_FINISH_FAILED 4096
 
+/**
+ * `pipeline_health_t.reasons`: the pressure is at `watermark_percent` or above it: a ring buffer is that
+ * full, or the oldest event that old against `pressure_age_ms`.
+ */
+#define PIPELINE_HEALTH_PRESSURE 8192
+
 /** `pipeline_health_t.fault`: there was none. */
 #define PIPELINE_FAULT_NONE 0
 
@@ -1911,6 +1926,54 @@ struct pipeline_health_t {
  * Requires: `p` is NULL or valid; `out` as its `struct_size` says.
  */
 int32_t pipeline_health(const pipeline_t *p, pipeline_health_t *out);
+
+/**
+ * Returns how urgently the pipeline needs relief, 0 to 100: the larger of how full its fullest ring buffer is
+ * (in percent of its size), and of the age of its oldest event that is not settled (in percent of
+ * `pressure_age_ms`; events with a time of their own are not considered). From 100 on, events are about to be
+ * dropped or captures to wait, or events are older than they should be. A program may use it to capture less.
+ *
+ * The call reads one word, which is kept up to date by others: by a capture at once when it finds its ring
+ * buffer filled beyond `watermark_percent`; by writers when they settle a batch, at most once in a
+ * millisecond, and when they find nothing to do; and ten times in a second while writers are stuck, paused or
+ * missing. With `PIPELINE_OVERFLOW_DROP_OLDEST`, ring buffers are full by design, so the pressure is high as
+ * soon as a ring buffer is filled for the first time.
+ *
+ * Any thread; also in callbacks and signal handlers. 0 for NULL, for a pipeline without events, and in a
+ * forked child. `pipeline_fast_pressure` does the same without a call. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid.
+ */
+uint32_t pipeline_pressure(const pipeline_t *p);
+
+/**
+ * Sets the function that is called when the pressure (see `pipeline_pressure`) rises to `high` or more, and
+ * then when it falls to `low` or less, and so on by turns. A pipeline has one such function; NULL removes it,
+ * and then `low` and `high` are not read.
+ *
+ * The library calls it on a thread of its own, which it starts for this and which ends when there is nothing
+ * more to tell of; two calls never overlap. It takes some ten microseconds from a capture that meets the
+ * watermark to the call, or one measurement. A rise that is over before the call begins is not told of. If
+ * the pressure is `high` already, the first call comes at once. `user_data` must stay valid until the
+ * function is replaced or the pipeline is destroyed or (after `pipeline_abandon`) the storage's `destroy` has
+ * been called. After `pipeline_close`, `pipeline_destroy` or `pipeline_abandon` no call begins;
+ * `pipeline_destroy` returns `PIPELINE_ERR_BUSY` while one runs.
+ *
+ * The function may call this library, except what waits for the pipeline (`PIPELINE_ERR_WOULD_DEADLOCK`). It
+ * may take any time, which delays only its own next call. It must not throw or call `longjmp`; if it ends its
+ * thread, the next call is made on another one.
+ *
+ * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_INVALID` unless 0 <= `low` < `high` <= 100;
+ * `_BUSY` (the former function is being called: nothing is changed, try again); `_CLOSED` (and no call runs,
+ * or will); `_FORKED`; `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `callback` may be called on any thread with `user_data`.
+ */
+int32_t pipeline_pressure_callback(pipeline_t *p,
+                                   uint32_t low,
+                                   uint32_t high,
+                                   void (*callback)(void *user_data, uint32_t pressure, int32_t is_high),
+                                   void *user_data);
 
 /** `pipeline_log_callback`'s `level`: something failed. */
 #define PIPELINE_LOG_ERROR 1

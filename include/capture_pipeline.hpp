@@ -17,7 +17,7 @@
 //   captures                   Kind, Bytes, Head; Reservation, Producer
 //   kinds                      Definition, CAPTURE_PIPELINE_FIELD, Rest: the fields of a payload
 //   storage                    Answer, EventView, Batch, Completion; StorageBase (a class of your own), Storage (lambdas, SQLite, journal)
-//   pipeline                   Pipeline: start, capture, watch, end
+//   pipeline                   Pipeline: start, capture, watch, end; PressureWatch
 //
 // Errors. Set-up calls throw Error. capture, flush and close return a Status and never throw. The compiler warns if a Status is
 // not used; Status::ignore() is for that case. An exception that leaves a function of the storage does not cross the C frames:
@@ -57,6 +57,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -1383,6 +1384,10 @@ class Pipeline : public detail::Captures<Pipeline> {
         return state_->seen;
     }
 
+    /// How urgently the pipeline needs relief, 0 to 100: how full its fullest ring buffer is, or how old its oldest event is against
+    /// pressure_age_ms. It reads one word. PressureWatch tells when it crosses a threshold.
+    std::uint32_t pressure() const noexcept { return pipeline_pressure(handle_); }
+
     /// Waits until everything captured before the call is settled and the flush of the storage has returned.
     template <class Rep, class Period> Status flush(std::chrono::duration<Rep, Period> timeout) noexcept {
         const Status status = pipeline_flush(handle_, detail::to_ms(timeout));
@@ -1458,6 +1463,52 @@ class Pipeline : public detail::Captures<Pipeline> {
 
     pipeline_t *handle_ = nullptr;
     std::shared_ptr<detail::StorageState> state_;
+};
+
+/// Calls a function of yours when the pressure of a pipeline rises to `high`, and then when it falls to `low`, and so on by turns: with the
+/// pressure, and whether it is high. The calls are made on a thread of the library, one at a time. An exception that leaves the function is
+/// dropped. A pipeline has one watch: a new one takes the place of the one before.
+///
+/// The watch ends with this object, whose destructor waits for a call that is under way; so it must not run inside the function. The object
+/// must be destroyed before its Pipeline.
+class PressureWatch {
+  public:
+    template <class Function>
+    PressureWatch(const Pipeline &pipeline, std::uint32_t low, std::uint32_t high, Function function)
+        : pipeline_(pipeline.raw()), function_(std::move(function)) {
+        detail::capturing();
+        std::int32_t status;
+        while ((status = pipeline_pressure_callback(pipeline_, low, high, &PressureWatch::tell, this)) == PIPELINE_ERR_BUSY) pause();
+        detail::check(status);
+    }
+    PressureWatch(const PressureWatch &) = delete;
+    PressureWatch &operator=(const PressureWatch &) = delete;
+    ~PressureWatch() {
+        while (pipeline_pressure_callback(pipeline_, 0, 0, nullptr, nullptr) == PIPELINE_ERR_BUSY) pause();
+        detail::end_wait();
+    }
+
+  private:
+    static void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
+    static void tell(void *watch, std::uint32_t pressure, std::int32_t is_high) {
+        const detail::Called call(true);
+#if CAPTURE_PIPELINE_EXCEPTIONS
+        try {
+            static_cast<PressureWatch *>(watch)->function_(pressure, is_high != 0);
+        }
+#if defined(__GLIBCXX__)
+        catch (abi::__forced_unwind &) {
+            throw;
+        }
+#endif
+        catch (...) {
+        }
+#else
+        static_cast<PressureWatch *>(watch)->function_(pressure, is_high != 0);
+#endif
+    }
+    pipeline_t *pipeline_;
+    detail::Function<void(std::uint32_t, bool)> function_;
 };
 
 } // namespace capture_pipeline

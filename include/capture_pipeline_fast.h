@@ -9,8 +9,8 @@
  * it changes anything, and then makes the call.
  *
  * All captures are calls where the compiler or the processor is not known here, under ThreadSanitizer, and with PIPELINE_FAST_CALLS_ONLY
- * defined. C89 or later, C++98 or later. Programs use pipeline_fast_of, pipeline_fast_capture and pipeline_fast_capture_event; nothing
- * else in this file is for them.
+ * defined. C89 or later, C++98 or later. Programs use pipeline_fast_of, pipeline_fast_capture, pipeline_fast_capture_event and
+ * pipeline_fast_pressure; nothing else in this file is for them.
  *
  * The steps pipeline_fast_begin, pipeline_fast_record and pipeline_fast_publish are those of src/capture/protocol.rs: they read and
  * write the same words in the same order. A library that does it otherwise has another PIPELINE_FAST_VERSION, and pipeline_fast_of
@@ -53,7 +53,7 @@ extern "C" {
 #endif
 
 /* The version of pipeline_fast_t, of the order in which it is read and written, and of a record's header. */
-#define PIPELINE_FAST_VERSION 1
+#define PIPELINE_FAST_VERSION 2
 
 /* The two words that each capture looks at: one before it writes, one after it has published. */
 typedef struct pipeline_fast_doorbell_t {
@@ -92,6 +92,8 @@ typedef struct pipeline_fast_t {
     const uint32_t *alive;
     /* The pipeline's. */
     const pipeline_fast_doorbell_t *doorbell;
+    /* The pipeline's pressure, 0 to 100. */
+    const uint32_t *pressure;
 } pipeline_fast_t;
 
 /**
@@ -342,6 +344,20 @@ PIPELINE_FAST_FUNCTION int32_t pipeline_fast_capture_event(pipeline_producer_t *
     (void)fast;
 #endif
     return pipeline_producer_capture_event(r, event);
+}
+
+/**
+ * As pipeline_pressure: two loads, where `fast` is what pipeline_fast_of returned for this producer. With NULL, or where captures are
+ * calls, it calls pipeline_pressure for `p`, the producer's pipeline. Since 0.1.0.
+ */
+PIPELINE_FAST_FUNCTION uint32_t pipeline_fast_pressure(const pipeline_t *p, const pipeline_fast_t *fast) {
+#ifdef PIPELINE_FAST_INLINED
+    if (fast != NULL)
+        return *fast->alive == 0 ? 0 : __atomic_load_n(fast->pressure, __ATOMIC_RELAXED);
+#else
+    (void)fast;
+#endif
+    return pipeline_pressure(p);
 }
 
 #ifdef __cplusplus

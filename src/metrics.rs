@@ -177,10 +177,11 @@ list! {
         /// The clock that stamps events at present, `PIPELINE_CLOCK_MONOTONIC` or `PIPELINE_CLOCK_TICKS`. If the processor's counter goes
         /// back, it is not used any more, and CLOCK_MONOTONIC takes over.
         clock: u32 = m.clock.constant().0;
-        /// 0.
-        reserved2: u32 = 0;
     }
-    own {}
+    own {
+        /// The pressure, 0 to 100, as `pipeline_pressure` returns it.
+        pressure: u32;
+    }
 }
 
 list! {

@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 /// The version of `pipeline_fast_t`, of the order in which it is read and written, and of a record's header. Code that was compiled
 /// with another version gets no struct, and makes calls.
-pub const PIPELINE_FAST_VERSION: u32 = 1;
+pub const PIPELINE_FAST_VERSION: u32 = 2;
 
 /// A piece of a ring buffer's memory in which the producer may write without looking at the ring buffer's positions.
 #[derive(Clone, Copy)]
@@ -75,6 +75,8 @@ pub struct FastWords {
     pub(super) alive: Cell<*const AtomicU32>,
     /// The pipeline's doorbell.
     pub(super) doorbell: Cell<*const Doorbell>,
+    /// The pipeline's pressure. No capture reads it.
+    pub(super) pressure: Cell<*const AtomicU32>,
 }
 
 impl FastWords {
@@ -93,6 +95,7 @@ impl FastWords {
             max_len: Cell::new(0),
             alive: Cell::new(std::ptr::null()),
             doorbell: Cell::new(std::ptr::null()),
+            pressure: Cell::new(std::ptr::null()),
         }
     }
 
@@ -101,6 +104,7 @@ impl FastWords {
         self.max_len.set(intake.short_bytes);
         self.alive.set(intake.alive);
         self.doorbell.set(&raw const intake.doorbell);
+        self.pressure.set(intake.pressure.word());
     }
 
     /// As [`Intake::forked`].
@@ -201,7 +205,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn the_c_header_has_the_same_words_and_numbers() {
         let words = in_rust!(FastWords: struct_size busy head base end published last_ticks captured bytes
-            sequence_offset max_len alive doorbell);
+            sequence_offset max_len alive doorbell pressure);
         assert_eq!(in_c("pipeline_fast_t"), words);
         assert_eq!(in_c("pipeline_fast_doorbell_t"), in_rust!(Doorbell: slow_path state));
         assert_eq!(defined("PIPELINE_FAST_VERSION"), PIPELINE_FAST_VERSION.to_string());

@@ -90,9 +90,17 @@ impl Producer {
             Self::record(buffer.record(position), offer, payload, || {
                 (self.next_sequence(), self.stamp(offer))
             });
-            self.fast.open_window(buffer, &Cursor { head: end, limit: self.limit.get() });
+            self.fast.open_window(buffer, &Cursor { head: end, limit: self.window_limit(buffer, end) });
             self.publish(end, 1, len as u64, self.intake().asymmetric)
         }
+    }
+
+    /// Where the window ends that begins at `head`: at the watermark, where the slow path notes how full the ring is, and behind that at the
+    /// end of the free space.
+    fn window_limit(&self, buffer: &RingBuffer, head: u64) -> u64 {
+        let limit = self.limit.get();
+        let calm = self.end_of_calm(buffer, limit);
+        if head < calm { calm } else { limit }
     }
 
     /// Rings the doorbell, if a writer still has to be woken.
@@ -152,7 +160,24 @@ impl Producer {
             Err(missing) => self.make_room(stride(len), missing, wait)?,
         };
         buffer.reach(position + stride(len));
+        self.note_fill(buffer, position + stride(len));
         Some((buffer, position))
+    }
+
+    /// The ring will be filled up to `end`: raises the pressure if that is beyond the watermark. What is known of the free space may be old,
+    /// so it is read anew first.
+    fn note_fill(&self, buffer: &RingBuffer, end: u64) {
+        let (intake, capacity) = (self.intake(), buffer.capacity());
+        if end > self.end_of_calm(buffer, self.limit.get()) {
+            let limit = buffer.released() + capacity;
+            self.limit.set(limit);
+            intake.note_fill((end + capacity).saturating_sub(limit), capacity);
+        }
+    }
+
+    /// The position from which on the ring is filled beyond the watermark, if its free space ends at `limit`.
+    fn end_of_calm(&self, buffer: &RingBuffer, limit: u64) -> u64 {
+        (limit + self.intake().watermark(buffer.capacity())).saturating_sub(buffer.capacity())
     }
 
     #[cold]
@@ -170,6 +195,7 @@ impl Producer {
     /// Counts an event that was dropped. It has taken a sequence number.
     #[cold]
     pub(super) fn count_full(&self) {
+        self.intake().note_fill(1, 1);
         add(&self.dropped_full, 1);
         self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
     }

@@ -137,8 +137,12 @@ macro_rules! config_fields {
             /// without an error. Threads that the storage's functions start inherit the slice. The writers set it by `sched_setattr(2)`. Some
             /// sandboxes kill a process for this call; with 0 it is not made.
             writer_slice_us: u32 = 0, slice, fixed;
-            /// Must be 0.
-            reserved3: Reserved = Reserved, .., changes;
+            /// The percentage of a ring buffer's size, 1 to 100, from which on a fuller ring buffer raises the pressure at once
+            /// (`pipeline_pressure`). Default 75. Below it, writers and the supervisor measure the pressure.
+            watermark_percent: u32 = 75, 1..=100, changes;
+            /// The age of the oldest event that is not settled, in milliseconds, at which the pressure is 100, 1 to a day (86400000).
+            /// Default 5000.
+            pressure_age_ms: u64 = 5_000, 1..=DAY_US / 1000, changes;
         }
     };
 }

@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod log;
 pub mod many;
 mod offer;
+pub mod pressure;
 pub mod reader;
 mod sized;
 pub mod storage;

@@ -14,6 +14,7 @@ use crate::kinds::Definition;
 pub use crate::metrics::{Health, Metrics, WriterMetrics};
 use crate::platform::{barrier, thread};
 use crate::pool::Pool;
+pub use crate::pool::state::pressure_watch::Watcher;
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
 use crate::storage::Storage;
 use crate::storage::panic_guard::PanicGuard;
@@ -161,6 +162,16 @@ impl Pipeline {
     /// Its health.
     pub fn health(&self) -> Health {
         self.pool.health()
+    }
+
+    /// How urgently it needs relief, 0 to 100; 0 in a forked child.
+    pub fn pressure(&self) -> u32 {
+        if self.forked() { 0 } else { self.pool.intake().pressure.percent() }
+    }
+
+    /// Sets the function that is told when the pressure rises to a threshold or falls to another, or none.
+    pub fn watch_pressure(&self, watcher: Option<Watcher>) -> Result<()> {
+        self.pool.watch_pressure(watcher)
     }
 
     // ---- the end ----

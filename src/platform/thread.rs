@@ -101,6 +101,9 @@ pub fn arm_end() -> bool {
 extern "C" fn thread_ends(value: *mut c_void) {
     let _uncancelled = Uncancelled::begin();
     ENDED.set(true);
+    // A callback has ended the thread, if it is one of the library's. This comes before the pipeline forgets the thread, because a pipeline that
+    // is destroyed calls nothing.
+    run_stop_hook();
     let at_end = AT_END.load(Ordering::Acquire);
     if !at_end.is_null() {
         // SAFETY: only `on_end` writes AT_END, and always a `fn(u64)`.

@@ -30,10 +30,12 @@ impl Pool {
         // While no batch may be claimed, writers sleep without watching the rings, and no capture wakes them. This answer must, if it
         // makes room.
         let unwatched = !self.may_claim(&st);
-        self.settle(&mut st, slot, answer, time::now_ns(), None);
+        let now = time::now_ns();
+        self.settle(&mut st, slot, answer, now, None);
         self.notify(&st);
         let wake = unwatched || st.batches.has_queued() || self.rings.any_claimable(self.ordered);
         self.unlock_answered(st, wake);
+        self.keep_pressure(now);
         Ok(())
     }
 

@@ -54,6 +54,9 @@ pub const PIPELINE_HEALTH_FINISHING: u32 = 2048;
 /// `pipeline_health_t.reasons`: the storage's `finish` has failed. Everything is stored, but the storage's final work (indexes, a seal)
 /// is missing.
 pub const PIPELINE_HEALTH_FINISH_FAILED: u32 = 4096;
+/// `pipeline_health_t.reasons`: the pressure is at `watermark_percent` or above it: a ring buffer is that full, or the oldest event that old
+/// against `pressure_age_ms`.
+pub const PIPELINE_HEALTH_PRESSURE: u32 = 8192;
 
 /// Reasons as bits and in words.
 #[derive(Default)]
@@ -208,6 +211,10 @@ impl Pool {
                 "{} {are} retired behind unsettled batches",
                 counted(retired, "ring buffer", "ring buffers")
             )
+        });
+        let pressure = self.intake().pressure.percent();
+        all.add(pressure >= st.config.watermark_percent, PIPELINE_HEALTH_PRESSURE, || {
+            format!("the pressure is {pressure}, watermark_percent is {}", st.config.watermark_percent)
         });
         let misplaced = Longest::first(st.writers.list.iter().filter(|w| w.misplaced.is_some()));
         all.add(misplaced.count > 0, PIPELINE_HEALTH_PLACEMENT, || {

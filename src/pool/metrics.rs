@@ -74,6 +74,7 @@ impl Pool {
             circuit_probes: breaker.probes,
             panics: st.faults.sum.panics,
             clock: self.clock_in_use(),
+            pressure: self.intake().pressure.percent(),
             ledger,
         }
     }

@@ -10,7 +10,7 @@
 //! the dead letter or to `release` (`release`).
 //!
 //! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
-//! captures that wait for space. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
+//! captures that wait for space, `pressure` tells programs how urgent that is. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
 //! what they change, [`metrics`] and [`health`] what they read; `source` is what the storage may learn. `shutdown` is how a pipeline ends. `clock` tells the time of
 //! events, `clock_watch` keeps it in step.
 
@@ -24,6 +24,7 @@ mod flush;
 pub mod health;
 mod kinds;
 pub mod metrics;
+mod pressure;
 mod release;
 mod results;
 mod scaling;
@@ -90,8 +91,10 @@ pub struct Pool {
     /// Two numbers in one word, `ring * IN_A_ROW + batches` (see [`claims::IN_A_ROW`]): the next claim begins at this ring, which has
     /// filled so many batches in a row.
     turn: AtomicU64,
-    /// The supervisor sleeps on it: see [`supervisor`].
-    supervisor: AtomicU32,
+    /// `pressure_age_ms` in nanoseconds.
+    pressure_age_ns: AtomicU64,
+    /// From this time on a writer that has settled something measures the pressure.
+    measure_at_ns: AtomicU64,
     /// Writers that wait to open themselves sleep on it; grows when they are to look again.
     openers: AtomicU32,
 }
@@ -169,6 +172,7 @@ impl Pool {
             pipeline_id: id,
             overflow: config.overflow,
             block_timeout_us: config.block_timeout_us,
+            watermark_percent: config.watermark_percent,
             linger_events: u64::MAX,
             linger_bytes: config.ring_bytes / 4,
             evict: can.release_anywhere.then(|| evict(&*storage, can.release_marked, clock.clone())),
@@ -186,6 +190,7 @@ impl Pool {
         )?;
         let now = time::now_ns();
         let writers = config.writers;
+        let pressure_age_ns = config.pressure_age_ms.saturating_mul(1_000_000);
         let pool = Arc::new(Self {
             id,
             generation: random::seed(),
@@ -202,7 +207,8 @@ impl Pool {
             state: Mutex::new(State::new(config, now, random::seed())),
             changed: Condvar::default(),
             turn: AtomicU64::new(0),
-            supervisor: AtomicU32::new(0),
+            pressure_age_ns: AtomicU64::new(pressure_age_ns),
+            measure_at_ns: AtomicU64::new(now),
             openers: AtomicU32::new(0),
         });
         pool.storage().attach(&(Arc::clone(&pool) as Arc<dyn Source>));

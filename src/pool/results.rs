@@ -54,6 +54,7 @@ impl Pool {
         let (now, panicked) = self.back_from_call(&mut st, id, Some(slot));
         self.call_returned(&mut st, id, slot, result, panicked, now);
         self.unlock_changed(st);
+        self.keep_pressure(now);
     }
 
     /// A call without a batch has returned.

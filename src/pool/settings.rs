@@ -57,6 +57,8 @@ impl Pool {
         let intake = self.intake();
         intake.overflow.store(next.overflow as u32, Ordering::Relaxed);
         intake.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
+        intake.watermark_percent.store(next.watermark_percent, Ordering::Relaxed);
+        self.pressure_age_ns.store(next.pressure_age_ms.saturating_mul(1_000_000), Ordering::Relaxed);
         st.config = Config { writers: to, ..next };
         st.update_breaker(now);
         if to != from {

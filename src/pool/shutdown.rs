@@ -10,6 +10,7 @@ use super::state::EXIT_PATIENCE_MS;
 use super::state::State;
 use super::state::flushes::Finish;
 use super::state::life_cycle::{Exit, Stage, Step};
+use super::state::pressure_watch::Caller;
 use crate::platform::sync::MutexGuard;
 use crate::platform::{thread, time};
 use crate::status::{Error, PIPELINE_ERR_TIMEOUT, Result};
@@ -235,6 +236,7 @@ impl Pool {
     fn at_rest(&self, st: &State) -> bool {
         st.life.has_stopped()
             && st.writers.list.is_empty()
+            && st.pressure.caller == Caller::None
             && st.writers.calling + st.batches.claiming + st.batches.pending == 0
             && !self.rings.any_capturing()
     }

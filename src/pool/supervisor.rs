@@ -4,9 +4,11 @@
 use super::Pool;
 use super::clock_watch::Told;
 use super::shutdown::{Abandoned, FIRST_LOOK_MS};
+use super::state::life_cycle::Stage;
 use super::state::{State, sleep::Work};
 use crate::platform::sync::Ordering;
 use crate::platform::{park, thread, time};
+use crate::ring::intake::supervisor;
 use crate::status::Result;
 use log::Level;
 use std::ffi::c_void;
@@ -20,9 +22,6 @@ const START_AGAIN_MS: u64 = 4;
 pub(super) const IDLE_MS: u64 = 1_000;
 /// The same while batches are in flight, or there is no writer.
 pub(super) const BUSY_MS: u64 = 100;
-/// The word that it sleeps on: its lowest bit says that it ends, the others count calls.
-const END: u32 = 1;
-const CALL: u32 = 2;
 
 /// What the supervisor's thread is started with.
 struct Start {
@@ -73,8 +72,8 @@ impl Pool {
         let mut pinned: Vec<(u64, u64)> = Vec::new();
         let mut look_ms = FIRST_LOOK_MS;
         while let Some(pool) = pool.upgrade() {
-            let seen = pool.supervisor.load(Ordering::Acquire);
-            if seen & END != 0 {
+            let seen = pool.intake().supervisor.load(Ordering::Acquire);
+            if seen & supervisor::END != 0 {
                 break;
             }
             let mut pause = pool.tick(&mut pinned);
@@ -87,20 +86,20 @@ impl Pool {
                     look_ms = (look_ms * 2).min(IDLE_MS);
                 }
             }
-            park::wait(&pool.supervisor, seen, Some(pause));
+            park::wait(&pool.intake().supervisor, seen, Some(pause));
         }
         None
     }
 
     pub(super) fn end_supervisor(&self) {
-        self.supervisor.fetch_or(END, Ordering::Release);
-        park::wake(&self.supervisor, 1);
+        let word = &self.intake().supervisor;
+        word.fetch_or(supervisor::END, Ordering::Release);
+        park::wake(word, 1);
     }
 
     /// Wakes the supervisor for a tick.
     pub(super) fn call_supervisor(&self) {
-        self.supervisor.fetch_add(CALL, Ordering::Release);
-        park::wake(&self.supervisor, 1);
+        self.intake().call_supervisor();
     }
 
     /// One tick. Returns how long until the next.
@@ -109,6 +108,8 @@ impl Pool {
         self.keep_time();
         let mut st = self.lock();
         let now = time::now_ns();
+        self.measure_pressure(now);
+        self.tell_of_pressure(&mut st);
         let doubts = st.doubt_late_batches(now);
         st.mark_late_calls(now);
         let probe_is_late = st.give_up_late_probe(now);
@@ -119,6 +120,12 @@ impl Pool {
         let deadline_ms = st.config.storage_deadline_ms;
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
         pause = pause.min(self.replace_stuck_writers(&mut st));
+        // No writer measures the pressure where none may claim.
+        let unwatched = st.life.stage() == Stage::Paused || st.writers.staying() == 0;
+        let measures = unwatched || self.intake().pressure.percent() > 0;
+        if measures {
+            pause = pause.min(BUSY_MS);
+        }
         if st.batches.unsettled() > 0 || self.rings.keeps_overwritten() {
             pause = pause.min(st.config.poll_interval_ms).min(BUSY_MS);
         }

@@ -32,6 +32,9 @@ impl Pool {
         // Read before `plan`, where `may_claim` reads the time again: a probe that becomes due in between may be claimed, or is waited
         // for. In the other order, neither might be so.
         let now = time::now_ns();
+        if self.intake().pressure.percent() > 0 {
+            self.keep_pressure_now(now);
+        }
         if let Some(plan) = self.plan(&mut st, now, gathering) {
             let timeout = plan.until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
             st = match plan.watch {

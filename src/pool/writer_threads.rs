@@ -54,6 +54,14 @@ impl Pool {
     pub fn thread_ended(self: &Arc<Self>, token: u64) {
         self.rings.detach_owner(token);
         let mut st = self.lock();
+        if let Some(start) = self.pressure_caller_ended(&mut st, token) {
+            self.unlock_changed(st);
+            self.call_supervisor();
+            // SAFETY: the thread's own reference, which it can no longer give back.
+            drop(unsafe { Box::from_raw(start.cast::<Arc<Self>>()) });
+            self.tear_down_if_abandoned();
+            return;
+        }
         let Some(id) = st.writers.list.iter().find(|w| w.token == token).map(|w| w.id) else { return };
         let Some(dead) = st.writers.remove(id) else { return };
         let now = time::now_ns();

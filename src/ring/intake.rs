@@ -1,6 +1,7 @@
 //! The part of a pipeline that its producers read: whether it lives, whether it is closed, and whether a writer is awake.
 
 use super::copy::SHORT;
+use super::pressure::{Pressure, percent};
 use super::record::{Head, Tag};
 use crate::platform::park;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
@@ -51,6 +52,14 @@ mod slow_path {
     pub(super) const MONOTONIC: u32 = 2;
     /// Each capture pays for its fences.
     pub(super) const FENCED: u32 = 4;
+}
+
+/// The word that the supervisor sleeps on.
+pub mod supervisor {
+    /// This bit: it is to end.
+    pub(crate) const END: u32 = 1;
+    /// The others count calls.
+    pub(crate) const CALL: u32 = 2;
 }
 
 /// Offers refused. Any thread may count one, so each count is changed by read-modify-write.
@@ -129,6 +138,12 @@ pub struct Intake {
     pub overflow: AtomicU32,
     /// How long a capture may wait for space.
     pub block_timeout_us: AtomicU64,
+    /// A ring that is filled beyond this percentage of its size raises the pressure.
+    pub watermark_percent: AtomicU32,
+    /// How urgently the pipeline needs relief.
+    pub pressure: Pressure,
+    /// The supervisor sleeps on it: see [`call_supervisor`](Self::call_supervisor).
+    pub supervisor: AtomicU32,
     /// While writers linger: unclaimed events of one ring that are reason to wake one.
     pub linger_events: AtomicU64,
     /// While writers linger: unclaimed bytes of one ring that are reason to wake one.
@@ -156,6 +171,8 @@ pub struct Start {
     pub overflow: Overflow,
     /// See [`Intake::block_timeout_us`].
     pub block_timeout_us: u64,
+    /// See [`Intake::watermark_percent`].
+    pub watermark_percent: u32,
     /// See [`Intake::linger_events`].
     pub linger_events: u64,
     /// See [`Intake::linger_bytes`].
@@ -182,6 +199,9 @@ impl Intake {
             pipeline_id: start.pipeline_id,
             overflow: AtomicU32::new(start.overflow as u32),
             block_timeout_us: AtomicU64::new(start.block_timeout_us),
+            watermark_percent: AtomicU32::new(start.watermark_percent),
+            pressure: Pressure::default(),
+            supervisor: AtomicU32::new(0),
             linger_events: AtomicU64::new(start.linger_events),
             linger_bytes: AtomicU64::new(start.linger_bytes),
             evict: start.evict,
@@ -254,6 +274,24 @@ impl Intake {
         }
     }
 
+    /// Has the supervisor look at once. A capture may call it, also in a signal handler.
+    pub fn call_supervisor(&self) {
+        self.supervisor.fetch_add(supervisor::CALL, Ordering::Release);
+        park::wake(&self.supervisor, 1);
+    }
+
+    /// A ring with this `capacity` is filled up to `used` bytes: raises the pressure if that is beyond the watermark.
+    pub(crate) fn note_fill(&self, used: u64, capacity: u64) {
+        if used > self.watermark(capacity) && self.pressure.raise(percent(used, capacity)) {
+            self.call_supervisor();
+        }
+    }
+
+    /// How many bytes of a ring with this capacity may be in use before the pressure is raised.
+    pub(crate) fn watermark(&self, capacity: u64) -> u64 {
+        capacity / 100 * u64::from(self.watermark_percent.load(Ordering::Relaxed))
+    }
+
     /// Wakes at most so many writers, for another reason than a capture.
     pub fn wake(&self, writers: u32) {
         let _ = self.doorbell.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
@@ -285,6 +323,7 @@ pub(crate) mod tests {
             pipeline_id: 1,
             overflow,
             block_timeout_us: 3_600_000_000,
+            watermark_percent: 75,
             linger_events: 4,
             linger_bytes: 100,
             evict: None,

@@ -3,7 +3,7 @@
 //!
 //! [`record`] is how an event lies in memory, [`memory`] where; [`ring_buffer`] is the protocol between one producer and the
 //! writers (publish, claim, release, overwrite); [`slot`] gives a ring buffer an identity; [`intake`] is the part of a pipeline that
-//! producers read. The producers, and the registry of all slots, are in [`capture`](crate::capture).
+//! producers read, with the [`pressure`]. The producers, and the registry of all slots, are in [`capture`](crate::capture).
 
 #[cfg(not(loom))]
 pub mod copy;
@@ -14,6 +14,8 @@ pub mod memory;
 #[cfg(loom)]
 #[path = "loom_memory.rs"]
 pub mod memory;
+#[cfg(not(loom))]
+pub mod pressure;
 pub mod record;
 pub mod ring_buffer;
 #[cfg(not(loom))]

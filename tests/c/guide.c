@@ -167,6 +167,28 @@ static int end(pipeline_t *p)
     return status == PIPELINE_OK;
 }
 
+/* ---- pressure ---- */
+
+enum { KIND_DETAILS = 8 };
+
+static void capture_details(pipeline_t *p, const void *details, size_t details_len)
+{
+    if (pipeline_pressure(p) < 50)
+        pipeline_capture(p, KIND_DETAILS, details, details_len);
+}
+
+static void on_pressure(void *user_data, uint32_t pressure, int32_t is_high)
+{
+    (void)pressure;
+    atomic_store((atomic_bool *)user_data, is_high != 0);
+}
+
+static int32_t watches(pipeline_t *p)
+{
+    static atomic_bool busy;
+    return pipeline_pressure_callback(p, 30, 80, on_pressure, &busy);
+}
+
 /* ---- run-time configuration ---- */
 
 static int32_t larger_batches(pipeline_t *p)
@@ -225,6 +247,8 @@ int main(void)
     CHECK_STATUS(capture_in_place(producer), PIPELINE_OK);
     CHECK_STATUS(capture_inlined(producer), PIPELINE_OK);
     CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
+    capture_details(traced, "details", 7);
+    CHECK_STATUS(watches(traced), PIPELINE_OK);
     CHECK_STATUS(larger_batches(traced), PIPELINE_OK);
     CHECK_STATUS(scales_itself(traced), PIPELINE_OK);
     CHECK_U64(metrics_of(traced).autoscaling, 1);

@@ -7,7 +7,7 @@ use crate::storage::{Fate, Shared};
 use crate::world;
 use capture_pipeline::kinds::{Definition, Field, Integer, Type};
 use capture_pipeline::ledger::Ledger;
-use capture_pipeline::manager::Pipeline;
+use capture_pipeline::manager::{Pipeline, Watcher};
 use capture_pipeline::platform::simulator;
 use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
@@ -101,12 +101,35 @@ fn define_kind(pipeline: &Pipeline, dice: &mut Dice) -> Result<(), Error> {
     }
 }
 
+/// Has the pipeline tell of its pressure, to a function that counts in `wrong` what it must not be told.
+fn watch_pressure(pipeline: &Pipeline, dice: &mut Dice, wrong: &Arc<AtomicU32>) -> Result<(), Error> {
+    let low = dice.below(60) as u32;
+    let high = low + 1 + dice.below(40) as u32;
+    let (wrong, calls, inside) = (Arc::clone(wrong), AtomicU32::new(0), AtomicU32::new(0));
+    let hangs = dice.below(3_000);
+    let watcher = Watcher::new(low, high, move |percent, is_high| {
+        let is_turn = is_high == calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let fits = if is_high { percent >= high } else { percent <= low };
+        if !is_turn || !fits || percent > 100 || inside.fetch_add(1, Ordering::Relaxed) != 0 {
+            wrong.fetch_add(1, Ordering::Relaxed);
+        }
+        world::sleep(Duration::from_micros(hangs));
+        inside.fetch_sub(1, Ordering::Relaxed);
+    });
+    match pipeline.watch_pressure((!dice.once_in(5)).then_some(watcher)) {
+        // It is being told of something.
+        Err(error) if error.status == PIPELINE_ERR_BUSY => Ok(()),
+        other => other,
+    }
+}
+
 /// Does everything to a pipeline that a program may, while `live` threads are left.
 pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) -> Result<(), String> {
     let mut before = Ledger::default();
+    let wrong = Arc::new(AtomicU32::new(0));
     while live.load(Ordering::Acquire) > 0 {
         let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
-        let result = match dice.below(14) {
+        let result = match dice.below(15) {
             0..4 => pipeline.scale(dice.below(7) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -126,6 +149,7 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
             }
             12 => pipeline.kind_name(dice.below(9) as u32, format!("name {}", dice.below(3)).as_bytes()),
             13 => define_kind(pipeline, &mut dice),
+            14 => watch_pressure(pipeline, &mut dice, &wrong),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));
                 let flushed = pipeline.flush(Some(timeout));
@@ -141,6 +165,12 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
                 before = metrics.ledger;
                 if metrics.oldest_age_ns > metrics.uptime_ns {
                     return Err(format!("an event is older than the pipeline: {metrics:?}"));
+                }
+                if wrong.load(Ordering::Relaxed) > 0 {
+                    return Err("the pressure callback was told what is not so".to_owned());
+                }
+                if metrics.pressure > 100 || pipeline.pressure() > 100 {
+                    return Err(format!("the pressure is {}", metrics.pressure));
                 }
                 if metrics.rings_retired > u64::from(shape.config.max_retired_rings) {
                     return Err(format!("{} rings are retired", metrics.rings_retired));
@@ -162,6 +192,10 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
             other => other.map_err(|e| format!("control: {e}"))?,
         }
         world::sleep(Duration::from_micros(dice.below(4000)));
+    }
+    // While the callback runs, the pipeline cannot be destroyed.
+    while pipeline.watch_pressure(None).is_err_and(|error| error.status == PIPELINE_ERR_BUSY) {
+        world::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
@@ -221,6 +255,14 @@ pub fn fresh_event(pipeline: &Pipeline, sources: &Sources, shared: &Shared) -> R
     sources.keep(source);
     if let Err(error) = pipeline.flush(Some(PATIENCE)) {
         return Err(format!("the flush behind a fresh event: {error}: {}", state_of(pipeline)));
+    }
+    // Nothing waits any more, and nobody captures.
+    let began = world::now_ns();
+    while pipeline.pressure() > 0 {
+        if world::now_ns() - began > PATIENCE.as_nanos() as u64 {
+            return Err(format!("the pressure stays above 0: {}", state_of(pipeline)));
+        }
+        world::sleep(Duration::from_millis(1));
     }
     let stored =
         shared.book.lock().events.values().any(|e| e.number == number && e.fate == Some(Fate::Stored));

@@ -48,7 +48,9 @@
     X(delivery_events) \
     X(delivery_next) \
     X(pipeline_forget) \
-    X(pipeline_kind_define)
+    X(pipeline_kind_define) \
+    X(pipeline_pressure) \
+    X(pipeline_watch_pressure)
 
 struct pipeline_ops {
     struct ops base;
@@ -106,6 +108,8 @@ static ErlNifFunc functions[] = {
     { "pipeline_health", 1, pipeline_health_nif, 0 },
     { "pipeline_kind_name", 3, pipeline_kind_name_nif, 0 },
     { "pipeline_kind_define", 2, pipeline_kind_define_nif, 0 },
+    { "pipeline_pressure", 1, pipeline_pressure_nif, 0 },
+    { "pipeline_watch_pressure", 4, pipeline_watch_pressure_nif, IO },
     { "pipeline_close", 2, pipeline_close_nif, 0 },
     { "pipeline_forget", 2, pipeline_forget_nif, 0 },
 

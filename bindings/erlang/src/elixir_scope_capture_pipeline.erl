@@ -47,6 +47,7 @@
 -export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4, capture_wait/6]).
 -export([attach/1, detach/1, events/2, complete/3, complete_next/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3, kind_define/2]).
+-export([pressure/1, watch_pressure/2, unwatch_pressure/1]).
 -export([config/1, metrics/1, writer_metrics/2, health/1]).
 
 %% config/0, metrics/0, writer_metrics/0, health/0: written by `make header'.
@@ -330,6 +331,38 @@ resume(Pipeline) ->
 -spec update(pipeline(), config()) -> answer().
 update(Pipeline, Config) ->
     ?NIF:pipeline_update(Pipeline, ?TEXT:named(Config)).
+
+%% @doc How urgently the pipeline needs relief, 0 to 100: how full its fullest ring buffer is, or how old its oldest event is against
+%% `pressure_age_ms', whichever is more. It reads one word.
+-spec pressure(pipeline()) -> 0..100.
+pressure(Pipeline) ->
+    ?NIF:pipeline_pressure(Pipeline).
+
+%% @doc Has the calling process told when the pressure rises to `High', and then when it falls to `Low', and so on by turns: by messages
+%% `{capture_pressure, Ref, Pressure, high | low}'. A pipeline tells one process; who calls last, takes the place of the one before.
+%% `{error, {invalid, _}}' unless 0 <= Low < High <= 100.
+-spec watch_pressure(pipeline(), {Low :: 0..100, High :: 0..100}) -> {ok, reference()} | {error, badarg | {atom(), term()}}.
+watch_pressure(Pipeline, {Low, High}) ->
+    Ref = make_ref(),
+    case set_watch(Pipeline, Low, High, Ref) of
+        ok -> {ok, Ref};
+        Error -> Error
+    end.
+
+%% @doc Ends what {@link watch_pressure/2} has begun, whoever has called it. A message may still be on its way.
+-spec unwatch_pressure(pipeline()) -> answer().
+unwatch_pressure(Pipeline) ->
+    set_watch(Pipeline, 0, 0, none).
+
+%% While a message is being sent, the one who gets it cannot be replaced.
+set_watch(Pipeline, Low, High, Ref) ->
+    case ?NIF:pipeline_watch_pressure(Pipeline, Low, High, Ref) of
+        {error, {busy, _}} ->
+            timer:sleep(1),
+            set_watch(Pipeline, Low, High, Ref);
+        Answer ->
+            Answer
+    end.
 
 %% @doc Gives a kind a name, for storages that keep names (SQLite does).
 -spec kind_name(pipeline(), kind(), atom() | unicode:chardata()) -> answer().

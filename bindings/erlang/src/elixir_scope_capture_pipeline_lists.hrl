@@ -30,7 +30,9 @@
     writer_priority => non_neg_integer(),
     writer_nice => integer(),
     writer_cpus => atom() | unicode:chardata(),
-    writer_slice_us => non_neg_integer()
+    writer_slice_us => non_neg_integer(),
+    watermark_percent => 1..100,
+    pressure_age_ms => pos_integer()
 }.
 
 -type metrics() :: #{
@@ -87,6 +89,7 @@
     circuit_probes := non_neg_integer(),
     panics := non_neg_integer(),
     clock := auto | monotonic | ticks,
+    pressure := non_neg_integer(),
     atom() => non_neg_integer()
 }.
 
@@ -107,7 +110,7 @@
 
 -type health() :: #{
     status := healthy | degraded | failing,
-    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed],
+    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed | pressure],
     writers_live := non_neg_integer(),
     writers_stuck := non_neg_integer(),
     batches_retrying := non_neg_integer(),

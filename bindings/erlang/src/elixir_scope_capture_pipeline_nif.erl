@@ -11,7 +11,7 @@
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3,
-    pipeline_kind_define/2, pipeline_close/2,
+    pipeline_kind_define/2, pipeline_pressure/1, pipeline_watch_pressure/4, pipeline_close/2,
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
@@ -144,6 +144,12 @@ pipeline_scale(_Pipeline, _Writers) -> ?NOT_LOADED.
 
 -spec pipeline_flush(reference(), milliseconds()) -> {wait, reference()} | answer().
 pipeline_flush(_Pipeline, _Timeout) -> ?NOT_LOADED.
+
+-spec pipeline_pressure(reference()) -> 0..100.
+pipeline_pressure(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_watch_pressure(reference(), 0..100, 0..100, reference() | none) -> answer().
+pipeline_watch_pressure(_Pipeline, _Low, _High, _Ref) -> ?NOT_LOADED.
 
 -spec pipeline_pause(reference()) -> answer().
 pipeline_pause(_Pipeline) -> ?NOT_LOADED.

@@ -4,6 +4,7 @@ use crate::batch::{Batch, Place};
 use crate::platform::time;
 use crate::pool::Pool;
 use crate::pool::state::State;
+use crate::pool::state::pressure_watch::Caller;
 use crate::pool::state::writer::Writer;
 
 /// How many writers or batches are named one by one.
@@ -188,6 +189,9 @@ impl Pool {
         if pending > 0 {
             let batches = counted(pending, "batch awaits its", "batches await their");
             words.push(format!("{batches} answer by token"));
+        }
+        if st.pressure.caller != Caller::None {
+            words.push("the pressure callback is running".to_owned());
         }
         if self.rings.any_capturing() {
             words.push("a capture is under way".to_owned());

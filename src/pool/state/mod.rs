@@ -9,6 +9,7 @@ pub mod faults;
 pub mod flushes;
 pub mod life_cycle;
 pub mod naps;
+pub mod pressure_watch;
 pub mod retries;
 pub mod retry_queue;
 pub mod sleep;
@@ -26,6 +27,7 @@ use faults::Faults;
 use flushes::{Finish, Flushes};
 use life_cycle::{LifeCycle, Stage};
 use log::Level;
+use pressure_watch::PressureWatch;
 use retries::Retries;
 use sleep::Sleep;
 use writers::Writers;
@@ -64,6 +66,8 @@ pub struct State {
     pub deferred_space: DeferredSpace,
     /// Calls that did what they must not.
     pub faults: Faults,
+    /// Who is told of the pressure.
+    pub pressure: PressureWatch,
     /// From capture to acknowledgement.
     pub latency: Latency,
     /// Events per second.

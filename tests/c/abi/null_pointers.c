@@ -32,6 +32,8 @@ static void without_a_pipeline(void)
     CHECK_FAILS(pipeline_flush(NULL, 0), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_pause(NULL), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_resume(NULL), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_U64(pipeline_pressure(NULL), 0);
+    CHECK_FAILS(pipeline_pressure_callback(NULL, 1, 2, NULL, NULL), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_metrics(NULL, &m), PIPELINE_ERR_NULL, "pipeline");
     CHECK_U64(m.offered, UINT64_C(0x5A5A5A5A5A5A5A5A));
     CHECK_FAILS(pipeline_metrics(NULL, NULL), PIPELINE_ERR_NULL, "NULL");

@@ -69,7 +69,12 @@ static const bad_value_t bad[] = {
     {FIELD(writer_slice_us), 99, "0, or 100 to 100000"},
     {FIELD(writer_slice_us), 100001, "0, or 100 to 100000"},
     {FIELD(writer_slice_us), UINT32_MAX, "0, or 100 to 100000"},
-    {FIELD(reserved3), 1, "0"},
+    {FIELD(watermark_percent), 0, "1 to 100"},
+    {FIELD(watermark_percent), 101, "1 to 100"},
+    {FIELD(watermark_percent), UINT32_MAX, "1 to 100"},
+    {FIELD(pressure_age_ms), 0, "1 to 86400000"},
+    {FIELD(pressure_age_ms), 86400001, "1 to 86400000"},
+    {FIELD(pressure_age_ms), UINT64_MAX, "1 to 86400000"},
     {FIELD(clock), 3, "2"},
     {FIELD(clock), UINT32_MAX, "2"},
     {FIELD(storage_deadline_ms), 0, "1"},
@@ -183,7 +188,8 @@ static void defaults(void)
     CHECK_U64((uint64_t)c.writer_nice, 0);
     CHECK(c.writer_cpus == NULL);
     CHECK_U64(c.writer_slice_us, 0);
-    CHECK_U64(c.reserved3, 0);
+    CHECK_U64(c.watermark_percent, 75);
+    CHECK_U64(c.pressure_age_ms, 5000);
 }
 
 static void refused_at_start(void)

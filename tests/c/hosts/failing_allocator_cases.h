@@ -251,6 +251,23 @@ static void pause_and_resume(world_t *w)
     ALLOW(pipeline_resume(w->p));
 }
 
+static void pressure_told(void *user_data, uint32_t pressure, int32_t is_high)
+{
+    (void)user_data, (void)pressure, (void)is_high;
+}
+
+static void pressure(world_t *w)
+{
+    int n;
+    ALLOW(pipeline_pressure_callback(w->p, 1, 2, pressure_told, NULL));
+    ALLOW(pipeline_pause(w->p));
+    for (n = 0; n < 100; n++)
+        (void)pipeline_capture(w->p, 9, payload, 8);
+    CHECK(pipeline_pressure(w->p) <= 100);
+    ALLOW(pipeline_resume(w->p));
+    ALLOW_BOTH(pipeline_pressure_callback(w->p, 0, 0, NULL, NULL), PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY);
+}
+
 static void answers(world_t *w)
 {
     const pipeline_batch_t *batch, *next = NULL;
@@ -504,6 +521,7 @@ static const struct {
     {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
     {"pipeline_update", update, 0},
     {"pipeline_pause pipeline_resume", pause_and_resume, 0},
+    {"pipeline_pressure pipeline_pressure_callback", pressure, 0},
     {"pipeline_batch_set_stored pipeline_batch_set_rejected pipeline_batch_complete pipeline_batch_complete_at "
      "pipeline_batch_try_complete pipeline_batch_exchange",
      answers, PENDING},

@@ -224,6 +224,23 @@ static void wrong_calls(worker_t *me)
     }
 }
 
+/* The pressure callback of the pipeline under test: it calls the library, and may end its thread. */
+static void pressure_told(void *user_data, uint32_t pressure, int32_t is_high)
+{
+    CHECK(pressure <= 100 && (is_high == 0 || is_high == 1));
+    CHECK(pipeline_pressure(world.p) <= 100);
+    if (user_data != NULL)
+        pthread_exit(NULL);
+}
+
+static void watch_pressure(rng_t *rng)
+{
+    uint32_t low = (uint32_t)below(rng, 50);
+    CHECK_AMONG(pipeline_pressure_callback(world.p, low, low + 1 + (uint32_t)below(rng, 50),
+                                           below(rng, 4) ? pressure_told : NULL, below(rng, 8) ? NULL : &world),
+                PIPELINE_OK, PIPELINE_ERR_BUSY, closed());
+}
+
 static void *working(void *argument)
 {
     worker_t *me = (worker_t *)argument;
@@ -242,6 +259,7 @@ static void *working(void *argument)
             break;
         case 3:
             CHECK_AMONG(pipeline_resume(world.p), PIPELINE_OK, closed());
+            watch_pressure(&me->rng);
             break;
         case 4:
         case 5:

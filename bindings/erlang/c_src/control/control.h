@@ -15,5 +15,11 @@ pipeline_call pipeline_update_call;
 pipeline_call pipeline_kind_name_call;
 /* (Pipeline, Definition) -> ok | {error, _}. In kinds.c. */
 pipeline_call pipeline_kind_define_call;
+/* (Pipeline) -> Percent. In pressure.c. */
+pipeline_call pipeline_pressure_call;
+/* (Pipeline, Low, High, Ref | none) -> ok | {error, {Name, Detail}}. The caller gets {capture_pressure, Ref, Percent, high | low}. In pressure.c. */
+pipeline_call pipeline_watch_pressure_call;
+/* Before the pipeline is abandoned. */
+void pressure_end(struct pipeline *p);
 
 #endif

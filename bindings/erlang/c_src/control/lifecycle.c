@@ -3,6 +3,7 @@
  * A pipeline with consumers starts at once. The opening of a database may wait, so a thread makes it (base/jobs.h), and the process waits for its
  * message, {capture_settled, Ref, Answer}. */
 #include "control/lifecycle.h"
+#include "control/control.h"
 #include "maps/config.h"
 #include "delivery/consumers.h"
 #include "delivery/delivery.h"
@@ -53,6 +54,7 @@ static void abandon(struct job *job)
 void lifecycle_destroy(struct resource *resource)
 {
     struct pipeline *p = (struct pipeline *)resource;
+    pressure_end(p);
     if (p->control)
         enif_mutex_destroy(p->control);
     flush_queues_destroy(&p->flush_queues);

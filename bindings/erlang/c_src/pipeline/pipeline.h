@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct delivery;
+struct watcher;
 
 /* The producer and the block of one thread. Only that thread uses them; the destructor runs when no thread can. */
 struct thread_cache {
@@ -28,6 +29,7 @@ struct pipeline {
     struct thread_cache *thread_caches;
     unsigned thread_cache_count;
     struct pipeline_end *end;       /* memory for the destructor */
+    struct watcher *watcher;        /* whom the pressure callback tells; NULL: nobody. Under `control` */
     size_t max_event_bytes;
     ErlNifMutex *control;
     struct flush_queues flush_queues;

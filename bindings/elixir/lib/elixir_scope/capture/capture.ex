@@ -287,6 +287,29 @@ defmodule ElixirScope.Capture.Capture do
     end
   end
 
+  @doc """
+  How urgently the pipeline needs relief, 0 to 100: how full its fullest ring is, or how old its oldest event is against `:pressure_age_ms` (5 s),
+  whichever is more. It reads one word, so it may be asked before each capture:
+
+      iex> {:ok, capture} = ElixirScope.Capture.Capture.new()
+      iex> ElixirScope.Capture.Capture.pressure(capture)
+      0
+  """
+  @spec pressure(t()) :: 0..100
+  def pressure(%__MODULE__{native: native}), do: Pipeline.pressure(native)
+
+  @doc """
+  Has the calling process told when the pressure rises to `high`, and then when it falls to `low`, and so on by turns: by messages
+  `{:capture_pressure, ref, pressure, :high | :low}`. A capture tells one process; who calls last takes the place of the one before.
+  `unwatch_pressure/1` ends it.
+  """
+  @spec watch_pressure(t(), 0..100, 0..100) :: {:ok, reference()} | {:error, term()}
+  def watch_pressure(%__MODULE__{native: native}, low, high), do: Pipeline.watch_pressure(native, {low, high})
+
+  @doc "Ends what `watch_pressure/3` has begun. A message may still be on its way."
+  @spec unwatch_pressure(t()) :: :ok | {:error, term()}
+  def unwatch_pressure(%__MODULE__{native: native}), do: Pipeline.unwatch_pressure(native)
+
   # ---- delivery: for the writers ----
 
   @doc false

@@ -168,6 +168,19 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     end
   end
 
+  @doc """
+  How full the buffer is, 0 to 100.
+
+      iex> {:ok, buffer} = ElixirScope.Capture.NativeRingBuffer.new(size: 4)
+      iex> :ok = ElixirScope.Capture.NativeRingBuffer.write(buffer, :event)
+      iex> ElixirScope.Capture.NativeRingBuffer.pressure(buffer)
+      25
+  """
+  @spec pressure(t()) :: 0..100 | {:error, :destroyed}
+  def pressure(%__MODULE__{} = buffer) do
+    with %{utilization: utilization} <- stats(buffer), do: min(trunc(utilization * 100), 100)
+  end
+
   @doc "The capacity of the ring in events, also of a destroyed one."
   @spec size(t()) :: pos_integer()
   def size(%__MODULE__{size: size}), do: size
