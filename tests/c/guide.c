@@ -274,7 +274,7 @@ int main(void)
     }
     AWAIT_CHILD(child);
     CHECK(end(traced));
-    CHECK_U64(stored, 7);
+    CHECK_U64(stored, 8);
     answers();
     CHECK_U64(dead, 1);
     return SUMMARY();

@@ -72,6 +72,9 @@ static void in_turn(recorder_t *r, int32_t (*answers)(recorder_t *, const pipeli
         int here = row_of(r->seen.at[at].ring_id, ids);
         /* How long the first answers take is not known before they are there. */
         uint64_t most = answers == later && at >= IN_A_ROW * BATCH ? 1 : IN_A_ROW;
+        /* Nor has what a ring has missed until then to do with what comes after. */
+        if (answers == later && at == IN_A_ROW * BATCH)
+            memset(missed, 0, sizeof missed), row = 0, last = -1;
         CHECK_OR_STOP(here >= 0);
         CHECK_U64(r->seen.at[at + BATCH - 1].ring_id, r->seen.at[at].ring_id);
         row = here == last ? row + 1 : 1;
