@@ -60,6 +60,10 @@ static void fill_is_measured_and_the_watermark_shows_at_once(void)
     WAIT_FOR(pipeline_pressure(p) == 0);
     CHECK_U64(metrics_of(p).stored, n);
     CHECK_U64(health_of(p).reasons & PIPELINE_HEALTH_PRESSURE, 0);
+    /* Again, where the memory has been written to before: now only the watermark ends the fast path. */
+    CHECK_STATUS(pipeline_scale(p, 0), PIPELINE_OK);
+    fill_to(p, 80);
+    CHECK(pipeline_pressure(p) >= 75);
     END(p);
 }
 
