@@ -11,7 +11,9 @@ use capture_pipeline::facts::{Facts, MOST_FACTS};
 use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::platform::thread;
-use capture_pipeline::status::{PIPELINE_ERR_CLOSED, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, PIPELINE_OK};
+use capture_pipeline::status::{
+    PIPELINE_ERR_CLOSED, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, PIPELINE_ERR_TIMEOUT, PIPELINE_OK,
+};
 use capture_pipeline::storage::{
     Abilities, PIPELINE_STORE_OK, PIPELINE_STORE_RETRY, Source, Storage, Thread,
 };
@@ -296,6 +298,19 @@ fn a_pipeline_has_a_limit_of_names_and_a_repeated_one_is_free() {
     }
     assert!(seen.facts.get().unwrap().count() >= MOST_FACTS);
     assert_eq!(capture(&pipeline, 1), PIPELINE_OK);
+    end(&pipeline);
+}
+
+#[test]
+fn a_flush_that_waits_for_the_librarys_own_events_in_vain_says_so() {
+    let (pipeline, seen) = start(Config::default(), Abilities { meta: true, ..Abilities::default() });
+    pipeline.flush(Some(PATIENCE)).expect("flushes");
+    seen.held.store(true, Ordering::Release);
+    pipeline.kind_name(7, b"seven").expect("a name");
+    let error = pipeline.flush(Some(Duration::from_millis(20))).expect_err("the storage does not answer");
+    assert_eq!(error.status, PIPELINE_ERR_TIMEOUT);
+    assert!(error.to_string().contains("0 in doubt; the library's own events"), "{error}");
+    seen.held.store(false, Ordering::Release);
     end(&pipeline);
 }
 

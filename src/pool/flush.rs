@@ -115,10 +115,15 @@ impl Pool {
     pub(super) fn timed_out(&self, what: &str, timeout: Option<Duration>) -> Error {
         let ledger = self.ledger();
         let ms = timeout.map_or(0, |t| t.as_millis());
+        // No count includes them.
+        let own = match self.rings.iter().any(|ring| ring.is_meta() && !ring.is_drained()) {
+            true => "; the library's own events (names of kinds, facts about clocks) are not all stored",
+            false => "",
+        };
         Error::new(
             PIPELINE_ERR_TIMEOUT,
             format!(
-                "{what}: after {ms} ms, {} events are unclaimed, {} in flight, {} in doubt{}",
+                "{what}: after {ms} ms, {} events are unclaimed, {} in flight, {} in doubt{own}{}",
                 ledger.buffered + ledger.left,
                 ledger.in_flight,
                 ledger.in_doubt,
