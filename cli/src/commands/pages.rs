@@ -21,17 +21,18 @@ pub fn manual(directory: &Path) -> Result<Outcome, Failure> {
     command.build();
     page(&command, directory)?;
     for part in command.get_subcommands().filter(|part| !part.is_hide_set() && part.get_name() != "help") {
-        // The page of `ls` is capture-pipeline-ls.
-        let name: &'static str = format!("capture-pipeline-{}", part.get_name()).leak();
-        page(&part.clone().name(name), directory)?;
+        page(part, directory)?;
     }
     Ok(Outcome::Well)
 }
 
 fn page(command: &Command, directory: &Path) -> Result<(), Failure> {
     let mut text = Vec::new();
-    let path = directory.join(format!("{}.1", command.get_name()));
     let page = clap_mangen::Man::new(command.clone()).manual("capture_pipeline").date("");
+    // The page of `ls` is capture-pipeline-ls.
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let page = page.source(format!("{name} {}", env!("CARGO_PKG_VERSION")));
+    let path = directory.join(page.get_filename());
     page.render(&mut text)
         .and_then(|()| std::fs::write(&path, &text))
         .map_err(|error| Failure::of(&path, &error))
