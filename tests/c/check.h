@@ -39,6 +39,20 @@ static atomic_int checks_failed, checks_in_vain;
 
 #define CHECK_UNUSED __attribute__((unused))
 
+/* Whether the program is built with ThreadSanitizer, or AddressSanitizer. gcc and new versions of clang define the names, all of clang have
+ * the features. */
+#ifdef __SANITIZE_THREAD__
+#define UNDER_THREAD_SANITIZER 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define UNDER_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_THREAD_SANITIZER 1
+#elif __has_feature(address_sanitizer)
+#define UNDER_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 /* The time limit of a wait for a condition that must come true, in milliseconds. Only a failing test waits that long, and only once:
  * its later waits are short, so that it ends before the runner stops it. */
 #define PATIENCE_MS (checks_in_vain ? 1000 : 20000)
@@ -249,6 +263,17 @@ CHECK_UNUSED static int count_of(int usually, int under_valgrind)
 {
     const char *there = getenv("UNDER_VALGRIND");
     return there != NULL && *there == '1' ? under_valgrind : usually;
+}
+
+/* Whether the memory that the process takes is the library's and the program's. Sanitizers and valgrind keep memory that was freed, and some for
+ * each thread that ever ran. */
+CHECK_UNUSED static bool memory_is_ours(void)
+{
+#if defined(UNDER_ADDRESS_SANITIZER) || defined(UNDER_THREAD_SANITIZER)
+    return false;
+#else
+    return count_of(1, 0) == 1;
+#endif
 }
 
 /* Whether a forked child can start threads. Some emulators cannot; THREADS_IN_CHILDREN=0 in the environment says so. */

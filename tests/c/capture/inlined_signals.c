@@ -67,12 +67,7 @@ static int32_t inlined_in_handler(uint64_t n)
 /* ---- behind each instruction ---- */
 
 /* ThreadSanitizer's own code would be interrupted as well, with its locks held. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WITHOUT_STEPS
-#endif
-#endif
-#if !defined(__x86_64__) || defined(__SANITIZE_THREAD__)
+#if !defined(__x86_64__) || defined(UNDER_THREAD_SANITIZER)
 #define WITHOUT_STEPS
 #endif
 

@@ -69,19 +69,6 @@ static int32_t send(uint64_t sender, uint64_t number)
     return pipeline_capture_event(p, &e);
 }
 
-/* Sanitizers and valgrind keep memory for each thread that ever ran. */
-static bool memory_is_ours(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return false;
-#endif
-#endif
-    return count_of(1, 0) == 1;
-}
-
 static uint64_t resident_kib(void)
 {
     char line[256];

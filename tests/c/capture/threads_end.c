@@ -195,7 +195,7 @@ static void closes_and_captures(void *round)
     }
 }
 
-static void *has_only_a_producer(void *unused)
+CHECK_UNUSED static void *has_only_a_producer(void *unused)
 {
     (void)unused;
     pthread_setspecific(key, (void *)(uintptr_t)4); /* PTHREAD_DESTRUCTOR_ITERATIONS */
@@ -204,7 +204,7 @@ static void *has_only_a_producer(void *unused)
     return NULL;
 }
 
-static void ended_threads_that_had_a_producer(void)
+CHECK_UNUSED static void ended_threads_that_had_a_producer(void)
 {
     static recorder_t rec = RECORDER_INIT;
     pipeline_storage_t s = recorder_storage(&rec);
@@ -255,7 +255,10 @@ int main(void)
     more_threads_than_rings(PIPELINE_OVERFLOW_BLOCK);
     reservations_of_ended_threads();
     captures_of_ended_threads();
+    /* (ThreadSanitizer knows nothing of a thread any more in the last round of its destructors.) */
+#ifndef UNDER_THREAD_SANITIZER
     ended_threads_that_had_a_producer();
+#endif
     one_thread_many_pipelines();
     return SUMMARY();
 }

@@ -122,13 +122,24 @@ int fdatasync(int fd)
 {
     return fails(FDATASYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
+/* A sanitizer has to know of each mapping and each thread: its own functions have these names as well. */
+extern void *__interceptor_mmap(void *at, size_t bytes, int access, int flags, int fd, off64_t from) __attribute__((weak));
+extern int __interceptor_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*begin)(void *), void *argument)
+    __attribute__((weak));
+static void *map(void *at, size_t bytes, int access, int flags, int fd, off64_t from)
+{
+    if (fails(MMAP))
+        return MAP_FAILED;
+    return __interceptor_mmap != NULL ? __interceptor_mmap(at, bytes, access, flags, fd, from)
+                                      : (void *)syscall(SYS_mmap, at, bytes, access, flags, fd, from);
+}
 void *mmap(void *at, size_t bytes, int access, int flags, int fd, off_t from)
 {
-    return fails(MMAP) ? MAP_FAILED : (void *)syscall(SYS_mmap, at, bytes, access, flags, fd, from);
+    return map(at, bytes, access, flags, fd, from);
 }
 void *mmap64(void *at, size_t bytes, int access, int flags, int fd, off64_t from)
 {
-    return fails(MMAP) ? MAP_FAILED : (void *)syscall(SYS_mmap, at, bytes, access, flags, fd, from);
+    return map(at, bytes, access, flags, fd, from);
 }
 int ftruncate(int fd, off_t length)
 {
@@ -144,10 +155,12 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     return fails(THREAD) ? errno : begin_thread(thread, attributes, begin, argument);
 }
 
-/* Finds the system's own pthread_create; called before any thread is started. */
+/* Finds the system's own pthread_create, or the sanitizer's; called before any thread is started. */
 static void catch_calls(void)
 {
-    begin_thread = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(RTLD_NEXT, "pthread_create");
+    begin_thread = __interceptor_pthread_create;
+    if (begin_thread == NULL)
+        begin_thread = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(RTLD_NEXT, "pthread_create");
     CHECK_OR_STOP(begin_thread != NULL);
 }
 

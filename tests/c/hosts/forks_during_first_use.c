@@ -82,7 +82,14 @@ static void fork_meanwhile(const char *what)
     CHECK_OR_STOP(pthread_join(thread, NULL) == 0);
 }
 
-int madvise(void *at, size_t len, int advice)
+/* ThreadSanitizer calls these functions before it is ready for the code that it adds to functions. */
+#ifdef UNDER_THREAD_SANITIZER
+#define UNCHANGED __attribute__((disable_sanitizer_instrumentation))
+#else
+#define UNCHANGED
+#endif
+
+UNCHANGED int madvise(void *at, size_t len, int advice)
 {
     if (advice == MADV_WIPEONFORK) {
         errno = EINVAL;
@@ -92,7 +99,7 @@ int madvise(void *at, size_t len, int advice)
 }
 
 /* What pthread_atfork and atexit call. */
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*in_child)(void), void *object)
+UNCHANGED int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*in_child)(void), void *object)
 {
     static int (*next)(void (*)(void), void (*)(void), void (*)(void), void *);
     *(void **)&next = dlsym(RTLD_NEXT, "__register_atfork");
@@ -101,7 +108,7 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*in_chi
     return next(prepare, parent, in_child, object);
 }
 
-int __cxa_atexit(void (*function)(void *), void *argument, void *object)
+UNCHANGED int __cxa_atexit(void (*function)(void *), void *argument, void *object)
 {
     static int (*next)(void (*)(void *), void *, void *);
     *(void **)&next = dlsym(RTLD_NEXT, "__cxa_atexit");

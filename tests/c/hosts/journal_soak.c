@@ -56,6 +56,11 @@ static void *keeps_capturing(void *none)
     return NULL;
 }
 
+static void *does_nothing(void *none)
+{
+    return none;
+}
+
 /* --- what the process uses --- */
 
 typedef struct {
@@ -185,6 +190,8 @@ int main(void)
     each = events / threads_ever;
     events = each * threads_ever;
     CHECK_OR_STOP(each > 0);
+    /* With the first thread of a program, ThreadSanitizer starts one of its own. */
+    CHECK(pthread_join(start_thread(does_nothing, NULL), NULL) == 0);
     before = usage();
     /* All that is captured does not fit, however few events there are. */
     o.encoding = encoding != NULL ? (uint32_t)strtoul(encoding, NULL, 10) : PIPELINE_JOURNAL_RAW;
@@ -230,11 +237,11 @@ int main(void)
     after = usage();
 
     /* Flat: the second half takes no more than the first one, and nothing is left when the pipeline is gone. (A thread may be ending.) */
-    CHECK(second_half.memory_kb <= first_half.memory_kb + SPARE_KB);
+    CHECK(!memory_is_ours() || second_half.memory_kb <= first_half.memory_kb + SPARE_KB);
     CHECK(second_half.descriptors <= first_half.descriptors + 1);
     CHECK(second_half.threads <= first_half.threads + 1);
     CHECK_U64(after.descriptors, before.descriptors);
-    CHECK(after.memory_kb <= before.memory_kb + SPARE_KB);
+    CHECK(!memory_is_ours() || after.memory_kb <= before.memory_kb + SPARE_KB);
 
     /* Exact: every event was captured and stored; what is not in the journal was deleted with its segment. */
     CHECK_U64(m.offered, events);
