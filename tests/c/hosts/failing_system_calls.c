@@ -238,10 +238,11 @@ static long run_call(bool journal, int call, bool all, int worker, int workers)
     /* Without ALL_CASES: each error at some of the calls. */
     static const long some[] = {1, 2, 3, 4, 6, 8, 11, 15, 21, 30, 44, 66, 100, 150, 230, 350};
     long cases = 0, at, i;
+    const int most = count_of(sizeof some / sizeof *some, 4);
     int e, always;
     for (i = 0;; i++) {
         bool reached = false;
-        if (!all && i == sizeof some / sizeof *some)
+        if (!all && i == most)
             break;
         at = all ? i + 1 : some[i];
         if (i % workers != worker)

@@ -42,8 +42,8 @@ int main(void)
     memset(&action, 0, sizeof action);
     action.sa_handler = on_fault;
     CHECK_OR_STOP(sigaction(SIGSEGV, &action, NULL) == 0);
-    page = (char *)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK_OR_STOP(page != MAP_FAILED);
+    page = (char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_OR_STOP(page != MAP_FAILED && mprotect(page, 4096, PROT_NONE) == 0);
     pthread_barrier_init(&jumped, NULL, 2);
     pthread_barrier_init(&closed, NULL, 2);
     p = start_pipeline(NULL, &s);

@@ -32,11 +32,11 @@ static bool seal(const char *volume)
         if (!write_text("/proc/self/gid_map", map))
             return false;
     }
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount(volume, volume, NULL, MS_BIND, NULL) != 0)
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || mount(volume, volume, "none", MS_BIND, NULL) != 0)
         return false;
     /* The volume is a mount of its own now; these are others, or parts of "/". */
     for (i = 0; i < sizeof sealed / sizeof *sealed; i++)
-        (void)mount(NULL, sealed[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
+        (void)mount("none", sealed[i], "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
     unsetenv("TMPDIR");
     unsetenv("SQLITE_TMPDIR");
     return chdir("/") == 0 && access("/tmp", W_OK) != 0 && access("/var/tmp", W_OK) != 0 && access(volume, W_OK) == 0;
