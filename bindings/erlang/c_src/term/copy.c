@@ -65,16 +65,22 @@ static bool push_frame(struct rebuild *rebuild, struct frame frame)
     return true;
 }
 
-/* Through the external term format: the copy has bytes of its own, whatever the term is. */
+/* Through the external term format: the copy has bytes of its own, whatever the term is. A native record that is decoded refers to the
+ * definition in the module that is loaded then; one that is copied carries its definition. So the term is decoded elsewhere and copied from there,
+ * within this call, and outlives the module. */
 static ERL_NIF_TERM recode(struct rebuild *rebuild, ERL_NIF_TERM term)
 {
     ErlNifBinary encoded;
-    ERL_NIF_TERM copy = 0;
-    if (!enif_term_to_binary(rebuild->from, term, &encoded))
+    ERL_NIF_TERM decoded, copy = 0;
+    ErlNifEnv *between = enif_alloc_env();
+    if (!between)
         return 0;
-    if (!enif_binary_to_term(rebuild->to, encoded.data, encoded.size, &copy, 0))
-        copy = 0;
-    enif_release_binary(&encoded);
+    if (enif_term_to_binary(rebuild->from, term, &encoded)) {
+        if (enif_binary_to_term(between, encoded.data, encoded.size, &decoded, 0))
+            copy = enif_make_copy(rebuild->to, decoded);
+        enif_release_binary(&encoded);
+    }
+    enif_free_env(between);
     return copy;
 }
 
