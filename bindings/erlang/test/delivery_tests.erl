@@ -39,10 +39,10 @@ in(Pid, Fun) ->
     Pid ! {call, self(), Fun},
     receive
         {Pid, Result} -> Result
-    after 5000 -> error(silent)
+    after 30000 -> error(silent)
     end.
 
-batch(Pid) -> batch(Pid, 5000).
+batch(Pid) -> batch(Pid, 30000).
 batch(Pid, Timeout) ->
     receive
         {Pid, {capture_batch, _, Token, Id, Attempt, Events, _}} -> {Token, Id, Attempt, Events}
@@ -77,9 +77,9 @@ a_message_says_all_about_its_events_test() ->
             ?assert(is_integer(Ring) andalso is_integer(Sequence) andalso is_integer(Id) andalso is_integer(Generation)),
             ?assert(abs(Time + Offset - Before) < 5000000000),
             ok = ?C:complete(P, Token, ok)
-    after 5000 -> error(silent)
+    after 30000 -> error(silent)
     end,
-    ok = ?C:flush(P, 5000),
+    ok = ?C:flush(P, 30000),
     ?assertMatch({ok, #{stored := 1, captured := 1, in_flight := 0}}, ?C:metrics(P)).
 
 numbers_of_every_size_are_delivered_as_they_were_given_test() ->
@@ -100,7 +100,7 @@ numbers_of_every_size_are_delivered_as_they_were_given_test() ->
                             end
                     end,
             ?assertEqual([{{x}, 1, N, 1 bsl 64 - 1 - N} || N <- Numbers], [{T, K, C, N} || {T, _, _, _, K, C, N} <- Given(length(Numbers))]),
-            ok = ?C:close(P, 5000)
+            ok = ?C:close(P, 30000)
         end
      || Storage <- [delivery, notices]
     ].
@@ -142,7 +142,7 @@ a_retried_batch_keeps_its_id_test() ->
     ?assertEqual({error, unknown_token}, ?C:complete(P, Token, ok)),
     ok = ?C:complete(P, Token2, ok),
     ?assertEqual({error, unknown_token}, ?C:complete(P, Token2, ok)),
-    ok = ?C:flush(P, 5000),
+    ok = ?C:flush(P, 30000),
     ?assertMatch({ok, #{stored := 1, retries := 1}}, ?C:metrics(P)).
 
 the_batches_of_a_dead_consumer_go_to_another_test() ->
@@ -187,7 +187,7 @@ rejected_events_count_as_dead_lettered_and_the_rest_as_stored_test() ->
     [?assertEqual({W, {error, badarg}}, {W, ?C:complete(P, Token, W)})
      || W <- [{ok, [8]}, {ok, [-1]}, {ok, [a]}, {ok, [1 | 2]}, {ok, x}, {ok, lists:seq(0, 70000)}, nope, {retry, []}, {}, {ok}, [], 0]],
     ok = ?C:complete(P, Token, {ok, [1, 3, 3, 7]}),
-    ok = ?C:flush(P, 5000),
+    ok = ?C:flush(P, 30000),
     ?assertMatch({ok, #{stored := 5, dead_lettered := 3, discarded := 0, in_flight := 0}}, ?C:metrics(P)).
 
 no_token_is_known_that_was_not_given_test() ->
@@ -208,7 +208,7 @@ a_batch_of_many_thousand_events_is_answered_test() ->
     {Token, _, 1, Events} = batch(C),
     ?assertEqual(lists:seq(1, 20000), consumer:payloads(Events)),
     ok = ?C:complete(P, Token, {ok, lists:seq(0, 19999, 2)}),
-    ok = ?C:flush(P, 5000),
+    ok = ?C:flush(P, 30000),
     ?assertMatch({ok, #{stored := 10000, dead_lettered := 10000}}, ?C:metrics(P)).
 
 a_process_that_is_attached_keeps_the_pipeline_alive_test() ->
@@ -303,7 +303,7 @@ memory_is_bounded_if_no_consumer_answers_test_() ->
 %% ---- death ----
 
 processes_that_are_killed_under_load_lose_nothing_test_() ->
-    {timeout, 120, fun() ->
+    {timeout, 300, fun() ->
         P = started(#{batch_size => 32, retry_max_us => 5000}),
         Self = self(),
         Store = ets:new(store, [public]),
@@ -359,7 +359,7 @@ killer(Consumers) ->
     killer(Consumers).
 
 a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 300, fun() ->
         P = started(#{batch_size => 4}),
         Attached = counters:new(1, []),
         Come = fun() -> ok = ?C:attach(P), counters:add(Attached, 1, 1), rand:uniform(2) =:= 1 andalso exit(early), receive after infinity -> ok end end,
@@ -376,7 +376,7 @@ a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
     end}.
 
 a_pipeline_collected_with_a_backlog_and_batches_out_lets_everything_go_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 300, fun() ->
         %% Binaries to which only the events refer are freed with the events.
         Before = vm_memory:held(binary),
         [begin

@@ -11,7 +11,7 @@ seen() -> vm_layout:is_known() andalso lists:prefix("13.", erlang:system_info(ve
 
 %% Runs the test if terms may be flat, and otherwise checks that none is.
 flat(Test) ->
-    {timeout, 60, fun() ->
+    {timeout, 300, fun() ->
         case seen() of
             true -> Test();
             false -> ?assertEqual(no, term_flat({a}))
@@ -153,7 +153,7 @@ delivered(Storage, Terms) ->
     ok = ?C:attach(P),
     Kept = consumer:all(P, Storage, length(Terms)),
     await:until(fun() -> stored(P) =:= length(Terms) end),
-    ok = ?C:close(P, 5000),
+    ok = ?C:close(P, 30000),
     true = erlang:garbage_collect(),
     Kept.
 
@@ -179,5 +179,5 @@ a_ring_is_charged_with_the_memory_of_its_terms_test_() ->
                     ok = ?C:complete(P, Token, ok),
                     {ok, Events}
             end,
-        ok = ?C:close(P, 5000)
+        ok = ?C:close(P, 30000)
     end).

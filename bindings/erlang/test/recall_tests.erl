@@ -3,7 +3,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
 -define(RECALLS, 100).
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 a_consumer_killed_while_it_answers_keeps_no_batch_from_a_living_one_test_() ->
     [{timeout, 240, {atom_to_list(Storage), fun() -> nothing_is_kept(Storage, Holds) end}} || {Storage, Holds} <- [{delivery, 2}, {notices, 1}]].

@@ -10,7 +10,7 @@
 
 %% Runs the test if terms may be flat. flat_tests checks where they must be.
 flat(Test) ->
-    {timeout, 120, fun() -> term_flat({a}) =:= no orelse Test() end}.
+    {timeout, 300, fun() -> term_flat({a}) =:= no orelse Test() end}.
 
 %% Runs a function of this module in a VM of its own.
 in_a_vm(Function) ->
@@ -106,7 +106,7 @@ delivered(Terms, Storage) ->
     ok = ?C:attach(P),
     ok = ?C:resume(P),
     Kept = consumer:all(P, Storage, length(Terms)),
-    ok = ?C:close(P, 5000),
+    ok = ?C:close(P, 30000),
     Kept.
 
 %% All structs of a batch share one tuple of keys.
@@ -231,7 +231,7 @@ upgraded() ->
             ok = ?C:resume(P),
             Kept = consumer:all(P, notices, 100),
             ?assertEqual(lists:sort(Maps("old_") ++ Maps("new_")), lists:sort(Kept)),
-            ok = ?C:close(P, 5000)
+            ok = ?C:close(P, 30000)
         end
      || P <- [Old, New]
     ],

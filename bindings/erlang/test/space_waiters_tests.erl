@@ -17,9 +17,9 @@ waiting(P) ->
 %% The event leaves.
 store(P) ->
     1 = store_one(P),
-    ok = ?C:flush(P, 5000).
+    ok = ?C:flush(P, 30000).
 
-woken() -> receive {capture_room, Ref} -> Ref after 5000 -> error(not_woken) end.
+woken() -> receive {capture_room, Ref} -> Ref after 30000 -> error(not_woken) end.
 
 no_more() -> ?assertEqual(none, receive {capture_room, _} = Told -> Told after 0 -> none end).
 
@@ -45,7 +45,7 @@ waiters_are_woken_in_order_a_few_for_each_batch_test() ->
 
 store_one(P) ->
     ok = ?C:attach(P),
-    receive {capture_batch, P, Token, _, _, Events, _} -> ok = ?C:complete(P, Token, ok), length(Events) after 5000 -> error(silent) end.
+    receive {capture_batch, P, Token, _, _, Events, _} -> ok = ?C:complete(P, Token, ok), length(Events) after 30000 -> error(silent) end.
 
 a_cancelled_waiter_gets_no_message_and_the_others_do_test() ->
     P = with_an_event(),
@@ -70,7 +70,7 @@ a_dead_waiter_keeps_no_other_from_being_woken_test() ->
 
 %% The maximum number of waiters, and then one more in place of one that left.
 only_so_many_wait_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 300, fun() ->
         P = with_an_event(),
         Refs = [waiting(P) || _ <- lists:seq(1, 65536)],
         ?assertEqual({error, limit}, delivery_wait(P)),
@@ -79,7 +79,7 @@ only_so_many_wait_test_() ->
     end}.
 
 %% Several times, because memory of other tests may be freed meanwhile.
-a_collected_pipeline_frees_its_waiters_test_() -> {timeout, 60, fun() -> [collected_with_waiters() || _ <- [1, 2, 3, 4, 5]] end}.
+a_collected_pipeline_frees_its_waiters_test_() -> {timeout, 300, fun() -> [collected_with_waiters() || _ <- [1, 2, 3, 4, 5]] end}.
 
 collected_with_waiters() ->
     Self = self(),
@@ -101,12 +101,12 @@ wrong_arguments_are_answered_test() ->
     sqlite_tests:with_file(fun(Path) ->
         {ok, Q} = ?C:start(#{}, {sqlite, Path, #{}}),
         ?assertEqual({error, unsupported}, delivery_wait(Q)),
-        ok = ?C:close(Q, 5000)
+        ok = ?C:close(Q, 30000)
     end).
 
 %% A process that is killed in its call on a dirty scheduler can send no more messages. The waiter is woken all the same, or goes on waiting.
 a_consumer_killed_while_it_answers_loses_no_wake_up_test_() ->
-    {timeout, 120, fun() ->
+    {timeout, 300, fun() ->
         {ok, P} = ?C:start(#{batch_size => 1, retry_initial_us => 0}),
         Lost = [N || N <- lists:seq(1, 2000), not is_accounted_for(P, N)],
         ?assertEqual([], Lost)
