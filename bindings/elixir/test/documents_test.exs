@@ -18,7 +18,7 @@ defmodule ElixirScope.Capture.DocumentsTest do
             capture_io(fn -> Code.eval_string(unquote(code)) end)
           end)
 
-        Task.await(task, 30_000)
+        Task.await(task, 60_000)
         eventually(fn -> Process.whereis(ElixirScope.Capture.PipelineManager) == nil end)
       end
     end

@@ -22,13 +22,13 @@ defmodule CapturePipeline.Test.Accounts do
 
     counts =
       for p <- 1..length(producers) do
-        assert_receive {:produced, ^p, count}, 10_000
+        assert_receive {:produced, ^p, count}
         count
       end
 
     Chaos.calm()
     captured = Enum.sum(counts)
-    eventually(fn -> KeyedStorage.count(storage) >= captured end, 30_000)
+    eventually(fn -> KeyedStorage.count(storage) >= captured end)
     compare(storage, counts)
     if load.kind == :capture, do: ledger(source, captured)
     Supervisor.stop(load.supervisor)

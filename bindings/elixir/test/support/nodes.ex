@@ -22,7 +22,7 @@ defmodule CapturePipeline.Test.Nodes do
     args =
       [~c"-start_epmd", ~c"false", ~c"-erl_epmd_port", port, ~c"-setcookie", ~c"capture", ~c"-hidden"] ++ more ++ paths
 
-    options = %{name: name, host: ~c"127.0.0.1", longnames: true, connection: :standard_io, args: args}
+    options = %{name: name, host: ~c"127.0.0.1", longnames: true, connection: :standard_io, args: args, wait_boot: 120_000}
     {:ok, peer, _} = :peer.start(options)
     {:ok, _} = call(peer, :application, :ensure_all_started, [:logger])
     peer
@@ -31,7 +31,7 @@ defmodule CapturePipeline.Test.Nodes do
   def stop({one, two, _}), do: for(peer <- [one, two], do: :peer.stop(peer))
 
   @doc "On that node."
-  def call(peer, module, function, arguments), do: :peer.call(peer, module, function, arguments, 15_000)
+  def call(peer, module, function, arguments), do: :peer.call(peer, module, function, arguments, 60_000)
 
   @doc "The same in a process that stays, for what is linked to its caller."
   def hold(peer, module, function, arguments) do

@@ -56,6 +56,6 @@ defmodule CapturePipeline.Test.Rings do
   @doc "Runs it in a process of its own, to its normal end."
   def in_process(fun) do
     {pid, monitor} = spawn_monitor(fun)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 30_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
   end
 end

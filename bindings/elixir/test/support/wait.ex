@@ -5,7 +5,7 @@ defmodule CapturePipeline.Test.Wait do
   import ExUnit.Assertions
 
   @doc "The first true value of the function; fails the test if there is none within so many milliseconds."
-  def eventually(condition, ms \\ 5_000) do
+  def eventually(condition, ms \\ 60_000) do
     eventually(condition, ms, System.monotonic_time(:millisecond) + ms)
   end
 
@@ -28,11 +28,11 @@ defmodule CapturePipeline.Test.Wait do
     fn ->
       (condition.() && System.monotonic_time(:millisecond) >= deadline && :held) || (assert(condition.()) && nil)
     end
-    |> eventually(ms + 1_000)
+    |> eventually(ms + 60_000)
   end
 
   @doc "Waits until all these processes have ended."
-  def ended(pids, ms \\ 5_000) do
+  def ended(pids, ms \\ 60_000) do
     monitors = for pid <- List.wrap(pids), do: Process.monitor(pid)
     for monitor <- monitors, do: assert_receive({:DOWN, ^monitor, :process, _, _}, ms)
     :ok

@@ -181,7 +181,7 @@ defmodule ElixirScope.Capture.AsyncWriterPoolTest do
     storage = KeyedStorage.new()
     # The configuration of the existing app, but for the interval, which would allow one poll a minute.
     pool = start!(ring_buffer: source, storage: storage, pool_size: 4, batch_size: 50, poll_interval_ms: 1_000)
-    eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 30_000 end, 10_000)
+    eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 30_000 end)
     assert KeyedStorage.numbers(storage) == Enum.to_list(1..30_000)
     AsyncWriterPool.stop(pool)
   end
@@ -232,7 +232,7 @@ defmodule ElixirScope.Capture.AsyncWriterPoolTest do
 
     pool = start!(ring_buffer: source, storage: store, pool_size: 2, poll_interval_ms: 5)
     eventually(fn -> KeyedStorage.count(storage) == 150 end)
-    assert %{reasons: [:storage_slow]} = eventually(fn -> degraded(pool) end, 8_000)
+    assert %{reasons: [:storage_slow]} = eventually(fn -> degraded(pool) end)
     AsyncWriterPool.stop(pool)
   end
 

@@ -207,7 +207,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     pool!(capture, storage)
 
     1..4
-    |> Task.async_stream(fn w -> for n <- 1..2_500, do: :ok = Capture.event(capture, %{n: {w, n}}) end)
+    |> Task.async_stream(fn w -> for n <- 1..2_500, do: :ok = Capture.event(capture, %{n: {w, n}}) end, timeout: :infinity)
     |> Stream.run()
 
     assert Capture.flush(capture) == :ok
@@ -235,7 +235,7 @@ defmodule ElixirScope.Capture.CaptureTest do
     waiting = Task.async(fn -> Capture.event(patient, %{n: :last}) end)
     storage = KeyedStorage.new()
     pool!(patient, storage)
-    assert Task.await(waiting) == :ok
+    assert Task.await(waiting, 60_000) == :ok
     eventually(fn -> :last in KeyedStorage.numbers(storage) end)
   end
 

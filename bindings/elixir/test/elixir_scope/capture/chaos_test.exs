@@ -27,7 +27,7 @@ defmodule ElixirScope.Capture.ChaosTest do
       if System.get_env("CHAOS_SECONDS"), do: IO.puts("#{@kind}: stored all #{captured}, each once; #{inspect(killed)}")
       assert captured > 0
       assert Enum.all?([:worker, :loop, :pool, :manager, :storage], &is_map_key(killed, &1)) or @seconds < 10
-      eventually(fn -> grown(before, footprint()) == [] end, 10_000)
+      eventually(fn -> grown(before, footprint()) == [] end)
     end
   end
 

@@ -60,7 +60,7 @@ defmodule ElixirScope.Capture.DeathsTest do
           poll_interval_ms: 5
         )
 
-      eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 99 end, 15_000)
+      eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 99 end)
       assert KeyedStorage.numbers(storage) == Enum.to_list(1..100) -- [42]
       assert twice(storage) == []
       assert [%{event: %{n: 42}, reason: {:writer_died, _}}] = PipelineManager.dead_letters(manager)
@@ -94,7 +94,7 @@ defmodule ElixirScope.Capture.DeathsTest do
           retry_max_ms: 20
         )
 
-      eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 195 end, 30_000)
+      eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 195 end)
       assert KeyedStorage.numbers(storage) == Enum.to_list(1..200) -- [1, 50, 51, 60, 120]
       assert twice(storage) == []
       metrics = eventually(fn -> done(PipelineManager.get_metrics(manager)) end)
@@ -118,7 +118,7 @@ defmodule ElixirScope.Capture.DeathsTest do
         PipelineManager.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5, async_writer_pool_size: 1)
 
       for {attempt, size} <- [{1, 10}, {2, 10}, {3, 5}, {4, 2}, {5, 1}, {6, 1}, {7, 1}] do
-        assert_receive {:attempt, loop, ^attempt, ^size}, 10_000
+        assert_receive {:attempt, loop, ^attempt, ^size}
         assert %{backlog_size: 10, error_count: errors} = PipelineManager.get_metrics(manager)
         assert errors == attempt - 1
         send(loop, :go)
@@ -158,7 +158,7 @@ defmodule ElixirScope.Capture.DeathsTest do
         )
 
       for _ <- 1..8 do
-        assert_receive {:holds, loop}, 5_000
+        assert_receive {:holds, loop}
 
         [worker] =
           eventually(fn ->
@@ -169,7 +169,7 @@ defmodule ElixirScope.Capture.DeathsTest do
         ended([worker, loop])
       end
 
-      assert_receive {:holds, loop}, 5_000
+      assert_receive {:holds, loop}
       :atomics.put(gate, 1, 1)
       Process.exit(loop, :kill)
       eventually(fn -> KeyedStorage.numbers(storage) == Enum.to_list(1..10) end)
@@ -183,7 +183,7 @@ defmodule ElixirScope.Capture.DeathsTest do
       storage = KeyedStorage.new()
       store = store(storage, [7], fn -> Process.exit(self(), :kill) end)
       {:ok, writer} = AsyncWriter.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5)
-      eventually(fn -> AsyncWriter.get_metrics(writer).events_processed == 59 end, 15_000)
+      eventually(fn -> AsyncWriter.get_metrics(writer).events_processed == 59 end)
       assert KeyedStorage.numbers(storage) == Enum.to_list(1..60) -- [7]
       assert twice(storage) == []
       assert [%{event: %{n: 7}}] = AsyncWriter.dead_letters(writer)
@@ -217,13 +217,13 @@ defmodule ElixirScope.Capture.DeathsTest do
     storage = KeyedStorage.new()
     store = store(storage, [4], fn -> spawn_link(fn -> exit(%Deadly{n: 4}) end) && receive do: (:never -> :ok) end)
     {:ok, manager} = PipelineManager.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5)
-    eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 19 end, 15_000)
+    eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 19 end)
     assert %{dead_lettered: 1, pool_restarts: 0} = PipelineManager.get_metrics(manager)
     PipelineManager.shutdown(manager)
     # A writer that was started alone.
     source = Sources.fill(Sources.new(:native), Sources.events(1..20))
     {:ok, writer} = AsyncWriter.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5)
-    eventually(fn -> AsyncWriter.get_metrics(writer).events_processed == 19 end, 15_000)
+    eventually(fn -> AsyncWriter.get_metrics(writer).events_processed == 19 end)
     AsyncWriter.stop(writer)
   end
 
@@ -231,7 +231,7 @@ defmodule ElixirScope.Capture.DeathsTest do
     source = Sources.fill(Sources.new(:native), Sources.events(1..100))
     store = store(KeyedStorage.new(), [9, 77], fn -> Process.exit(self(), :kill) end)
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5, pool_size: 2)
-    eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 98 end, 15_000)
+    eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == 98 end)
     # Two loops.
     eventually(fn -> :ets.info(:sys.get_state(pool).group.attempts, :size) == 2 end)
     AsyncWriterPool.stop(pool)

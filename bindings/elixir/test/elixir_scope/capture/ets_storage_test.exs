@@ -227,10 +227,13 @@ defmodule ElixirScope.Capture.EtsStorageTest do
     storage = EtsStorage.new(max_events: 500)
 
     1..8
-    |> Task.async_stream(fn w ->
-      for n <- 1..100,
-          do: EtsStorage.store_batch(storage, %Batch{entries: for(k <- 1..10, do: {event(n), {w, n, k}, nil})})
-    end)
+    |> Task.async_stream(
+      fn w ->
+        for n <- 1..100,
+            do: EtsStorage.store_batch(storage, %Batch{entries: for(k <- 1..10, do: {event(n), {w, n, k}, nil})})
+      end,
+      timeout: :infinity
+    )
     |> Stream.run()
 
     assert %{events: 500, evicted: 7_500, duplicates: 0} = EtsStorage.stats(storage)

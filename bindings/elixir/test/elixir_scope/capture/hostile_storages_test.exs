@@ -46,7 +46,7 @@ defmodule ElixirScope.Capture.HostileStoragesTest do
       pool = start!(source, store, retry_max_ms: 10)
 
       for _ <- 1..30 do
-        assert_receive {:queue, _, length}, 5_000
+        assert_receive {:queue, _, length}
         assert length < 102
       end
 
@@ -137,7 +137,7 @@ defmodule ElixirScope.Capture.HostileStoragesTest do
           retry_max_ms: 60_000
         )
 
-      assert_receive {:holds, loop}, 5_000
+      assert_receive {:holds, loop}
       :ok = PipelineManager.update_config(manager, storage: storage)
       [{_, pool, _, _}] = Supervisor.which_children(manager)
       # The request was sent before this call, so it has been handled when the writer answers.
@@ -149,12 +149,12 @@ defmodule ElixirScope.Capture.HostileStoragesTest do
       # Also the request to leave.
       :ok = PipelineManager.update_config(manager, storage: store)
       Sources.fill(source, Sources.events(51..60))
-      assert_receive {:holds, ^loop}, 5_000
+      assert_receive {:holds, ^loop}
       :ok = AsyncWriterPool.scale_pool(pool, 0)
       ElixirScope.Capture.AsyncWriter.get_state(worker)
       monitor = Process.monitor(worker)
       send(loop, :go)
-      assert_receive {:DOWN, ^monitor, _, _, :normal}, 5_000
+      assert_receive {:DOWN, ^monitor, _, _, :normal}
       PipelineManager.shutdown(manager)
     end
   end
@@ -188,7 +188,7 @@ defmodule ElixirScope.Capture.HostileStoragesTest do
 
       [{_, pool, _, _}] = Supervisor.which_children(manager)
       [worker] = AsyncWriterPool.get_state(pool).workers
-      assert_receive {:holds, loop}, 5_000
+      assert_receive {:holds, loop}
       Process.exit(%{worker: worker, pool: pool, manager: manager}[victim], :kill)
       ended(loop)
 
@@ -216,7 +216,7 @@ defmodule ElixirScope.Capture.HostileStoragesTest do
       {:ok, manager} =
         PipelineManager.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5, async_writer_pool_size: 1)
 
-      assert_receive {:holds, loop}, 5_000
+      assert_receive {:holds, loop}
       assert PipelineManager.health_check(manager).status == :healthy
       :erlang.suspend_process(loop)
       assert %{status: :degraded, reasons: [:writer_suspended]} = PipelineManager.health_check(manager)

@@ -28,7 +28,7 @@ defmodule ElixirScope.Capture.NativeRingEventsTest do
       {:ok, id} = Nif.cursor_claim(cursor, 0, 1)
       assert Task.yield(writer, 50) == nil
       :ok = Nif.cursor_settle(cursor, id)
-      assert Task.await(writer) == :ok
+      assert Task.await(writer, 60_000) == :ok
       assert all(ring) == [2, 3]
 
       short = ring(size: 1, overflow_strategy: :block, block_timeout_ms: 20)
@@ -42,7 +42,7 @@ defmodule ElixirScope.Capture.NativeRingEventsTest do
       writer = Task.async(fn -> Ring.write(ring, 2) end)
       eventually(fn -> Process.info(writer.pid, :current_function) == {:current_function, {Process, :sleep, 1}} end)
       Ring.destroy(ring)
-      assert Task.await(writer) == {:error, :destroyed}
+      assert Task.await(writer, 60_000) == {:error, :destroyed}
     end
 
     test "under drop_oldest it is always ok for an event within limits" do

@@ -84,7 +84,7 @@ defmodule ElixirScope.Capture.OrderTest do
 
       assert 1..8
              |> Enum.map(fn _ -> Task.async(fn -> Enum.map(times, convert) end) end)
-             |> Task.await_many()
+             |> Task.await_many(60_000)
              |> Enum.uniq() == [once]
     end
 

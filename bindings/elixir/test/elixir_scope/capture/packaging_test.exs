@@ -66,7 +66,7 @@ defmodule ElixirScope.Capture.PackagingTest do
     receive do
       {:stored, 10} -> IO.puts("stored")
     after
-      5_000 -> IO.puts("not stored")
+      60_000 -> IO.puts("not stored")
     end
     """
 

@@ -80,7 +80,7 @@ defmodule ElixirScope.Capture.TelemetryTest do
     telemetry(quote do: fn [_, _, :source, :overwritten], _, _ -> receive do: (:never -> :ok) end)
     source = Sources.fill(Sources.new(:foreign, size: 16), Sources.events(1..20))
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: source, storage: fn _ -> :ok end, poll_interval_ms: 5)
-    eventually(fn -> AsyncWriterPool.health_check(pool).reasons == [:writer_stuck] end, 10_000)
+    eventually(fn -> AsyncWriterPool.health_check(pool).reasons == [:writer_stuck] end)
     AsyncWriterPool.stop(pool)
   end
 end

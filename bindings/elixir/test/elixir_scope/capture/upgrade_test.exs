@@ -79,7 +79,7 @@ defmodule ElixirScope.Capture.UpgradeTest do
   # Waits until that many more events are stored.
   defp more(load) do
     seen = KeyedStorage.count(load.storage)
-    eventually(fn -> KeyedStorage.count(load.storage) > seen + 500 end, 20_000)
+    eventually(fn -> KeyedStorage.count(load.storage) > seen + 500 end)
   end
 
   defp again(module) do
