@@ -58,5 +58,7 @@ step address after=address-build alone -- tests/address.sh run
 step alloc_trace after=build after=build-cli alone -- tests/alloc_trace/run.sh
 step erlang after=build alone -- tests/beam.sh erlang
 step elixir after=build alone -- tests/beam.sh elixir
+# A newer release beside the machine's own. `make targets-otp` runs all of both steps above on any release that Debian has.
+step otp after=build alone -- env OTP_MAY_SKIP=1 OTP_SUITES=trixie OTP_STEPS='eunit exunit' tests/otp.sh 27
 
 run_steps "$@"

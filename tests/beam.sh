@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds and tests the Erlang application or the mix project.
 #
-#   tests/beam.sh erlang|elixir
+#   tests/beam.sh erlang|elixir    all that is tested
+#   tests/beam.sh eunit|exunit     a part of it: builds without a warning, and runs the tests once
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=${LC_ALL:-C.UTF-8} ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-+fnu}"
@@ -35,8 +36,18 @@ elixir)
     QUICK=1 MIX_ENV=bench mix run bench/run.exs default wake
     mix run demo/demo.exs 20000 | tail -n 30
     ;;
+eunit)
+    cd bindings/erlang
+    rebar3 do compile, eunit
+    ;;
+exunit)
+    cd bindings/elixir
+    mix format --check-formatted
+    MIX_ENV=test mix compile --warnings-as-errors
+    MIX_ENV=test mix test
+    ;;
 *)
-    echo "tests/beam.sh erlang|elixir" >&2
+    echo "tests/beam.sh erlang|elixir|eunit|exunit" >&2
     exit 2
     ;;
 esac

@@ -4,8 +4,12 @@
 # For each release it makes a folder, build/otp/VERSION, of Debian's packages: the first of the suites below that has the release. They are
 # downloaded from the mirror that this machine's apt uses, checked by apt, and unpacked; nothing on the machine is installed or changed. The tests
 # run in that folder (chroot, in a mount namespace of their own), so this needs root. The static library is the one in build/lib: `make build`.
+# A folder that is there is used again; remove it for newer packages.
 #
-# OTP_STEPS='erlang' runs the steps of tests/beam.sh that are named there (default: erlang elixir).
+#   OTP_STEPS='erlang'    runs these steps of tests/beam.sh (default: erlang elixir)
+#   OTP_RUN=COMMAND       runs this instead, in the folder's copy of the sources: 'cd bindings/erlang && rebar3 eunit --module=term_tests'
+#   OTP_SUITES='trixie'   looks in these suites only
+#   OTP_MAY_SKIP=1        where there is no root, no apt or no mirror, says so and ends with 0; not if CI is set
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,15 +25,25 @@ cannot() {
     exit 1
 }
 
+# Something that not every machine has.
+lacks() {
+    if [ -n "${OTP_MAY_SKIP:-}" ] && [ -z "${CI:-}" ]; then
+        echo "otp.sh: skipped: $*"
+        exit 0
+    fi
+    cannot "$@"
+}
+
 [ $# -gt 0 ] || cannot "the versions of OTP are missing, for example: otp.sh 27 newest"
-[ "$(id -u)" = 0 ] || cannot "it needs root, for chroot"
-command -v apt-get >/dev/null || cannot "it needs apt"
+[ "$(id -u)" = 0 ] || lacks "it needs root, for chroot"
+unshare --mount --pid --fork true 2>/dev/null || lacks "it needs to make a mount namespace (CAP_SYS_ADMIN)"
+command -v apt-get >/dev/null || lacks "it needs apt"
 [ -e build/lib/libcapture_pipeline.a ] || cannot "build/lib/libcapture_pipeline.a is missing: make build"
 
 # Debian's mirror and the keys of this machine's apt.
 mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
     awk '$3 == "main" && $1 !~ /security/ && !found++ { print $1 }')
-[ -n "$mirror" ] || cannot "apt has no list of Debian's packages: apt-get update"
+[ -n "$mirror" ] || lacks "apt has no list of Debian's packages: apt-get update"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # apt of SUITE COMMAND...: apt with one suite, and with no package installed.
@@ -52,7 +66,7 @@ list() {
         printf 'deb [signed-by=%s] %s %s main\n' "$keys" "$mirror" "$suite" >>"$own/sources"
         printf 'Package: erlang-* elixir rebar3\nPin: release n=%s\nPin-Priority: 900\n' "$suite" >"$own/preferences"
     fi
-    apt "$suite" apt-get -qq update || cannot "the list of $suite cannot be had from apt's mirror"
+    apt "$suite" apt-get -qq update || return 1
     touch "$own/listed"
 }
 
@@ -65,7 +79,10 @@ release() {
 suite_of() {
     local suite found best=0 chosen=
     for suite in $suites; do
-        [ -e "$place/apt/$suite/listed" ] || list "$suite" >&2
+        [ -e "$place/apt/$suite/listed" ] || list "$suite" >&2 || {
+            echo "otp.sh: the list of $suite cannot be had from $mirror" >&2
+            return 1
+        }
         found=$(release "$suite")
         if [ "$found" = "$1" ]; then
             echo "$suite"
@@ -78,16 +95,21 @@ suite_of() {
     echo "$chosen"
 }
 
-# make_folder SUITE ROOT: unpacks the packages and what they need.
+# Downloads the packages and what they need. A list that is not of today may name packages that the mirror no longer has.
+download() {
+    # shellcheck disable=SC2086
+    apt "$1" apt-get -qq -y --download-only install $packages >"$place/apt/$1/log" 2>&1
+}
+
+# make_folder SUITE ROOT: unpacks the packages.
 make_folder() {
     local suite=$1 root=$2 own=$place/apt/$1 folder package
     rm -rf "$root"
     mkdir -p "$root"/{proc,sys,dev,tmp,etc,project,root} "$root"/usr/{bin,sbin,lib,lib64}
     for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
-    # shellcheck disable=SC2086
-    apt "$suite" apt-get -qq -y --download-only install $packages >"$own/log" 2>&1 || {
+    download "$suite" || { list "$suite" && download "$suite"; } || {
         tail -5 "$own/log" >&2
-        cannot "the packages of $suite cannot be had"
+        cannot "the packages of $suite cannot be had from $mirror"
     }
     for package in "$own"/cache/archives/*.deb; do
         # Not dpkg -x: it would replace the links above.
@@ -106,8 +128,10 @@ make_folder() {
 # run_in ROOT COMMAND: in the folder, with a copy of the sources.
 run_in() {
     local root=$1
-    rm -rf "$root/project"
-    mkdir -p "$root/project/build"
+    # A run that was ended may have left files, whose names have the numbers of its processes: the next run has the same ones.
+    rm -rf "$root/project" "$root/tmp"
+    mkdir -p "$root/project/build" "$root/tmp"
+    chmod 1777 "$root/tmp"
     cp -r README.md docs bindings include tests "$root/project/"
     cp -r build/lib build/native-static-libs "$root/project/build/"
     rm -rf "$root"/project/bindings/*/{_build,priv,deps}
@@ -123,24 +147,37 @@ run_in() {
     ' "$root" "$2" "$(cat build/native-static-libs)"
 }
 
+# run_step NUMBER NAME COMMAND: prints the result, and of a failure the end of the log.
+run_step() {
+    local log=$place/$1.$2.log began=$SECONDS
+    if run_in "$place/$1" "$3" >"$log" 2>&1; then
+        echo "passed: OTP $1, $2, in $((SECONDS - began)) s"
+        # How many tests they were, in the words of EUnit and ExUnit.
+        sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *All [0-9]+ tests passed|^([0-9]+ doctests?, )?[0-9]+ tests?, [0-9]+ failures?' || true
+    else
+        tail -n 200 "$log"
+        echo "FAILED: OTP $1, $2: $log"
+        failed=1
+    fi
+}
+
 failed=
 for version in "$@"; do
-    suite=$(suite_of "$version")
-    [ -n "$suite" ] || cannot "none of these suites has OTP $version: $suites (OTP_SUITES names others)"
-    number=$(release "$suite")
-    root=$place/$number
-    echo "OTP $number: the packages of $suite"
-    [ -e "$root/made" ] || make_folder "$suite" "$root"
-    run_in "$root" 'erl -noshell -eval "io:format(\"OTP ~s, erts ~s~n\", [erlang:system_info(otp_release), erlang:system_info(version)]), halt()."; elixir --version | tail -n 1'
-    for step in $steps; do
-        log=$place/$number.$step.log
-        if run_in "$root" "tests/beam.sh $step" >"$log" 2>&1; then
-            echo "passed: OTP $number, $step"
-        else
-            tail -n 40 "$log"
-            echo "FAILED: OTP $number, $step: $log"
-            failed=1
-        fi
-    done
+    if [ -e "$place/$version/made" ]; then
+        number=$version
+        echo "OTP $number: the folder that is there"
+    else
+        suite=$(suite_of "$version") || lacks "it needs Debian's mirror"
+        [ -n "$suite" ] || cannot "none of these suites has OTP $version: $suites (OTP_SUITES names others)"
+        number=$(release "$suite")
+        echo "OTP $number: the packages of $suite"
+        [ -e "$place/$number/made" ] || make_folder "$suite" "$place/$number"
+    fi
+    run_in "$place/$number" 'erl -noshell -eval "io:format(\"OTP ~s, erts ~s~n\", [erlang:system_info(otp_release), erlang:system_info(version)]), halt()."; elixir --version | tail -n 1'
+    if [ -n "${OTP_RUN:-}" ]; then
+        run_in "$place/$number" "$OTP_RUN" || failed=1
+        continue
+    fi
+    for step in $steps; do run_step "$number" "$step" "tests/beam.sh $step"; done
 done
 [ -z "$failed" ]
