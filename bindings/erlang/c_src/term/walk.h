@@ -7,8 +7,8 @@
 /* The needs of a copy, as found by the walk. term_copy must get the needs of the same term. */
 enum {
     TERM_REBUILD = 1,      /* has a binary that a plain copy would share, together with the binary that it may be a slice of */
-    TERM_OPAQUE = 2,       /* has a fun, whose environment the NIF API does not show, or a bitstring of no whole bytes. The size does not
-                              include these: elixir_scope_capture_pipeline_term:bound/2 measures them in Erlang and calls again */
+    TERM_OPAQUE = 2,       /* has what the NIF API does not show: the environment of a fun, a bitstring of no whole bytes, a native record (OTP 29). The
+                              size does not include these: elixir_scope_capture_pipeline_term:bound/2 measures them in Erlang and calls again */
     TERM_REBUILD_FUN = 4,  /* such a binary is in the environment of a fun: only bound/2 sets it */
     TERM_NEEDS = TERM_REBUILD | TERM_OPAQUE | TERM_REBUILD_FUN
 };
