@@ -62,7 +62,7 @@ a_slice_does_not_keep_its_whole_test() ->
     ok = ?C:attach(P).
 
 a_too_large_term_of_any_kind_is_refused_and_counted_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(),
         Huge = binary:copy(<<"x">>, 100000000),
         Large = [

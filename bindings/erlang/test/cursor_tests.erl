@@ -181,7 +181,7 @@ wrong_arguments_are_answered_test() ->
 
 %% Workers that die at random: every position is settled exactly once.
 every_position_is_settled_once_although_processes_die_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Cursor = new(),
         End = 20000,
         Table = ets:new(settled, [public, duplicate_bag]),

@@ -287,7 +287,7 @@ on_one_scheduler(Fun) ->
     done = result(Pid).
 
 memory_is_bounded_if_no_consumer_answers_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(#{ring_bytes => 1 bsl 20}),
         ok = ?C:attach(P),
         Term = lists:seq(1, 1000),
@@ -303,7 +303,7 @@ memory_is_bounded_if_no_consumer_answers_test_() ->
 %% ---- death ----
 
 processes_that_are_killed_under_load_lose_nothing_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(#{batch_size => 32, retry_max_us => 5000}),
         Self = self(),
         Store = ets:new(store, [public]),
@@ -359,7 +359,7 @@ killer(Consumers) ->
     killer(Consumers).
 
 a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(#{batch_size => 4}),
         Attached = counters:new(1, []),
         Come = fun() -> ok = ?C:attach(P), counters:add(Attached, 1, 1), rand:uniform(2) =:= 1 andalso exit(early), receive after infinity -> ok end end,
@@ -376,7 +376,7 @@ a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
     end}.
 
 a_pipeline_collected_with_a_backlog_and_batches_out_lets_everything_go_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         %% Binaries to which only the events refer are freed with the events.
         Before = vm_memory:held(binary),
         [begin

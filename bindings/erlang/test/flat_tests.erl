@@ -11,7 +11,7 @@ seen() -> vm_layout:is_known() andalso lists:prefix("13.", erlang:system_info(ve
 
 %% Runs the test if terms may be flat, and otherwise checks that none is.
 flat(Test) ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         case seen() of
             true -> Test();
             false -> ?assertEqual(no, term_flat({a}))

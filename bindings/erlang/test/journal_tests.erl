@@ -47,7 +47,7 @@ events_are_stored_as_they_were_captured_test() ->
     end).
 
 a_hundred_thousand_events_of_many_processes_are_all_there_once_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_folder(fun(Path) ->
             {ok, P} = ?C:start(#{writers => 2}, {journal, list_to_binary(Path), #{sync => batch}}),
             Self = self(),

@@ -49,7 +49,7 @@ captured(Capture) ->
     consumer:one(P).
 
 are_captured_and_delivered_equal_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         [
             begin
                 ?assert(same(Term, captured(fun(P) -> ?C:capture(P, Term) end))),
@@ -90,7 +90,7 @@ go_through_a_ring_buffer_test() ->
     ).
 
 are_stored_in_a_database_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Path = filename:join(os:getenv("TMPDIR", "/tmp"), "capture_kinds_" ++ os:getpid() ++ ".db"),
         {ok, P} = ?C:start(#{ring_bytes => 1 bsl 22}, {sqlite, Path, #{}}),
         Terms = terms(),

@@ -71,7 +71,7 @@ only_the_consumer_of_a_batch_reads_its_events_test() ->
 
 %% The batch must be returned only after the copy has ended. Only AddressSanitizer shows a failure, because otherwise the memory is still there.
 a_batch_that_a_dead_consumer_was_reading_goes_to_the_next_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 8, retry_initial_us => 100, retry_max_us => 1000}),
         Terms = [{N, lists:seq(1, 20000)} || N <- lists:seq(1, 32)],
         [ok = ?C:capture(P, T) || T <- Terms],
@@ -105,7 +105,7 @@ copying(P, To) ->
 
 %% While a consumer reads a batch, an answer of another process gets unknown_token. Repeated until that has been seen.
 an_answer_by_another_process_during_a_read_has_no_effect_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = started(#{max_event_bytes => 1 bsl 20, ring_bytes => 64 bsl 20, batch_size => 4}),
         Self = self(),
         {Other, Monitor} = spawn_monitor(fun() -> answering(P, Self, 0) end),

@@ -16,7 +16,7 @@ with_numbers(Count, Test) ->
 numbers(Events) -> [N || #{payload := <<N:32, _/binary>>} <- Events].
 
 several_processes_share_a_reader_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_numbers(20000, fun(Path) ->
             {ok, Reader} = ?J:open(Path),
             Self = self(),
@@ -30,7 +30,7 @@ several_processes_share_a_reader_test_() ->
 
 %% Killed in the middle of calls: no event is given twice, and the reader goes on.
 processes_that_are_killed_in_a_call_leave_the_reader_usable_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_numbers(40000, fun(Path) ->
             {ok, Reader} = ?J:open(Path),
             Table = ets:new(given, [public, duplicate_bag]),
@@ -65,7 +65,7 @@ a_closed_reader_says_so_and_has_no_files_test() ->
 
 %% The call of another process ends first, and closes the reader then.
 closing_under_use_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_numbers(5000, fun(Path) ->
             [begin
                 {ok, Reader} = ?J:open(Path),
@@ -99,7 +99,7 @@ fold_closes_what_it_has_opened_test() ->
     end).
 
 a_reader_follows_a_journal_that_is_being_written_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         journal_tests:with_folder(fun(Path) ->
             {ok, First} = ?C:start(#{}, {journal, Path, #{segment_bytes => 1 bsl 17}}),
             ok = ?C:capture(First, 1, <<0:32, 0:400>>),
@@ -133,7 +133,7 @@ take(Reader, Count, Before) ->
 
 %% More processes that wait for events than the VM has dirty schedulers: files are read, and other readers work.
 waiting_processes_hold_no_scheduler_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_numbers(1000, fun(Path) ->
             Waiting = [spawn_link(fun() ->
                 {ok, Reader} = ?J:open(Path, #{follow => true}),

@@ -49,7 +49,7 @@ point() ->
 %% ---- everything that was captured ----
 
 every_event_of_several_processes_is_read_back_once_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Capture = fun(P) ->
             ok = ?C:kind_define(P, point()),
             ok = ?C:kind_name(P, 8, terms),
@@ -166,7 +166,7 @@ batches_are_bounded_by_count_and_bytes_test() ->
     end).
 
 a_payload_of_16_mebibytes_comes_alone_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Large = binary:copy(<<"0123456789abcdef">>, 1 bsl 20),
         Config = #{ring_bytes => 1 bsl 27, max_event_bytes => 17 bsl 20},
         Capture = fun(P) -> [ok = ?C:capture_wait(P, 1, Payload, infinity) || Payload <- [<<"before">>, Large, <<"behind">>]] end,
@@ -217,7 +217,7 @@ filters_test() ->
 
 %% A call reads so many events at most, and gives none if all are filtered out.
 many_events_that_are_filtered_out_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Capture = fun(P) ->
             [ok = ?C:capture_wait(P, 1, <<N:32>>, 1, 0, infinity) || N <- lists:seq(1, 70000)],
             ok = ?C:capture_wait(P, 1, <<"found">>, 2, 0, infinity)
@@ -316,7 +316,7 @@ damage_is_counted_and_the_rest_is_read_test() ->
 
 %% By a VM that has ended.
 a_torn_tail_is_counted_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         journal_tests:with_folder(fun(Path) ->
             Write = lists:flatten(io_lib:format(
                 "{ok, P} = ~p:start(#{}, {journal, ~p, #{}}), [begin ok = ~p:capture(P, 1, <<\"payload \", N:32>>), ok = ~p:flush(P) end || N <- [1, 2, 3]],"

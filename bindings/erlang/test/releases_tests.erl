@@ -46,7 +46,7 @@ priority_alias() ->
 send_first(Alias, Message) -> erlang:send(Alias, Message, [priority]).
 
 a_priority_message_overtakes_batches_and_changes_none_test_() ->
-    {timeout, 300, fun() -> [ok = overtaken(Storage) || Storage <- [delivery, notices]] end}.
+    {timeout, 900, fun() -> [ok = overtaken(Storage) || Storage <- [delivery, notices]] end}.
 
 overtaken(Storage) ->
     Terms = [{N, binary:copy(<<N>>, 100), <<N:13>>, fun() -> N end} || N <- lists:seq(1, 60)],
@@ -86,7 +86,7 @@ queued() ->
     Count.
 
 a_priority_message_stays_for_its_receiver_while_that_waits_for_a_pipeline_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Waits = [
             {flush, fun(P) -> ?C:flush(P, infinity) end, ok},
             {close, fun(P) -> ?C:close(P, infinity) end, ok},
@@ -127,7 +127,7 @@ fill(P) ->
 
 %% Runs the test with a module that makes such records, in a VM that has them.
 native(Test) ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         case code:which(records) of
             non_existing -> ?assert(release() < 29);
             _ -> Test(defined("x = 0, y = 0"))

@@ -336,7 +336,7 @@ wrong_arguments_are_answered_test() ->
     {0, 0, 0, 0, 0} = ring_stats(Ring).
 
 a_ring_is_let_go_with_all_its_events_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Before = vm_memory:held(binary),
         {_, Monitor} = spawn_monitor(fun() ->
             {ok, Ring} = ring_new(1 bsl 15, drop_oldest, ?MEGABYTE),
@@ -349,7 +349,7 @@ a_ring_is_let_go_with_all_its_events_test_() ->
 
 %% One settle frees a bounded part; the polls of an idle pool free the rest.
 events_settled_all_at_once_are_released_by_an_idle_pool_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {ok, Ring} = ring_new(1024, drop_newest, ?MEGABYTE),
         {ok, Cursor} = cursor_new(Ring),
         Before = vm_memory:held(binary),

@@ -10,7 +10,7 @@
 
 %% Runs the test if terms may be flat. flat_tests checks where they must be.
 flat(Test) ->
-    {timeout, 300, fun() -> term_flat({a}) =:= no orelse Test() end}.
+    {timeout, 900, fun() -> term_flat({a}) =:= no orelse Test() end}.
 
 %% Runs a function of this module in a VM of its own.
 in_a_vm(Function) ->

@@ -70,7 +70,7 @@ a_dead_waiter_keeps_no_other_from_being_woken_test() ->
 
 %% The maximum number of waiters, and then one more in place of one that left.
 only_so_many_wait_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         P = with_an_event(),
         Refs = [waiting(P) || _ <- lists:seq(1, 65536)],
         ?assertEqual({error, limit}, delivery_wait(P)),
@@ -79,7 +79,7 @@ only_so_many_wait_test_() ->
     end}.
 
 %% Several times, because memory of other tests may be freed meanwhile.
-a_collected_pipeline_frees_its_waiters_test_() -> {timeout, 300, fun() -> [collected_with_waiters() || _ <- [1, 2, 3, 4, 5]] end}.
+a_collected_pipeline_frees_its_waiters_test_() -> {timeout, 900, fun() -> [collected_with_waiters() || _ <- [1, 2, 3, 4, 5]] end}.
 
 collected_with_waiters() ->
     Self = self(),
@@ -106,7 +106,7 @@ wrong_arguments_are_answered_test() ->
 
 %% A process that is killed in its call on a dirty scheduler can send no more messages. The waiter is woken all the same, or goes on waiting.
 a_consumer_killed_while_it_answers_loses_no_wake_up_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {ok, P} = ?C:start(#{batch_size => 1, retry_initial_us => 0}),
         Lost = [N || N <- lists:seq(1, 2000), not is_accounted_for(P, N)],
         ?assertEqual([], Lost)

@@ -29,7 +29,7 @@ events_are_stored_as_they_were_captured_test() ->
     end).
 
 a_hundred_thousand_events_of_many_processes_are_all_there_once_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         with_file(fun(Path) ->
             {ok, P} = ?C:start(#{writers => 2}, {sqlite, Path, #{synchronous => off}}),
             Self = self(),
@@ -75,7 +75,7 @@ control_of_native_writers_test() ->
     end).
 
 large_and_wrong_events_test_() ->
-    {timeout, 300, fun large_and_wrong_events/0}.
+    {timeout, 900, fun large_and_wrong_events/0}.
 
 large_and_wrong_events() ->
     with_file(fun(Path) ->

@@ -102,7 +102,7 @@ stops_at_the_limit_exactly_test() ->
     ?assertEqual({error, badarg}, term_walk(a, b)).
 
 huge_terms_are_left_at_the_limit_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Deep = lists:foldl(fun(_, T) -> [T] end, [], lists:seq(1, 10000000)),
         ?assertEqual(too_large, term_walk(Deep, ?MEGABYTE)),
         ?assertEqual(too_large, term_walk({Deep}, ?MEGABYTE)),
@@ -122,7 +122,7 @@ huge_terms_are_left_at_the_limit_test_() ->
     end}.
 
 deep_terms_within_the_limit_are_copied_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Slice = binary:part(binary:copy(<<1>>, 1000), 5, 100),
         [
             begin
@@ -138,7 +138,7 @@ deep_terms_within_the_limit_are_copied_test_() ->
 same(A, B) -> A =:= B.
 
 every_type_comes_back_identical_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         X = {self(), <<1, 2>>},
         Big = binary:copy(<<"abc">>, 1000),
         Terms = [
@@ -163,7 +163,7 @@ remote_ref() -> binary_to_term(<<131, 90, 0, 3, 119, 5, "x@far", 0, 0, 0, 1, 0, 
 remote_port() -> binary_to_term(<<131, 89, 119, 5, "x@far", 0, 0, 0, 50, 0, 0, 0, 1>>).
 
 random_terms_come_back_identical_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         rand:seed(exsss, {1, 2, 3}),
         [
             begin
@@ -180,7 +180,7 @@ random_terms_come_back_identical_test_() ->
 
 %% Holds slices of a hundred megabytes of binaries, but not these.
 a_copy_pins_no_parent_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Before = vm_memory:held(binary),
         {ok, Ring} = ring_new(64, drop_oldest, ?MEGABYTE),
         spawn_and_wait(fun() ->

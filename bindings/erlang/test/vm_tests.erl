@@ -274,7 +274,7 @@ started_again() ->
 
 %% ---- the tests ----
 
-returns(Function) -> {timeout, 400, fun() -> ?assertEqual({Function, {0, <<"returned">>}}, {Function, vm(Function)}) end}.
+returns(Function) -> {timeout, 900, fun() -> ?assertEqual({Function, {0, <<"returned">>}}, {Function, vm(Function)}) end}.
 
 loading_the_module_again_goes_on_with_the_same_pipelines_test_() -> returns(reloaded).
 a_copy_at_another_place_works_on_pipelines_of_the_old_one_test_() -> returns(from_a_copy).
@@ -284,14 +284,14 @@ pipelines_come_and_go_test_() -> returns(started_again).
 
 purging_the_module_under_load_keeps_the_vm_up_test_() -> returns(purged).
 
-halt_under_load_with_a_backlog_test_() -> {timeout, 400, fun() -> ?assertMatch({7, <<>>}, vm(halted)) end}.
-halt_without_flush_test_() -> {timeout, 400, fun() -> ?assertMatch({8, <<>>}, vm(halted_at_once)) end}.
-init_stop_under_load_test_() -> {timeout, 400, fun() -> ?assertMatch({9, <<>>}, vm(stopped)) end}.
+halt_under_load_with_a_backlog_test_() -> {timeout, 900, fun() -> ?assertMatch({7, <<>>}, vm(halted)) end}.
+halt_without_flush_test_() -> {timeout, 900, fun() -> ?assertMatch({8, <<>>}, vm(halted_at_once)) end}.
+init_stop_under_load_test_() -> {timeout, 900, fun() -> ?assertMatch({9, <<>>}, vm(stopped)) end}.
 
-sigterm_is_heard_while_processes_wait_for_a_pipeline_test_() -> {timeout, 400, fun() -> ?assertMatch({0, _}, vm(terminated)) end}.
+sigterm_is_heard_while_processes_wait_for_a_pipeline_test_() -> {timeout, 900, fun() -> ?assertMatch({0, _}, vm(terminated)) end}.
 
 halt_drains_into_sqlite_test_() ->
-    {timeout, 400, fun() ->
+    {timeout, 900, fun() ->
         Path = "/tmp/capture_halt_" ++ os:getpid() ++ ".db",
         ?assertEqual({6, <<>>}, vm(halted_sqlite, [Path])),
         Counted = string:trim(os:cmd("sqlite3 " ++ Path ++ " 'select count(*) from events'")),

@@ -56,7 +56,7 @@ writes_a_file() ->
     file:delete(Path).
 
 a_thousand_flushes_wait_and_files_are_written_meanwhile_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {P, Holder} = held(),
         Flushers = callers(1000, fun() -> ?C:flush(P, infinity) end),
         ?assertEqual(ok, does(fun writes_a_file/0)),
@@ -71,7 +71,7 @@ a_thousand_flushes_wait_and_files_are_written_meanwhile_test_() ->
     end}.
 
 a_hundred_closes_wait_and_files_are_written_meanwhile_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {P, Holder} = held(),
         Closers = callers(100, fun() -> ?C:close(P, infinity) end),
         ?assertEqual(ok, does(fun writes_a_file/0)),
@@ -87,7 +87,7 @@ a_hundred_closes_wait_and_files_are_written_meanwhile_test_() ->
 
 %% The answer to a large batch is given on a dirty scheduler.
 waiting_flushes_do_not_block_the_delivery_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {P, Holder} = held(#{batch_size => 20000, ring_bytes => 1 bsl 23, linger_us => 100000}),
         [ok = ?C:capture(P, N) || N <- lists:seq(1, 30000)],
         Flushers = callers(20, fun() -> ?C:flush(P, ?PATIENCE) end),
@@ -99,7 +99,7 @@ waiting_flushes_do_not_block_the_delivery_test_() ->
 
 %% Locked by another process, for as long as it wants.
 starts_wait_for_a_locked_database_and_files_are_written_meanwhile_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Path = filename:join(os:getenv("TMPDIR", "/tmp"), "capture_taken_" ++ os:getpid() ++ ".db"),
         Lock = open_port({spawn_executable, os:find_executable("sqlite3")}, [{args, [Path]}, stream, binary]),
         true = port_command(Lock, "create table t(x); begin exclusive; insert into t values (1); select 'locked';\n"),
@@ -142,7 +142,7 @@ a_flush_of_settled_events_returns_at_once_test() ->
 
 %% One process waits longer: the timeout of the other does not end the drain.
 each_close_has_its_own_timeout_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {P, Holder} = held(),
         Long = callers(5, fun() -> ?C:close(P, infinity) end),
         await:until(fun() -> ?C:capture(P, late) =:= {error, closed} end),
@@ -155,7 +155,7 @@ each_close_has_its_own_timeout_test_() ->
     end}.
 
 a_close_answers_flushes_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         {P, Holder} = held(),
         Flushers = callers(10, fun() -> ?C:flush(P, infinity) end),
         ?assertMatch({error, {timeout, _}}, ?C:close(P, 50)),
@@ -166,7 +166,7 @@ a_close_answers_flushes_test_() ->
 
 %% Waiters hold only their requests: a pipeline without references ends, with its threads.
 killed_processes_hold_no_pipeline_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Name = "forsaken",
         Owner = spawn(fun() ->
             {ok, P} = ?C:start(#{name => Name}),
@@ -197,7 +197,7 @@ threads(Name) ->
 
 %% A storage's own flush is called for each of them, or for several at once.
 a_database_is_flushed_by_many_at_once_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 900, fun() ->
         Path = filename:join(os:getenv("TMPDIR", "/tmp"), "capture_waiting_" ++ os:getpid() ++ ".db"),
         {ok, P} = ?C:start(#{}, {sqlite, Path, #{}}),
         Pids = callers(100, fun() ->

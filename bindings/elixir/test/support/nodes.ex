@@ -22,7 +22,15 @@ defmodule CapturePipeline.Test.Nodes do
     args =
       [~c"-start_epmd", ~c"false", ~c"-erl_epmd_port", port, ~c"-setcookie", ~c"capture", ~c"-hidden"] ++ more ++ paths
 
-    options = %{name: name, host: ~c"127.0.0.1", longnames: true, connection: :standard_io, args: args, wait_boot: 120_000}
+    options = %{
+      name: name,
+      host: ~c"127.0.0.1",
+      longnames: true,
+      connection: :standard_io,
+      args: args,
+      wait_boot: 120_000
+    }
+
     {:ok, peer, _} = :peer.start(options)
     {:ok, _} = call(peer, :application, :ensure_all_started, [:logger])
     peer

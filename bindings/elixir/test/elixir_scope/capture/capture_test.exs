@@ -207,7 +207,9 @@ defmodule ElixirScope.Capture.CaptureTest do
     pool!(capture, storage)
 
     1..4
-    |> Task.async_stream(fn w -> for n <- 1..2_500, do: :ok = Capture.event(capture, %{n: {w, n}}) end, timeout: :infinity)
+    |> Task.async_stream(fn w -> for n <- 1..2_500, do: :ok = Capture.event(capture, %{n: {w, n}}) end,
+      timeout: :infinity
+    )
     |> Stream.run()
 
     assert Capture.flush(capture) == :ok

@@ -243,7 +243,11 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
   test "concurrent changes of the configuration are all kept" do
     {:ok, _} = PipelineManager.start_link()
     keys = for n <- 1..30, do: :"key_#{n}"
-    keys |> Task.async_stream(&PipelineManager.update_config(%{&1 => 1}), max_concurrency: 30, timeout: :infinity) |> Stream.run()
+
+    keys
+    |> Task.async_stream(&PipelineManager.update_config(%{&1 => 1}), max_concurrency: 30, timeout: :infinity)
+    |> Stream.run()
+
     assert Enum.all?(keys, &(PipelineManager.get_state().config[&1] == 1))
     PipelineManager.shutdown()
   end
