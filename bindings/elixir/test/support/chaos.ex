@@ -104,12 +104,15 @@ defmodule CapturePipeline.Test.Chaos do
   defp room?(%Capture{} = capture, _), do: :rand.uniform(100) > 1 or Capture.backlog(capture) < 16_384
   defp room?(_source, _oldest), do: true
 
-  @doc "Kills something of the tree every few milliseconds until that time (monotonic milliseconds); answers how many of each."
-  def rage(until, killed \\ %{}) do
-    if System.monotonic_time(:millisecond) < until do
+  @doc """
+  Kills something of the tree every few milliseconds until that time (monotonic milliseconds), and until each of the wanted has been killed; answers how
+  many of each.
+  """
+  def rage(until, wanted, killed \\ %{}) do
+    if System.monotonic_time(:millisecond) < until or not Enum.all?(wanted, &is_map_key(killed, &1)) do
       pause(:rand.uniform(12))
       what = strike(:rand.uniform(100))
-      rage(until, Map.update(killed, what, 1, &(&1 + 1)))
+      rage(until, wanted, Map.update(killed, what, 1, &(&1 + 1)))
     else
       killed
     end
