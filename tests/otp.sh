@@ -40,10 +40,13 @@ unshare --mount --pid --fork true 2>/dev/null || lacks "it needs to make a mount
 command -v apt-get >/dev/null || lacks "it needs apt"
 [ -e build/lib/libcapture_pipeline.a ] || cannot "build/lib/libcapture_pipeline.a is missing: make build"
 
-# Debian's mirror and the keys of this machine's apt.
-mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
-    awk '$3 == "main" && $1 !~ /security/ && !found++ { print $1 }')
-[ -n "$mirror" ] || lacks "apt has no list of Debian's packages: apt-get update"
+# Debian's mirror and the keys of this machine's apt. Apt knows what is Debian's once it has its lists; before that, the first source will do.
+main_of() {
+    apt-get indextargets --format '$(SITE) $(COMPONENT)' 'Created-By: Packages' "$@" | awk '$2 == "main" && $1 !~ /security/ && !found++ { print $1 }'
+}
+mirror=$(main_of 'Origin: Debian')
+[ -n "$mirror" ] || mirror=$(main_of)
+[ -n "$mirror" ] || lacks "apt has no source of Debian's packages"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # apt of SUITE COMMAND...: apt with one suite, and with no package installed.
