@@ -1390,6 +1390,16 @@ struct pipeline_batch_t {
 #define PIPELINE_STORAGE_RELEASE_MARKED 8
 
 /**
+ * `pipeline_storage_t.flags`: the storage releases by itself what it has stored. `release` is not called for
+ * the events of a batch that is answered `PIPELINE_STORE_OK` while all of them are still to be stored and
+ * none is rejected. All others come to `release`: those of batches that were stored in parts, dead-lettered
+ * or given up, and those that were overwritten or left. An answer by token counts once the call has returned
+ * `PIPELINE_OK`; from then on the batch's memory is no longer valid, so that the storage notes before what it
+ * will release.
+ */
+#define PIPELINE_STORAGE_RELEASE_UNSTORED 16
+
+/**
  * The storage of a pipeline: the functions that receive its events. The library calls them on writer threads,
  * unless a function's description says otherwise, and holds no lock meanwhile. They must not throw, call
  * `longjmp` or end their thread.
@@ -1433,7 +1443,9 @@ struct pipeline_storage_t {
      * Called exactly once for every captured event, when it leaves the pipeline in any way: for payloads that
      * are handles. With `PIPELINE_STORAGE_RELEASE_MARKED`, it is called only for events that have
      * `PIPELINE_EVENT_RELEASE`. It is called on writer threads and on the threads that call `destroy`; with
-     * `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. May be NULL.
+     * `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. With
+     * `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. May be
+     * NULL.
      */
     void (*release)(void *user_data, const pipeline_event_view_t *event);
     /**

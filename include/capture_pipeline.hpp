@@ -969,6 +969,8 @@ class StorageBase {
     virtual bool releases_anywhere() const noexcept { return false; }
     /// Whether release is called only for events with PIPELINE_EVENT_RELEASE (PIPELINE_STORAGE_RELEASE_MARKED).
     virtual bool releases_marked() const noexcept { return false; }
+    /// Whether the storage releases by itself the batches that it has stored as a whole (PIPELINE_STORAGE_RELEASE_UNSTORED).
+    virtual bool releases_unstored() const noexcept { return false; }
 };
 
 /// The exceptions that left functions of a storage.
@@ -1431,7 +1433,8 @@ class Pipeline : public detail::Captures<Pipeline> {
         raw.flags = (holder.concurrent ? PIPELINE_STORAGE_CONCURRENT : 0u) |
                     (s.wants_meta() ? PIPELINE_STORAGE_META : 0u) |
                     (s.releases_anywhere() ? PIPELINE_STORAGE_RELEASE_ANYWHERE : 0u) |
-                    (s.releases_marked() ? PIPELINE_STORAGE_RELEASE_MARKED : 0u);
+                    (s.releases_marked() ? PIPELINE_STORAGE_RELEASE_MARKED : 0u) |
+                    (s.releases_unstored() ? PIPELINE_STORAGE_RELEASE_UNSTORED : 0u);
         raw.user_data = &holder;
         raw.store = &detail::Holder::store;
         raw.open_writer = &detail::Holder::open_writer;

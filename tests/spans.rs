@@ -108,6 +108,7 @@ const SPANS: Abilities = Abilities {
     release: false,
     release_anywhere: false,
     release_marked: false,
+    release_unstored: false,
     span_bytes: Some(10 * RECORD),
 };
 

@@ -127,6 +127,8 @@ pub struct Batch {
     pub meta: bool,
     /// Whether any of its events has `PIPELINE_EVENT_RELEASE`.
     pub marked: bool,
+    /// Whether the storage, which has stored all of it, releases its events by itself.
+    pub kept: bool,
     /// Whether any of its events has a time of its caller's.
     pub own_times: bool,
     /// Issues the tokens of its attempts; made for the first of them.
@@ -165,6 +167,7 @@ impl Batch {
         self.place = Place::Idle;
         self.meta = false;
         self.marked = false;
+        self.kept = false;
         self.own_times = false;
         self.attempts = 0;
         self.form = Form::Views;

@@ -10,7 +10,7 @@ use crate::storage::callback::{CallbackStorage, pipeline_storage_t};
 use crate::storage::panic_guard::PanicGuard;
 use crate::storage::{
     PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
-    PIPELINE_STORAGE_RELEASE_MARKED, Storage,
+    PIPELINE_STORAGE_RELEASE_MARKED, PIPELINE_STORAGE_RELEASE_UNSTORED, Storage,
 };
 
 // SAFETY: repr(C), plain integers and nullable pointers, `struct_size` first.
@@ -38,14 +38,15 @@ pub(super) unsafe fn take(storage: *const pipeline_storage_t) -> Result<Box<dyn 
     const KNOWN: u32 = PIPELINE_STORAGE_CONCURRENT
         | PIPELINE_STORAGE_META
         | PIPELINE_STORAGE_RELEASE_ANYWHERE
-        | PIPELINE_STORAGE_RELEASE_MARKED;
+        | PIPELINE_STORAGE_RELEASE_MARKED
+        | PIPELINE_STORAGE_RELEASE_UNSTORED;
     if s.flags & !KNOWN != 0 {
         return Err(Error::new(
             PIPELINE_ERR_INVALID,
             format!(
                 "pipeline_storage_t.flags: PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, \
-                 PIPELINE_STORAGE_RELEASE_ANYWHERE and PIPELINE_STORAGE_RELEASE_MARKED allowed, \
-                 {:#x} given",
+                 PIPELINE_STORAGE_RELEASE_ANYWHERE, PIPELINE_STORAGE_RELEASE_MARKED and \
+                 PIPELINE_STORAGE_RELEASE_UNSTORED allowed, {:#x} given",
                 s.flags
             ),
         ));

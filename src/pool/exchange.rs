@@ -33,7 +33,7 @@ impl Pool {
         let settled = result == PIPELINE_STORE_OK
             && batch.dead.is_empty()
             && batch.rejected.is_empty()
-            && !(self.can.release && (batch.marked || !self.can.release_marked));
+            && (!self.must_release(batch) || (self.can.release_unstored && batch.is_whole()));
         // (While `store` has not returned, it still reads the batch.)
         let freed = match &batch.place {
             Place::Pending(attempt) => Some(u32::from(settled && !attempt.in_doubt)),

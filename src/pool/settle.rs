@@ -92,6 +92,7 @@ impl Pool {
         let is_rejected = |i: usize| rejected.get(i).is_some_and(|&r| r);
         // (Views were made when the storage named a prefix, or rejected an event.)
         let (stored, bytes) = if stored_to == count && rejected.is_empty() && batch.is_whole() {
+            batch.kept = self.can.release_unstored && result == PIPELINE_STORE_OK;
             match batch.form {
                 Form::Views => note_stored_whole(&mut st.latency, &batch, now),
                 Form::Spans | Form::Bare => self.note_spans_stored(&mut st.latency, &batch, now),
@@ -195,13 +196,19 @@ impl Pool {
             batch.dead.drain(..run);
             st.batches.settle(&batch, run as u64, Outcome::Discarded);
         };
-        let release = self.can.release && !batch.meta && (batch.marked || !self.can.release_marked);
+        let release = self.must_release(&batch);
         st.batches.put(slot, batch);
         match next {
             Some(phase) => st.batches.make_ready(slot, phase),
             None if release => st.batches.make_ready(slot, Phase::Release),
             None => self.close_batch(st, slot),
         }
+    }
+
+    /// Whether the events of a batch that has left are to be shown to `release`.
+    #[inline]
+    pub(super) fn must_release(&self, batch: &Batch) -> bool {
+        self.can.release && !batch.meta && !batch.kept && (batch.marked || !self.can.release_marked)
     }
 
     /// Gives up the batches that have become too old while the circuit was not closed.

@@ -2,7 +2,8 @@
 
 use super::{
     Abilities, PIPELINE_STORAGE_CONCURRENT, PIPELINE_STORAGE_META, PIPELINE_STORAGE_RELEASE_ANYWHERE,
-    PIPELINE_STORAGE_RELEASE_MARKED, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY, Storage, WriterData,
+    PIPELINE_STORAGE_RELEASE_MARKED, PIPELINE_STORAGE_RELEASE_UNSTORED, PIPELINE_STORE_REJECT,
+    PIPELINE_STORE_RETRY, Storage, WriterData,
 };
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
@@ -46,7 +47,8 @@ pub struct pipeline_storage_t {
     >,
     /// Called exactly once for every captured event, when it leaves the pipeline in any way: for payloads that are handles. With
     /// `PIPELINE_STORAGE_RELEASE_MARKED`, it is called only for events that have `PIPELINE_EVENT_RELEASE`. It is called on writer threads
-    /// and on the threads that call `destroy`; with `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. May be NULL.
+    /// and on the threads that call `destroy`; with `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. With
+    /// `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. May be NULL.
     pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,
     /// Called exactly once, after all other calls, when the pipeline needs the storage no longer; also if `pipeline_start` fails after it
     /// has accepted the `struct_size`. It is called by `pipeline_start`, by `pipeline_destroy`, or, after `pipeline_abandon`, on a thread of
@@ -108,6 +110,7 @@ unsafe impl Storage for CallbackStorage {
             release: self.0.release.is_some(),
             release_anywhere: self.0.release.is_some() && has(PIPELINE_STORAGE_RELEASE_ANYWHERE),
             release_marked: has(PIPELINE_STORAGE_RELEASE_MARKED),
+            release_unstored: has(PIPELINE_STORAGE_RELEASE_UNSTORED),
             span_bytes: None,
         }
     }

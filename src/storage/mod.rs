@@ -45,6 +45,11 @@ pub const PIPELINE_STORAGE_RELEASE_ANYWHERE: u32 = 4;
 /// `pipeline_storage_t.flags`: `release` is called only for events captured with `PIPELINE_EVENT_RELEASE`. This is for
 /// storages with few events that are handles: releasing a batch without handles has no extra cost.
 pub const PIPELINE_STORAGE_RELEASE_MARKED: u32 = 8;
+/// `pipeline_storage_t.flags`: the storage releases by itself what it has stored. `release` is not called for the events of a batch that is
+/// answered `PIPELINE_STORE_OK` while all of them are still to be stored and none is rejected. All others come to `release`: those of batches
+/// that were stored in parts, dead-lettered or given up, and those that were overwritten or left. An answer by token counts once the call has
+/// returned `PIPELINE_OK`; from then on the batch's memory is no longer valid, so that the storage notes before what it will release.
+pub const PIPELINE_STORAGE_RELEASE_UNSTORED: u32 = 16;
 
 /// `dead_letter`'s `reason`: the storage rejected the event.
 pub const PIPELINE_REASON_REJECTED: i32 = 1;
@@ -72,6 +77,8 @@ pub struct Abilities {
     pub release_anywhere: bool,
     /// `release` is only for events with [`PIPELINE_EVENT_RELEASE`](crate::event::PIPELINE_EVENT_RELEASE).
     pub release_marked: bool,
+    /// `release` is not for the events of a batch that was stored as a whole at one answer.
+    pub release_unstored: bool,
     /// It has a `store_spans`, and wants batches of at most so many bytes of records, or one record; `batch_bytes` may be less, and
     /// `batch_size` does not apply. A storage with a `release` is not given spans.
     pub span_bytes: Option<u64>,
