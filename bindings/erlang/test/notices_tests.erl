@@ -224,21 +224,14 @@ the_next_notice_is_for_the_consumer_of_the_batch_only_test() ->
     ok = ?C:complete_next(P, Second, ok),
     ok = closed(P).
 
-%% A batch with events that must be released is not exchanged: it stays in flight until they are released.
-of_no_release(N) ->
-    case vm_layout:is_flat() of
-        true -> {n, N};
-        false -> <<N>>
-    end.
-
 %% The next batch is not claimed yet: the consumer claims it with its answer.
 an_answer_is_exchanged_for_the_next_batch_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 35)],
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 35)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
     sender_is_back(P),
-    ?assertEqual([of_no_release(N) || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
+    ?assertEqual([{n, N} || N <- lists:seq(1, 10)], exchanged(P, First, Id, 11)),
     ?assertMatch({ok, #{stored := 35, in_flight := 0, batches := 4, batches_handed := 0}}, ?C:metrics(P)),
     nothing_came(P),
     %% The writer claims later batches.
@@ -257,7 +250,7 @@ exchanged(P, Token, Id, From) ->
         {capture_batch, P, Next, NextId, 1, Count, {_, _}} ->
             ?assertEqual({Id + 1, min(10, 36 - From)}, {NextId, Count}),
             ?assertMatch({ok, #{batches_handed := 1, batches_parked := 0, in_flight := Count}}, ?C:metrics(P)),
-            ?assertEqual([of_no_release(N) || N <- lists:seq(From, From + Count - 1)], exchanged(P, Next, NextId, From + Count)),
+            ?assertEqual([{n, N} || N <- lists:seq(From, From + Count - 1)], exchanged(P, Next, NextId, From + Count)),
             ?assertEqual({error, unknown_token}, ?C:complete_next(P, Token, ok))
     end,
     Payloads.
@@ -265,7 +258,7 @@ exchanged(P, Token, Id, From) ->
 %% A returned batch, and one whose claim takes long, comes as a message.
 a_batch_that_is_not_exchanged_comes_as_a_message_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
     {First, Id, 1, 10} = notice(P),
     ok = ?C:complete_next(P, First, retry),
@@ -279,7 +272,7 @@ a_batch_that_is_not_exchanged_comes_as_a_message_test() ->
 %% The batch that a consumer got in exchange is delivered again if the consumer dies.
 an_exchanged_batch_outlives_its_consumer_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
     {Pid, Monitor} = spawn_monitor(fun() ->
         ok = ?C:attach(P),
         {First, _, 1, 10} = notice(P),
@@ -292,7 +285,7 @@ an_exchanged_batch_outlives_its_consumer_test() ->
     {Again, Id, 2, 10} = notice(P),
     %% An answer that comes before `store' has returned is counted only then.
     sender_is_back(P),
-    ?assertEqual([of_no_release(N) || N <- lists:seq(11, 20)], consumer:payloads(?C:events(P, Again))),
+    ?assertEqual([{n, N} || N <- lists:seq(11, 20)], consumer:payloads(?C:events(P, Again))),
     ok = ?C:complete_next(P, Again, ok),
     ?assertMatch({ok, #{stored := 20, retries := 1}}, ?C:metrics(P)),
     ok = closed(P).
@@ -300,7 +293,7 @@ an_exchanged_batch_outlives_its_consumer_test() ->
 %% An answer for the batch of another consumer is not exchanged.
 an_answer_for_another_is_not_exchanged_test() ->
     P = started(#{batch_size => 10}),
-    [ok = ?C:capture(P, of_no_release(N)) || N <- lists:seq(1, 20)],
+    [ok = ?C:capture(P, {n, N}) || N <- lists:seq(1, 20)],
     ok = ?C:attach(P),
     {Token, _, _, 10} = notice(P),
     {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, ?C:complete_next(P, Token, ok)}) end),

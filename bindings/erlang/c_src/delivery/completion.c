@@ -5,7 +5,8 @@
 
 enum {
     ANSWERS_PER_WAKE = 3,   /* answered batches whose space is worth the cost of waking a process */
-    LARGE = 8192,           /* a batch with more events is completed on a dirty scheduler */
+    LARGE = 8192,           /* a batch with more events is completed on a dirty scheduler, */
+    LARGE_BYTES = 1 << 20,  /* and one whose terms take more bytes in blocks, which are freed then */
     MAX_REJECTED = 65536,
 };
 
@@ -89,15 +90,22 @@ static ERL_NIF_TERM complete(ErlNifEnv *env, struct pipeline *pipeline, int argc
     struct outstanding *o = outstanding_find(d, answer.token);
     /* While its consumer copies events out of a batch, no other process may answer it. */
     bool known = o && !o->reading, fits = known && (answer.count == 0 || answer.max < o->count);
-    if (!fits || (normal && o->count > LARGE)) {
+    bool large = fits && (o->count > LARGE || o->held.bytes > LARGE_BYTES || !o->held.known);
+    if (!fits || (normal && large)) {
         enif_mutex_unlock(d->lock);
         if (fits)
             return reschedule(env, &answer, argc, argv, wants_next);
         free_answer(&answer);
         return known ? answer_badarg(env) : answer_refused(env, PIPELINE_ERR_UNKNOWN_TOKEN);
     }
+    if (!o->held.known && !held_note(&o->held, o->batch)) {
+        enif_mutex_unlock(d->lock);
+        free_answer(&answer);
+        return answer_refused(env, PIPELINE_ERR_NO_MEMORY);
+    }
     /* The batch is taken out before it is answered: after the answer it may come again, with another token. */
     outstanding_take(d, o);
+    struct held held = { .count = 0 }; /* what is released after the lock */
     ErlNifPid self;
     struct consumer *consumer = o->consumer;
     /* Whether the next notice may be the answer of this call: that needs no message and wakes no process. */
@@ -118,6 +126,10 @@ static ERL_NIF_TERM complete(ErlNifEnv *env, struct pipeline *pipeline, int argc
             enif_mutex_unlock(d->lock);
             return reschedule(env, &answer, argc, argv, wants_next);
         }
+        if (status == PIPELINE_OK && answer.result == PIPELINE_STORE_OK) {
+            held = o->held;
+            o->held = (struct held) { .count = 0 };
+        }
         if (claimed) {
             enif_consume_timeslice(env, (int)(claimed->count / 500) + 1);
             outstanding_init(o, claimed);
@@ -136,12 +148,14 @@ static ERL_NIF_TERM complete(ErlNifEnv *env, struct pipeline *pipeline, int argc
         d->answers_since_wake = 0;
     enif_mutex_unlock(d->lock);
     if (!normal) {
+        bool rejected = false;
         for (unsigned i = 0; i < answer.count; i++)
-            pipeline_batch_set_rejected(o->batch, answer.rejected[i]);
-        status = outstanding_complete(o, answer.result);
+            rejected |= pipeline_batch_set_rejected(o->batch, answer.rejected[i]) == PIPELINE_OK;
+        status = outstanding_complete(o, answer.result, rejected);
     } else if (o) {
         outstanding_free(o);
     }
+    held_release(&held);
     if (!next)
         outgoing_send(env, &outgoing);
     if (wake)

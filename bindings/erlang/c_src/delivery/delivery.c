@@ -47,7 +47,7 @@ static int32_t dead_letter(void *user_data, const pipeline_batch_t *batch, int32
     return reason == PIPELINE_REASON_REJECTED ? 0 : PIPELINE_STORE_REJECT;
 }
 
-/* Called only for events that hold a reference to a block. */
+/* Called only for events that hold a reference to a block, and only if their batch was not stored as a whole: then held_release has done it. */
 static void release(void *user_data, const pipeline_event_view_t *event)
 {
     struct delivery *d = user_data;
@@ -88,7 +88,8 @@ bool delivery_storage(bool notices, pipeline_storage_t *storage, struct delivery
     d->notices = notices;
     d->credit = notices ? 1 : CREDIT;
     pipeline_storage_init(storage, sizeof *storage);
-    storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE | PIPELINE_STORAGE_RELEASE_MARKED;
+    storage->flags = PIPELINE_STORAGE_CONCURRENT | PIPELINE_STORAGE_RELEASE_ANYWHERE | PIPELINE_STORAGE_RELEASE_MARKED |
+        PIPELINE_STORAGE_RELEASE_UNSTORED;
     storage->user_data = d;
     storage->store = store;
     storage->dead_letter = dead_letter;

@@ -11,7 +11,14 @@ void outstanding_load(ErlNifEnv *env)
 
 void outstanding_init(struct outstanding *o, const pipeline_batch_t *batch)
 {
-    *o = (struct outstanding) { .token = batch->token, .batch = batch, .count = batch->count };
+    o->chain = o->next = o->previous = NULL;
+    o->consumer = NULL;
+    o->token = batch->token;
+    o->batch = batch;
+    o->count = batch->count;
+    o->reading = o->orphan = false;
+    /* Without memory it is tried again before the batch is answered. */
+    (void)held_note(&o->held, batch);
     o->message = (struct message) {
         .token = batch->token, .batch_id = batch->batch_id, .generation = batch->generation, .count = batch->count,
         .realtime_offset_ns = batch->realtime_offset_ns, .attempt = batch->attempt,
@@ -175,12 +182,15 @@ void outstanding_free(struct outstanding *o)
 {
     if (o->message.env)
         enif_free_env(o->message.env);
+    held_forget(&o->held);
     enif_free(o);
 }
 
-int32_t outstanding_complete(struct outstanding *o, int32_t result)
+int32_t outstanding_complete(struct outstanding *o, int32_t result, bool rejected)
 {
     int32_t status = pipeline_batch_complete(o->token, result);
+    if (status == PIPELINE_OK && result == PIPELINE_STORE_OK && !rejected)
+        held_release(&o->held);
     outstanding_free(o);
     return status;
 }
@@ -189,7 +199,7 @@ void outstanding_return(struct outstanding *list)
 {
     while (list) {
         struct outstanding *next = list->next;
-        outstanding_complete(list, PIPELINE_STORE_RETRY);
+        outstanding_complete(list, PIPELINE_STORE_RETRY, false);
         list = next;
     }
 }
@@ -217,7 +227,7 @@ static void recall(struct delivery *d, uint64_t token)
         outstanding_take(d, o);
     enif_mutex_unlock(d->lock);
     if (o)
-        outstanding_complete(o, PIPELINE_STORE_RETRY);
+        outstanding_complete(o, PIPELINE_STORE_RETRY, false);
 }
 
 /* A message to a dead process may fail: the monitor returns its batches. But a caller that was killed in a call on a dirty scheduler cannot send

@@ -4,6 +4,7 @@
 #ifndef CAPTURE_NIF_OUTSTANDING_H
 #define CAPTURE_NIF_OUTSTANDING_H
 
+#include "delivery/held.h"
 #include "delivery/space_waiters.h"
 
 #include <capture_pipeline.h>
@@ -37,6 +38,7 @@ struct outstanding {
     size_t count;
     bool reading;                       /* its consumer copies events out of it: no other thread may complete it */
     bool orphan;                        /* its consumer died while reading, and it is out of the table: the reader returns it */
+    struct held held;                   /* released by the answer that the batch is stored */
     struct message message;
 };
 
@@ -118,8 +120,8 @@ void outgoing_send(ErlNifEnv *caller, struct outgoing *outgoing);
 /* The message itself, as the answer of a NIF. Only for notices. */
 ERL_NIF_TERM outgoing_answer(ErlNifEnv *env, struct outgoing *outgoing);
 
-/* Completes the token of a batch that was taken out of the table, and frees it. */
-int32_t outstanding_complete(struct outstanding *o, int32_t result);
+/* Completes the token of a batch that was taken out of the table, and frees it. `rejected`: some of its events were rejected. */
+int32_t outstanding_complete(struct outstanding *o, int32_t result, bool rejected);
 
 /* Frees a batch that was taken out of the table and is completed. */
 void outstanding_free(struct outstanding *o);

@@ -6,7 +6,7 @@
 
 enum {
     MAX_EVENTS = 256,           /* per call; some 50 us on a normal scheduler */
-    MAX_BYTES = 128 * 1024,
+    MAX_BYTES = 160 * 1024,
 };
 
 static ERL_NIF_TERM atom_done;
@@ -37,7 +37,7 @@ static void end_reading(struct delivery *d, struct outstanding *o)
     bool orphan = o->orphan;
     enif_mutex_unlock(d->lock);
     if (orphan)
-        outstanding_complete(o, PIPELINE_STORE_RETRY);
+        outstanding_complete(o, PIPELINE_STORE_RETRY, false);
 }
 
 PIPELINE_DIRTY(delivery_events)

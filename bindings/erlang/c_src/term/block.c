@@ -39,6 +39,11 @@ void block_unref(struct block *block)
     release(block, 1);
 }
 
+void block_unref_terms(struct block *block, uint32_t terms)
+{
+    release(block, terms);
+}
+
 void block_close(struct block *block)
 {
     if (block)

@@ -47,6 +47,9 @@ static inline void block_ref(struct block *block)
 /* Releases a reference, on any thread. The last one frees the environment. */
 void block_unref(struct block *block);
 
+/* The same for the references of several terms. */
+void block_unref_terms(struct block *block, uint32_t terms);
+
 /* The owner adds no more: its reference and the unused ones are released. NULL is allowed. */
 void block_close(struct block *block);
 
