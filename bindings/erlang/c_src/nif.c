@@ -156,6 +156,7 @@ static ErlNifFunc functions[] = {
 
     { "term_walk", 2, term_walk, 0 },
     { "term_flat", 1, term_flat, 0 },
+    { "capture_info", 0, capture_info, 0 },
     { "clock_piece", 2, clock_piece, 0 },
 };
 

@@ -36,14 +36,15 @@
 %% A configuration is a map of the fields of `pipeline_config_t' in `capture_pipeline.h', where each is described. A field that is not given has
 %% the default described there, but `writer_class' is `batch': a writer that wakes up does not take the core from the scheduler whose capture
 %% has woken it. With the storages `delivery' and `notices', the numbers of writers cannot be set, because they follow the attached processes. There,
-%% retries have no limit by default, and `max_in_flight' is three batches for each process (one with `notices').
+%% retries have no limit by default, and `max_in_flight' is three batches for each process (one with `notices'). There, `terms' is one more key,
+%% for a start only: `fastest' (the default) or `blocks', by which no term of this pipeline is captured as flat words (see {@link capture_info/0}).
 %%
 %% == Lifetime ==
 %% A pipeline lives as long as somebody holds a reference to it or is attached. Where it is collected without {@link close/2}, what it still holds
 %% is lost.
 -module(elixir_scope_capture_pipeline).
 
--export([start/1, start/2, close/1, close/2, version/0]).
+-export([start/1, start/2, close/1, close/2, version/0, capture_info/0]).
 -export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4, capture_wait/6]).
 -export([attach/1, detach/1, events/2, complete/3, complete_next/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3, kind_define/2]).
@@ -54,7 +55,7 @@
 -include("elixir_scope_capture_pipeline_lists.hrl").
 
 -export_type([
-    pipeline/0, storage/0, config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, kind/0, id/0, event/0, captured/0, batch/0, token/0, result/0,
+    pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, kind/0, id/0, event/0, captured/0, batch/0, token/0, result/0,
     refusal/0, answer/0, milliseconds/0
 ]).
 
@@ -96,6 +97,8 @@
     file_mode => 8#600..8#666
 }.
 %% The fields of `pipeline_journal_options_t' in `capture_pipeline.h'.
+-type start_config() :: config() | #{terms := fastest | blocks, atom() => term()}.
+%% A configuration, and beside it `terms'.
 -type kind() :: 0..16#7FFEFFFF.
 %% The kind of an event, by the caller's own numbers.
 -type id() :: 0..16#FFFFFFFFFFFFFFFF.
@@ -127,12 +130,12 @@
 %% ---- start and end ----
 
 %% @doc Starts a pipeline whose batches go to consumers.
--spec start(config()) -> {ok, pipeline()} | {error, {atom(), term()}}.
+-spec start(start_config()) -> {ok, pipeline()} | {error, {atom(), term()}}.
 start(Config) ->
     start(Config, delivery).
 
 %% @doc Starts a pipeline. `{error, {badarg, Key}}' names a key that is unknown or has a value of the wrong type. Other errors have a text.
--spec start(config(), storage()) -> {ok, pipeline()} | {error, {atom(), term()}}.
+-spec start(start_config(), storage()) -> {ok, pipeline()} | {error, {atom(), term()}}.
 start(Config, {Native, Path, Options}) when Native =:= sqlite; Native =:= journal ->
     case ?TEXT:path(Path) of
         Binary when is_binary(Binary) -> ?WAIT:started(?NIF:pipeline_start(?TEXT:named(Config), {Native, Binary, Options}));
@@ -157,6 +160,17 @@ close(Pipeline, Timeout) ->
 -spec version() -> {non_neg_integer(), unicode:unicode_binary()}.
 version() ->
     ?NIF:version().
+
+%% @doc How terms are captured for consumers in this VM. `flat': as the words that they have on a heap; terms that only the VM can copy go into
+%% environment blocks. `blocks': all terms go into environment blocks, by the NIF API alone, which costs more.
+%%
+%% The reason is `tested' for `flat': all tests of terms have passed on this version of the emulator, and its layout of terms was confirmed when
+%% the library was loaded. For `blocks' it is `version', if this version was not tested, or `layout', if its layout is another one than that of
+%% the tested version. `erts' is the version of the emulator.
+-spec capture_info() -> #{terms := flat | blocks, reason := tested | version | layout, erts := unicode:unicode_binary()}.
+capture_info() ->
+    {Terms, Reason, Erts} = ?NIF:capture_info(),
+    #{terms => Terms, reason => Reason, erts => list_to_binary(Erts)}.
 
 %% ---- captures ----
 

@@ -7,7 +7,7 @@
     %% cursors and rings
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
     ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
-    term_walk/2, term_flat/1, clock_piece/2,
+    term_walk/2, term_flat/1, capture_info/0, clock_piece/2,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3,
@@ -118,6 +118,9 @@ term_walk(_Term, _Limit) -> ?NOT_LOADED.
 
 -spec term_flat(term()) -> {ok, Bytes :: pos_integer(), Copy :: term()} | no | {error, no_memory}.
 term_flat(_Term) -> ?NOT_LOADED.
+
+-spec capture_info() -> {flat | blocks, tested | version | layout, string()}.
+capture_info() -> ?NOT_LOADED.
 
 %% Converts times of the system's CLOCK_MONOTONIC, by which events are stamped, to the VM's monotonic time (`vm'), or back (`system'). Returns the piece
 %% with `From =< Time < Until'. A time of it converts to `FromThere + (Time - From) * Rise div Run'.

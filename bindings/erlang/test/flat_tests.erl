@@ -7,12 +7,10 @@
 -define(MOST_WORDS, 2048).
 -define(MOST_BYTES, 8192).
 
-seen() -> vm_layout:is_known() andalso lists:prefix("13.", erlang:system_info(version)).
-
 %% Runs the test if terms may be flat, and otherwise checks that none is.
 flat(Test) ->
     {timeout, 900, fun() ->
-        case seen() of
+        case vm_layout:may_be_flat() of
             true -> Test();
             false -> ?assertEqual(no, term_flat({a}))
         end
@@ -23,6 +21,39 @@ comes_back(Term) ->
         {ok, Bytes, Copy} -> Copy =:= Term andalso {ok, Bytes};
         Other -> Other
     end.
+
+the_way_and_its_reason_are_told_test() ->
+    Erts = list_to_binary(erlang:system_info(version)),
+    Expected =
+        case {vm_layout:may_be_flat(), vm_layout:is_known()} of
+            {true, true} -> #{terms => flat, reason => tested, erts => Erts};
+            {false, true} -> #{terms => blocks, reason => version, erts => Erts};
+            %% Of a tested version the layout is asked, and of another one nothing.
+            {false, false} -> #{terms => blocks, reason => maps:get(reason, ?C:capture_info()), erts => Erts}
+        end,
+    ?assertEqual(Expected, ?C:capture_info()),
+    ?assertEqual(vm_layout:is_flat(), term_flat({a}) =/= no).
+
+%% The two ways in one VM, of which a pipeline takes one.
+a_pipeline_may_rule_flat_terms_out_test_() ->
+    flat(fun() ->
+        Terms = [{I, [{<<"a">>, I}], #{k => I}} || I <- lists:seq(1, 100)],
+        Charged = fun(Config) ->
+            {ok, P} = ?C:start(Config, notices),
+            [ok = ?C:capture(P, T) || T <- Terms],
+            {ok, #{bytes_captured := Bytes}} = ?C:metrics(P),
+            ?assertEqual({error, {badarg, terms}}, ?C:update(P, #{terms => fastest})),
+            ok = ?C:attach(P),
+            ?assertEqual(Terms, consumer:all(P, notices, 100)),
+            ok = ?C:close(P, 5000),
+            Bytes
+        end,
+        %% A block is charged with the sizes, a flat term with its head and its table too, but not with the keys.
+        Sizes = lists:sum([8 * erts_debug:flat_size(T) || T <- Terms]),
+        ?assertEqual(Sizes, Charged(#{terms => blocks})),
+        ?assertEqual(Charged(#{}), Charged(#{terms => fastest})),
+        ?assertNotEqual(Sizes, Charged(#{}))
+    end).
 
 every_sort_of_term_comes_back_identical_test_() ->
     flat(fun() ->
@@ -44,11 +75,19 @@ a_term_that_only_the_vm_can_copy_is_not_made_flat_test_() ->
     flat(fun() ->
         X = self(),
         Terms = [
-            fun() -> X end, fun lists:map/2, <<1:3>>, atomics:new(1, []), erlang:alias(),
+            fun() -> X end, fun lists:map/2, atomics:new(1, []), erlang:alias(),
             binary_to_term(<<131, 88, 119, 5, "x@far", 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 1>>),
             maps:from_list([{I, I} || I <- lists:seq(1, 33)])
         ],
         [?assertEqual({T, no}, {T, term_flat(Wrapped)}) || T <- Terms, Wrapped <- [T, {T}, [a, T], #{k => T}]],
+        %% A short bitstring is a run of words from OTP 27 on, and a slice before.
+        [
+            case vm_layout:has_heap_bits() of
+                true -> ?assertMatch({T, {ok, _}}, {T, comes_back(T)});
+                false -> ?assertEqual({T, no}, {T, term_flat(T)})
+            end
+         || Bits <- [<<5:3>>, <<1:100, 5:3>>], T <- [Bits, {Bits}, [a, Bits], #{k => Bits}]
+        ],
         %% Terms that need no flat form.
         [?assertEqual(no, term_flat(T)) || T <- [a, 1, [], self(), {}, #{}]]
     end).

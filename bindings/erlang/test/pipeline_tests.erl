@@ -39,7 +39,8 @@ an_invalid_option_is_named_by_its_key_test() ->
         {#{name => [a | b]}, name}, {#{name => fun() -> ok end}, name}, {#{"batch_size" => 1}, "batch_size"},
         {#{struct_size => 1}, struct_size}, {#{flags => 1}, flags}, {#{writers => 2}, writers},
         {#{max_writers => 2}, max_writers}, {#{writer_class => fair}, writer_class}, {#{writer_cpus => 0}, writer_cpus},
-        {#{writer_nice => 1.0}, writer_nice}, {#{writer_nice => 1 bsl 31}, writer_nice}, {not_a_map, config}, {[], config}
+        {#{writer_nice => 1.0}, writer_nice}, {#{writer_nice => 1 bsl 31}, writer_nice}, {not_a_map, config}, {[], config},
+        {#{terms => flat}, terms}, {#{terms => 1}, terms}
     ],
     [?assertEqual({Config, {error, {badarg, Key}}}, {Config, ?C:start(Config)}) || {Config, Key} <- Bad].
 

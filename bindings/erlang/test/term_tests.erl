@@ -66,9 +66,15 @@ off_heap_binaries_are_in_the_size_and_to_be_rebuilt_test() ->
 funs_and_odd_bitstrings_are_opaque_test() ->
     Fun = fun() -> self() end,
     {_, ?OPAQUE, [Fun]} = term_walk({Fun, 1}, ?MEGABYTE),
-    {_, ?OPAQUE, [<<5:3>>]} = term_walk([<<5:3>>], ?MEGABYTE),
-    {_, ?OPAQUE, Both} = term_walk([<<5:3>>, #{f => Fun}], ?MEGABYTE),
-    ?assertEqual(2, length(Both)).
+    Odd = <<(binary:copy(<<"ab">>, 500))/binary, 5:3>>,
+    {_, ?OPAQUE, [Odd]} = term_walk([Odd], ?MEGABYTE),
+    {_, ?OPAQUE, Both} = term_walk([Odd, #{f => Fun}], ?MEGABYTE),
+    ?assertEqual(2, length(Both)),
+    %% A short one lies on the heap as a short binary does from OTP 27 on. Before, it is a slice.
+    case vm_layout:is_known() andalso vm_layout:has_heap_bits() of
+        true -> ?assertMatch({_, 0, []}, term_walk([<<5:3>>], ?MEGABYTE));
+        false -> ?assertMatch({_, ?OPAQUE, [<<5:3>>]}, term_walk([<<5:3>>], ?MEGABYTE))
+    end.
 
 the_environment_of_a_fun_is_bounded_test() ->
     Environment = lists:duplicate(1000, a),

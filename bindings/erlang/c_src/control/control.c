@@ -51,6 +51,8 @@ ERL_NIF_TERM pipeline_update_call(ErlNifEnv *env, struct pipeline *p, int argc, 
     enif_mutex_lock(p->control);
     int32_t status = pipeline_config_read(p->native, &config.native);
     bool good = status == PIPELINE_OK && config_from_map(env, argv[1], p->delivery != NULL, &config, &answer);
+    if (good && config.terms_given)
+        good = refuse_key(env, enif_make_atom(env, "terms"), &answer);
     if (good) {
         status = pipeline_update(p->native, &config.native);
         if (status == PIPELINE_OK && config.wait_given)

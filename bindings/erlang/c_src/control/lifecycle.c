@@ -8,6 +8,7 @@
 #include "delivery/consumers.h"
 #include "delivery/delivery.h"
 #include "pipeline/status.h"
+#include "term/flat.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,7 @@ static ERL_NIF_TERM start(ErlNifEnv *env, struct pipeline *p, struct config *con
     pipeline_config_read(p->native, &running);
     p->max_event_bytes = config_event_limit(&running);
     p->blocks = config->waits;
+    p->flat = p->delivery && flat_known() && !config->blocks_only;
     if (p->delivery)
         delivery_start(p, config->in_flight_given);
     return answer_ok(env, enif_make_resource(env, p));

@@ -49,6 +49,11 @@ static bool set_config(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM 
     static const char *const own[] = { "writers", "min_writers", "max_writers", NULL };
     const struct target *target = to;
     struct config *config = target->config;
+    if (key == enif_make_atom(env, "terms")) {
+        config->terms_given = true;
+        config->blocks_only = value == enif_make_atom(env, "blocks");
+        return target->delivery && (config->blocks_only || value == enif_make_atom(env, "fastest"));
+    }
     const struct field *field = field_find(env, config_fields, FIELD_COUNT(config_fields), key);
     size_t limit = key == enif_make_atom(env, "name") ? NAME_BYTES : PATH_BYTES;
     if (!field || (target->delivery && is_one_of(env, key, own)) || !field_set(env, field, &config->native, value, limit))

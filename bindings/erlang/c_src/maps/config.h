@@ -27,6 +27,8 @@ struct config {
     bool in_flight_given;       /* max_in_flight was */
     bool wait_given;            /* overflow was, and waits says whether it is block */
     bool waits;
+    bool terms_given;           /* terms was, and blocks_only says whether it is blocks */
+    bool blocks_only;
 };
 
 /* Lays a map over what `config->native` has. `delivery`: the numbers of writers are not the caller's to set. On failure

@@ -211,7 +211,7 @@ static inline int32_t put_term(ErlNifEnv *env, struct pipeline *p, pipeline_even
         event->len = binary.size;
         return put_bytes(p, event);
     }
-    if (p->delivery && flat_known()) {
+    if (p->flat) {
         int32_t status = put_flat(env, p, event, term);
         if (status != IS_NOT_FLAT)
             return status;

@@ -31,6 +31,7 @@ struct pipeline {
     struct pipeline_end *end;       /* memory for the destructor */
     struct watcher *watcher;        /* whom the pressure callback tells; NULL: nobody. Under `control` */
     size_t max_event_bytes;
+    bool flat;                      /* terms may be captured as flat words */
     ErlNifMutex *control;
     struct flush_queues flush_queues;
     _Atomic bool needs_adjust;      /* delivery_adjust has work to do */

@@ -24,7 +24,7 @@ struct insert {
 };
 
 static struct {
-    bool known;
+    enum flat_reason reason;
     ERL_NIF_TERM nil;
     ERL_NIF_TERM reference;         /* the first word of ordinary references */
     uint32_t reference_mark;        /* the lower half of their second word, where references to resources have an address */
@@ -32,7 +32,7 @@ static struct {
 
 bool flat_known(void)
 {
-    return flats.known;
+    return flats.reason == FLAT_TESTED;
 }
 
 /* The size of both tables, which lie one after the other. */
@@ -214,7 +214,7 @@ static inline bool make(ErlNifEnv *env, ERL_NIF_TERM term, struct flat *flat)
 
 bool flat_make(ErlNifEnv *env, ERL_NIF_TERM term, struct flat *flat)
 {
-    return flats.known && make(env, term, flat);
+    return flat_known() && make(env, term, flat);
 }
 
 /* ---- reading ---- */
@@ -267,15 +267,25 @@ ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *fla
 
 /* ---- learning ---- */
 
-/* The versions of the VM (erts) with whose collector and messages this code was tested. */
-static const char *const tested_with[] = { "13." };
+/* The versions of the VM (erts) on which all tests of terms have passed with flat terms: those of OTP 25, 27 and 29. The layout of terms and the
+ * collector change with a major version only. A version is added here after a run of tests/otp.sh; all others take blocks. */
+static const char *const tested_with[] = { "13.", "15.", "17." };
 
-static bool is_tested_version(void)
+static const char *erts_version(void)
 {
     ErlNifSysInfo info;
     enif_system_info(&info, sizeof info);
+    return info.erts_version ? info.erts_version : "";
+}
+
+static bool is_tested_version(void)
+{
+    const char *version = erts_version();
+#ifdef FLAT_UNKNOWN /* for tests of blocks on a VM with a known layout */
+    version = "";
+#endif
     for (size_t i = 0; i < sizeof tested_with / sizeof *tested_with; i++)
-        if (info.erts_version && strncmp(info.erts_version, tested_with[i], strlen(tested_with[i])) == 0)
+        if (strncmp(version, tested_with[i], strlen(tested_with[i])) == 0)
             return true;
     return false;
 }
@@ -344,8 +354,20 @@ static bool learn(ErlNifEnv *env)
 
 void flat_load(ErlNifEnv *env)
 {
-    flats.known = layout.small_map && layout.cells && sizeof(ERL_NIF_TERM) == 8 && is_tested_version() &&
-        learn_references(env) && learn(env);
+    flats.reason = FLAT_VERSION;
+    if (!is_tested_version())
+        return;
+    bool learnt = layout.small_map && layout.cells && sizeof(ERL_NIF_TERM) == 8 && learn_references(env) && learn(env);
+    flats.reason = learnt ? FLAT_TESTED : FLAT_LAYOUT;
+}
+
+ERL_NIF_TERM capture_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    static const char *const reasons[] = { [FLAT_TESTED] = "tested", [FLAT_VERSION] = "version", [FLAT_LAYOUT] = "layout" };
+    (void)argc;
+    (void)argv;
+    return enif_make_tuple3(env, enif_make_atom(env, flat_known() ? "flat" : "blocks"),
+        enif_make_atom(env, reasons[flats.reason]), enif_make_string(env, erts_version(), ERL_NIF_LATIN1));
 }
 
 ERL_NIF_TERM term_flat(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])

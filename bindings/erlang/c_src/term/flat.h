@@ -4,7 +4,7 @@
  *
  * The VM copies terms between heaps and into messages in the same way (the layout of the copy is that of Cheney's collector, 1970). The NIF API
  * takes two walks and an allocation to copy a term into an environment. Flat terms need the layout of terms (layout.h), and are used only where
- * specimens of all kinds of terms came back unchanged. */
+ * all tests have passed on that version of the VM, and specimens of all kinds of terms came back unchanged when the NIF was loaded. */
 #ifndef CAPTURE_NIF_FLAT_H
 #define CAPTURE_NIF_FLAT_H
 
@@ -24,6 +24,13 @@ struct flat {
 /* Learns whether terms may be made flat in this VM. Called when the NIF is loaded or upgraded, after layout_load. */
 void flat_load(ErlNifEnv *env);
 
+/* Why terms are made flat, or are not. */
+enum flat_reason {
+    FLAT_TESTED,    /* they are: the version is one of those that were tested, and its layout is as it was then */
+    FLAT_VERSION,   /* the version was not tested */
+    FLAT_LAYOUT     /* the version was tested, but its layout is not as it was then: the VM was built with other options */
+};
+
 /* Whether they may be. */
 bool flat_known(void);
 
@@ -39,6 +46,9 @@ static inline bool flat_is(uint64_t first_word)
 
 /* The term, in the environment. `made`: the shapes of the environment. `words`: as flat_make wrote them, aligned to 8 bytes. 0 without memory. */
 ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *words);
+
+/* NIF: capture_info() -> {flat | blocks, tested | version | layout, Version of erts}. */
+ERL_NIF_TERM capture_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* NIF: term_flat(Term) -> {ok, Bytes, Copy} | no. For tests. */
 ERL_NIF_TERM term_flat(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -92,6 +92,13 @@ defmodule ElixirScope.Capture.Capture do
   @spec pipeline(t()) :: reference()
   def pipeline(%__MODULE__{native: native}), do: native
 
+  @doc """
+  How terms are captured in this VM: `:flat` words, or environment `:blocks`, which cost more; the reason, and the version of the emulator. See
+  `:elixir_scope_capture_pipeline.capture_info/0`.
+  """
+  @spec capture_info() :: %{terms: :flat | :blocks, reason: :tested | :version | :layout, erts: String.t()}
+  defdelegate capture_info(), to: Pipeline
+
   # ---- captures ----
 
   @doc "Captures a term of kind 0. A binary is captured as its bytes; any other term is delivered equal to the captured one."
