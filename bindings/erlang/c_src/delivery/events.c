@@ -8,9 +8,6 @@
 enum {
     CALLS_CHUNK = 256,      /* events per chunk of list_by_calls */
     WORDS_CHUNK = 64,       /* of list_by_words */
-    AHEAD = 3,              /* events between the one that is copied and the one whose copy is asked for */
-    PREFETCH_BYTES = 1024,
-    CACHE_LINE = 64,
 };
 
 /* The first word of a tuple of seven; 0: the layout of terms is not known well enough to write lists by words. */
@@ -23,21 +20,6 @@ void events_load(ErlNifEnv *env)
         seven[i] = atom_ok;
     if (flat_known() && layout.small_integers)
         first_of_seven = *layout_words(enif_make_tuple_from_array(env, seven, 7), TAG_BOXED);
-}
-
-/* A copy in a block was written by another core and is read word by word along its pointers. So the memory of the copies that come next is asked
- * for early. It is one run of words that begins at the address in the term, and the event's length is its size; a wrong guess costs time only. */
-static inline void prefetch(const pipeline_batch_t *batch, size_t index, size_t to)
-{
-    if (index >= to)
-        return;
-    const pipeline_event_view_t *event = PIPELINE_BATCH_EVENT(batch, index);
-    if (!(event->flags & PIPELINE_EVENT_RELEASE))
-        return;
-    const char *copy = (const char *)((const struct handle *)event->data)->term;
-    size_t bytes = event->len < PREFETCH_BYTES ? event->len : PREFETCH_BYTES;
-    for (size_t at = 0; at < bytes; at += CACHE_LINE)
-        __builtin_prefetch(copy + at);
 }
 
 static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event)
@@ -77,10 +59,8 @@ static ERL_NIF_TERM list_by_calls(
     while (to > from) {
         size_t count = to - from < CALLS_CHUNK ? to - from : CALLS_CHUNK;
         to -= count;
-        for (size_t i = 0; i < count; i++) {
-            prefetch(batch, to + i + AHEAD, to + count);
+        for (size_t i = 0; i < count; i++)
             some[i] = captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i));
-        }
         while (count-- > 0)
             events = enif_make_list_cell(env, some[count], events);
     }
@@ -105,7 +85,6 @@ static ERL_NIF_TERM list_by_words(
         size_t count = to - from < WORDS_CHUNK ? to - from : WORDS_CHUNK;
         for (size_t i = 0; i < count; i++) {
             const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, from + i);
-            prefetch(batch, from + i + AHEAD, to);
             some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), number(env, e->ring_id),
                 number(env, e->sequence), number(env, e->timestamp_ns), number(env, e->kind & ~KIND_TERM),
                 number(env, e->correlation_id), number(env, e->node_id) }, nil, nil };
