@@ -2,10 +2,10 @@
 
 use crate::failure::Failure;
 use crate::numbers;
-use capture_pipeline::expression::{Bound, Expression, Own};
+use capture_pipeline::expression::{Bound, Compared, Expression, Own};
 use capture_pipeline::journal::reader::Facts;
 use capture_pipeline::kinds::{Definition, Length, Type};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Whether events of a kind are chosen.
 #[derive(Clone, Debug)]
@@ -235,7 +235,7 @@ impl Kinds {
         &self.list
     }
 
-    /// An error if the expression names a field that no kind has.
+    /// An error if the expression names a field that no kind has, or compares an enum with a name that none of its values has.
     pub fn check(&self, filter: &Expression) -> Result<(), Failure> {
         for (kind, field) in filter.fields() {
             let has = |definition: &Definition| {
@@ -261,6 +261,32 @@ impl Kinds {
             let name = kind.map_or_else(|| field.to_owned(), |kind| format!("{kind}.{field}"));
             return Err(Failure::new(format!("--where: the journal has no field {name}; {known}")));
         }
-        Ok(())
+        filter.compared_texts().into_iter().try_for_each(|compared| self.check_name(compared))
+    }
+
+    /// An error if a text is to be the name of a value of an enum, and no kind has a value with this name.
+    fn check_name(&self, (kind, field, text): Compared<'_>) -> Result<(), Failure> {
+        let mut names = BTreeSet::new();
+        for definition in self.list.iter().filter_map(|kind| kind.definition.as_ref()) {
+            let found = definition.field_named(field).map(|index| &definition.fields[index].field_type);
+            match found {
+                _ if kind.is_some_and(|kind| !definition.name.eq_ignore_ascii_case(kind)) => {}
+                None => {}
+                Some(Type::Enum { values, .. }) => {
+                    names.extend(values.iter().map(|value| value.name.as_str()))
+                }
+                // The text may be its value.
+                Some(_) => return Ok(()),
+            }
+        }
+        if names.is_empty() || names.iter().any(|name| name.as_bytes() == text) {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(text);
+        let names: Vec<&str> = names.into_iter().collect();
+        Err(Failure::new(format!(
+            "--where: {field} has no value named {text:?}; there are {}; any number may be given",
+            names.join(" ")
+        )))
     }
 }

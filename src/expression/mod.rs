@@ -32,10 +32,10 @@ mod tree;
 pub use bind::{Bound, Subject};
 pub use lexer::Problem;
 pub use own::Own;
-pub use tree::{MAX_DEPTH, MAX_LEN};
+pub use tree::{Compared, MAX_DEPTH, MAX_LEN};
 
 use crate::kinds::Definition;
-use tree::{Term, Tree, visit};
+use tree::{Term, Tree, visit, visit_texts};
 
 /// An expression. See the [module](super).
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,13 @@ impl Expression {
                 found.push((kind.as_deref(), field.as_str()));
             }
         });
+        found
+    }
+
+    /// The fields that are compared with texts for equality (`=`, `!=`, `in`). Where such a field is an enum, the text is meant to be one of its names.
+    pub fn compared_texts(&self) -> Vec<Compared<'_>> {
+        let mut found = Vec::new();
+        visit_texts(&self.0, &mut |compared| found.push(compared));
         found
     }
 }

@@ -226,6 +226,19 @@ fn the_fields_of_an_expression_are_known() {
 }
 
 #[test]
+fn the_texts_that_fields_are_compared_with_are_known() {
+    let text = r#"a.state = "on" and not ("off" != state or level in (1, "high", "low") or name contains "x" or size < "y" or state)"#;
+    let expression = Expression::parse(text).expect("parsed");
+    let expected: [(Option<&str>, &str, &[u8]); 4] = [
+        (Some("a"), "state", b"on"),
+        (None, "state", b"off"),
+        (None, "level", b"high"),
+        (None, "level", b"low"),
+    ];
+    assert_eq!(expression.compared_texts(), expected);
+}
+
+#[test]
 fn a_text_that_is_no_expression_is_refused_with_the_place() {
     for (text, at, part) in [
         ("", 0, "the end found"),

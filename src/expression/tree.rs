@@ -57,3 +57,25 @@ pub(super) fn visit<'t>(tree: &'t Tree, act: &mut impl FnMut(&'t Term)) {
         Tree::Truth(term) => act(term),
     }
 }
+
+/// A field that is compared with a text for equality: its kind if it is named, its name, the text.
+pub type Compared<'t> = (Option<&'t str>, &'t str, &'t [u8]);
+
+/// Shows the fields that are compared with texts for equality, in their order.
+pub(super) fn visit_texts<'t>(tree: &'t Tree, act: &mut impl FnMut(Compared<'t>)) {
+    let mut pair = |left: &'t Term, right: &'t Term| {
+        if let (Term::Field { kind, field }, Term::Text(text)) = (left, right) {
+            act((kind.as_deref(), field, text));
+        }
+    };
+    match tree {
+        Tree::Compare(left, Operator::Equal | Operator::Unequal, right) => {
+            pair(left, right);
+            pair(right, left);
+        }
+        Tree::In(term, list) => list.iter().for_each(|right| pair(term, right)),
+        Tree::Or(parts) | Tree::And(parts) => parts.iter().for_each(|part| visit_texts(part, act)),
+        Tree::Not(part) => visit_texts(part, act),
+        Tree::Compare(..) | Tree::Truth(_) => {}
+    }
+}

@@ -78,6 +78,11 @@ fn a_wrong_choice_is_named_with_what_there_is() {
         (&["--where", "size >"], &["--where 'size >'", "character 7"]),
         (&["--where", "syze > 1"], &["no field syze", "sample.size", "point.at"]),
         (&["--where", "point.size > 1"], &["no field point.size"]),
+        (
+            &["--where", "color = 'gren'"],
+            &["color has no value named \"gren\"", "green, light", "red", "any number"],
+        ),
+        (&["--where", "not sample.color in ('red', 5, 'blue')"], &["color has no value named \"blue\""]),
         (&["--from", "yesterday"], &["--from", "yesterday", "2024-05-01T10:00:00Z"]),
         (&["--to", "+5"], &["--until", "+5"]),
     ] {
