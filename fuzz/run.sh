@@ -45,7 +45,7 @@ fuzz() { # fuzz TARGET
     mkdir -p "$out/$1.corpus"
     # In memory, because the reader's inputs are files: a disk would be the limit.
     place=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
-    (cd "$place" && "$out/$1" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=8192 -max_len=2048 -print_final_stats=1 -print_funcs=0 \
+    (cd "$place" && "$out/$1" -max_total_time="$seconds" -timeout=600 -rss_limit_mb=8192 -max_len=2048 -print_final_stats=1 -print_funcs=0 \
         -artifact_prefix="$out/$1-" "$out/$1.corpus") >"$out/$1.log" 2>&1
     local status=$?
     rm -rf "$place"

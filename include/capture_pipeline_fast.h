@@ -92,7 +92,7 @@ typedef struct pipeline_fast_t {
     const uint32_t *alive;
     /* The pipeline's. */
     const pipeline_fast_doorbell_t *doorbell;
-    /* The pipeline's pressure, 0 to 100. */
+    /* The pipeline's pressure, 0 to 100, in the bits PIPELINE_FAST_PRESSURE; the others count its changes. */
     const uint32_t *pressure;
 } pipeline_fast_t;
 
@@ -129,6 +129,8 @@ int32_t pipeline_producer_wake(pipeline_producer_t *r);
 /* A record: a tag of 8 bytes, a head of 40, the payload. This flag of the tag says that the time is a reading of the counter. */
 #define PIPELINE_FAST_HEADER 48
 #define PIPELINE_FAST_TICKS ((uint32_t)1 << 30)
+/* The bits of the word `pressure` that are the pressure. */
+#define PIPELINE_FAST_PRESSURE ((uint32_t)0xFF)
 /* The weight of an event, 1.0. */
 #define PIPELINE_FAST_WEIGHT ((uint64_t)0x3F800000 << 32)
 /* How far ahead of a record cache lines are fetched. */
@@ -353,7 +355,7 @@ PIPELINE_FAST_FUNCTION int32_t pipeline_fast_capture_event(pipeline_producer_t *
 PIPELINE_FAST_FUNCTION uint32_t pipeline_fast_pressure(const pipeline_t *p, const pipeline_fast_t *fast) {
 #ifdef PIPELINE_FAST_INLINED
     if (fast != NULL)
-        return *fast->alive == 0 ? 0 : __atomic_load_n(fast->pressure, __ATOMIC_RELAXED);
+        return *fast->alive == 0 ? 0 : __atomic_load_n(fast->pressure, __ATOMIC_RELAXED) & PIPELINE_FAST_PRESSURE;
 #else
     (void)fast;
 #endif

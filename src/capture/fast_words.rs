@@ -167,6 +167,7 @@ mod tests {
     use crate::capture::fast_path::PREFETCH;
     use crate::ring::copy::SHORT;
     use crate::ring::intake::doorbell;
+    use crate::ring::pressure::PERCENT;
     use crate::ring::record::{HEADER, TICKS};
     use std::mem::offset_of;
 
@@ -211,6 +212,7 @@ mod tests {
         assert_eq!(defined("PIPELINE_FAST_VERSION"), PIPELINE_FAST_VERSION.to_string());
         assert_eq!(defined("PIPELINE_FAST_HEADER"), HEADER.to_string());
         assert_eq!(defined("PIPELINE_FAST_PREFETCH"), PREFETCH.to_string());
+        assert_eq!(defined("PIPELINE_FAST_PRESSURE"), format!("((uint32_t){PERCENT:#X})"));
         assert_eq!(defined("PIPELINE_FAST_TICKS"), format!("((uint32_t)1 << {})", TICKS.trailing_zeros()));
         // In the C code these are bare numbers.
         assert_eq!((busy::NO, busy::CAPTURING, doorbell::AWAKE, doorbell::MASK, SHORT), (0, 1, 0, 3, 128));

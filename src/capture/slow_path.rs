@@ -85,14 +85,20 @@ impl Producer {
         let (buffer, position) = room;
         let len = if let Payload::InPlace(used) = payload { used } else { offer.len };
         let end = position + stride(len);
+        let used = self.used_beyond_watermark(buffer, end);
         // SAFETY: the room is this producer's; the window is opened in its ring buffer, and the record ends before it.
-        unsafe {
+        let may_need_ring = unsafe {
             Self::record(buffer.record(position), offer, payload, || {
                 (self.next_sequence(), self.stamp(offer))
             });
             self.fast.open_window(buffer, &Cursor { head: end, limit: self.window_limit(buffer, end) });
             self.publish(end, 1, len as u64, self.intake().asymmetric)
+        };
+        // After the publication, so that a measurement that begins then sees the event.
+        if let Some(used) = used {
+            self.intake().note_fill(used, buffer.capacity());
         }
+        may_need_ring
     }
 
     /// Where the window ends that begins at `head`: at the watermark, where the slow path notes how full the ring is, and behind that at the
@@ -160,19 +166,18 @@ impl Producer {
             Err(missing) => self.make_room(stride(len), missing, wait)?,
         };
         buffer.reach(position + stride(len));
-        self.note_fill(buffer, position + stride(len));
         Some((buffer, position))
     }
 
-    /// The ring will be filled up to `end`: raises the pressure if that is beyond the watermark. What is known of the free space may be old,
-    /// so it is read anew first.
-    fn note_fill(&self, buffer: &RingBuffer, end: u64) {
-        let (intake, capacity) = (self.intake(), buffer.capacity());
-        if end > self.end_of_calm(buffer, self.limit.get()) {
-            let limit = buffer.released() + capacity;
-            self.limit.set(limit);
-            intake.note_fill((end + capacity).saturating_sub(limit), capacity);
+    /// How many bytes of the ring are in use if it is filled up to `end`, as far as that may be beyond the watermark. What is known of the free space
+    /// may be old, so it is read anew first.
+    fn used_beyond_watermark(&self, buffer: &RingBuffer, end: u64) -> Option<u64> {
+        if end <= self.end_of_calm(buffer, self.limit.get()) {
+            return None;
         }
+        let limit = buffer.released() + buffer.capacity();
+        self.limit.set(limit);
+        Some((end + buffer.capacity()).saturating_sub(limit))
     }
 
     /// The position from which on the ring is filled beyond the watermark, if its free space ends at `limit`.

@@ -43,7 +43,9 @@ impl Pool {
 
     /// Measures the pressure. Returns whether it has crossed a threshold of the callback.
     pub(super) fn measure_pressure(&self, now: u64) -> bool {
-        self.intake().pressure.set(self.measured_pressure(now))
+        let pressure = &self.intake().pressure;
+        let measurement = pressure.begin();
+        pressure.set(measurement, self.measured_pressure(now))
     }
 
     /// A batch has been settled.

@@ -15,13 +15,18 @@ pub fn percent(part: u64, whole: u64) -> u32 {
 /// The pressure, in a cache line of its own, because captures read what lies beside it.
 ///
 /// Writers and the supervisor [`set`](Self::set) it to what they have measured. A capture that finds its ring filled beyond the watermark
-/// [raises](Self::raise) it at once, because a ring is full long before a writer or the supervisor measures again.
+/// [raises](Self::raise) it at once, because a ring is full long before a writer or the supervisor measures again. A measurement that began before a
+/// raise does not undo it: it may not have seen what the capture has seen.
 #[derive(Debug)]
 pub struct Pressure(CachePadded<Words>);
 
+/// The bits of the word that are the pressure. The others count its changes. `PIPELINE_FAST_PRESSURE` in `capture_pipeline_fast.h`.
+pub(crate) const PERCENT: u32 = 0xFF;
+const CHANGE: u32 = PERCENT + 1;
+
 #[derive(Debug)]
 struct Words {
-    percent: AtomicU32,
+    word: AtomicU32,
     /// The supervisor must know when the pressure rises to this.
     high: AtomicU32,
     /// The supervisor must know when the pressure falls to this.
@@ -30,7 +35,7 @@ struct Words {
 
 impl Default for Pressure {
     fn default() -> Self {
-        let words = Words { percent: AtomicU32::new(0), high: AtomicU32::new(NEVER), low: AtomicU32::new(0) };
+        let words = Words { word: AtomicU32::new(0), high: AtomicU32::new(NEVER), low: AtomicU32::new(0) };
         Self(CachePadded::new(words))
     }
 }
@@ -38,13 +43,13 @@ impl Default for Pressure {
 impl Pressure {
     /// The word itself, for programs that read it without a call.
     pub fn word(&self) -> &AtomicU32 {
-        &self.0.percent
+        &self.0.word
     }
 
     /// The pressure, 0 to 100.
     #[inline(always)]
     pub fn percent(&self) -> u32 {
-        self.0.percent.load(Ordering::Relaxed)
+        self.0.word.load(Ordering::Relaxed) & PERCENT
     }
 
     /// From here on [`set`](Self::set) and [`raise`](Self::raise) tell of crossings of these two. `None`: of none.
@@ -54,17 +59,30 @@ impl Pressure {
         self.0.high.store(high, Ordering::Relaxed);
     }
 
-    /// Sets what was measured. Returns whether a threshold was crossed.
-    pub fn set(&self, percent: u32) -> bool {
-        let before = self.0.percent.swap(percent, Ordering::Relaxed);
-        self.crosses(before, percent)
+    /// To be called before a measurement begins, whose result [`set`](Self::set) takes.
+    pub fn begin(&self) -> Measurement {
+        Measurement(self.0.word.load(Ordering::Acquire))
+    }
+
+    /// Sets what was measured, unless the pressure was changed since the measurement began. Returns whether a threshold was crossed.
+    pub fn set(&self, measurement: Measurement, percent: u32) -> bool {
+        let Measurement(before) = measurement;
+        let now = (before & !PERCENT).wrapping_add(CHANGE) | percent;
+        let set = self.0.word.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
+        set.is_ok() && self.crosses(before & PERCENT, percent)
     }
 
     /// Raises the pressure, unless it is that high already. Returns whether a threshold was crossed.
     pub fn raise(&self, percent: u32) -> bool {
-        let higher = |before: u32| (before < percent).then_some(percent);
-        let raised = self.0.percent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, higher);
-        raised.is_ok_and(|before| self.crosses(before, percent))
+        let raised = |before: u32| {
+            let highest = percent.max(before & PERCENT);
+            Some((before & !PERCENT).wrapping_add(CHANGE) | highest)
+        };
+        // (Never fails.)
+        let before =
+            self.0.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, raised).unwrap_or_default();
+        let before = before & PERCENT;
+        self.crosses(before, percent.max(before))
     }
 
     fn crosses(&self, before: u32, now: u32) -> bool {
@@ -72,6 +90,10 @@ impl Pressure {
         high != NEVER && (before < high && high <= now || now <= low && low < before)
     }
 }
+
+/// A measurement that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement(u32);
 
 #[cfg(test)]
 mod tests {
@@ -83,14 +105,33 @@ mod tests {
         pressure.raise(80);
         pressure.raise(75);
         assert_eq!(pressure.percent(), 80);
-        pressure.set(10);
-        assert_eq!((pressure.percent(), pressure.word().load(Ordering::Relaxed)), (10, 10));
+        pressure.set(pressure.begin(), 10);
+        assert_eq!(pressure.percent(), 10);
+        assert_eq!(pressure.word().load(Ordering::Relaxed) & PERCENT, 10);
+    }
+
+    #[test]
+    fn a_measurement_does_not_undo_what_came_after_it_had_begun() {
+        let pressure = Pressure::default();
+        for first in [0, 80] {
+            pressure.set(pressure.begin(), first);
+            let (early, late) = (pressure.begin(), pressure.begin());
+            pressure.raise(80);
+            assert!(!pressure.set(early, 0));
+            assert_eq!(pressure.percent(), 80);
+            let next = pressure.begin();
+            pressure.set(next, 50);
+            pressure.set(late, 3);
+            pressure.set(next, 4);
+            assert_eq!(pressure.percent(), 50);
+        }
     }
 
     #[test]
     fn a_crossing_is_told_where_it_reaches_a_threshold_that_it_was_not_at() {
         let pressure = Pressure::default();
-        assert!(!pressure.set(100) && !pressure.set(0), "nothing is watched");
+        let set = |percent| pressure.set(pressure.begin(), percent);
+        assert!(!set(100) && !set(0), "nothing is watched");
         pressure.watch(Some((20, 80)));
         for (percent, crosses) in [
             (79, false),
@@ -102,10 +143,10 @@ mod tests {
             (100, true),
             (0, true),
         ] {
-            assert_eq!(pressure.set(percent), crosses, "{percent}");
+            assert_eq!(set(percent), crosses, "{percent}");
         }
         assert!(!pressure.raise(79) && pressure.raise(85) && !pressure.raise(90));
         pressure.watch(None);
-        assert!(!pressure.set(0) && !pressure.raise(100));
+        assert!(!set(0) && !pressure.raise(100));
     }
 }

@@ -215,7 +215,7 @@ static void refused_at_start(void)
         c.ring_dir = "/nowhere";
         CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_UNSUPPORTED, "ring_dir");
         c.ring_dir = NULL;
-        s.flags = 16;
+        s.flags = 32;
         CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_INVALID, "pipeline_storage_t.flags");
         s.flags = UINT32_MAX;
         CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_INVALID, "pipeline_storage_t.flags");
