@@ -156,7 +156,7 @@ run_step() {
     if run_in "$place/$1" "$3" >"$log" 2>&1; then
         echo "passed: OTP $1, $2, in $((SECONDS - began)) s"
         # How many tests they were, in the words of EUnit and ExUnit.
-        sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *All [0-9]+ tests passed|^([0-9]+ doctests?, )?[0-9]+ tests?, [0-9]+ failures?' || true
+        sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *All [0-9]+ tests passed|^([0-9]+ doctests?, )?[0-9]+ tests?, [0-9]+ failures?|^Result: .* passed' || true
     else
         tail -n 200 "$log"
         echo "FAILED: OTP $1, $2: $log"
