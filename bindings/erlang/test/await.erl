@@ -2,8 +2,8 @@
 -module(await).
 -export([until/1, until/2, blocked/1, blocked/2]).
 
-%% Waits for at most half a minute.
-until(Condition) -> until(Condition, 30000).
+%% Waits for at most two minutes.
+until(Condition) -> until(Condition, 120000).
 
 %% Waits until the function returns true; an error after so many milliseconds.
 until(Condition, Milliseconds) -> until(Condition, Milliseconds, erlang:monotonic_time(millisecond) + Milliseconds).
@@ -18,7 +18,7 @@ until(Condition, Milliseconds, Deadline) ->
     end.
 
 %% Waits until each of the processes waits for a message or has ended.
-blocked(Pids) -> blocked(Pids, 30000).
+blocked(Pids) -> blocked(Pids, 120000).
 
 blocked(Pids, Milliseconds) ->
     until(fun() -> [Pid || Pid <- Pids, runs(process_info(Pid, status))] =:= [] end, Milliseconds).

@@ -22,7 +22,7 @@ all(P, Storage, Left) ->
                 end,
             ok = ?C:complete(P, Token, ok),
             payloads(Events) ++ all(P, Storage, Left - length(Events))
-    after 20000 -> error({missing, Left})
+    after 120000 -> error({missing, Left})
     end.
 
 payloads(Events) -> [element(1, E) || E <- Events].

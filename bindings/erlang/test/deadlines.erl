@@ -3,7 +3,7 @@
 -module(deadlines).
 -export([tests/0]).
 
--define(SECONDS, 120).
+-define(SECONDS, 600).
 
 tests() ->
     Beams = filelib:wildcard("*_tests.beam", filename:dirname(code:which(?MODULE))),

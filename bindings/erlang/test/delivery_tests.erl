@@ -19,7 +19,7 @@ consumer(P) ->
 result(Pid) ->
     receive
         {Pid, Result} -> Result
-    after 20000 -> error(silent)
+    after 120000 -> error(silent)
     end.
 
 forward(To) ->
@@ -39,10 +39,10 @@ in(Pid, Fun) ->
     Pid ! {call, self(), Fun},
     receive
         {Pid, Result} -> Result
-    after 30000 -> error(silent)
+    after 120000 -> error(silent)
     end.
 
-batch(Pid) -> batch(Pid, 30000).
+batch(Pid) -> batch(Pid, 120000).
 batch(Pid, Timeout) ->
     receive
         {Pid, {capture_batch, _, Token, Id, Attempt, Events, _}} -> {Token, Id, Attempt, Events}
@@ -77,9 +77,9 @@ a_message_says_all_about_its_events_test() ->
             ?assert(is_integer(Ring) andalso is_integer(Sequence) andalso is_integer(Id) andalso is_integer(Generation)),
             ?assert(abs(Time + Offset - Before) < 5000000000),
             ok = ?C:complete(P, Token, ok)
-    after 30000 -> error(silent)
+    after 120000 -> error(silent)
     end,
-    ok = ?C:flush(P, 30000),
+    ok = ?C:flush(P, 120000),
     ?assertMatch({ok, #{stored := 1, captured := 1, in_flight := 0}}, ?C:metrics(P)).
 
 numbers_of_every_size_are_delivered_as_they_were_given_test() ->
@@ -96,11 +96,11 @@ numbers_of_every_size_are_delivered_as_they_were_given_test() ->
                                     Events = if Storage =:= notices -> ?C:events(P, Token); true -> Told end,
                                     ok = ?C:complete(P, Token, ok),
                                     Events ++ Given(Left - length(Events))
-                            after 20000 -> error(missing)
+                            after 120000 -> error(missing)
                             end
                     end,
             ?assertEqual([{{x}, 1, N, 1 bsl 64 - 1 - N} || N <- Numbers], [{T, K, C, N} || {T, _, _, _, K, C, N} <- Given(length(Numbers))]),
-            ok = ?C:close(P, 30000)
+            ok = ?C:close(P, 120000)
         end
      || Storage <- [delivery, notices]
     ].
@@ -142,7 +142,7 @@ a_retried_batch_keeps_its_id_test() ->
     ?assertEqual({error, unknown_token}, ?C:complete(P, Token, ok)),
     ok = ?C:complete(P, Token2, ok),
     ?assertEqual({error, unknown_token}, ?C:complete(P, Token2, ok)),
-    ok = ?C:flush(P, 30000),
+    ok = ?C:flush(P, 120000),
     ?assertMatch({ok, #{stored := 1, retries := 1}}, ?C:metrics(P)).
 
 the_batches_of_a_dead_consumer_go_to_another_test() ->
@@ -187,7 +187,7 @@ rejected_events_count_as_dead_lettered_and_the_rest_as_stored_test() ->
     [?assertEqual({W, {error, badarg}}, {W, ?C:complete(P, Token, W)})
      || W <- [{ok, [8]}, {ok, [-1]}, {ok, [a]}, {ok, [1 | 2]}, {ok, x}, {ok, lists:seq(0, 70000)}, nope, {retry, []}, {}, {ok}, [], 0]],
     ok = ?C:complete(P, Token, {ok, [1, 3, 3, 7]}),
-    ok = ?C:flush(P, 30000),
+    ok = ?C:flush(P, 120000),
     ?assertMatch({ok, #{stored := 5, dead_lettered := 3, discarded := 0, in_flight := 0}}, ?C:metrics(P)).
 
 no_token_is_known_that_was_not_given_test() ->
@@ -208,7 +208,7 @@ a_batch_of_many_thousand_events_is_answered_test() ->
     {Token, _, 1, Events} = batch(C),
     ?assertEqual(lists:seq(1, 20000), consumer:payloads(Events)),
     ok = ?C:complete(P, Token, {ok, lists:seq(0, 19999, 2)}),
-    ok = ?C:flush(P, 30000),
+    ok = ?C:flush(P, 120000),
     ?assertMatch({ok, #{stored := 10000, dead_lettered := 10000}}, ?C:metrics(P)).
 
 a_process_that_is_attached_keeps_the_pipeline_alive_test() ->
@@ -311,7 +311,7 @@ processes_that_are_killed_under_load_lose_nothing_test_() ->
         Producers = [spawn_link(fun() -> produce(P, Who, 1, 20000), Self ! {self(), done} end) || Who <- [a, b, c]],
         Killer = spawn_link(fun() -> killer(Consumers) end),
         [done = result(Pid) || Pid <- Producers],
-        ok = ?C:flush(P, 30000),
+        ok = ?C:flush(P, 120000),
         unlink(Killer), exit(Killer, kill),
         {ok, M} = ?C:metrics(P),
         ?assertMatch(#{captured := 60000, stored := 60000, in_flight := 0, buffered := 0, left := 0, in_doubt := 0, discarded := 0}, M),
@@ -371,7 +371,7 @@ a_storm_of_attaching_and_dying_ends_with_as_many_as_live_test_() ->
         await:until(fun() -> figure(P, writers_target) =:= 1 end),
         ?assertMatch({ok, #{batches_handed := 0}}, ?C:metrics(P)),
         spawn_link(fun() -> ok = ?C:attach(P), answer(P) end),
-        ok = ?C:flush(P, 20000),
+        ok = ?C:flush(P, 120000),
         ?assertMatch({ok, #{stored := 1000}}, ?C:metrics(P))
     end}.
 

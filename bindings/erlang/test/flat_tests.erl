@@ -192,7 +192,7 @@ delivered(Storage, Terms) ->
     ok = ?C:attach(P),
     Kept = consumer:all(P, Storage, length(Terms)),
     await:until(fun() -> stored(P) =:= length(Terms) end),
-    ok = ?C:close(P, 30000),
+    ok = ?C:close(P, 120000),
     true = erlang:garbage_collect(),
     Kept.
 
@@ -218,5 +218,5 @@ a_ring_is_charged_with_the_memory_of_its_terms_test_() ->
                     ok = ?C:complete(P, Token, ok),
                     {ok, Events}
             end,
-        ok = ?C:close(P, 30000)
+        ok = ?C:close(P, 120000)
     end).

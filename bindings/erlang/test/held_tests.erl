@@ -9,7 +9,7 @@
 %% has events of many blocks. An open block is held until it is full.
 every_block_is_freed_test_() ->
     [
-        {atom_to_list(Storage) ++ ": " ++ Name, {timeout, 120, fun() -> freed(Storage, Bytes, Answer) end}}
+        {atom_to_list(Storage) ++ ": " ++ Name, {timeout, 900, fun() -> freed(Storage, Bytes, Answer) end}}
      || Storage <- [delivery, notices], Bytes <- [2048, 65536],
         {Name, Answer} <- [
             {"stored", fun(_, _) -> ok end},

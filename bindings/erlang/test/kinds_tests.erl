@@ -95,7 +95,7 @@ are_stored_in_a_database_test_() ->
         {ok, P} = ?C:start(#{ring_bytes => 1 bsl 22}, {sqlite, Path, #{}}),
         Terms = terms(),
         [ok = ?C:capture(P, 1, Term) || Term <- Terms],
-        ok = ?C:close(P, 20000),
+        ok = ?C:close(P, 120000),
         Rows = string:lexemes(os:cmd("sqlite3 " ++ Path ++ " 'select hex(payload) from events order by sequence'"), "\n"),
         [file:delete(Path ++ End) || End <- ["", "-wal", "-shm"]],
         Stored = [binary_to_term(bytes(Row)) || Row <- Rows],

@@ -10,10 +10,10 @@ started(Config) ->
 notice(P) ->
     receive
         {capture_batch, P, Token, Id, Attempt, Count, _} -> {Token, Id, Attempt, Count}
-    after 30000 -> error(no_notice)
+    after 120000 -> error(no_notice)
     end.
 
-closed(P) -> ?C:close(P, 30000).
+closed(P) -> ?C:close(P, 120000).
 
 a_notice_has_the_number_of_the_events_that_its_consumer_reads_test() ->
     P = started(#{}),
@@ -113,7 +113,7 @@ an_answer_by_another_process_during_a_read_has_no_effect_test_() ->
         Rounds = rounds(P, Other, 1),
         receive {'DOWN', Monitor, _, _, done} -> ok end,
         Count = 64 * Rounds,
-        ok = ?C:flush(P, 30000),
+        ok = ?C:flush(P, 120000),
         ?assertMatch({ok, #{captured := Count, stored := Count, in_flight := 0}}, ?C:metrics(P)),
         ok = closed(P)
     end}.

@@ -154,7 +154,7 @@ a_pause_by_the_owner_outlasts_an_attach_test() ->
     %% The passing of time is the subject: nothing comes for as long as the pause lasts.
     ?assertEqual(nothing, receive {capture_batch, P, _, _, _, _, _} -> something after 50 -> nothing end),
     ok = ?C:resume(P),
-    ?assertEqual(something, receive {capture_batch, P, _, _, _, _, _} -> something after 30000 -> nothing end).
+    ?assertEqual(something, receive {capture_batch, P, _, _, _, _, _} -> something after 120000 -> nothing end).
 
 close_tells_what_is_left_and_may_be_repeated_test() ->
     P = started(),

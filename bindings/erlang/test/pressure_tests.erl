@@ -43,11 +43,11 @@ drained(P) ->
 message(Ref, Which) ->
     receive
         {capture_pressure, Ref, Pressure, Which} -> Pressure
-    after 20000 -> error({no_message, Which})
+    after 120000 -> error({no_message, Which})
     end.
 
 rises_and_falls_are_told_by_turns_test_() ->
-    {timeout, 120, fun() ->
+    {timeout, 900, fun() ->
         P = started(),
         ?assertEqual(0, ?C:pressure(P)),
         {ok, Ref} = ?C:watch_pressure(P, {20, 80}),
@@ -69,7 +69,7 @@ rises_and_falls_are_told_by_turns_test_() ->
     end}.
 
 the_last_one_to_ask_is_told_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 900, fun() ->
         P = started(),
         Self = self(),
         {Pid, Monitor} = spawn_monitor(fun() -> {ok, _} = ?C:watch_pressure(P, {20, 80}) end),
@@ -92,7 +92,7 @@ bad_arguments_test() ->
 
 %% A pipeline that is collected while it is watched: its memory goes, and the VM goes on.
 collected_while_it_is_watched_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 900, fun() ->
         [begin
              {_, Monitor} = spawn_monitor(fun() ->
                  P = started(),

@@ -3,10 +3,10 @@
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
 -define(RECALLS, 100).
--define(PATIENCE, 60000).
+-define(PATIENCE, 120000).
 
 a_consumer_killed_while_it_answers_keeps_no_batch_from_a_living_one_test_() ->
-    [{timeout, 240, {atom_to_list(Storage), fun() -> nothing_is_kept(Storage, Holds) end}} || {Storage, Holds} <- [{delivery, 2}, {notices, 1}]].
+    [{timeout, 900, {atom_to_list(Storage), fun() -> nothing_is_kept(Storage, Holds) end}} || {Storage, Holds} <- [{delivery, 2}, {notices, 1}]].
 
 %% The consumer is this process. It has as many outstanding batches as it may have, and one more is parked. Other processes answer for it, and
 %% their answers then send it the parked batch.

@@ -106,7 +106,7 @@ delivered(Terms, Storage) ->
     ok = ?C:attach(P),
     ok = ?C:resume(P),
     Kept = consumer:all(P, Storage, length(Terms)),
-    ok = ?C:close(P, 30000),
+    ok = ?C:close(P, 120000),
     Kept.
 
 %% All structs of a batch share one tuple of keys.
@@ -231,7 +231,7 @@ upgraded() ->
             ok = ?C:resume(P),
             Kept = consumer:all(P, notices, 100),
             ?assertEqual(lists:sort(Maps("old_") ++ Maps("new_")), lists:sort(Kept)),
-            ok = ?C:close(P, 30000)
+            ok = ?C:close(P, 120000)
         end
      || P <- [Old, New]
     ],

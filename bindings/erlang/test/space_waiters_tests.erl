@@ -17,9 +17,9 @@ waiting(P) ->
 %% The event leaves.
 store(P) ->
     1 = store_one(P),
-    ok = ?C:flush(P, 30000).
+    ok = ?C:flush(P, 120000).
 
-woken() -> receive {capture_room, Ref} -> Ref after 30000 -> error(not_woken) end.
+woken() -> receive {capture_room, Ref} -> Ref after 120000 -> error(not_woken) end.
 
 no_more() -> ?assertEqual(none, receive {capture_room, _} = Told -> Told after 0 -> none end).
 
@@ -45,7 +45,7 @@ waiters_are_woken_in_order_a_few_for_each_batch_test() ->
 
 store_one(P) ->
     ok = ?C:attach(P),
-    receive {capture_batch, P, Token, _, _, Events, _} -> ok = ?C:complete(P, Token, ok), length(Events) after 30000 -> error(silent) end.
+    receive {capture_batch, P, Token, _, _, Events, _} -> ok = ?C:complete(P, Token, ok), length(Events) after 120000 -> error(silent) end.
 
 a_cancelled_waiter_gets_no_message_and_the_others_do_test() ->
     P = with_an_event(),
@@ -101,7 +101,7 @@ wrong_arguments_are_answered_test() ->
     sqlite_tests:with_file(fun(Path) ->
         {ok, Q} = ?C:start(#{}, {sqlite, Path, #{}}),
         ?assertEqual({error, unsupported}, delivery_wait(Q)),
-        ok = ?C:close(Q, 30000)
+        ok = ?C:close(Q, 120000)
     end).
 
 %% A process that is killed in its call on a dirty scheduler can send no more messages. The waiter is woken all the same, or goes on waiting.

@@ -70,7 +70,7 @@ control_of_native_writers_test() ->
         ok = ?C:capture(P, 1, <<"x">>),
         ?assertMatch({error, {timeout, _}}, ?C:flush(P, 20)),
         ok = ?C:resume(P),
-        ok = ?C:flush(P, 30000),
+        ok = ?C:flush(P, 120000),
         ok = ?C:close(P)
     end).
 

@@ -68,13 +68,13 @@ produce(P, Counter, N) ->
 
 end_load({P, Counter, _, Producers}) ->
     [begin Pid ! {stop, self()}, receive {Pid, stopped} -> ok end end || Pid <- Producers],
-    ok = ?C:flush(P, 20000),
+    ok = ?C:flush(P, 120000),
     Captured = counters:get(Counter, 2),
     wait_for(fun() -> counters:get(Counter, 1) =:= Captured end),
     {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
-    ok = ?C:close(P, 30000).
+    ok = ?C:close(P, 120000).
 
-wait_for(Fun) -> await:until(Fun, 60000).
+wait_for(Fun) -> await:until(Fun, 120000).
 
 more(Counter) ->
     Seen = counters:get(Counter, 1),
@@ -106,12 +106,12 @@ flush_on(P) ->
     receive
         {stop, From} -> From ! {self(), flushed}
     after 0 ->
-        ok = ?C:flush(P, 20000),
+        ok = ?C:flush(P, 120000),
         flush_on(P)
     end.
 
 end_flushers(Pids) ->
-    [begin Pid ! {stop, self()}, receive {Pid, flushed} -> ok after 20000 -> exit(Pid, kill), exit(silent) end end || Pid <- Pids],
+    [begin Pid ! {stop, self()}, receive {Pid, flushed} -> ok after 120000 -> exit(Pid, kill), exit(silent) end end || Pid <- Pids],
     ok.
 
 %% Loads the module from a copy in another place: another shared object, with another copy of the library.
@@ -261,7 +261,7 @@ terminated() ->
 %% A batch that the killed consumer had answered but not counted is not counted.
 end_load_at_least({P, Counter, _, Producers}) ->
     [begin Pid ! {stop, self()}, receive {Pid, stopped} -> ok end end || Pid <- Producers],
-    ok = ?C:flush(P, 20000),
+    ok = ?C:flush(P, 120000),
     Captured = counters:get(Counter, 2),
     {ok, #{captured := Captured, stored := Captured}} = ?C:metrics(P),
     ok.

@@ -2,7 +2,7 @@
 -module(waiting_tests).
 -include_lib("eunit/include/eunit.hrl").
 -define(C, elixir_scope_capture_pipeline).
--define(PATIENCE, 60000).
+-define(PATIENCE, 120000).
 
 %% A pipeline with one event, which a consumer does not answer until it is asked to.
 held() -> held(#{}).
