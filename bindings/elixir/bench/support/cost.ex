@@ -4,10 +4,30 @@ defmodule CapturePipeline.Bench.Cost do
   between the bursts time enough that everything is stored. The contenders take turns.
   """
 
-  alias CapturePipeline.Bench.{Buffered, Captured, Dictionary, ElixirRing, Event, Figures, Machine, Native, Plot, Send}
+  alias CapturePipeline.Bench.{
+    Buffered,
+    BufferedBlocks,
+    Captured,
+    Dictionary,
+    ElixirRing,
+    Event,
+    Figures,
+    Machine,
+    Native,
+    Plot,
+    Send
+  }
+
+  alias ElixirScope.Capture.Capture
 
   @burst 1000
-  @contenders [ElixirRing, Send, Dictionary, Native, Buffered, Captured]
+
+  # Blocks apart only where they are not what all captures take.
+  defp contenders do
+    if Capture.capture_info().terms == :flat,
+      do: [ElixirRing, Send, Dictionary, Native, Buffered, BufferedBlocks, Captured],
+      else: [ElixirRing, Send, Dictionary, Native, Buffered, Captured]
+  end
 
   @spec run() :: map()
   def run do
@@ -17,8 +37,8 @@ defmodule CapturePipeline.Bench.Cost do
 
     measured =
       for {kind, payload, processes} <- cells do
-        contexts = for contender <- @contenders, do: {contender, contender.start(:nothing)}
-        for contender <- @contenders, do: Process.delete({:total, contender})
+        contexts = for contender <- contenders(), do: {contender, contender.start(:nothing)}
+        for contender <- contenders(), do: Process.delete({:total, contender})
         {costs, checked} = measure(contexts, payload, processes, rounds)
         for {contender, context} <- contexts, do: contender.stop(context)
         {{kind, processes}, costs, checked}
@@ -132,7 +152,7 @@ defmodule CapturePipeline.Bench.Cost do
         "the event: #{words} words, captured as flat words, #{bytes} bytes in the ring and 48 for its header; the binary: as bytes, 64 and 48"
 
       :no ->
-        "the event: #{words} words, captured into environment blocks (this version of the VM is not known to take flat words)"
+        "the event: #{words} words, captured into environment blocks: #{inspect(Capture.capture_info())}"
     end
   end
 

@@ -79,10 +79,9 @@ defmodule CapturePipeline.Bench.Buffered do
   alone. Two processes and the threads that deliver are more than two cores run at once.
   """
   @behaviour CapturePipeline.Bench.Contender
-  alias CapturePipeline.Bench.{Captured, Event}
+  alias CapturePipeline.Bench.Captured
   alias ElixirScope.Capture.Capture
   alias :elixir_scope_capture_pipeline, as: Pipeline
-  alias :elixir_scope_capture_pipeline_nif, as: Nif
 
   @impl true
   def name, do: "Capture, delivered between bursts"
@@ -90,7 +89,7 @@ defmodule CapturePipeline.Bench.Buffered do
   # Nothing leaves the ring during a burst. As environment blocks, two bursts at once on one scheduler are more than the default ring has room for.
   @impl true
   def start(storage) do
-    options = if Nif.term_flat(Event.new(1)) == :no, do: [ring_bytes: 4 * 1024 * 1024], else: []
+    options = if Capture.capture_info().terms == :blocks, do: [ring_bytes: 4 * 1024 * 1024], else: []
     Captured.start(storage, options)
   end
 
@@ -105,6 +104,30 @@ defmodule CapturePipeline.Bench.Buffered do
     :ok = Pipeline.resume(Capture.pipeline(capture))
     Captured.drain(context, count)
   end
+
+  @impl true
+  defdelegate stop(context), to: Captured
+end
+
+defmodule CapturePipeline.Bench.BufferedBlocks do
+  @moduledoc "The same, terms in environment blocks where the VM takes flat words: as on a version that was not tested with these."
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.{Buffered, Captured}
+
+  @impl true
+  def name, do: "the same, in blocks"
+
+  @impl true
+  def start(storage), do: Captured.start(storage, terms: :blocks, ring_bytes: 4 * 1024 * 1024)
+
+  @impl true
+  defdelegate prepare(context), to: Buffered
+
+  @impl true
+  defdelegate burst(context, event, count), to: Captured
+
+  @impl true
+  defdelegate drain(context, count), to: Buffered
 
   @impl true
   defdelegate stop(context), to: Captured
@@ -127,9 +150,13 @@ defmodule CapturePipeline.Bench.Delivered do
   def name, do: "Capture, delivered to a process"
 
   @impl true
-  def start(storage) do
+  def start(storage), do: start(storage, [])
+
+  @doc "The same with other options of the capture."
+  @spec start(:nothing | :ets, keyword()) :: tuple()
+  def start(storage, options) do
     counters = :counters.new(2, [:write_concurrency])
-    {:ok, capture} = Capture.new(@options)
+    {:ok, capture} = Capture.new(@options ++ options)
     parent = self()
 
     pid =
@@ -175,6 +202,27 @@ defmodule CapturePipeline.Bench.Delivered do
       next -> keep(next, table, counters)
     end
   end
+end
+
+defmodule CapturePipeline.Bench.DeliveredBlocks do
+  @moduledoc "The same, terms in environment blocks where the VM takes flat words: as on a version that was not tested with these."
+  @behaviour CapturePipeline.Bench.Contender
+  alias CapturePipeline.Bench.Delivered
+
+  @impl true
+  def name, do: "the same, in blocks"
+
+  @impl true
+  def start(storage), do: Delivered.start(storage, terms: :blocks)
+
+  @impl true
+  defdelegate burst(context, event, count), to: Delivered
+
+  @impl true
+  defdelegate drain(context, count), to: Delivered
+
+  @impl true
+  defdelegate stop(context), to: Delivered
 end
 
 defmodule CapturePipeline.Bench.Native do

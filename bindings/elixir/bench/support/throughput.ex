@@ -4,9 +4,15 @@ defmodule CapturePipeline.Bench.Throughput do
   the last is stored. A contender that has no room makes its producer try again.
   """
 
-  alias CapturePipeline.Bench.{Captured, Delivered, Dictionary, Event, Figures, Machine, Plot, Send}
+  alias CapturePipeline.Bench.{Captured, Delivered, DeliveredBlocks, Dictionary, Event, Figures, Machine, Plot, Send}
+  alias ElixirScope.Capture.Capture
 
-  @contenders [Send, Dictionary, Delivered, Captured]
+  # Blocks apart only where they are not what all captures take.
+  defp contenders do
+    if Capture.capture_info().terms == :flat,
+      do: [Send, Dictionary, Delivered, DeliveredBlocks, Captured],
+      else: [Send, Dictionary, Delivered, Captured]
+  end
 
   @spec run() :: map()
   def run do
@@ -20,11 +26,11 @@ defmodule CapturePipeline.Bench.Throughput do
     measured =
       for storage <- [:nothing, :ets], producers <- [1, 2] do
         runs =
-          for _ <- 1..rounds, contender <- @contenders do
+          for _ <- 1..rounds, contender <- contenders() do
             {contender, one(contender, storage, payload, producers, div(counts[storage], producers))}
           end
 
-        rates = for contender <- @contenders, do: {contender, for({^contender, {rate, _}} <- runs, do: rate)}
+        rates = for contender <- contenders(), do: {contender, for({^contender, {rate, _}} <- runs, do: rate)}
         {{storage, producers}, rates, Enum.all?(runs, fn {_, {_, checked}} -> checked end)}
       end
 

@@ -21,6 +21,7 @@ defmodule ElixirScope.Capture.Capture do
     * `:storage`: an `ElixirScope.Capture.NativeStorage`. By default there is none: batches go to writers;
     * `:overflow`: what a capture does when its ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
     * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default). The calling process waits, not a scheduler;
+    * `:terms`: `:blocks` captures no term as flat words, which costs more; by default the way of `capture_info/0` is taken;
     * `:ring_bytes` of each scheduler's ring, which is charged with the memory that an event takes, `:max_event_bytes`, `:batch_size`, `:name`, and
       all others of `t:elixir_scope_capture_pipeline.config/0`.
 
