@@ -53,14 +53,14 @@ rises_and_falls_are_told_by_turns_test_() ->
         {ok, Ref} = ?C:watch_pressure(P, {20, 80}),
         [begin
              ?assert(fill(P) > 40),
-             ?assertEqual(100, ?C:pressure(P)),
+             ?assert(?C:pressure(P) >= 99),
              ?assert(message(Ref, high) >= 80),
              drain(P),
              ?assert(message(Ref, low) =< 20)
          end || _ <- lists:seq(1, 3)],
         ok = ?C:unwatch_pressure(P),
         fill(P),
-        ?assertEqual(100, ?C:pressure(P)),
+        ?assert(?C:pressure(P) >= 99),
         drain(P),
         receive
             {capture_pressure, Ref, _, _} = Other -> error(Other)

