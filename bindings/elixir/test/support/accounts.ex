@@ -28,7 +28,7 @@ defmodule CapturePipeline.Test.Accounts do
 
     Chaos.calm()
     captured = Enum.sum(counts)
-    eventually(fn -> KeyedStorage.count(storage) >= captured end)
+    stored(storage, captured)
     compare(storage, counts)
     if load.kind == :capture, do: ledger(source, captured)
     Supervisor.stop(load.supervisor)
@@ -36,6 +36,16 @@ defmodule CapturePipeline.Test.Accounts do
     :ets.delete(storage.table)
     for producer <- producers, do: assert_receive({:EXIT, ^producer, :normal})
     captured
+  end
+
+  # Waits for that many events. The deadline begins again with each event that is stored: how long all of them take is up to the machine.
+  defp stored(storage, count) do
+    seen = KeyedStorage.count(storage)
+
+    if seen < count do
+      eventually(fn -> KeyedStorage.count(storage) > seen end)
+      stored(storage, count)
+    end
   end
 
   # The storage keeps the number of each intact event by its identity.

@@ -263,7 +263,6 @@ defmodule ElixirScope.Capture.AllThreeTest do
   end
 
   test "a killed worker: healthy again within 200 ms, counted, no back-off, the others keep their pids" do
-    pool = start!(AsyncWriterPool, pool_size: 3)
     # One of some, because a busy machine may delay any of them.
     assert Enum.any?(1..20, fn _ -> health_after_a_kill() < 200 end)
   end

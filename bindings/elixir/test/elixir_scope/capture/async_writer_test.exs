@@ -75,7 +75,12 @@ defmodule ElixirScope.Capture.AsyncWriterTest do
     test "set_position moves the cursor at any time: #{kind}" do
       source = Sources.fill(Sources.new(@kind), Sources.events(1..60))
       test = self()
-      store = fn events -> send(test, {:stored, Enum.map(events, & &1.n)}) && :ok end
+
+      store = fn events ->
+        send(test, {:stored, Enum.map(events, & &1.n)})
+        :ok
+      end
+
       writer = start!(ring_buffer: source, storage: store, poll_interval_ms: 300, batch_size: 100)
       # Before its first poll.
       assert AsyncWriter.set_position(writer, 57) == :ok

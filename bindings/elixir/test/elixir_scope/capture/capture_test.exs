@@ -28,7 +28,12 @@ defmodule ElixirScope.Capture.CaptureTest do
   # The stored events of these calls, with their stamps.
   defp stored(capture, count) do
     test = self()
-    store = fn _, batch -> send(test, {:entries, batch.entries}) && :ok end
+
+    store = fn _, batch ->
+      send(test, {:entries, batch.entries})
+      :ok
+    end
+
     pool = pool!(capture, store, pool_size: 1)
     eventually(fn -> AsyncWriterPool.get_metrics(pool).total_events_processed == count end)
     AsyncWriterPool.stop(pool)

@@ -17,9 +17,17 @@ defmodule ElixirScope.Capture.DeathsTest do
   @ways [
     kill: quote(do: Process.exit(self(), :kill)),
     linked_task: quote(do: Task.await(Task.async(fn -> raise "poison" end))),
-    linked_process: quote(do: spawn_link(fn -> exit(:poison) end) && receive(do: (:never -> :ok))),
+    linked_process:
+      quote do
+        spawn_link(fn -> exit(:poison) end)
+        receive(do: (:never -> :ok))
+      end,
     exit_normal: quote(do: Process.exit(self(), :normal)),
-    unlinked: quote(do: unlink_all() && Process.exit(self(), :kill))
+    unlinked:
+      quote do
+        unlink_all()
+        Process.exit(self(), :kill)
+      end
   ]
 
   def unlink_all do
@@ -215,7 +223,13 @@ defmodule ElixirScope.Capture.DeathsTest do
   test "an exit reason that kills each process that inspects it kills no pool" do
     source = Sources.fill(Sources.new(:native), Sources.events(1..20))
     storage = KeyedStorage.new()
-    store = store(storage, [4], fn -> spawn_link(fn -> exit(%Deadly{n: 4}) end) && receive do: (:never -> :ok) end)
+
+    store =
+      store(storage, [4], fn ->
+        spawn_link(fn -> exit(%Deadly{n: 4}) end)
+        receive(do: (:never -> :ok))
+      end)
+
     {:ok, manager} = PipelineManager.start_link(ring_buffer: source, storage: store, poll_interval_ms: 5)
     eventually(fn -> PipelineManager.get_metrics(manager).events_processed == 19 end)
     assert %{dead_lettered: 1, pool_restarts: 0} = PipelineManager.get_metrics(manager)

@@ -61,7 +61,10 @@ defmodule ElixirScope.Capture.PackagingTest do
     {:ok, ring} = ElixirScope.Capture.NativeRingBuffer.new()
     for n <- 1..10, do: :ok = ElixirScope.Capture.NativeRingBuffer.write(ring, %{n: n})
     test = self()
-    store = fn events -> send(test, {:stored, length(events)}) && :ok end
+    store = fn events ->
+      send(test, {:stored, length(events)})
+      :ok
+    end
     {:ok, _} = ElixirScope.Capture.PipelineManager.start_link(ring_buffer: ring, storage: store)
     receive do
       {:stored, 10} -> IO.puts("stored")

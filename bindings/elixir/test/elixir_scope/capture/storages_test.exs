@@ -8,7 +8,11 @@ defmodule ElixirScope.Capture.StoragesTest do
 
   defmodule StructStorage do
     defstruct [:to]
-    def store_events(%__MODULE__{to: to}, events), do: send(to, {:struct, events}) && :ok
+
+    def store_events(%__MODULE__{to: to}, events) do
+      send(to, {:struct, events})
+      :ok
+    end
   end
 
   setup do
@@ -88,7 +92,16 @@ defmodule ElixirScope.Capture.StoragesTest do
 
     test "a function of the events, or of the events and their batch" do
       test = self()
-      run(fn events -> send(test, {:one, events}) && :ok end, Sources.events(1..3)) |> processed(3)
+
+      run(
+        fn events ->
+          send(test, {:one, events})
+          :ok
+        end,
+        Sources.events(1..3)
+      )
+      |> processed(3)
+
       assert_received {:one, [%{n: 1}, _, _]}
       run(fn events, batch -> send(test, {:two, events, batch}) && {:ok, 3} end, Sources.events(1..3)) |> processed(3)
       assert_received {:two, [event, _, _], %{entries: [{event, identity, nil}, _, _], attempt: 1}}

@@ -51,7 +51,12 @@ defmodule ElixirScope.Capture.TypedTest do
     {:ok, capture} = Capture.new()
     {:ok, kind} = Capture.define(capture, 8, name: "point", fields: [x: :f64, y: :f32, on: :bool])
     test = self()
-    store = fn events -> send(test, {:events, events}) && :ok end
+
+    store = fn events ->
+      send(test, {:events, events})
+      :ok
+    end
+
     {:ok, pool} = AsyncWriterPool.start_link(ring_buffer: capture, storage: store, pool_size: 1)
     assert Capture.typed(capture, kind, x: 1, y: -0.5, on: true) == :ok
     assert Capture.flush(capture) == :ok
