@@ -41,6 +41,10 @@ defmodule ElixirScope.Capture.RingBuffer do
   @spec clear(t()) :: :ok | {:error, atom()}
   defdelegate clear(buffer), to: NativeRingBuffer
 
+  @doc "See `ElixirScope.Capture.NativeRingBuffer.pressure/1`."
+  @spec pressure(t()) :: 0..100 | {:error, :destroyed}
+  defdelegate pressure(buffer), to: NativeRingBuffer
+
   @doc "See `ElixirScope.Capture.NativeRingBuffer.destroy/1`."
   @spec destroy(t()) :: :ok
   defdelegate destroy(buffer), to: NativeRingBuffer

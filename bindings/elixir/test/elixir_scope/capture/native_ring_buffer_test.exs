@@ -283,6 +283,7 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
       assert buffer.read_batch(ring, 0, 5) == {[:a], 1}
       assert buffer.stats(ring).total_reads == 3
       assert buffer.size(ring) == 4
+      assert buffer.pressure(ring) == 0
       assert buffer.clear(ring) == :ok
       assert buffer.destroy(ring) == :ok
       public = for {name, arity} <- Ring.__info__(:functions), name not in [:__struct__, :native], do: {name, arity}

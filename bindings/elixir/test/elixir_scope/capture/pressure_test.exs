@@ -1,5 +1,6 @@
 defmodule ElixirScope.Capture.PressureTest do
-  use ExUnit.Case, async: true
+  # Not async: it loads modules, and another test counts atoms.
+  use ExUnit.Case
 
   alias ElixirScope.Capture.{Capture, NativeRingBuffer}
 
