@@ -34,7 +34,7 @@ elixir)
     MIX_ENV=test mix test
     # The benchmark and the demonstration run on few events, and check their own results.
     MIX_ENV=bench mix compile --warnings-as-errors
-    QUICK=1 MIX_ENV=bench mix run bench/run.exs default wake
+    QUICK=1 MIX_ENV=bench mix run bench/run.exs default wake traced
     mix run demo/demo.exs 20000 | tail -n 30
     ;;
 eunit)

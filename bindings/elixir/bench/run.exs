@@ -2,11 +2,11 @@
 # is stored. All contenders run in turns in one run, and are compared as ratios of adjacent measurements.
 #
 #   make bench-elixir                       some minutes
-#   MIX_ENV=bench mix run bench/run.exs [capture] [throughput] [wake] [default] [idle]     single parts; QUICK=1: fewer rounds
+#   MIX_ENV=bench mix run bench/run.exs [capture] [throughput] [wake] [default] [idle] [traced]     single parts; QUICK=1: fewer rounds
 
-alias CapturePipeline.Bench.{Cost, Default, Idle, Machine, Throughput, Wake}
+alias CapturePipeline.Bench.{Cost, Default, Idle, Machine, Throughput, Traced, Wake}
 
-parts = [capture: Cost, throughput: Throughput, wake: Wake, default: Default, idle: Idle]
+parts = [capture: Cost, throughput: Throughput, wake: Wake, default: Default, idle: Idle, traced: Traced]
 wanted = for name <- System.argv(), do: String.to_existing_atom(name)
 chosen = for {name, part} <- parts, wanted == [] or name in wanted, do: {name, part}
 

@@ -4,15 +4,15 @@
 #   mix run demo/demo.exs [EVENTS]       the least number of events; default 300,000
 
 defmodule CapturePipeline.Demo do
-  alias ElixirScope.Capture.{Capture, EtsStorage, PipelineManager}
+  alias ElixirScope.Capture.{Capture, EtsStorage, PipelineManager, Tracer}
 
   @traced [Code.Formatter, Inspect.Algebra, Code.Normalizer, Code.Identifier]
   @formatters 3
 
   def run(wanted) do
     storage = EtsStorage.new(max_events: 4 * wanted + 1_000_000)
-    # No event is dropped: the tracer waits if the ring buffer is full.
-    {:ok, capture} = Capture.new(overflow: :block, block_timeout_ms: :infinity, batch_size: 512)
+    # Room for all events of the largest file. Their memory is taken as they are filled.
+    {:ok, capture} = Capture.new(ring_bytes: 0x4000000, batch_size: 512)
     {:ok, manager} = PipelineManager.start_link(ring_buffer: capture, storage: storage, async_writer_pool_size: 2)
 
     sources = for file <- Path.wildcard("{lib,test,bench}/**/*.{ex,exs}"), do: File.read!(file)
@@ -21,45 +21,45 @@ defmodule CapturePipeline.Demo do
       "capturing #{length(@traced)} modules of Elixir while #{@formatters} processes format #{length(sources)} files, to at least #{wanted} events\n"
     )
 
-    # At index n: how many captures took up to 2^(n/4) ns.
-    costs = :counters.new(160, [:write_concurrency])
+    {:ok, tracer} = Tracer.start(capture, max_rate: 5_000_000)
+
+    for module <- @traced do
+      Code.ensure_loaded(module)
+      # Returns, also through exceptions.
+      {:ok, _} = Tracer.trace_calls(tracer, module, return: true)
+    end
+
     began = System.monotonic_time(:millisecond)
-    tracers = for number <- 1..@formatters, do: start(number, capture, costs, sources)
-    watch(capture, manager, wanted, began)
-    for {formatter, _} <- tracers, do: stop(formatter)
-    for {_, tracer} <- tracers, do: told(tracer)
+    formatters = for number <- 1..@formatters, do: start(number, tracer, capture, sources)
+    watch(capture, manager, wanted, began, :captured)
+    :ok = Tracer.stop(tracer)
+    for formatter <- formatters, do: stop(formatter)
+    watch(capture, manager, wanted, began, :stored)
     took = System.monotonic_time(:millisecond) - began
 
-    :ok = Capture.flush(capture, 30_000)
+    :ok = Capture.flush(capture, 120_000)
     {:ok, metrics} = Capture.metrics(capture)
-    report(metrics, storage, costs, took)
+    report(metrics, storage, Tracer.info(tracer), took)
     balanced = balanced?(metrics)
     PipelineManager.shutdown(manager)
     Capture.close(capture, 5_000)
     unless balanced and metrics.stored >= wanted, do: System.halt(1)
   end
 
-  # A process that formats, and the tracer, which captures the VM's trace messages about it.
-  defp start(number, capture, costs, sources) do
-    tracer = :erlang.spawn_opt(fn -> trace(capture, costs) end, [:link, message_queue_data: :off_heap])
-
+  # A process that formats. Its calls and returns are traced, and each trace is captured in the process itself.
+  defp start(number, tracer, capture, sources) do
     formatter =
       spawn_link(fn ->
         Process.register(self(), :"formatter_#{number}")
-        receive(do: (:go -> format(sources, tracer)))
+        receive(do: (:go -> format(sources, capture)))
       end)
 
-    for module <- @traced do
-      Code.ensure_loaded(module)
-      :erlang.trace_pattern({module, :_, :_}, [{:_, [], [{:return_trace}]}], [:local])
-    end
-
-    :erlang.trace(formatter, true, [:call, :arity, :monotonic_timestamp, {:tracer, tracer}])
+    {:ok, 1} = Tracer.trace_processes(tracer, formatter, [:call, :arity])
     send(formatter, :go)
-    {formatter, tracer}
+    formatter
   end
 
-  defp format(sources, tracer) do
+  defp format(sources, capture) do
     for source <- sources do
       receive do
         :end -> exit(:normal)
@@ -68,11 +68,22 @@ defmodule CapturePipeline.Demo do
       end
 
       Code.format_string!(source)
-      # A traced process runs ahead of its tracer: the next file begins when all events of this one are captured.
-      told(tracer)
+
+      until_few(capture)
     end
 
-    format(sources, tracer)
+    format(sources, capture)
+  end
+
+  # A tracer never makes its process wait, and a full ring buffer drops. So the next file begins when most events are stored.
+  defp until_few(capture) do
+    if Capture.backlog(capture) > 50_000 do
+      receive do
+        :end -> exit(:normal)
+      after
+        10 -> until_few(capture)
+      end
+    end
   end
 
   defp stop(formatter) do
@@ -81,47 +92,8 @@ defmodule CapturePipeline.Demo do
     receive(do: ({:DOWN, ^reference, _, _, _} -> :ok))
   end
 
-  # When this returns, all earlier trace messages are captured.
-  defp told(tracer) do
-    reference = make_ref()
-    send(tracer, {:told?, self(), reference})
-    receive(do: (^reference -> :ok))
-  end
-
-  defp trace(capture, costs) do
-    receive do
-      {:trace_ts, pid, :call, {module, function, arity}, at} ->
-        captured(capture, costs, {:call, pid, module, function, arity, at})
-        trace(capture, costs)
-
-      {:trace_ts, pid, :return_from, {module, function, arity}, _value, at} ->
-        captured(capture, costs, {:return, pid, module, function, arity, at})
-        trace(capture, costs)
-
-      {:told?, from, reference} ->
-        send(from, reference)
-        trace(capture, costs)
-    end
-  end
-
-  defp captured(capture, costs, {what, pid, module, function, arity, at}) do
-    event = %{
-      event_type: what,
-      module: module,
-      function: function,
-      arity: arity,
-      pid: pid,
-      timestamp: :erlang.convert_time_unit(at, :native, :nanosecond)
-    }
-
-    began = System.monotonic_time(:nanosecond)
-    :ok = Capture.event(capture, event)
-    took = max(System.monotonic_time(:nanosecond) - began, 1)
-    :counters.add(costs, min(160, 1 + ceil(4 * :math.log2(took))), 1)
-  end
-
-  # The line of progress.
-  defp watch(capture, manager, wanted, began) do
+  # The line of progress, until so many events are captured, or stored.
+  defp watch(capture, manager, wanted, began, what) do
     {:ok, metrics} = Capture.metrics(capture)
     health = PipelineManager.health_check(manager)
     seconds = (System.monotonic_time(:millisecond) - began) / 1000
@@ -134,10 +106,10 @@ defmodule CapturePipeline.Demo do
       "#{thousands(round(metrics.captured / max(seconds, 0.001)))}/s, #{health.status}#{reasons(health)}   "
     ])
 
-    if metrics.stored < wanted do
+    if metrics[what] < wanted do
       receive do
       after
-        200 -> watch(capture, manager, wanted, began)
+        50 -> watch(capture, manager, wanted, began, what)
       end
     else
       IO.puts("")
@@ -153,7 +125,7 @@ defmodule CapturePipeline.Demo do
     m.captured == m.stored + m.filtered + m.dead_lettered + m.discarded + m.overwritten + waiting(m) + m.left
   end
 
-  defp report(metrics, storage, costs, took) do
+  defp report(metrics, storage, traces, took) do
     events = EtsStorage.query(storage) |> Enum.sort_by(&{&1.pid, &1.timestamp, &1.processing_order})
     calls = spans(events)
 
@@ -161,7 +133,7 @@ defmodule CapturePipeline.Demo do
 
     The ledger: #{thousands(metrics.captured)} captured = #{thousands(metrics.stored)} stored + #{metrics.dead_lettered} dead-lettered \
     + #{waiting(metrics) + metrics.left} waiting: #{if balanced?(metrics), do: "it balances", else: "IT DOES NOT BALANCE"}; \
-    #{thousands(metrics.dropped_full)} times the ring buffer was full and the tracer waited
+    #{thousands(metrics.dropped_full)} dropped and counted, because their ring buffer was full; the tracer was #{traces.state}
     #{thousands(length(events))} events in the storage, #{Float.round(took / 1000, 1)} s, \
     #{thousands(round(metrics.captured * 1000 / max(took, 1)))} events a second
     """)
@@ -186,24 +158,6 @@ defmodule CapturePipeline.Demo do
     for {pid, count} <- events |> Enum.frequencies_by(& &1.pid) |> Enum.sort_by(&(-elem(&1, 1))) |> Enum.take(5) do
       IO.puts("  #{inspect(pid)}  #{pad(thousands(count), 9)} events")
     end
-
-    IO.puts(
-      "\nA capture took #{at_most(costs, 0.5)} ns or less in the median, #{thousands(at_most(costs, 0.99))} ns at the 99th percentile " <>
-        "(two readings of the clock included, and the waits for room)"
-    )
-  end
-
-  # The bound below which that share of the captures lies.
-  defp at_most(costs, share) do
-    counts = for n <- 1..160, do: :counters.get(costs, n)
-    wanted = share * Enum.sum(counts)
-
-    {_, n} =
-      Enum.reduce_while(Enum.with_index(counts), {0, 0}, fn {count, n}, {sum, _} ->
-        if sum + count >= wanted, do: {:halt, {sum, n}}, else: {:cont, {sum + count, n}}
-      end)
-
-    round(:math.pow(2, n / 4))
   end
 
   # {function, its own ns} for each call that has returned. Calls of a process are nested.
@@ -217,8 +171,8 @@ defmodule CapturePipeline.Demo do
           :call ->
             {Map.put(stacks, event.pid, [{key, event.timestamp, 0} | stack]), spans}
 
-          :return ->
-            # A function that an exception has left has no return: drops the calls above this one.
+          type when type in [:return, :exception] ->
+            # A call whose return was dropped lies above this one.
             case Enum.drop_while(stack, &(elem(&1, 0) != key)) do
               [{_, began, within} | rest] ->
                 took = event.timestamp - began

@@ -1,6 +1,6 @@
 /* The NIF as the VM sees it: the table of functions, the calls through a pipeline's table, load, upgrade and unload. This is the only file that
- * knows all others; control/ uses delivery/, which uses pipeline/, which uses term/; ring/ uses term/; journal/ uses pipeline/status and maps/; all
- * use base/. */
+ * knows all others; control/ uses delivery/, which uses pipeline/, which uses term/; ring/ uses term/; journal/ uses pipeline/status and maps/;
+ * tracer/ uses delivery/ and encoded/, by which delivery/ reads traces too; encoded/ uses term/; all use base/. */
 #include "base/clock.h"
 #include "control/control.h"
 #include "control/figures.h"
@@ -18,6 +18,7 @@
 #include "ring/ring_nif.h"
 #include "term/flat.h"
 #include "term/walk.h"
+#include "tracer/tracer.h"
 
 /* ---- pipelines ---- */
 
@@ -50,7 +51,8 @@
     X(pipeline_forget) \
     X(pipeline_kind_define) \
     X(pipeline_pressure) \
-    X(pipeline_watch_pressure)
+    X(pipeline_watch_pressure) \
+    X(tracer_new)
 
 struct pipeline_ops {
     struct ops base;
@@ -129,6 +131,14 @@ static ErlNifFunc functions[] = {
     { "delivery_wait", 1, delivery_wait_nif, 0 },
     { "delivery_cancel", 2, delivery_cancel_nif, 0 },
 
+    { "tracer_new", 2, tracer_new_nif, IO },
+    { "tracer_stop", 2, tracer_stop, 0 },
+    { "tracer_info", 1, tracer_info, 0 },
+    { "tracer_kinds", 0, tracer_kinds, 0 },
+    /* The callbacks of erl_tracer. */
+    { "enabled", 3, tracer_enabled, 0 },
+    { "trace", 5, tracer_trace, 0 },
+
     { "ring_new", 3, ring_new, 0 },
     { "ring_write", 2, ring_write, 0 },
     { "ring_write", 4, ring_write, 0 },
@@ -181,6 +191,7 @@ static int start(ErlNifEnv *env)
     reading_load(env);
     lifecycle_load(env);
     reader_load(env);
+    tracer_load(env);
     return 0;
 }
 

@@ -16,6 +16,8 @@
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
     delivery_wait/1, delivery_cancel/2, delivery_events/3,
+    %% tracers
+    tracer_new/2, tracer_stop/2, tracer_info/1, tracer_kinds/0, enabled/3, trace/5,
     %% readers of journals
     reader_open/2, reader_next/2, reader_definitions/1, reader_losses/1, reader_close/1
 ]).
@@ -231,6 +233,28 @@ delivery_cancel(_Pipeline, _Ref) -> ?NOT_LOADED.
 %% Some of the events of an outstanding batch of the calling process, from that index on.
 -spec delivery_events(reference(), non_neg_integer(), non_neg_integer()) -> {[tuple()], pos_integer() | done} | refusal().
 delivery_events(_Pipeline, _Token, _From) -> ?NOT_LOADED.
+
+%% ---- tracers (documented in c_src/tracer/tracer.h) ----
+
+-spec tracer_new(reference(), {pid(), pos_integer(), non_neg_integer(), pos_integer(), non_neg_integer(), [pid()]}) ->
+    {ok, reference()} | {error, badarg | {atom(), binary()}}.
+tracer_new(_Pipeline, _Options) -> ?NOT_LOADED.
+
+-spec tracer_stop(reference(), stopped | owner_died | too_much_memory) -> ok | {error, badarg}.
+tracer_stop(_Tracer, _Reason) -> ?NOT_LOADED.
+
+-spec tracer_info(reference()) -> {atom(), non_neg_integer(), non_neg_integer(), non_neg_integer()} | {error, badarg}.
+tracer_info(_Tracer) -> ?NOT_LOADED.
+
+-spec tracer_kinds() -> [{atom(), kind()}].
+tracer_kinds() -> ?NOT_LOADED.
+
+%% The callbacks of the behaviour erl_tracer, which the VM calls natively. (The behaviour is preloaded, and the compiler does not find it.)
+-spec enabled(atom(), term(), pid() | port()) -> trace | discard | remove.
+enabled(_Tag, _Tracer, _Tracee) -> ?NOT_LOADED.
+
+-spec trace(atom(), term(), pid() | port(), term(), map()) -> ok.
+trace(_Tag, _Tracer, _Tracee, _Term, _Options) -> ?NOT_LOADED.
 
 %% ---- readers of journals (documented in c_src/journal/reader.h) ----
 

@@ -3,11 +3,12 @@
 -include_lib("eunit/include/eunit.hrl").
 -export([
     count/2, terminated/0, reloaded/0, from_a_copy/0, purged/0, halted/0, stopped/0, halted_at_once/0, halted_sqlite/1, killed_writers/0, started_again/0, readers/0,
-    copy/1, reload_from/1
+    copy/1, reload_from/1, traced_reloaded/0, traced_purged/0, step/1, store/1
 ]).
 -define(C, elixir_scope_capture_pipeline).
 -define(NIF, elixir_scope_capture_pipeline_nif).
 -define(J, elixir_scope_capture_pipeline_journal).
+-define(T, elixir_scope_capture_pipeline_tracer).
 
 %% Runs a function of this module in a VM of its own. Returns the exit status and the output of the VM.
 vm(Function) -> vm(Function, []).
@@ -217,6 +218,61 @@ purged() ->
     end || _ <- lists:seq(1, 5)],
     ok = end_load(begin_load()).
 
+%% A process whose calls are traced, and the tracer.
+begin_trace() ->
+    {ok, P} = ?C:start(#{}, notices),
+    _ = spawn(fun() -> ok = ?C:attach(P), store(P) end),
+    {ok, T} = ?T:start(P, #{max_rate => infinity}),
+    Pid = spawn(fun steps/0),
+    {ok, 1} = ?T:trace_calls(T, {?MODULE, step, 1}),
+    {ok, 1} = ?T:trace_processes(T, Pid, [call, 'receive', garbage_collection, running]),
+    {P, T, Pid}.
+
+store(P) ->
+    receive {capture_batch, P, Token, _, _, _, _} -> ok = complete(P, Token) end,
+    ?MODULE:store(P).
+
+steps() -> ?MODULE:step([1, <<"two">>]), steps().
+step(Term) -> Term.
+
+traced_more(T) ->
+    #{captured := Seen, state := running} = ?T:info(T),
+    wait_for(fun() -> maps:get(captured, ?T:info(T)) > Seen + 1000 end).
+
+%% A tracer goes on through the copy that made it.
+traced_reloaded() ->
+    {P, T, Pid} = begin_trace(),
+    [begin reload(), traced_more(T) end || _ <- lists:seq(1, 5)],
+    [Copies | _] = [begin Root = reload_from(copy(N)), traced_more(T), Root end || N <- [1, 2]],
+    ok = file:del_dir_r(Copies),
+    %% A tracer of the new copy, on the pipeline of the old one.
+    {ok, Second} = ?T:start(P),
+    ok = ?T:stop(Second),
+    ok = ?T:stop(T),
+    {flags, []} = erlang:trace_info(Pid, flags),
+    #{captured := Captured, refused := Refused} = ?T:info(T),
+    ok = ?C:flush(P, 20000),
+    {ok, #{captured := Captured, stored := Captured, dropped_full := Refused}} = ?C:metrics(P),
+    exit(Pid, kill).
+
+%% Without the module there is no tracer: the VM goes on, and so do the processes.
+traced_purged() ->
+    [begin
+        {_P, _T, Pid} = begin_trace(),
+        code:purge(?NIF),
+        true = code:delete(?NIF),
+        code:purge(?NIF),
+        Steps = fun() -> element(2, process_info(Pid, reductions)) end,
+        Before = Steps(),
+        wait_for(fun() -> Steps() > Before + 10000 end),
+        exit(Pid, kill),
+        wait_for(fun() -> erlang:trace_info({?MODULE, step, 1}, traced) =:= {traced, false} end)
+    end || _ <- lists:seq(1, 3)],
+    {_, T, Pid} = begin_trace(),
+    traced_more(T),
+    ok = ?T:stop(T),
+    exit(Pid, kill).
+
 %% While the native writers are busy, with a backlog.
 halted() ->
     {P, _, Consumer, _} = begin_load(),
@@ -283,6 +339,8 @@ a_consumer_that_is_killed_costs_nothing_test_() -> returns(killed_writers).
 pipelines_come_and_go_test_() -> returns(started_again).
 
 purging_the_module_under_load_keeps_the_vm_up_test_() -> returns(purged).
+a_tracer_goes_on_when_the_module_is_loaded_again_test_() -> returns(traced_reloaded).
+purging_the_module_of_a_tracer_keeps_the_vm_up_test_() -> returns(traced_purged).
 
 halt_under_load_with_a_backlog_test_() -> {timeout, 900, fun() -> ?assertMatch({7, <<>>}, vm(halted)) end}.
 halt_without_flush_test_() -> {timeout, 900, fun() -> ?assertMatch({8, <<>>}, vm(halted_at_once)) end}.

@@ -25,7 +25,8 @@ static void down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *mo
 bool resource_load(ErlNifEnv *env)
 {
     /* An upgrade finds the types by these names: they never change. */
-    static const char *names[RESOURCE_KINDS] = { "capture_pipeline", "capture_ring", "capture_cursor", "capture_reader" };
+    static const char *names[RESOURCE_KINDS] = { "capture_pipeline", "capture_ring", "capture_cursor", "capture_reader",
+        "capture_tracer" };
     ErlNifResourceTypeInit init = { .dtor = destroy, .down = down, .members = 3 };
     atom_ok = enif_make_atom(env, "ok");
     atom_error = enif_make_atom(env, "error");

@@ -24,7 +24,7 @@ struct resource {
     const struct ops *ops;
 };
 
-enum resource_kind { RESOURCE_PIPELINE, RESOURCE_RING, RESOURCE_CURSOR, RESOURCE_READER, RESOURCE_KINDS };
+enum resource_kind { RESOURCE_PIPELINE, RESOURCE_RING, RESOURCE_CURSOR, RESOURCE_READER, RESOURCE_TRACER, RESOURCE_KINDS };
 
 extern ErlNifResourceType *resource_types[RESOURCE_KINDS];
 

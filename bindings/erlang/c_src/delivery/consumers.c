@@ -5,6 +5,16 @@
 
 enum { MAX_CONSUMERS = 4096 };
 
+/* Under the lock: shows all consumers that there are, one after the other. A reader that looks meanwhile may miss one. */
+static void show(struct delivery *d)
+{
+    unsigned count = 0;
+    for (struct consumer *each = d->consumers; each && count < SHOWN_CONSUMERS; each = each->next)
+        atomic_store_explicit(&d->shown[count++], each->pid.pid, memory_order_relaxed);
+    while (count < SHOWN_CONSUMERS && d->shown[count])
+        atomic_store_explicit(&d->shown[count++], 0, memory_order_relaxed);
+}
+
 ERL_NIF_TERM pipeline_attach_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
 {
     struct delivery *d = pipeline->delivery;
@@ -34,6 +44,7 @@ ERL_NIF_TERM pipeline_attach_call(ErlNifEnv *env, struct pipeline *pipeline, int
         *at = consumer;
         d->consumer_count++;
         enif_keep_resource(pipeline);
+        show(d);
     }
     for (int i = 0; i < CREDIT; i++)
         outstanding_unpark(d, &outgoing[i]);
@@ -68,6 +79,7 @@ static struct consumer *remove_consumer(struct delivery *d, const ErlNifPid *pid
         }
         *at = consumer->next;
         d->consumer_count--;
+        show(d);
     }
     enif_mutex_unlock(d->lock);
     return consumer;

@@ -2,6 +2,7 @@
 #include "delivery/events.h"
 #include "pipeline/payload.h"
 #include "term/flat.h"
+#include "encoded/encoded.h"
 
 #include <string.h>
 
@@ -29,6 +30,8 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const p
         const struct handle *handle = event->data;
         if (flat_is(*(const uint64_t *)event->data))
             return flat_term(env, made, event->data);
+        if (encoded_is(*(const uint64_t *)event->data))
+            return encoded_term(env, event->data);
         return handle->block ? enif_make_copy(env, handle->term) : handle->term;
     }
     unsigned char *to = enif_make_new_binary(env, event->len, &term);

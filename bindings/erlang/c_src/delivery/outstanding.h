@@ -14,6 +14,7 @@ struct pipeline;
 enum {
     CREDIT = 2,             /* unanswered batches of a consumer: one that it works on, one in its mailbox (with notices: one in all) */
     CHAINS = 64,
+    SHOWN_CONSUMERS = 64,
 };
 
 /* The message about a batch. The events of a full message are built when the batch arrives, in an environment that becomes the
@@ -71,6 +72,7 @@ struct delivery {
     _Atomic bool exchanges;             /* a consumer that answers a notice claims the next batch in the same call */
     bool notices;                       /* a message has the number of events, which the consumer reads by delivery_events */
     bool stopped;
+    _Atomic(ERL_NIF_TERM) shown[SHOWN_CONSUMERS];   /* the pids of consumers, for readers without the lock; 0: none */
 };
 
 /* A message to be sent after the lock is released. */

@@ -1,4 +1,5 @@
-/* How a term lies in an event: as a flat term (term/flat.h), or as a handle of a term in a block (term/block.h). */
+/* How a term lies in an event: as a flat term (term/flat.h), as a handle of a term in a block (term/block.h), or, if it is a trace, encoded
+ * (encoded/encoded.h). */
 #ifndef CAPTURE_NIF_PAYLOAD_H
 #define CAPTURE_NIF_PAYLOAD_H
 
@@ -6,7 +7,7 @@
 
 #include <capture_pipeline.h>
 
-/* The bit of an event's kind that says that the payload is a flat term or a handle. A caller's kind stays below those that are reserved with
+/* The bit of an event's kind that says that the payload is a term and no bytes. A caller's kind stays below those that are reserved with
  * that bit. */
 #define KIND_TERM UINT32_C(0x80000000)
 #define KIND_END (PIPELINE_KIND_RESERVED - KIND_TERM)

@@ -3,7 +3,8 @@ defmodule ElixirScope.Capture.Capture.Event do
   # Builds the events that are stored from those that a capture delivers. The helpers capture small tuples; the writer makes the maps here, with
   # the time, the ids and the identity that the library has stamped.
 
-  alias ElixirScope.Capture.{Batch, Capture, Clock, Enrichment}
+  alias ElixirScope.Capture.{Batch, Capture, Clock, Enrichment, TelemetryHandler, Tracer}
+  import ElixirScope.Capture.Tracer.Event, only: [is_trace: 2]
   require Clock
 
   # Kinds of the helpers' events, for native storages and rules.
@@ -58,12 +59,23 @@ defmodule ElixirScope.Capture.Capture.Event do
   end
 
   @doc """
-  The event. A helper's tuple becomes a map. A map or struct gets the ids that it was captured with, unless it has its own. Any other term stays.
+  The event. A helper's tuple becomes a map, as does a trace. A map or struct gets the ids that it was captured with, unless it has its own. Any other term stays.
   """
   @spec build(term(), Batch.stamp(), tuple()) :: term()
   def build(tuple, stamp, identity) when is_tuple(tuple) and elem(tuple, 0) == __MODULE__ do
     base = %{id: id(identity), timestamp: stamp.timestamp, wall_time: stamp.wall_time}
     Map.merge(base, map(tuple, stamp))
+  end
+
+  def build(trace, stamp, identity) when is_trace(trace, stamp.kind) do
+    Map.merge(%{id: id(identity), timestamp: stamp.timestamp, wall_time: stamp.wall_time}, Tracer.Event.map(trace))
+  end
+
+  def build({TelemetryHandler, _, _, _, _} = telemetry, stamp, identity) do
+    Map.merge(
+      %{id: id(identity), timestamp: stamp.timestamp, wall_time: stamp.wall_time},
+      TelemetryHandler.map(telemetry)
+    )
   end
 
   def build(%{} = event, stamp, _identity) do
