@@ -103,7 +103,16 @@ defmodule ElixirScope.Capture.StoragesTest do
       |> processed(3)
 
       assert_received {:one, [%{n: 1}, _, _]}
-      run(fn events, batch -> send(test, {:two, events, batch}) && {:ok, 3} end, Sources.events(1..3)) |> processed(3)
+
+      run(
+        fn events, batch ->
+          send(test, {:two, events, batch})
+          {:ok, 3}
+        end,
+        Sources.events(1..3)
+      )
+      |> processed(3)
+
       assert_received {:two, [event, _, _], %{entries: [{event, identity, nil}, _, _], attempt: 1}}
       assert {_, _, 0} = identity
     end
