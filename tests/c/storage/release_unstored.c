@@ -51,6 +51,8 @@ static pipeline_t *start(recorder_t *r, pipeline_config_t *c)
     return start_pipeline(c, &s);
 }
 
+static bool in_parts[EVENTS + 1];   /* batches of which a part was stored before, by their ids; a batch has an event at least */
+
 /* Every seventh batch goes to the dead letter, of every fifth an event is rejected, every fourth is stored in two parts; of the others,
  * every third is tried twice. */
 static int32_t answer_variously(recorder_t *r, const pipeline_batch_t *batch)
@@ -64,13 +66,21 @@ static int32_t answer_variously(recorder_t *r, const pipeline_batch_t *batch)
     }
     if (batch->batch_id % 4 == 0) {
         if (batch->attempt > 1)
-            return PIPELINE_STORE_OK;
+            return in_parts[batch->batch_id] ? PIPELINE_STORE_OK : take_over(batch);
         CHECK_STATUS(pipeline_batch_set_stored(batch, batch->count / 2), PIPELINE_OK);
+        in_parts[batch->batch_id] = batch->count > 1;
         return PIPELINE_STORE_RETRY;
     }
     if (batch->batch_id % 3 == 0 && batch->attempt == 1)
         return PIPELINE_STORE_RETRY;
     return take_over(batch);
+}
+
+static int32_t try_again(recorder_t *r, const pipeline_batch_t *batch)
+{
+    (void)r;
+    (void)batch;
+    return PIPELINE_STORE_RETRY;
 }
 
 static void settled(void)
@@ -122,8 +132,9 @@ static void exchanged(void)
     }
     CHECK_U64(RECORDED(&r, store_calls), 1);
     CHECK_U64(RECORDED(&r, released.count), 0);
-    /* The last one is given back, and then left with a new one behind it. */
+    /* The last one is given back, tried in vain from then on, and left with a new one behind it. */
     CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+    r.answer = try_again;
     CHECK_STATUS(pipeline_batch_complete(batch->token, PIPELINE_STORE_RETRY), PIPELINE_OK);
     capture_marked(p, 41, 50);
     CHECK_STATUS(pipeline_close(p, 0), PIPELINE_ERR_TIMEOUT);
