@@ -1942,8 +1942,8 @@ int32_t pipeline_health(const pipeline_t *p, pipeline_health_t *out);
 /**
  * Returns how urgently the pipeline needs relief, 0 to 100: the larger of how full its fullest ring buffer is
  * (in percent of its size), and of the age of its oldest event that is not settled (in percent of
- * `pressure_age_ms`; events with a time of their own are not considered). From 100 on, events are about to be
- * dropped or captures to wait, or events are older than they should be. A program may use it to capture less.
+ * `pressure_age_ms`; events with a time of their own are not considered). At 100, a ring buffer is full, or
+ * the oldest event is as old as `pressure_age_ms`. A program may use it to capture less.
  *
  * The call reads one word, which is kept up to date by others: by a capture at once when it finds its ring
  * buffer filled beyond `watermark_percent`; by writers when they settle a batch, at most once in a
@@ -1964,12 +1964,11 @@ uint32_t pipeline_pressure(const pipeline_t *p);
  * and then `low` and `high` are not read.
  *
  * The library calls it on a thread of its own, which it starts for this and which ends when there is nothing
- * more to tell of; two calls never overlap. It takes some ten microseconds from a capture that meets the
- * watermark to the call, or one measurement. A rise that is over before the call begins is not told of. If
- * the pressure is `high` already, the first call comes at once. `user_data` must stay valid until the
- * function is replaced or the pipeline is destroyed or (after `pipeline_abandon`) the storage's `destroy` has
- * been called. After `pipeline_close`, `pipeline_destroy` or `pipeline_abandon` no call begins;
- * `pipeline_destroy` returns `PIPELINE_ERR_BUSY` while one runs.
+ * more to tell of; two calls never overlap. A rise that is over before the call begins is not told of. If the
+ * pressure is `high` already, the first call comes at once. `user_data` must stay valid until the function is
+ * replaced or the pipeline is destroyed or (after `pipeline_abandon`) the storage's `destroy` has been
+ * called. After `pipeline_close`, `pipeline_destroy` or `pipeline_abandon` no call begins; `pipeline_destroy`
+ * returns `PIPELINE_ERR_BUSY` while one runs.
  *
  * The function may call this library, except what waits for the pipeline (`PIPELINE_ERR_WOULD_DEADLOCK`). It
  * may take any time, which delays only its own next call. It must not throw or call `longjmp`; if it ends its

@@ -105,8 +105,8 @@ impl Producer {
     /// end of the free space.
     fn window_limit(&self, buffer: &RingBuffer, head: u64) -> u64 {
         let limit = self.limit.get();
-        let calm = self.end_of_calm(buffer, limit);
-        if head < calm { calm } else { limit }
+        let watermark = self.watermark_position(buffer, limit);
+        if head < watermark { watermark } else { limit }
     }
 
     /// Rings the doorbell, if a writer still has to be woken.
@@ -172,7 +172,7 @@ impl Producer {
     /// How many bytes of the ring are in use if it is filled up to `end`, as far as that may be beyond the watermark. What is known of the free space
     /// may be old, so it is read anew first.
     fn used_beyond_watermark(&self, buffer: &RingBuffer, end: u64) -> Option<u64> {
-        if end <= self.end_of_calm(buffer, self.limit.get()) {
+        if end <= self.watermark_position(buffer, self.limit.get()) {
             return None;
         }
         let limit = buffer.released() + buffer.capacity();
@@ -181,7 +181,7 @@ impl Producer {
     }
 
     /// The position from which on the ring is filled beyond the watermark, if its free space ends at `limit`.
-    fn end_of_calm(&self, buffer: &RingBuffer, limit: u64) -> u64 {
+    fn watermark_position(&self, buffer: &RingBuffer, limit: u64) -> u64 {
         (limit + self.intake().watermark(buffer.capacity())).saturating_sub(buffer.capacity())
     }
 
@@ -200,7 +200,7 @@ impl Producer {
     /// Counts an event that was dropped. It has taken a sequence number.
     #[cold]
     pub(super) fn count_full(&self) {
-        self.intake().note_fill(1, 1);
+        self.intake().note_drop();
         add(&self.dropped_full, 1);
         self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
     }

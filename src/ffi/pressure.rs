@@ -21,8 +21,7 @@ unsafe impl Sync for Callback {}
 
 /// Returns how urgently the pipeline needs relief, 0 to 100: the larger of how full its fullest ring buffer is (in percent of its size), and
 /// of the age of its oldest event that is not settled (in percent of `pressure_age_ms`; events with a time of their own are not considered).
-/// From 100 on, events are about to be dropped or captures to wait, or events are older than they should be. A program may use it to capture
-/// less.
+/// At 100, a ring buffer is full, or the oldest event is as old as `pressure_age_ms`. A program may use it to capture less.
 ///
 /// The call reads one word, which is kept up to date by others: by a capture at once when it finds its ring buffer filled beyond
 /// `watermark_percent`; by writers when they settle a batch, at most once in a millisecond, and when they find nothing to do; and ten times in
@@ -44,8 +43,8 @@ pub unsafe extern "C" fn pipeline_pressure(p: *const Pipeline) -> u32 {
 /// less, and so on by turns. A pipeline has one such function; NULL removes it, and then `low` and `high` are not read.
 ///
 /// The library calls it on a thread of its own, which it starts for this and which ends when there is nothing more to tell of; two calls never
-/// overlap. It takes some ten microseconds from a capture that meets the watermark to the call, or one measurement. A rise that is over
-/// before the call begins is not told of. If the pressure is `high` already, the first call comes at once. `user_data` must stay valid until
+/// overlap. A rise that is over before the call begins is
+/// not told of. If the pressure is `high` already, the first call comes at once. `user_data` must stay valid until
 /// the function is replaced or the pipeline is destroyed or (after `pipeline_abandon`) the storage's `destroy` has been called. After
 /// `pipeline_close`, `pipeline_destroy` or `pipeline_abandon` no call begins; `pipeline_destroy` returns `PIPELINE_ERR_BUSY` while one runs.
 ///

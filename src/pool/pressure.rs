@@ -142,7 +142,7 @@ impl Pool {
 
 /// The thread that calls the program's function. While that runs, no frame holds anything to unwind.
 extern "C-unwind" fn caller_main(start: *mut c_void) -> *mut c_void {
-    // SAFETY: made by `tell_of_pressure`, freed below, or by `caller_ended` if the function ends this thread.
+    // SAFETY: made by `tell_of_pressure`, freed below, or by `thread_ended` if the function ends this thread.
     let pool = unsafe { &*start.cast::<Arc<Pool>>() };
     begin(pool, start);
     thread::run_start_hook();

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 /// What the program has registered. Its function is kept until another takes its place, which cannot be while it is being called.
 pub struct Watcher {
-    /// The pressure from which on the storage is the bottleneck.
+    /// The function is told when the pressure rises to this.
     pub high: u32,
-    /// The pressure up to which it is not any more.
+    /// After that, it is told when the pressure falls to this.
     pub low: u32,
     /// Called with the pressure, and whether it has risen to `high` (or else fallen to `low`).
     pub call: Arc<Call>,
