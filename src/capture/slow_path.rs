@@ -200,7 +200,9 @@ impl Producer {
     /// Counts an event that was dropped. It has taken a sequence number.
     #[cold]
     pub(super) fn count_full(&self) {
-        self.intake().note_drop();
+        if self.intake().pressure.raise_to_full() {
+            self.intake().call_supervisor();
+        }
         add(&self.dropped_full, 1);
         self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
     }

@@ -287,14 +287,6 @@ impl Intake {
         }
     }
 
-    /// An event was dropped because its ring is full. As a rule the pressure is 100 already, and this only reads it: many threads may drop at once. (No
-    /// measurement that has missed the full ring can follow: the capture that filled it has raised the pressure.)
-    pub(crate) fn note_drop(&self) {
-        if self.pressure.percent() < 100 && self.pressure.raise(100) {
-            self.call_supervisor();
-        }
-    }
-
     /// How many bytes of a ring with this capacity may be in use before the pressure is raised.
     pub(crate) fn watermark(&self, capacity: u64) -> u64 {
         capacity / 100 * u64::from(self.watermark_percent.load(Ordering::Relaxed))

@@ -85,6 +85,12 @@ impl Pressure {
         self.crosses(before, percent.max(before))
     }
 
+    /// Raises the pressure to 100 because an event was dropped. As a rule it is 100 already, and this only reads it: many threads may drop at once. (No
+    /// measurement that has missed the full ring can follow: the capture that filled it has raised the pressure.)
+    pub fn raise_to_full(&self) -> bool {
+        self.percent() < 100 && self.raise(100)
+    }
+
     fn crosses(&self, before: u32, now: u32) -> bool {
         let (low, high) = (self.0.low.load(Ordering::Relaxed), self.0.high.load(Ordering::Relaxed));
         high != NEVER && (before < high && high <= now || now <= low && low < before)
