@@ -102,10 +102,7 @@ typedef struct pipeline_clock_facts_t pipeline_clock_facts_t;
 /** Done; for a capture: the event is captured. */
 #define PIPELINE_OK 0
 
-/**
- * The event was sampled out; it is counted as `dropped_sampled`. This is not an error. No function of this
- * version returns it.
- */
+/** The event was sampled out; it is counted as `dropped_sampled`. This is not an error. */
 #define PIPELINE_SAMPLED 1
 
 /** There are no more events: a reader has given the last one. This is not an error. */
@@ -496,6 +493,32 @@ struct pipeline_config_t {
      * day (86400000). Default 5000.
      */
     uint64_t pressure_age_ms;
+    /**
+     * Adaptive sampling: the number of events that a kept one may stand for at most, a power of two up to
+     * 1048576. 0 and 1 mean that nothing is sampled out. Default 0.
+     *
+     * Sampling begins when a capture would fill its ring buffer beyond `watermark_percent`. From then on the
+     * events of a trace (`correlation_id`) are kept or dropped as a whole, and kept ones have a `weight`.
+     * Events without a trace are kept or dropped one by one. A capture that drops its event for this returns
+     * `PIPELINE_SAMPLED`. Events with `PIPELINE_EVENT_PRIORITY` are always kept. With
+     * `PIPELINE_OVERFLOW_DROP_OLDEST`, a full ring buffer is no reason to sample.
+     */
+    uint32_t sampling_max_weight;
+    /**
+     * The number of traces whose weight is remembered while events are sampled, 64 to 1048576. Default 8192.
+     * Each takes 9 bytes, from the moment at which sampling is first allowed. Fixed.
+     */
+    uint32_t sampling_traces;
+    /**
+     * The time in milliseconds without an event after which a sampled trace is forgotten, 1 to a day
+     * (86400000). Sampling ends when it has dropped no event for this time. Default 10000.
+     */
+    uint64_t sampling_hold_ms;
+    /**
+     * Which traces sampling keeps depends on this number and on their id alone. Pipelines with the same
+     * number keep the same traces. Default 0. Fixed.
+     */
+    uint64_t sampling_seed;
 };
 
 /**
@@ -572,6 +595,12 @@ int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, s
  */
 #define PIPELINE_EVENT_RELEASE 4
 
+/**
+ * `pipeline_event_view_t.flags`: sampling keeps the event, and may have dropped earlier events of its trace.
+ * Set by the library.
+ */
+#define PIPELINE_EVENT_PARTIAL (1 << 8)
+
 /** What a caller offers. */
 struct pipeline_event_t {
     /** `sizeof(pipeline_event_t)` of the caller. */
@@ -606,10 +635,12 @@ int32_t pipeline_capture_event(const pipeline_t *p, const pipeline_event_t *even
  * events lie in an array. All have the same `struct_size`, and each begins `struct_size` bytes after the one
  * before it.
  *
- * It stops at the first event that is dropped or refused, counts that one, and returns its status. (If the
- * event has another `struct_size` than the first, that is `PIPELINE_ERR_VERSION`.) The events behind it are
- * not offered: they are in no count, and may be offered again. `*captured` is the number of events captured,
- * whatever the call returns; `captured` may be NULL. `events` may be NULL if `count` is 0.
+ * It stops at the first event that is refused, or dropped because there is no room, counts that one, and
+ * returns its status. (If the event has another `struct_size` than the first, that is
+ * `PIPELINE_ERR_VERSION`.) The events behind it are not offered: they are in no count, and may be offered
+ * again. Events that are sampled out do not stop it. `*captured` is the number of events before the one at
+ * which it stopped, whatever the call returns: those captured and those sampled out. `captured` may be NULL.
+ * `events` may be NULL if `count` is 0.
  *
  * Events of one call may have the same time. It never goes back. Writers may see the first events before the
  * last ones are captured.
@@ -1293,7 +1324,7 @@ struct pipeline_event_view_t {
     uint32_t kind;
     /** As offered. */
     uint32_t flags;
-    /** How many offered events this one stands for. Always 1 in this version, which does not sample. */
+    /** How many offered events this one stands for: 1 unless it was sampled. */
     double weight;
     /** The payload, 8-byte aligned, in the ring buffer. Not NULL, also when `len` is 0. */
     const void *data;
@@ -1611,7 +1642,7 @@ struct pipeline_metrics_t {
     uint64_t recovered;
     /** Events dropped because the ring buffer was full. */
     uint64_t dropped_full;
-    /** Events dropped by sampling. Always 0 in this version. */
+    /** Events dropped by sampling (`pipeline_config_t.sampling_max_weight`). */
     uint64_t dropped_sampled;
     /** Events dropped by a rule. Always 0 in this version. */
     uint64_t dropped_rule;
@@ -1729,6 +1760,20 @@ struct pipeline_metrics_t {
     uint32_t clock;
     /** The pressure, 0 to 100, as `pipeline_pressure` returns it. */
     uint32_t pressure;
+    /**
+     * The weight that a new trace gets at present (`pipeline_config_t.sampling_max_weight`). 1 while nothing
+     * is sampled out.
+     */
+    uint32_t sampling_weight;
+    /** 0. */
+    uint32_t reserved2;
+    /** The weights of the captured events, added up. The sum estimates `captured` + `dropped_sampled`. */
+    uint64_t weight_captured;
+    /**
+     * Sampled events for whose trace there was no place in the table (`pipeline_config_t.sampling_traces`).
+     * Each was decided by the weight of its moment.
+     */
+    uint64_t traces_untracked;
 };
 
 /**

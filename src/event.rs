@@ -10,6 +10,8 @@ pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
 /// `pipeline_event_t.flags`: the payload is a handle that the storage's `release` gives back. It only matters to a
 /// storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
 pub const PIPELINE_EVENT_RELEASE: u32 = 4;
+/// `pipeline_event_view_t.flags`: sampling keeps the event, and may have dropped earlier events of its trace. Set by the library.
+pub const PIPELINE_EVENT_PARTIAL: u32 = 1 << 8;
 /// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
 /// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
 pub const PIPELINE_CLOCK_AUTO: u32 = 0;
@@ -38,6 +40,34 @@ pub const PIPELINE_KIND_DEFINITION: u32 = 0xFFFF_0004;
 /// All flags that a caller may set.
 pub(crate) const KNOWN_FLAGS: u32 =
     PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
+
+/// cbindgen:ignore
+/// An event that a caller offers, read and not yet checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// The event's kind.
+    pub kind: u32,
+    /// `PIPELINE_EVENT_...`.
+    pub flags: u32,
+    /// Its time in nanoseconds; read only if `flags` has `PIPELINE_EVENT_OWN_TIME`.
+    pub timestamp: u64,
+    /// Its trace.
+    pub correlation_id: u64,
+    /// Its place in the program.
+    pub node_id: u64,
+    /// The payload.
+    pub data: *const u8,
+    /// The payload's length.
+    pub len: usize,
+}
+
+impl Offer {
+    /// An event that has nothing but a kind and a payload.
+    #[inline(always)]
+    pub fn new(kind: u32, data: *const u8, len: usize) -> Self {
+        Self { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data, len }
+    }
+}
 
 /// What a caller offers.
 #[repr(C)]
@@ -152,7 +182,7 @@ pub struct EventView {
     pub kind: u32,
     /// As offered.
     pub flags: u32,
-    /// How many offered events this one stands for. Always 1 in this version, which does not sample.
+    /// How many offered events this one stands for: 1 unless it was sampled.
     pub weight: f64,
     /// The payload, 8-byte aligned, in the ring buffer. Not NULL, also when `len` is 0.
     pub data: *const c_void,

@@ -124,6 +124,8 @@ pub struct Ledger {
     pub torn: u64,
     /// The payload bytes of the captured events.
     pub bytes_captured: u64,
+    /// The weights of the captured events, which estimate `captured` and `dropped_sampled` together.
+    pub weight_captured: u64,
 }
 
 impl Ledger {
@@ -147,6 +149,8 @@ impl Ledger {
             let counts = producer.counts();
             l.captured += counts.captured;
             l.dropped_full += counts.dropped_full;
+            l.dropped_sampled += counts.dropped_sampled;
+            l.weight_captured += counts.captured + counts.weight_beyond;
             l.overwritten += counts.overwritten;
             l.bytes_captured += counts.bytes;
         }
@@ -248,6 +252,7 @@ mod tests {
             left: 1 << 17,
             torn: 1 << 20,
             bytes_captured: 1 << 21,
+            weight_captured: 1 << 22,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Captures events at the cost of a copy, and passes each of them to a storage.
 //!
 //! The way of an [`event`]:
-//! 1. [`capture`] copies it into the calling thread's [`ring`].
+//! 1. [`capture`] copies it into the calling thread's [`ring`], unless the [`rules`] drop it.
 //! 2. A writer of the [`pool`] claims it as a part of a [`batch`]. The event stays in the ring.
 //! 3. The writer passes the batch to the [`storage`].
 //! 4. When the storage has answered, the [`pool`] settles the batch and releases its space in the ring.
@@ -48,6 +48,9 @@ pub mod platform;
 #[cfg(not(loom))]
 pub mod pool;
 pub mod ring;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod rules;
 pub mod status;
 #[cfg(not(loom))]
 pub mod storage;

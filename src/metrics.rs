@@ -64,7 +64,7 @@ list! {
         recovered: u64 = m.ledger.recovered;
         /// Events dropped because the ring buffer was full.
         dropped_full: u64 = m.ledger.dropped_full;
-        /// Events dropped by sampling. Always 0 in this version.
+        /// Events dropped by sampling (`pipeline_config_t.sampling_max_weight`).
         dropped_sampled: u64 = m.ledger.dropped_sampled;
         /// Events dropped by a rule. Always 0 in this version.
         dropped_rule: u64 = m.ledger.dropped_rule;
@@ -181,6 +181,15 @@ list! {
     own {
         /// The pressure, 0 to 100, as `pipeline_pressure` returns it.
         pressure: u32;
+        /// The weight that a new trace gets at present (`pipeline_config_t.sampling_max_weight`). 1 while nothing is sampled out.
+        sampling_weight: u32;
+        /// 0.
+        reserved2: u32;
+        /// The weights of the captured events, added up. The sum estimates `captured` + `dropped_sampled`.
+        weight_captured: u64;
+        /// Sampled events for whose trace there was no place in the table (`pipeline_config_t.sampling_traces`). Each was decided by the weight of
+        /// its moment.
+        traces_untracked: u64;
     }
 }
 

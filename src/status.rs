@@ -8,8 +8,7 @@ use std::fmt;
 
 /// Done; for a capture: the event is captured.
 pub const PIPELINE_OK: i32 = 0;
-/// The event was sampled out; it is counted as `dropped_sampled`. This is not an error. No function of this version
-/// returns it.
+/// The event was sampled out; it is counted as `dropped_sampled`. This is not an error.
 pub const PIPELINE_SAMPLED: i32 = 1;
 /// There are no more events: a reader has given the last one. This is not an error.
 pub const PIPELINE_END: i32 = 3;

@@ -62,7 +62,7 @@ impl Producer {
         let number = || (self.next_sequence(), stamp(offer, || self.ticks()));
         // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
         unsafe {
-            Self::record(window.at(at), offer, payload, number);
+            Self::record(window.at(at), offer, payload, 1.0, number);
             self.publish_fast(end, 1, offer.len as u64)
         }
     }
@@ -96,7 +96,7 @@ impl Producer {
         let number = || (self.next_sequence(), stamp(&head, || self.ticks()));
         // SAFETY: as in `capture_fast`; the payload is in place.
         unsafe {
-            Self::record(window.at(at), &head, Payload::InPlace(used), number);
+            Self::record(window.at(at), &head, Payload::InPlace(used), 1.0, number);
             self.publish_fast(end, 1, used as u64)
         }
     }

@@ -34,7 +34,7 @@ impl Producer {
             }
             let number = (sequence, stamp(&offer, || ticks));
             // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
-            unsafe { Self::record(record, &offer, Payload::Short, || number) };
+            unsafe { Self::record(record, &offer, Payload::Short, 1.0, || number) };
             (record, sequence, bytes) = (next, sequence.wrapping_add(1), bytes + offer.len as u64);
         }
         let events = sequence.wrapping_sub(first);

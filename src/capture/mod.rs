@@ -23,6 +23,7 @@ mod slow_path;
 mod tests;
 pub(crate) mod thread_cache;
 
+pub use crate::event::Offer;
 use crate::platform::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::platform::thread;
 use crate::ring::intake::Intake;
@@ -34,33 +35,6 @@ pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 use std::sync::Arc;
-
-/// An event that a caller offers, read and not yet checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Offer {
-    /// The event's kind.
-    pub kind: u32,
-    /// `PIPELINE_EVENT_...`.
-    pub flags: u32,
-    /// Its time in nanoseconds; read only if `flags` has `PIPELINE_EVENT_OWN_TIME`.
-    pub timestamp: u64,
-    /// Its trace.
-    pub correlation_id: u64,
-    /// Its place in the program.
-    pub node_id: u64,
-    /// The payload.
-    pub data: *const u8,
-    /// The payload's length.
-    pub len: usize,
-}
-
-impl Offer {
-    /// An event that has nothing but a kind and a payload.
-    #[inline(always)]
-    pub fn new(kind: u32, data: *const u8, len: usize) -> Self {
-        Self { kind, flags: 0, timestamp: 0, correlation_id: 0, node_id: 0, data, len }
-    }
-}
 
 /// What a producer is doing: the values of its busy word.
 mod busy {
@@ -95,6 +69,9 @@ pub struct Producer {
     /// Events that it had captured and not overwritten when it got its ring.
     kept_before: AtomicU64,
     overwritten: AtomicU64,
+    dropped_sampled: AtomicU64,
+    /// How many more events the captured ones stand for.
+    weight_beyond: AtomicU64,
     /// The token of the thread that has it; 0: none, or a handle.
     owner: AtomicU64,
     tid: AtomicU32,
@@ -123,8 +100,12 @@ pub struct Counts {
     pub captured: u64,
     /// Events dropped because its ring was full.
     pub dropped_full: u64,
+    /// Events sampled out.
+    pub dropped_sampled: u64,
     /// Events overwritten.
     pub overwritten: u64,
+    /// How many more events the captured ones stand for.
+    pub weight_beyond: u64,
     /// Payload bytes captured.
     pub bytes: u64,
 }
@@ -150,6 +131,8 @@ impl Producer {
             kept_before: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),
             overwritten: AtomicU64::new(0),
+            dropped_sampled: AtomicU64::new(0),
+            weight_beyond: AtomicU64::new(0),
             owner: AtomicU64::new(0),
             tid: AtomicU32::new(0),
             name: UnsafeCell::new([0; 16]),
@@ -263,9 +246,11 @@ impl Producer {
     pub fn counts(&self) -> Counts {
         let overwritten = self.overwritten.load(Ordering::Acquire);
         let dropped_full = self.dropped_full.load(Ordering::Acquire);
+        let dropped_sampled = self.dropped_sampled.load(Ordering::Acquire);
+        let weight_beyond = self.weight_beyond.load(Ordering::Acquire);
         let bytes = self.fast.bytes.load(Ordering::Acquire);
         let captured = self.fast.captured.load(Ordering::Acquire);
-        Counts { captured, dropped_full, overwritten, bytes }
+        Counts { captured, dropped_full, dropped_sampled, overwritten, weight_beyond, bytes }
     }
 
     /// The largest payload.

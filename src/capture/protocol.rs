@@ -66,6 +66,7 @@ impl Producer {
         at: *mut u8,
         offer: &Offer,
         payload: Payload,
+        weight: f32,
         number: impl FnOnce() -> (u64, Stamp),
     ) {
         // SAFETY: by contract.
@@ -83,7 +84,7 @@ impl Producer {
             let (sequence, (timestamp, flags)) = number();
             let head = Head {
                 kind: offer.kind,
-                weight: 1.0,
+                weight,
                 sequence,
                 timestamp,
                 correlation_id: offer.correlation_id,

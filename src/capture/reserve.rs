@@ -22,7 +22,8 @@ impl Producer {
     #[inline(never)]
     fn reserve_slow(&self, head: &Offer) -> Result<*mut u8, i32> {
         self.begin_slow()?;
-        match self.find_room_or_drop(head, Payload::InPlace(head.len)) {
+        let room = self.check(head, Payload::InPlace(head.len)).and_then(|()| self.room_or_drop(head.len));
+        match room {
             Ok((buffer, position)) => {
                 self.reserved.set((position, *head));
                 self.give_back(busy::RESERVED);
@@ -55,14 +56,18 @@ impl Producer {
             return PIPELINE_ERR_INVALID;
         }
         self.begin(busy::RESERVED, self.intake().asymmetric);
-        let room = if self.intake().is_closed() {
-            Err(self.refuse_closed())
-        } else {
-            let buffer = self.ring().and_then(Slot::buffer);
-            buffer.map(|buffer| (buffer, position)).ok_or(PIPELINE_ERR_CLOSED)
-        };
-        // SAFETY: `reserve` found this room, and nothing was published since.
-        unsafe { self.complete(room, &head, Payload::InPlace(used)) }
+        let buffer = self.ring().and_then(Slot::buffer);
+        match self.admit(&Offer { len: used, ..head }, Payload::InPlace(used)) {
+            Ok(verdict) => {
+                let room = buffer.map(|buffer| (buffer, position)).ok_or(PIPELINE_ERR_CLOSED);
+                // SAFETY: `reserve` found this room, and nothing was published since.
+                unsafe { self.complete(room, &head, &verdict, Payload::InPlace(used)) }
+            }
+            Err(status) => {
+                self.give_back(busy::NO);
+                status
+            }
+        }
     }
 
     /// Gives the reservation up.

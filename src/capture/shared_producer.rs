@@ -6,6 +6,7 @@ use super::{Offer, Producer, busy};
 use crate::platform::sync::{AtomicU32, Ordering};
 use crate::platform::{park, thread, time};
 use crate::ring::slot::Slot;
+use crate::rules::Verdict;
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_OK,
 };
@@ -28,14 +29,25 @@ impl Producer {
         }
         let mut deadline = None;
         let mut over = false;
+        let mut verdict = None;
         loop {
             if !self.begin_shared(&mut deadline) {
                 return if self.intake().is_closed() { self.refuse_closed() } else { self.refuse_busy() };
             }
-            match self.find_room(offer, Payload::Long, false) {
-                Ok(room) => {
+            let admitted = match verdict {
+                None => self.admit(offer, Payload::Long),
+                // It is judged once, and may have waited since.
+                Some(_) if self.intake().is_closed() => Err(self.refuse_closed()),
+                Some(verdict) => Ok(verdict),
+            };
+            let room = admitted.and_then(|judged| {
+                verdict = Some(judged);
+                self.room(offer.len, false).map(|room| (room, judged)).ok_or_else(|| self.why_no_room())
+            });
+            match room {
+                Ok((room, judged)) => {
                     // SAFETY: passed on; the busy word is held.
-                    let wake = unsafe { self.finish(room, offer, Payload::Long) };
+                    let wake = unsafe { self.finish(room, offer, &judged, Payload::Long) };
                     self.holder.store(0, Ordering::Release);
                     return if wake { self.wake_writer() } else { PIPELINE_OK };
                 }
@@ -121,6 +133,6 @@ impl Producer {
             self.room(offer.len, false).ok_or(PIPELINE_ERR_FULL)
         };
         // SAFETY: passed on; the busy word is held.
-        unsafe { self.complete(room, offer, Payload::Long) }
+        unsafe { self.complete(room, offer, &Verdict::KEEP, Payload::Long) }
     }
 }

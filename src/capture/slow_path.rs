@@ -6,12 +6,14 @@ use super::{FastPath, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use crate::platform::sync::Ordering;
 use crate::platform::time;
+use crate::ring::intake::{Overflow, slow_path};
 use crate::ring::record::stride;
 use crate::ring::ring_buffer::{Cursor, RingBuffer};
 use crate::ring::slot::Slot;
+use crate::rules::{Fate, Verdict};
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
-    PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
+    PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK, PIPELINE_SAMPLED,
 };
 
 /// Room for a record: a ring buffer, and the position where the record begins.
@@ -42,9 +44,17 @@ impl Producer {
         if let Err(status) = self.begin_slow() {
             return status;
         }
-        let room = self.find_room_or_drop(offer, Payload::Long);
-        // SAFETY: passed on; the busy word is held.
-        unsafe { self.complete(room, offer, Payload::Long) }
+        match self.admit(offer, Payload::Long) {
+            Ok(verdict) => {
+                let room = self.room_or_drop(offer.len);
+                // SAFETY: passed on; the busy word is held.
+                unsafe { self.complete(room, offer, &verdict, Payload::Long) }
+            }
+            Err(status) => {
+                self.give_back(busy::NO);
+                status
+            }
+        }
     }
 
     /// Step 1. The error is a status.
@@ -63,11 +73,12 @@ impl Producer {
         &self,
         room: Result<Room<'_>, i32>,
         offer: &Offer,
+        verdict: &Verdict,
         payload: Payload,
     ) -> i32 {
         match room {
             // SAFETY: passed on.
-            Ok(room) if unsafe { self.finish(room, offer, payload) } => self.wake_writer(),
+            Ok(room) if unsafe { self.finish(room, offer, verdict, payload) } => self.wake_writer(),
             Ok(_) => PIPELINE_OK,
             Err(status) => {
                 self.give_back(busy::NO);
@@ -81,14 +92,30 @@ impl Producer {
     /// # Safety
     /// The busy word is held; the room was found for this payload, and nothing was published since. `offer` as for
     /// [`capture`](Self::capture).
-    pub(super) unsafe fn finish(&self, room: Room<'_>, offer: &Offer, payload: Payload) -> bool {
+    pub(super) unsafe fn finish(
+        &self,
+        room: Room<'_>,
+        offer: &Offer,
+        verdict: &Verdict,
+        payload: Payload,
+    ) -> bool {
         let (buffer, position) = room;
+        let flagged;
+        let offer = if verdict.flags == 0 {
+            offer
+        } else {
+            flagged = Offer { flags: offer.flags | verdict.flags, ..*offer };
+            &flagged
+        };
+        if verdict.weight > 1 {
+            add(&self.weight_beyond, u64::from(verdict.weight) - 1);
+        }
         let len = if let Payload::InPlace(used) = payload { used } else { offer.len };
         let end = position + stride(len);
         let used = self.used_beyond_watermark(buffer, end);
         // SAFETY: the room is this producer's; the window is opened in its ring buffer, and the record ends before it.
         let may_need_ring = unsafe {
-            Self::record(buffer.record(position), offer, payload, || {
+            Self::record(buffer.record(position), offer, payload, verdict.weight as f32, || {
                 (self.next_sequence(), self.stamp(offer))
             });
             self.fast.open_window(buffer, &Cursor { head: end, limit: self.window_limit(buffer, end) });
@@ -126,18 +153,49 @@ impl Producer {
         (events.saturating_sub(ring.claimed_events()), bytes)
     }
 
-    /// [`find_room`](Self::find_room) for a capture that may wait. An event that finds no room is counted as dropped.
-    pub(super) fn find_room_or_drop(&self, offer: &Offer, payload: Payload) -> Result<Room<'_>, i32> {
-        let room = self.find_room(offer, payload, true);
-        if matches!(room, Err(PIPELINE_ERR_FULL)) {
-            self.count_full();
+    /// Checks an offer, and has it judged. The error is a status; it is counted here. Only for the thread that holds the busy word.
+    #[inline]
+    pub(super) fn admit(&self, offer: &Offer, payload: Payload) -> Result<Verdict, i32> {
+        self.check(offer, payload)?;
+        let intake = self.intake();
+        if intake.judge.sampling.is_allowed() {
+            self.sample_beyond_watermark(offer);
         }
-        room
+        let reasons = intake.doorbell.judged();
+        if reasons == 0 { Ok(Verdict::KEEP) } else { self.judge(offer, reasons) }
     }
 
-    /// Checks an offer, and finds room for it in any way that the overflow policy allows. The error is a status. A refusal is counted here;
-    /// a ring without room is not.
-    pub(super) fn find_room(&self, offer: &Offer, payload: Payload, wait: bool) -> Result<Room<'_>, i32> {
+    /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number.
+    #[inline(never)]
+    fn judge(&self, offer: &Offer, reasons: u32) -> Result<Verdict, i32> {
+        // No other event has this number: the ring's ids are not used twice, nor its sequence numbers.
+        let alone = || self.ring().map_or(0, Slot::id).rotate_left(32) ^ self.next_sequence();
+        let verdict = self.intake().judge.judge(offer, reasons & slow_path::SAMPLING != 0, alone);
+        match verdict.fate {
+            Fate::Keep => Ok(verdict),
+            Fate::SampleOut => {
+                add(&self.dropped_sampled, 1);
+                self.skip_sequence_number();
+                Err(PIPELINE_SAMPLED)
+            }
+        }
+    }
+
+    /// Begins to sample, or samples more, if the event would fill the ring beyond the watermark. A ring that overwrites is full as a rule, which says nothing.
+    #[cold]
+    fn sample_beyond_watermark(&self, offer: &Offer) {
+        let Some(buffer) = self.ring().and_then(Slot::buffer) else { return };
+        let overwrites = Overflow::DropOldest as u32 == self.intake().overflow.load(Ordering::Relaxed);
+        if !overwrites
+            && let Some(used) = self.used_beyond_watermark(buffer, self.fast.head.get() + stride(offer.len))
+        {
+            self.intake().sample_more(used, buffer.capacity());
+        }
+    }
+
+    /// Checks an offer. The error is a status; it is counted here.
+    #[inline]
+    pub(super) fn check(&self, offer: &Offer, payload: Payload) -> Result<(), i32> {
         let intake = self.intake();
         if intake.is_closed() {
             return Err(self.refuse_closed());
@@ -152,7 +210,18 @@ impl Producer {
         if !matches!(payload, Payload::InPlace(_)) && offer.data.is_null() && offer.len != 0 {
             return Err(self.refuse_invalid());
         }
-        self.room(offer.len, wait).ok_or_else(|| self.why_no_room())
+        Ok(())
+    }
+
+    /// Finds room for a capture that may wait. An event that finds none is counted as dropped. The error is a status.
+    pub(super) fn room_or_drop(&self, len: usize) -> Result<Room<'_>, i32> {
+        self.room(len, true).ok_or_else(|| {
+            let status = self.why_no_room();
+            if status == PIPELINE_ERR_FULL {
+                self.count_full();
+            }
+            status
+        })
     }
 
     /// Finds room for a payload of `len` bytes, in any way that the overflow policy allows.
@@ -186,7 +255,7 @@ impl Producer {
     }
 
     #[cold]
-    fn why_no_room(&self) -> i32 {
+    pub(super) fn why_no_room(&self) -> i32 {
         if self.ring().is_none() {
             self.intake().refused.no_ring.fetch_add(1, Ordering::Relaxed);
             return PIPELINE_ERR_NO_RING;
@@ -204,6 +273,11 @@ impl Producer {
             self.intake().call_supervisor();
         }
         add(&self.dropped_full, 1);
+        self.skip_sequence_number();
+    }
+
+    /// An event that is not captured takes a sequence number, so that a storage sees the gap.
+    fn skip_sequence_number(&self) {
         self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
     }
 

@@ -3,6 +3,7 @@
 use super::fields::config_fields;
 use super::{Choice, Class, Config, NoFiles, PIPELINE_MAX_WRITERS, Reserved};
 use crate::platform::placement::{PROCESSORS, Processors};
+use crate::rules::MAX_WEIGHT;
 use crate::status::{Error, PIPELINE_ERR_FIXED, PIPELINE_ERR_INVALID, Result};
 use std::fmt::Display;
 use std::ops::{RangeFull, RangeInclusive};
@@ -138,6 +139,11 @@ fn up_to_max_writers(value: &u32, config: &Config) -> Result<(), String> {
 fn power_of_two(value: &u64, config: &Config) -> Result<(), String> {
     (4096..=1 << 32).check(value, config)?;
     allow(value.is_power_of_two(), || "a power of two".to_owned())
+}
+
+fn weight(value: &u32, config: &Config) -> Result<(), String> {
+    (0..=MAX_WEIGHT).check(value, config)?;
+    allow(*value == 0 || value.is_power_of_two(), || "0, or a power of two".to_owned())
 }
 
 fn event_bytes(value: &Option<u64>, config: &Config) -> Result<(), String> {

@@ -143,6 +143,23 @@ macro_rules! config_fields {
             /// The age of the oldest event that is not settled, in milliseconds, at which the pressure is 100, 1 to a day (86400000).
             /// Default 5000.
             pressure_age_ms: u64 = 5_000, 1..=DAY_US / 1000, changes;
+            /// Adaptive sampling: the number of events that a kept one may stand for at most, a power of two up to 1048576. 0 and 1 mean that
+            /// nothing is sampled out. Default 0.
+            ///
+            /// Sampling begins when a capture would fill its ring buffer beyond `watermark_percent`. From then on the events of a trace
+            /// (`correlation_id`) are kept or dropped as a whole, and kept ones have a `weight`. Events without a trace are kept or dropped one by one.
+            /// A capture that drops its event for this returns `PIPELINE_SAMPLED`. Events with `PIPELINE_EVENT_PRIORITY` are always kept. With
+            /// `PIPELINE_OVERFLOW_DROP_OLDEST`, a full ring buffer is no reason to sample.
+            sampling_max_weight: u32 = 0, weight, changes;
+            /// The number of traces whose weight is remembered while events are sampled, 64 to 1048576. Default 8192. Each takes 9 bytes, from
+            /// the moment at which sampling is first allowed. Fixed.
+            sampling_traces: u32 = 8192, 64..=1 << 20, fixed;
+            /// The time in milliseconds without an event after which a sampled trace is forgotten, 1 to a day (86400000). Sampling ends when
+            /// it has dropped no event for this time. Default 10000.
+            sampling_hold_ms: u64 = 10_000, 1..=DAY_US / 1000, changes;
+            /// Which traces sampling keeps depends on this number and on their id alone. Pipelines with the same number keep the same traces. Default 0.
+            /// Fixed.
+            sampling_seed: u64 = 0, .., fixed;
         }
     };
 }

@@ -39,7 +39,7 @@ unsafe fn capture_many<T: Target>(
 }
 
 /// Captures runs of events by the fast path, each run with one publication, and every other event by itself. It stops at the
-/// first event that is not captured.
+/// first event that is refused, or dropped because there is no room.
 ///
 /// # Safety
 /// As for [`capture_many`].
@@ -56,7 +56,7 @@ unsafe fn capture_in_order<T: Target>(
     let at = |n: usize| events.wrapping_byte_add(n.wrapping_mul(stride as usize));
     let mut done = 0;
     let mut status = PIPELINE_OK;
-    while done < count && status == PIPELINE_OK {
+    while done < count && status >= PIPELINE_OK {
         if stride as usize == size_of::<Event>()
             && let Some(producer) = target.producer()
         {
@@ -90,20 +90,21 @@ unsafe fn capture_in_order<T: Target>(
                 // SAFETY: as its struct_size says, by contract.
                 unsafe { capture_event_slow(target, event) }
             };
-            done += usize::from(status == PIPELINE_OK);
+            done += usize::from(status >= PIPELINE_OK);
         }
     }
     *captured = done;
-    status
+    // (An event that was sampled out has not stopped it.)
+    status.min(PIPELINE_OK)
 }
 
 /// Captures `count` events in their order, as `pipeline_capture_event` does one by one, at a lower cost. The events lie in an
 /// array. All have the same `struct_size`, and each begins `struct_size` bytes after the one before it.
 ///
-/// It stops at the first event that is dropped or refused, counts that one, and returns its status. (If the event has another
+/// It stops at the first event that is refused, or dropped because there is no room, counts that one, and returns its status. (If the event has another
 /// `struct_size` than the first, that is `PIPELINE_ERR_VERSION`.) The events behind it are not offered: they are in no count, and
-/// may be offered again. `*captured` is the number of events captured, whatever the call returns; `captured` may be NULL.
-/// `events` may be NULL if `count` is 0.
+/// may be offered again. Events that are sampled out do not stop it. `*captured` is the number of events before the one at which it stopped, whatever the call returns: those
+/// captured and those sampled out. `captured` may be NULL. `events` may be NULL if `count` is 0.
 ///
 /// Events of one call may have the same time. It never goes back. Writers may see the first events before the last ones are
 /// captured.

@@ -75,6 +75,10 @@ impl Pool {
             panics: st.faults.sum.panics,
             clock: self.clock_in_use(),
             pressure: self.intake().pressure.percent(),
+            sampling_weight: self.intake().judge.sampling.weight(),
+            reserved2: 0,
+            weight_captured: ledger.weight_captured,
+            traces_untracked: self.intake().judge.sampling.untracked(),
             ledger,
         }
     }

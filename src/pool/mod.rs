@@ -10,7 +10,7 @@
 //! the dead letter or to `release` (`release`).
 //!
 //! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
-//! captures that wait for space, `pressure` tells programs how urgent that is. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
+//! captures that wait for space, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
 //! what they change, [`metrics`] and [`health`] what they read; `source` is what the storage may learn. `shutdown` is how a pipeline ends. `clock` tells the time of
 //! events, `clock_watch` keeps it in step.
 
@@ -27,6 +27,7 @@ pub mod metrics;
 mod pressure;
 mod release;
 mod results;
+mod sampling;
 mod scaling;
 mod scheduler;
 mod settings;
@@ -53,6 +54,7 @@ use crate::platform::placement::{Placement, Refusal};
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::platform::{cancellation::Uncancelled, random, time};
 use crate::ring::intake::{Evict, Intake, Overflow, Start};
+use crate::rules::Judge;
 use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result};
 use crate::storage::{Abilities, PIPELINE_STORE_RETRY, Source, Storage};
 use clock::Clock;
@@ -164,6 +166,7 @@ impl Pool {
             Error::new(PIPELINE_ERR_SYSTEM, text)
         })?;
         let clock = Clock::choose(config.clock)?;
+        let judge = Judge { sampling: sampling::sampling(&config)? };
         let intake = Intake::new(Start {
             alive,
             asymmetric,
@@ -175,6 +178,7 @@ impl Pool {
             watermark_percent: config.watermark_percent,
             linger_events: u64::MAX,
             linger_bytes: config.ring_bytes / 4,
+            judge,
             evict: can.release_anywhere.then(|| evict(&*storage, can.release_marked, clock.clone())),
         });
         let rings = Registry::new(

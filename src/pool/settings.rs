@@ -36,6 +36,7 @@ impl Pool {
                  has a release",
             ));
         }
+        self.intake().judge.sampling.prepare(next.sampling_max_weight, next.sampling_traces)?;
         // While the pipeline scales itself, it goes on from the number of writers that it has.
         let goes_on = st.config.autoscales() && next.autoscales();
         let (from, now) = (st.writers.target, time::now_ns());
@@ -57,6 +58,7 @@ impl Pool {
         let intake = self.intake();
         intake.overflow.store(next.overflow as u32, Ordering::Relaxed);
         intake.block_timeout_us.store(next.block_timeout_us, Ordering::Relaxed);
+        intake.judge.sampling.allow(next.sampling_max_weight);
         intake.watermark_percent.store(next.watermark_percent, Ordering::Relaxed);
         self.pressure_age_ns.store(next.pressure_age_ms.saturating_mul(1_000_000), Ordering::Relaxed);
         st.config = Config { writers: to, ..next };

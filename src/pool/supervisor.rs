@@ -3,6 +3,7 @@
 
 use super::Pool;
 use super::clock_watch::Told;
+use super::sampling::SAMPLING_MS;
 use super::shutdown::{Abandoned, FIRST_LOOK_MS};
 use super::state::life_cycle::Stage;
 use super::state::{State, sleep::Work};
@@ -110,6 +111,7 @@ impl Pool {
         let now = time::now_ns();
         self.measure_pressure(now);
         self.tell_of_pressure(&mut st);
+        let samples = self.keep_sampling(&mut st, now);
         let doubts = st.doubt_late_batches(now);
         st.mark_late_calls(now);
         let probe_is_late = st.give_up_late_probe(now);
@@ -128,6 +130,9 @@ impl Pool {
         }
         if st.batches.unsettled() > 0 || self.rings.keeps_overwritten() {
             pause = pause.min(st.config.poll_interval_ms).min(BUSY_MS);
+        }
+        if samples {
+            pause = pause.min(SAMPLING_MS);
         }
         self.unlock(st);
         // (A batch in doubt is not in flight: a writer that slept because there were too many may go on.)

@@ -1,10 +1,14 @@
 //! The part of a pipeline that its producers read: whether it lives, whether it is closed, and whether a writer is awake.
 
 use super::copy::SHORT;
+pub use super::doorbell::Doorbell;
+pub(crate) use super::doorbell::slow_path;
+pub use super::doorbell::state as doorbell;
 use super::pressure::{Pressure, percent};
 use super::record::{Head, Tag};
 use crate::platform::park;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::rules::Judge;
 use crossbeam_utils::CachePadded;
 
 /// What a full ring buffer does.
@@ -28,30 +32,6 @@ impl Overflow {
             _ => Self::DropNewest,
         }
     }
-}
-
-/// The low bits of the doorbell's state: what a capture must do about the writers.
-pub mod doorbell {
-    /// A writer is awake: nothing.
-    pub(crate) const AWAKE: u32 = 0;
-    /// All writers sleep: wake one.
-    pub(crate) const ASLEEP: u32 = 1;
-    /// All writers sleep so that a batch can fill: wake one if enough has gathered.
-    pub(crate) const LINGERING: u32 = 2;
-    /// These bits; the rest counts changes, so that a sleeper notices each.
-    pub(crate) const MASK: u32 = 3;
-    /// One change.
-    pub(crate) const STEP: u32 = 4;
-}
-
-/// Why captures must take the slow path: bits of one word, so that one load shows that there is no reason.
-mod slow_path {
-    /// No new events.
-    pub(super) const CLOSED: u32 = 1;
-    /// The monotonic clock stamps events, not the processor's counter.
-    pub(super) const MONOTONIC: u32 = 2;
-    /// Each capture pays for its fences.
-    pub(super) const FENCED: u32 = 4;
 }
 
 /// The word that the supervisor sleeps on.
@@ -89,31 +69,6 @@ impl std::fmt::Debug for Evict {
     }
 }
 
-/// The two words that each capture reads: one before it writes, one after it has published. `pipeline_fast_doorbell_t` in
-/// `capture_pipeline_fast.h`.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Doorbell {
-    /// If not 0, captures must take the slow path. Each bit is a reason.
-    pub(crate) slow_path: AtomicU32,
-    /// If the lowest two bits are not 0, a writer may have to be woken. Writers park on this word.
-    pub state: AtomicU32,
-}
-
-impl Doorbell {
-    /// Whether captures may take the fast path: the pipeline is open, the counter stamps events, and fences are free.
-    #[inline(always)]
-    pub(crate) fn allows_fast_path(&self) -> bool {
-        self.slow_path.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether a capture that has published may have to wake a writer.
-    #[inline(always)]
-    pub(crate) fn may_need_ring(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & doorbell::MASK != doorbell::AWAKE
-    }
-}
-
 /// The part of a pipeline that its producers read. Every capture reads it; it is written rarely.
 ///
 /// The fields are in this order so that what every capture reads lies in one cache line.
@@ -142,6 +97,8 @@ pub struct Intake {
     pub watermark_percent: AtomicU32,
     /// How urgently the pipeline needs relief.
     pub pressure: Pressure,
+    /// Decides about offers.
+    pub judge: Judge,
     /// The supervisor sleeps on it: see [`call_supervisor`](Self::call_supervisor).
     pub supervisor: AtomicU32,
     /// While writers linger: unclaimed events of one ring that are reason to wake one.
@@ -177,6 +134,8 @@ pub struct Start {
     pub linger_events: u64,
     /// See [`Intake::linger_bytes`].
     pub linger_bytes: u64,
+    /// See [`Intake::judge`].
+    pub judge: Judge,
     /// See [`Intake::evict`].
     pub evict: Option<Evict>,
 }
@@ -201,6 +160,7 @@ impl Intake {
             block_timeout_us: AtomicU64::new(start.block_timeout_us),
             watermark_percent: AtomicU32::new(start.watermark_percent),
             pressure: Pressure::default(),
+            judge: start.judge,
             supervisor: AtomicU32::new(0),
             linger_events: AtomicU64::new(start.linger_events),
             linger_bytes: AtomicU64::new(start.linger_bytes),
@@ -287,6 +247,24 @@ impl Intake {
         }
     }
 
+    /// A ring with this `capacity` would be filled up to `used` bytes, beyond the watermark: begins to sample, or samples more, if that is allowed.
+    pub(crate) fn sample_more(&self, used: u64, capacity: u64) {
+        self.judge.sampling.raise(used, self.watermark(capacity), capacity);
+        let before = self.doorbell.slow_path.fetch_or(slow_path::SAMPLING, Ordering::Relaxed);
+        if before & slow_path::SAMPLING == 0 {
+            self.call_supervisor();
+        }
+    }
+
+    /// Samples no more, unless a capture has asked for it since.
+    pub(crate) fn end_sampling(&self) {
+        self.doorbell.slow_path.fetch_and(!slow_path::SAMPLING, Ordering::SeqCst);
+        self.judge.sampling.end();
+        if self.judge.sampling.weight() > 1 {
+            self.doorbell.slow_path.fetch_or(slow_path::SAMPLING, Ordering::SeqCst);
+        }
+    }
+
     /// How many bytes of a ring with this capacity may be in use before the pressure is raised.
     pub(crate) fn watermark(&self, capacity: u64) -> u64 {
         capacity / 100 * u64::from(self.watermark_percent.load(Ordering::Relaxed))
@@ -326,6 +304,7 @@ pub(crate) mod tests {
             watermark_percent: 75,
             linger_events: 4,
             linger_bytes: 100,
+            judge: Judge::default(),
             evict: None,
         })
     }

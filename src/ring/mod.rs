@@ -3,10 +3,12 @@
 //!
 //! [`record`] is how an event lies in memory, [`memory`] where; [`ring_buffer`] is the protocol between one producer and the
 //! writers (publish, claim, release, overwrite); [`slot`] gives a ring buffer an identity; [`intake`] is the part of a pipeline that
-//! producers read, with the [`pressure`]. The producers, and the registry of all slots, are in [`capture`](crate::capture).
+//! producers read, with the [`doorbell`] and the [`pressure`]. The producers, and the registry of all slots, are in [`capture`](crate::capture).
 
 #[cfg(not(loom))]
 pub mod copy;
+#[cfg(not(loom))]
+pub mod doorbell;
 #[cfg(not(loom))]
 pub mod intake;
 #[cfg(not(loom))]

@@ -32,7 +32,11 @@
     writer_cpus => atom() | unicode:chardata(),
     writer_slice_us => non_neg_integer(),
     watermark_percent => 1..100,
-    pressure_age_ms => pos_integer()
+    pressure_age_ms => pos_integer(),
+    sampling_max_weight => non_neg_integer(),
+    sampling_traces => non_neg_integer(),
+    sampling_hold_ms => pos_integer(),
+    sampling_seed => non_neg_integer()
 }.
 
 -type metrics() :: #{
@@ -90,6 +94,9 @@
     panics := non_neg_integer(),
     clock := auto | monotonic | ticks,
     pressure := non_neg_integer(),
+    sampling_weight := non_neg_integer(),
+    weight_captured := non_neg_integer(),
+    traces_untracked := non_neg_integer(),
     atom() => non_neg_integer()
 }.
 

@@ -10,6 +10,7 @@ pub mod flushes;
 pub mod life_cycle;
 pub mod naps;
 pub mod pressure_watch;
+pub mod quiet;
 pub mod retries;
 pub mod retry_queue;
 pub mod sleep;
@@ -28,6 +29,7 @@ use flushes::{Finish, Flushes};
 use life_cycle::{LifeCycle, Stage};
 use log::Level;
 use pressure_watch::PressureWatch;
+use quiet::Quiet;
 use retries::Retries;
 use sleep::Sleep;
 use writers::Writers;
@@ -66,6 +68,8 @@ pub struct State {
     pub deferred_space: DeferredSpace,
     /// Calls that did what they must not.
     pub faults: Faults,
+    /// How long sampling has dropped nothing.
+    pub sampling: Quiet,
     /// Who is told of the pressure.
     pub pressure: PressureWatch,
     /// From capture to acknowledgement.

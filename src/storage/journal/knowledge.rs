@@ -245,6 +245,7 @@ fn counts(ledger: &Ledger) -> [u64; COUNTS] {
         left,
         torn,
         bytes_captured: _,
+        weight_captured: _,
     } = *ledger;
     [
         captured,

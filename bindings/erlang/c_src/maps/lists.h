@@ -56,6 +56,10 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, UNSIGNED, writer_slice_us, NULL),
     FIELD(pipeline_config_t, UNSIGNED, watermark_percent, NULL),
     FIELD(pipeline_config_t, UNSIGNED, pressure_age_ms, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, sampling_max_weight, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, sampling_traces, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, sampling_hold_ms, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, sampling_seed, NULL),
 };
 
 static const struct field sqlite_options_fields[] = {
@@ -150,6 +154,9 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, UNSIGNED, panics, NULL),
     FIELD(pipeline_metrics_t, NAMES, clock, clock_names),
     FIELD(pipeline_metrics_t, UNSIGNED, pressure, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, sampling_weight, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, weight_captured, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, traces_untracked, NULL),
 };
 
 static const struct field writer_metrics_fields[] = {

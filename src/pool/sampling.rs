@@ -1,0 +1,44 @@
+//! Adaptive sampling over time: the supervisor lowers the weight that captures have raised, and ends sampling.
+
+use super::Pool;
+use super::state::State;
+use super::state::quiet::Quiet;
+use crate::config::Config;
+use crate::ring::intake::{Intake, slow_path};
+use crate::rules::Sampling;
+use crate::status::Result;
+
+/// The time between ticks while events are sampled.
+pub(super) const SAMPLING_MS: u64 = 10;
+
+/// Sampling as the configuration asks for it.
+pub(super) fn sampling(config: &Config) -> Result<Sampling> {
+    let sampling = Sampling::new(config.sampling_seed);
+    sampling.prepare(config.sampling_max_weight, config.sampling_traces)?;
+    sampling.allow(config.sampling_max_weight);
+    Ok(sampling)
+}
+
+impl Pool {
+    /// Lowers the weight, or ends sampling, if it is time. Returns whether events are sampled. The pressure was measured just now.
+    pub(super) fn keep_sampling(&self, st: &mut State, now: u64) -> bool {
+        let intake: &Intake = self.intake();
+        if intake.doorbell.judged() & slow_path::SAMPLING == 0 {
+            return false;
+        }
+        let hold_ns = st.config.sampling_hold_ms.saturating_mul(1_000_000);
+        let percent = intake.pressure.percent();
+        if !intake.judge.sampling.tick(percent, st.config.watermark_percent, now, hold_ns) {
+            st.sampling = Quiet::default();
+            return true;
+        }
+        let dropped = self.rings.counted().iter().map(|producer| producer.counts().dropped_sampled).sum();
+        // Traces that were sampled out are still remembered. They are kept from now on, but not before they have been quiet.
+        if st.sampling.note(dropped, now) < hold_ns {
+            return true;
+        }
+        intake.end_sampling();
+        st.sampling = Quiet::default();
+        intake.doorbell.judged() & slow_path::SAMPLING != 0
+    }
+}

@@ -1,0 +1,26 @@
+//! What is decided about an offer.
+
+/// Where an offer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Into a ring buffer, if there is room.
+    Keep,
+    /// Nowhere: sampled out.
+    SampleOut,
+}
+
+/// What is decided about an offer. It refers to nothing, so a capture that waits for room may keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Where the offer goes.
+    pub fate: Fate,
+    /// How many offers it stands for if it is kept: at most [`MAX_WEIGHT`](super::MAX_WEIGHT), so that a record's weight has the exact number.
+    pub weight: u32,
+    /// Flags that the event gets beside its own, `PIPELINE_EVENT_...`.
+    pub flags: u32,
+}
+
+impl Verdict {
+    /// It is kept as it is.
+    pub const KEEP: Self = Self { fate: Fate::Keep, weight: 1, flags: 0 };
+}
