@@ -63,6 +63,7 @@ pub fn calm(release: bool) -> Arc<Shared> {
         most_batches: 0,
         faults: 0,
         span_bytes: None,
+        most_weight: 1,
     })
 }
 
@@ -144,6 +145,7 @@ fn storm(
         most_batches: 0,
         faults: 0,
         span_bytes,
+        most_weight: if Dice(mix(seed ^ 0x3E16)).once_in(2) { 64 } else { 1 },
     };
     let ages = settings.release && dice.once_in(3);
     let settings = Settings { ages, ..settings };
@@ -165,6 +167,8 @@ fn storm(
         retry_max_us: 5_000,
         retry_max_age_ms: if ages { 4 } else { 3_600_000 },
         storage_deadline_ms: settings.deadline.as_millis() as u64,
+        sampling_max_weight: settings.most_weight,
+        sampling_hold_ms: 20,
         ..Config::default()
     };
     println!("{overflow:?} {ordering:?} few_rings={few_rings} {settings:?}");

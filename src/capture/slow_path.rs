@@ -188,6 +188,8 @@ impl Producer {
         let overwrites = Overflow::DropOldest as u32 == self.intake().overflow.load(Ordering::Relaxed);
         if !overwrites
             && let Some(used) = self.used_beyond_watermark(buffer, self.fast.head.get() + stride(offer.len))
+            // (What was known of the free space may have been old.)
+            && used > self.intake().watermark(buffer.capacity())
         {
             self.intake().sample_more(used, buffer.capacity());
         }

@@ -63,6 +63,7 @@ impl Pool {
         if self.measure_pressure(now) {
             self.call_supervisor();
         }
+        self.keep_weight();
         let took = time::now_ns().saturating_sub(now);
         let pause = EVERY_NS.max(took.saturating_mul(SHARE));
         self.measure_at_ns.store(now.saturating_add(pause), Ordering::Relaxed);

@@ -4,6 +4,7 @@ use super::Pool;
 use super::state::State;
 use super::state::quiet::Quiet;
 use crate::config::Config;
+use crate::platform::sync::Ordering;
 use crate::ring::intake::{Intake, slow_path};
 use crate::rules::Sampling;
 use crate::status::Result;
@@ -20,6 +21,17 @@ pub(super) fn sampling(config: &Config) -> Result<Sampling> {
 }
 
 impl Pool {
+    /// Adapts the weight to the pressure, which was measured just now. Returns whether the weight is 1.
+    #[inline]
+    pub(super) fn keep_weight(&self) -> bool {
+        let intake = self.intake();
+        let is_on = intake.doorbell.judged() & slow_path::SAMPLING != 0;
+        !is_on || {
+            let watermark = intake.watermark_percent.load(Ordering::Relaxed);
+            intake.judge.sampling.tick(intake.pressure.percent(), watermark)
+        }
+    }
+
     /// Lowers the weight, or ends sampling, if it is time. Returns whether events are sampled. The pressure was measured just now.
     pub(super) fn keep_sampling(&self, st: &mut State, now: u64) -> bool {
         let intake: &Intake = self.intake();
@@ -27,8 +39,8 @@ impl Pool {
             return false;
         }
         let hold_ns = st.config.sampling_hold_ms.saturating_mul(1_000_000);
-        let percent = intake.pressure.percent();
-        if !intake.judge.sampling.tick(percent, st.config.watermark_percent, now, hold_ns) {
+        intake.judge.sampling.keep_epoch(now, hold_ns);
+        if !self.keep_weight() {
             st.sampling = Quiet::default();
             return true;
         }

@@ -124,11 +124,15 @@ impl Sampling {
         }
     }
 
-    /// Some time has passed, and the pressure is `percent`: below the watermark the weight is halved, otherwise captures may raise it further. Returns
-    /// whether the weight is 1. The supervisor calls it.
-    pub fn tick(&self, percent: u32, watermark: u32, now_ns: u64, hold_ns: u64) -> bool {
+    /// Notes the time for the traces, which are forgotten after `hold_ns` without an event.
+    pub fn keep_epoch(&self, now_ns: u64, hold_ns: u64) {
         let epoch = now_ns / (hold_ns / EPOCHS).max(1);
         self.epoch.store(epoch as u32, Ordering::Relaxed);
+    }
+
+    /// Some time has passed, and the pressure is `percent`: below the watermark the weight is halved, otherwise captures may raise it further. Returns
+    /// whether the weight is 1.
+    pub fn tick(&self, percent: u32, watermark: u32) -> bool {
         let max = self.max_log2.load(Ordering::Relaxed);
         // (Never fails.)
         let _ = self.level.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {

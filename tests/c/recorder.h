@@ -12,6 +12,7 @@
 typedef struct {
     uint64_t ring_id, sequence, timestamp_ns, correlation_id, node_id;
     uint32_t kind, flags;
+    double weight;
     uint64_t batch_id, token, value; /* value: the first eight bytes of the payload */
     uint32_t attempt, writer_id;
     size_t len;
@@ -89,6 +90,7 @@ CHECK_UNUSED static recorded_t recorded_of(const pipeline_event_view_t *e, const
     r.node_id = e->node_id;
     r.kind = e->kind;
     r.flags = e->flags;
+    r.weight = e->weight;
     r.len = e->len;
     memcpy(&r.value, e->data, e->len < sizeof r.value ? e->len : sizeof r.value);
     if (batch != NULL) {

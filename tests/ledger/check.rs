@@ -2,13 +2,15 @@
 
 use crate::producers::Source;
 use crate::storage::{Entry, Fate, Shared};
-use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
+use capture_pipeline::event::{
+    PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
+};
 use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Metrics;
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_RING,
-    PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
+    PIPELINE_ERR_TOO_LARGE, PIPELINE_OK, PIPELINE_SAMPLED,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -41,6 +43,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     // What the offers were answered.
     equal(&mut wrong, "captured", ledger.captured, captured);
     equal(&mut wrong, "dropped_full", ledger.dropped_full, status(PIPELINE_ERR_FULL));
+    equal(&mut wrong, "dropped_sampled", ledger.dropped_sampled, status(PIPELINE_SAMPLED));
     equal(&mut wrong, "refused_too_large", ledger.refused_too_large, status(PIPELINE_ERR_TOO_LARGE));
     equal(&mut wrong, "refused_invalid", ledger.refused_invalid, status(PIPELINE_ERR_INVALID));
     equal(&mut wrong, "refused_busy", ledger.refused_busy, status(PIPELINE_ERR_BUSY));
@@ -53,6 +56,10 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
             let large = r.len as usize > facts.max_event_bytes;
             let fits = match r.status {
                 PIPELINE_OK | PIPELINE_ERR_FULL => !invalid && !large,
+                PIPELINE_SAMPLED => {
+                    let may = shared.settings.most_weight > 1 && r.flags & PIPELINE_EVENT_PRIORITY == 0;
+                    !invalid && !large && may
+                }
                 PIPELINE_ERR_INVALID => invalid,
                 PIPELINE_ERR_TOO_LARGE => large && !invalid,
                 PIPELINE_ERR_BUSY | PIPELINE_ERR_CLOSED => true,
@@ -96,6 +103,10 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     let captured_bytes =
         sources.iter().flat_map(|s| &s.records).filter(offered_bytes).map(|r| u64::from(r.len)).sum();
     equal(&mut wrong, "bytes_captured", metrics.bytes_captured, captured_bytes);
+    let weights: u64 = book.events.values().map(|e| e.weight).sum();
+    if gone_unseen == 0 {
+        equal(&mut wrong, "weight_captured", metrics.weight_captured, weights);
+    }
     if !ledger.balances() {
         wrong.push(format!("the ledger does not balance: {ledger:?}"));
     }
@@ -114,7 +125,8 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
         };
         let own_time = r.flags & PIPELINE_EVENT_OWN_TIME != 0;
         if r.status != PIPELINE_OK
-            || (r.len, r.kind, r.flags) != (e.len, e.kind, e.flags)
+            || (r.len, r.kind, r.flags) != (e.len, e.kind, e.flags & !PIPELINE_EVENT_PARTIAL)
+            || (r.flags & PIPELINE_EVENT_PRIORITY != 0 && e.weight != 1)
             || (own_time && r.timestamp != e.timestamp)
         {
             wrong.push(format!("{key:?} is {e:?}, offered was {r:?}"));
@@ -138,7 +150,7 @@ fn check_rings(
     for source in sources.values() {
         let mut next = 0u64;
         for (n, r) in source.records.iter().enumerate() {
-            if matches!(r.status, PIPELINE_OK | PIPELINE_ERR_FULL) {
+            if matches!(r.status, PIPELINE_OK | PIPELINE_ERR_FULL | PIPELINE_SAMPLED) {
                 rank.insert(u64::from(source.id) << 32 | n as u64, next);
                 next += 1;
             }
@@ -193,6 +205,7 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
         [
             l.captured,
             l.dropped_full,
+            l.dropped_sampled,
             l.refused_too_large,
             l.refused_invalid,
             l.refused_busy,
@@ -201,6 +214,7 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
             l.discarded,
             l.overwritten,
             l.bytes_captured,
+            l.weight_captured,
         ]
     };
     if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {

@@ -163,6 +163,7 @@ pub fn main() {
     println!("simulator: {count} seeds from {from}: {points}");
     if pool_runs > 0 {
         println!("simulator: {pool_runs} runs with a storage that fails: {all}");
+        assert!(pool_runs < 1_000 || all.sampled > 0, "no event was sampled out");
         assert!(pool_runs < 1_000 || all.spans > 0, "no batch was shown as spans");
     }
     if journal_runs > 0 {

@@ -24,6 +24,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sums {
     pub captured: u64,
+    pub sampled: u64,
     pub stored: u64,
     pub retries: u64,
     /// Answers for which the next batch was given.
@@ -36,6 +37,7 @@ pub struct Sums {
 impl Sums {
     pub fn add(&mut self, other: &Self) {
         self.captured += other.captured;
+        self.sampled += other.sampled;
         self.stored += other.stored;
         self.retries += other.retries;
         self.exchanges += other.exchanges;
@@ -46,10 +48,10 @@ impl Sums {
 
 impl std::fmt::Display for Sums {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { captured, stored, retries, exchanges, restarts, spans } = self;
+        let Self { captured, sampled, stored, retries, exchanges, restarts, spans } = self;
         write!(
             f,
-            "{captured} events captured, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
+            "{captured} events captured, {sampled} sampled out, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
              replaced, {spans} attempts shown as spans"
         )
     }
@@ -279,6 +281,7 @@ fn finish(
         wrong.extend(check::compare(&sources.done.lock(), shared, &metrics, &facts));
         sums = Sums {
             captured: metrics.ledger.captured,
+            sampled: metrics.ledger.dropped_sampled,
             stored: metrics.ledger.stored,
             retries: metrics.retries,
             exchanges: shared.tally.exchanged.load(Ordering::Acquire),

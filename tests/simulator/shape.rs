@@ -52,6 +52,8 @@ impl Shape {
         // (From a sequence of its own, so that all else of a seed is as it would be without.)
         let mut other = Dice(mix(seed ^ 0x5BA5));
         let span_bytes = other.once_in(3).then(|| 1 + other.below(3_000));
+        let most_weight = if other.once_in(3) { 2 << other.below(8) } else { 1 };
+        let hold_ms = 1 + other.below(50);
         let release = !dice.once_in(3) && span_bytes.is_none();
         let end = match dice.below(8) {
             0 => End::Close,
@@ -74,8 +76,10 @@ impl Shape {
             most_batches: if ages { 0 } else { (MOST_IN_FLIGHT + MOST_IN_DOUBT) as usize },
             faults,
             span_bytes,
+            most_weight,
         };
         let calm = settings.calm;
+        let settings = Settings { most_weight: if calm { 1 } else { settings.most_weight }, ..settings };
         let mut config = Config {
             name: "simulated".to_owned(),
             writers: u32::from(calm) + dice.below(5) as u32,
@@ -98,6 +102,9 @@ impl Shape {
             // (The supervisor looks in four times in that long.)
             storage_deadline_ms: if calm { 30_000 } else { deadline_ms },
             breaker_failures: if dice.once_in(2) { 0 } else { 1 + dice.below(8) as u32 },
+            sampling_max_weight: settings.most_weight,
+            sampling_traces: 64,
+            sampling_hold_ms: hold_ms,
             ..Config::default()
         };
         if calm && overflow == Overflow::Block {

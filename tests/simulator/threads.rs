@@ -13,7 +13,7 @@ use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
 use capture_pipeline::status::{
     Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_FULL,
-    PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK,
+    PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK, PIPELINE_SAMPLED,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,7 +244,7 @@ pub fn fresh_event(pipeline: &Pipeline, sources: &Sources, shared: &Shared) -> R
     let began = world::now_ns();
     while source.offer(&Door::Thread(pipeline), 20) != PIPELINE_OK {
         let status = source.records.last().map_or(0, |r| r.status);
-        if !matches!(status, PIPELINE_ERR_FULL | PIPELINE_ERR_BUSY)
+        if !matches!(status, PIPELINE_ERR_FULL | PIPELINE_ERR_BUSY | PIPELINE_SAMPLED)
             || world::now_ns() - began > PATIENCE.as_nanos() as u64
         {
             return Err(format!("a fresh event is answered {status}: {}", state_of(pipeline)));
@@ -258,9 +258,9 @@ pub fn fresh_event(pipeline: &Pipeline, sources: &Sources, shared: &Shared) -> R
     }
     // Nothing waits any more, and nobody captures.
     let began = world::now_ns();
-    while pipeline.pressure() > 0 {
+    while pipeline.pressure() > 0 || pipeline.metrics().sampling_weight > 1 {
         if world::now_ns() - began > PATIENCE.as_nanos() as u64 {
-            return Err(format!("the pressure stays above 0: {}", state_of(pipeline)));
+            return Err(format!("the pressure or the weight stays: {}", state_of(pipeline)));
         }
         world::sleep(Duration::from_millis(1));
     }

@@ -102,6 +102,11 @@ macro_rules! integer {
                 self.0.fetch_or(value, Ordering::SeqCst)
             }
             /// See the standard library.
+            pub fn fetch_and(&self, value: $value, _: Ordering) -> $value {
+                point();
+                self.0.fetch_and(value, Ordering::SeqCst)
+            }
+            /// See the standard library.
             pub fn fetch_max(&self, value: $value, _: Ordering) -> $value {
                 point();
                 self.0.fetch_max(value, Ordering::SeqCst)

@@ -38,10 +38,10 @@ fn the_weight_stays_within_what_is_allowed() {
     fill(&sampling, 8);
     assert_eq!(sampling.weight(), 4);
     sampling.allow(2);
-    sampling.tick(100, 75, 0, 1000);
+    sampling.tick(100, 75);
     assert_eq!(sampling.weight(), 2);
     sampling.allow(0);
-    assert!(!sampling.is_allowed() && sampling.tick(100, 75, 0, 1000));
+    assert!(!sampling.is_allowed() && sampling.tick(100, 75));
     fill(&sampling, 8);
     assert_eq!(sampling.weight(), 1);
 }
@@ -51,14 +51,14 @@ fn below_the_watermark_the_weight_falls_and_above_it_captures_may_raise_it_again
     let sampling = sampling(1, MAX_WEIGHT);
     fill(&sampling, 3);
     // 30 percent beyond a watermark of 20 are within the second of eight steps.
-    assert!(!sampling.tick(35, 20, 0, 1000));
+    assert!(!sampling.tick(35, 20));
     assert_eq!(sampling.weight(), 8);
     fill(&sampling, 1);
     assert_eq!(sampling.weight(), 8, "the first step was reached before");
     fill(&sampling, 2);
     assert_eq!(sampling.weight(), 16, "the second one is where the ring still is");
     for weight in [8, 4, 2, 1, 1] {
-        assert_eq!(sampling.tick(19, 20, 0, 1000), weight == 1);
+        assert_eq!(sampling.tick(19, 20), weight == 1);
         assert_eq!(sampling.weight(), weight);
     }
     fill(&sampling, 1);
@@ -78,7 +78,7 @@ fn a_trace_keeps_its_fate_and_its_weight_whatever_the_weight_of_new_ones_is() {
         if round < 10 {
             fill(&sampling, 8)
         } else {
-            _ = sampling.tick(0, 75, round, 1 << 40)
+            _ = sampling.tick(0, 75)
         }
         assert!(ids.clone().map(|id| decide(&sampling, id)).eq(first.iter().copied()), "round {round}");
     }
@@ -117,7 +117,7 @@ fn what_is_kept_of_a_trace_that_may_have_lost_events_is_flagged() {
     let sampling = sampling(1, MAX_WEIGHT);
     fill(&sampling, 6);
     while sampling.weight() > 2 {
-        sampling.tick(0, 75, 0, 1000);
+        sampling.tick(0, 75);
     }
     // New to the table, so their earlier events may have come at the weight of 64.
     let (mut flagged, mut plain) = (0, 0);
@@ -131,7 +131,7 @@ fn what_is_kept_of_a_trace_that_may_have_lost_events_is_flagged() {
     }
     assert!(flagged > 500 && plain > 5, "{flagged}, {plain}");
     // Sampling ends, and begins anew.
-    sampling.tick(0, 75, 0, 1000);
+    sampling.tick(0, 75);
     sampling.end();
     fill(&sampling, 1);
     assert!((10_000..10_500).all(|id| decide(&sampling, id).flags == 0));
@@ -142,7 +142,7 @@ fn the_end_of_sampling_is_none_if_the_weight_was_raised_meanwhile() {
     let sampling = sampling(1, MAX_WEIGHT);
     fill(&sampling, 3);
     sampling.end();
-    sampling.tick(0, 75, 0, 1000);
+    sampling.tick(0, 75);
     assert!((1..500).any(|id| decide(&sampling, id).flags == PIPELINE_EVENT_PARTIAL));
 }
 
@@ -182,13 +182,15 @@ fn a_trace_is_forgotten_after_the_time_without_an_event_and_not_before() {
     (1..=50).for_each(|id| _ = decide(&sampling, id));
     fill(&sampling, 3);
     for now in 1..=8 {
-        sampling.tick(100, 75, now * 1000, HOLD);
+        sampling.keep_epoch(now * 1000, HOLD);
+        sampling.tick(100, 75);
         // These have events all the time.
         assert!((1..=10).all(|id| decide(&sampling, id).weight == 2), "{now}");
     }
     assert!((11..=30).all(|id| decide(&sampling, id).weight == 2), "quiet for the time, and not longer");
     for now in 9..=17 {
-        sampling.tick(100, 75, now * 1000, HOLD);
+        sampling.keep_epoch(now * 1000, HOLD);
+        sampling.tick(100, 75);
         assert!((1..=10).all(|id| decide(&sampling, id).weight == 2));
     }
     // Their places are free for others. Until another takes it, a trace is still known.
@@ -210,7 +212,7 @@ fn the_sum_of_weights_estimates_what_was_offered() {
             for id in 1..=IDS {
                 match id % 7 {
                     0 => fill(&sampling, 1 + id / 7 % 5),
-                    3 => _ = sampling.tick(0, 75, 0, 1 << 40),
+                    3 => _ = sampling.tick(0, 75),
                     _ => {}
                 }
                 // Each trace has three events, and one without a trace comes with them.

@@ -7,7 +7,7 @@ const TRACE: Trace = Trace { log2: 3, partial: false };
 #[test]
 fn what_is_put_in_is_found_with_what_was_put_in() {
     let traces = Traces::new(1000).unwrap();
-    let of = |n: u64| Trace { log2: (n % 21) as u32, partial: n % 3 == 0 };
+    let of = |n: u64| Trace { log2: (n % 21) as u32, partial: n.is_multiple_of(3) };
     for n in 0..300 {
         assert_eq!(traces.find(mix(n), 5, || of(n)), Found::Trace(of(n)));
     }

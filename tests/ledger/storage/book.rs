@@ -31,6 +31,7 @@ pub struct Entry {
     pub batch: u64,
     pub fate: Option<Fate>,
     pub released: bool,
+    pub weight: u64,
 }
 
 /// Ring id and sequence number.
@@ -80,7 +81,11 @@ impl Shared {
         self.must(whole, || {
             format!("the event {}:{} is not whole: {event:?}", event.ring_id, event.sequence)
         });
-        self.must(event.weight == 1.0, || format!("its weight is {}", event.weight));
+        let weight = event.weight as u64;
+        let is_weight = weight as f64 == event.weight && weight.is_power_of_two();
+        self.must(is_weight && weight <= self.settings.most_weight.into(), || {
+            format!("its weight is {}", event.weight)
+        });
         Entry {
             number: event.correlation_id,
             len: event.len as u32,
@@ -90,6 +95,7 @@ impl Shared {
             batch: 0,
             fate: None,
             released: false,
+            weight,
         }
     }
 

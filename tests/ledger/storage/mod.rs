@@ -44,6 +44,8 @@ pub struct Settings {
     pub faults: u64,
     /// Batches come as spans, of at most so many bytes; only without `release`.
     pub span_bytes: Option<u64>,
+    /// As configured: how many events one may stand for.
+    pub most_weight: u32,
 }
 
 /// What a call answers that shall not return: it panics, or ends its thread.
