@@ -6,12 +6,14 @@
 //!
 //! * [`protocol`]: the three steps of every capture, begin, record and publish.
 //! * [`fast_path`]: the steps where nothing can wait or fail; [`fast_words`] is what it works on, [`many`] does it for several events.
+//! * [`judged`]: captures that are sampled.
 //! * [`slow_path`]: every other capture; [`overflow`] is what happens where a ring has no room.
 //! * [`reserve`]: the capture in place. [`shared_producer`]: captures on producers that several threads use.
 //! * [`registry`]: all slots and producers of a pipeline. [`thread_cache`]: from a thread to its producer.
 
 mod fast_path;
 mod fast_words;
+mod judged;
 mod many;
 mod overflow;
 mod protocol;
@@ -32,6 +34,7 @@ use crate::ring::slot::Slot;
 pub use fast_path::FastPath;
 use fast_words::Window;
 pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
+pub use judged::Judged;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 use std::sync::Arc;

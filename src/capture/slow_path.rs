@@ -6,15 +6,17 @@ use super::{FastPath, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
 use crate::platform::sync::Ordering;
 use crate::platform::time;
-use crate::ring::intake::{Overflow, slow_path};
 use crate::ring::record::stride;
 use crate::ring::ring_buffer::{Cursor, RingBuffer};
 use crate::ring::slot::Slot;
-use crate::rules::{Fate, Verdict};
+use crate::rules::Verdict;
 use crate::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FORKED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID,
-    PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK, PIPELINE_SAMPLED,
+    PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
 };
+
+/// Where sampling is allowed, a window beyond the watermark is this part of the ring.
+const AGAIN: u64 = 64;
 
 /// Room for a record: a ring buffer, and the position where the record begins.
 pub(super) type Room<'a> = (&'a RingBuffer, u64);
@@ -107,9 +109,7 @@ impl Producer {
             flagged = Offer { flags: offer.flags | verdict.flags, ..*offer };
             &flagged
         };
-        if verdict.weight > 1 {
-            add(&self.weight_beyond, u64::from(verdict.weight) - 1);
-        }
+        self.count_weight(verdict);
         let len = if let Payload::InPlace(used) = payload { used } else { offer.len };
         let end = position + stride(len);
         let used = self.used_beyond_watermark(buffer, end);
@@ -133,7 +133,14 @@ impl Producer {
     fn window_limit(&self, buffer: &RingBuffer, head: u64) -> u64 {
         let limit = self.limit.get();
         let watermark = self.watermark_position(buffer, limit);
-        if head < watermark { watermark } else { limit }
+        if head < watermark {
+            watermark
+        } else if self.intake().judge.sampling.is_allowed() {
+            // There the weight depends on how full the ring is, so the slow path looks again soon.
+            limit.min(head + buffer.capacity() / AGAIN)
+        } else {
+            limit
+        }
     }
 
     /// Rings the doorbell, if a writer still has to be woken.
@@ -151,48 +158,6 @@ impl Producer {
         let events = self.kept().wrapping_sub(self.kept_before.load(Ordering::Relaxed));
         let bytes = ring.buffer().map_or(0, |buffer| buffer.head().saturating_sub(buffer.claimed()));
         (events.saturating_sub(ring.claimed_events()), bytes)
-    }
-
-    /// Checks an offer, and has it judged. The error is a status; it is counted here. Only for the thread that holds the busy word.
-    #[inline]
-    pub(super) fn admit(&self, offer: &Offer, payload: Payload) -> Result<Verdict, i32> {
-        self.check(offer, payload)?;
-        let intake = self.intake();
-        if intake.judge.sampling.is_allowed() {
-            self.sample_beyond_watermark(offer);
-        }
-        let reasons = intake.doorbell.judged();
-        if reasons == 0 { Ok(Verdict::KEEP) } else { self.judge(offer, reasons) }
-    }
-
-    /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number.
-    #[inline(never)]
-    fn judge(&self, offer: &Offer, reasons: u32) -> Result<Verdict, i32> {
-        // No other event has this number: the ring's ids are not used twice, nor its sequence numbers.
-        let alone = || self.ring().map_or(0, Slot::id).rotate_left(32) ^ self.next_sequence();
-        let verdict = self.intake().judge.judge(offer, reasons & slow_path::SAMPLING != 0, alone);
-        match verdict.fate {
-            Fate::Keep => Ok(verdict),
-            Fate::SampleOut => {
-                add(&self.dropped_sampled, 1);
-                self.skip_sequence_number();
-                Err(PIPELINE_SAMPLED)
-            }
-        }
-    }
-
-    /// Begins to sample, or samples more, if the event would fill the ring beyond the watermark. A ring that overwrites is full as a rule, which says nothing.
-    #[cold]
-    fn sample_beyond_watermark(&self, offer: &Offer) {
-        let Some(buffer) = self.ring().and_then(Slot::buffer) else { return };
-        let overwrites = Overflow::DropOldest as u32 == self.intake().overflow.load(Ordering::Relaxed);
-        if !overwrites
-            && let Some(used) = self.used_beyond_watermark(buffer, self.fast.head.get() + stride(offer.len))
-            // (What was known of the free space may have been old.)
-            && used > self.intake().watermark(buffer.capacity())
-        {
-            self.intake().sample_more(used, buffer.capacity());
-        }
     }
 
     /// Checks an offer. The error is a status; it is counted here.
@@ -242,7 +207,7 @@ impl Producer {
 
     /// How many bytes of the ring are in use if it is filled up to `end`, as far as that may be beyond the watermark. What is known of the free space
     /// may be old, so it is read anew first.
-    fn used_beyond_watermark(&self, buffer: &RingBuffer, end: u64) -> Option<u64> {
+    pub(super) fn used_beyond_watermark(&self, buffer: &RingBuffer, end: u64) -> Option<u64> {
         if end <= self.watermark_position(buffer, self.limit.get()) {
             return None;
         }
@@ -279,7 +244,7 @@ impl Producer {
     }
 
     /// An event that is not captured takes a sequence number, so that a storage sees the gap.
-    fn skip_sequence_number(&self) {
+    pub(super) fn skip_sequence_number(&self) {
         self.fast.sequence_offset.set(self.fast.sequence_offset.get().wrapping_add(1));
     }
 

@@ -6,7 +6,7 @@ use super::guard::{
 };
 use super::offer::{offer, own_offer};
 use super::target::Target;
-use crate::capture::{FastPath, Offer};
+use crate::capture::{FastPath, Judged, Offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
 use crate::status::{PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK};
@@ -50,6 +50,36 @@ unsafe fn capture_fast(producer: &Producer, offer: &Offer) -> Option<i32> {
     }
 }
 
+/// Captures an event that is to be judged, by the short way, or declines it: `None`. As on the fast path, nothing can panic.
+///
+/// # Safety
+/// `target` is NULL or valid, and the calling thread's to use; the rest as for [`Producer::capture`].
+#[inline(always)]
+unsafe fn capture_judged<T: Target>(target: *const T, offer: &Offer) -> Option<i32> {
+    // SAFETY: by contract.
+    let producer = unsafe { target.as_ref() }.filter(|target| target.is_judged()).and_then(T::producer)?;
+    // SAFETY: passed on.
+    match unsafe { producer.capture_judged(offer) } {
+        Judged::Captured => Some(PIPELINE_OK),
+        Judged::CapturedWake => Some(wake_writer(producer)),
+        Judged::NotKept(status) => Some(status),
+        Judged::Declined => None,
+    }
+}
+
+/// The same for an event that is not read yet.
+///
+/// # Safety
+/// As for [`capture_event`].
+#[inline(always)]
+unsafe fn capture_event_judged<T: Target>(target: *const T, event: *const Event) -> Option<i32> {
+    // SAFETY: passed on.
+    unsafe {
+        target.as_ref().filter(|target| target.is_judged())?;
+        capture_judged(target, &own_offer(event)?)
+    }
+}
+
 #[cold]
 #[inline(never)]
 extern "C" fn wake_writer(producer: &Producer) -> i32 {
@@ -81,6 +111,10 @@ unsafe extern "C" fn capture_slow<T: Target>(
     data: *const c_void,
     len: usize,
 ) -> i32 {
+    // SAFETY: passed on.
+    if let Some(status) = unsafe { capture_judged(target, &Offer::new(kind, data.cast(), len)) } {
+        return status;
+    }
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };
@@ -114,6 +148,10 @@ unsafe fn capture_event<T: Target>(target: *const T, event: *const Event) -> i32
 /// As for [`capture_event`].
 #[inline(never)]
 pub(super) unsafe extern "C" fn capture_event_slow<T: Target>(target: *const T, event: *const Event) -> i32 {
+    // SAFETY: passed on.
+    if let Some(status) = unsafe { capture_event_judged(target, event) } {
+        return status;
+    }
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };

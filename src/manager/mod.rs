@@ -86,6 +86,12 @@ impl Pipeline {
         self.pool.intake().max_event_bytes
     }
 
+    /// Whether offers are judged: see [`rules`](crate::rules).
+    #[inline(always)]
+    pub fn is_judged(&self) -> bool {
+        self.pool.intake().doorbell.judged() != 0
+    }
+
     /// Counts an offer whose arguments cannot be read.
     pub fn count_invalid(&self) {
         self.pool.rings.shared().count_invalid();

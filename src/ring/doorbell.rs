@@ -48,10 +48,16 @@ impl Doorbell {
         self.slow_path.load(Ordering::Relaxed) == 0
     }
 
+    /// Why captures must take the slow path: bits of [`slow_path`].
+    #[inline(always)]
+    pub(crate) fn slow_path(&self) -> u32 {
+        self.slow_path.load(Ordering::Relaxed)
+    }
+
     /// Why offers are judged: bits of [`slow_path::JUDGED`].
     #[inline(always)]
     pub(crate) fn judged(&self) -> u32 {
-        self.slow_path.load(Ordering::Relaxed) & slow_path::JUDGED
+        self.slow_path() & slow_path::JUDGED
     }
 
     /// Whether a capture that has published may have to wake a writer.

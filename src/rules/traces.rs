@@ -165,16 +165,16 @@ impl Traces {
     }
 
     #[inline(always)]
-    fn bucket(&self, hash: u64) -> &Bucket {
+    fn bucket(&self, hash: u64) -> Option<&Bucket> {
         // The bits that a place does not keep come first.
         let at = hash.rotate_right(4) as usize;
-        &self.buckets[at & (self.buckets.len() - 1)]
+        self.buckets.get(at & self.buckets.len().wrapping_sub(1))
     }
 
     /// Finds a trace by its hash, or adds what `trace` gives.
     #[inline]
     pub fn find(&self, hash: u64, epoch: u32, trace: impl FnOnce() -> Trace) -> Found {
-        let bucket = self.bucket(hash);
+        let Some(bucket) = self.bucket(hash) else { return Found::NoPlace };
         match bucket.find(hash, epoch) {
             Some(trace) => Found::Trace(trace),
             None => bucket.add(hash, epoch, trace),
@@ -183,7 +183,9 @@ impl Traces {
 
     /// An event of this trace was sampled out, while another thread held the bucket's lock.
     pub fn note_cut(&self, hash: u64) {
-        self.bucket(hash).word.fetch_or(CUT, Ordering::AcqRel);
+        if let Some(bucket) = self.bucket(hash) {
+            bucket.word.fetch_or(CUT, Ordering::AcqRel);
+        }
     }
 }
 
