@@ -22,7 +22,7 @@ pub(super) const PREFETCH: u64 = 2048;
 /// The same where records may be long. It reaches the header of a later record if all records have one size. A storage has read at least
 /// the headers, so those lines are in its processor's cache. Without the prefetch, the copy of the whole payload waits for them.
 #[inline(always)]
-fn ahead(stride: u64) -> u64 {
+pub(super) fn ahead(stride: u64) -> u64 {
     let doublings = stride.leading_zeros().saturating_sub(PREFETCH.leading_zeros() + 1);
     stride << doublings.max(1)
 }

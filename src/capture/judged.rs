@@ -3,6 +3,7 @@
 //! [`capture_judged`](Producer::capture_judged) is the short way, for a record that ends in the window. As on the fast path, nothing in it waits, fails or
 //! panics. [`admit`](Producer::admit) is for the slow path.
 
+use super::fast_path::{ahead, in_order};
 use super::protocol::{Payload, stamp};
 use super::{Offer, Producer, add, busy};
 use crate::platform::sync::Ordering;
@@ -38,7 +39,7 @@ impl Producer {
     /// As for [`capture`](Self::capture).
     #[inline(never)]
     pub unsafe fn capture_judged(&self, offer: &Offer) -> Judged {
-        let valid = !offer.data.is_null() && super::fast_path::in_order(offer, self.intake().max_event_bytes);
+        let valid = !offer.data.is_null() && in_order(offer, self.intake().max_event_bytes);
         if !valid || self.fast.forked() || !self.begin(busy::NO, true) {
             return Judged::Declined;
         }
@@ -49,6 +50,7 @@ impl Producer {
             self.give_back(busy::NO);
             return Judged::Declined;
         }
+        window.prefetch(at + ahead(end - at));
         let verdict = match self.judge(offer, reasons) {
             Ok(verdict) => verdict,
             Err(status) => {

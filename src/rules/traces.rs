@@ -86,12 +86,10 @@ impl Bucket {
     /// Finds the place of a trace, and refreshes its epoch.
     #[inline]
     fn find(&self, hash: u64, epoch: u32) -> Option<Trace> {
-        let at = self.places.iter().find(|at| Place(at.load(Ordering::Acquire)).is(hash))?;
-        let place = Place(at.load(Ordering::Acquire));
-        if !place.is(hash) {
-            // It was forgotten between the two looks.
-            return None;
-        }
+        let (at, place) = self.places.iter().find_map(|at| {
+            let place = Place(at.load(Ordering::Acquire));
+            place.is(hash).then_some((at, place))
+        })?;
         let refreshed = place.at(epoch);
         if refreshed != place {
             // (If another thread has changed the place, it has refreshed it, or forgotten the trace at this moment.)
