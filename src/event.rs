@@ -12,6 +12,8 @@ pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
 pub const PIPELINE_EVENT_RELEASE: u32 = 4;
 /// `pipeline_event_view_t.flags`: sampling keeps the event, and may have dropped earlier events of its trace. Set by the library.
 pub const PIPELINE_EVENT_PARTIAL: u32 = 1 << 8;
+/// `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it.
+pub const PIPELINE_EVENT_TRANSFORMED: u32 = 1 << 9;
 /// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
 /// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
 pub const PIPELINE_CLOCK_AUTO: u32 = 0;
@@ -163,7 +165,7 @@ impl ClockFacts {
     }
 }
 
-/// An event as a storage sees it. It points into the ring buffer: valid until its batch is settled.
+/// An event as a storage sees it. It is valid until its batch is settled.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EventView {
@@ -174,17 +176,17 @@ pub struct EventView {
     pub sequence: u64,
     /// CLOCK_MONOTONIC in nanoseconds at capture, or the caller's own with `PIPELINE_EVENT_OWN_TIME`.
     pub timestamp_ns: u64,
-    /// As offered.
+    /// As offered, or as a transform has rewritten it.
     pub correlation_id: u64,
-    /// As offered.
+    /// As offered, or as a transform has rewritten it.
     pub node_id: u64,
-    /// As offered.
+    /// As offered, or as a transform has rewritten it.
     pub kind: u32,
-    /// As offered.
+    /// As offered; with `PIPELINE_EVENT_TRANSFORMED` if a transform has rewritten the event.
     pub flags: u32,
     /// How many offered events this one stands for: 1 unless it was sampled.
     pub weight: f64,
-    /// The payload, 8-byte aligned, in the ring buffer. Not NULL, also when `len` is 0.
+    /// The payload, 8-byte aligned, in the ring buffer, or where the library keeps a rewritten one. Not NULL, also when `len` is 0.
     pub data: *const c_void,
     /// The payload's length in bytes.
     pub len: usize,
@@ -198,8 +200,8 @@ unsafe impl Sync for EventView {}
 impl EventView {
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        // SAFETY: `data` points to `len` bytes of a claimed record, which no thread writes until its batch is settled;
-        // the view is only lent out for that time.
+        // SAFETY: `data` points to `len` bytes of a claimed record, or to a payload of a transform's that its batch keeps. No thread writes
+        // them until the batch is settled; the view is only lent out for that time.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 }

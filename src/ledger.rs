@@ -15,6 +15,7 @@ pub struct ClaimedEvents {
     stored: u64,
     dead_lettered: u64,
     discarded: u64,
+    filtered: u64,
     in_flight: u64,
     in_doubt: u64,
     bytes_stored: u64,
@@ -32,6 +33,8 @@ pub enum Outcome {
     DeadLettered,
     /// Nothing has.
     Discarded,
+    /// A transform has filtered them.
+    Filtered,
 }
 
 impl ClaimedEvents {
@@ -65,6 +68,7 @@ impl ClaimedEvents {
             }
             Outcome::DeadLettered => self.dead_lettered += events,
             Outcome::Discarded => self.discarded += events,
+            Outcome::Filtered => self.filtered += events,
         }
     }
 
@@ -136,6 +140,7 @@ impl Ledger {
             stored: writers.stored,
             dead_lettered: writers.dead_lettered,
             discarded: writers.discarded,
+            filtered: writers.filtered,
             in_flight: writers.in_flight,
             in_doubt: writers.in_doubt,
             refused_too_large: refused.too_large.load(Ordering::Relaxed),
@@ -265,10 +270,11 @@ mod tests {
         events.settle(20, Outcome::Stored { bytes: 7 });
         events.settle(8, Outcome::DeadLettered);
         events.settle(3, Outcome::Discarded);
+        events.settle(4, Outcome::Filtered);
         let e = events;
-        assert_eq!((e.stored, e.bytes_stored, e.dead_lettered, e.discarded), (20, 7, 8, 3));
-        assert_eq!((e.in_flight, e.in_doubt), (59, 10));
-        assert_eq!(e.claimed, e.stored + e.dead_lettered + e.discarded + e.in_flight + e.in_doubt);
+        assert_eq!((e.stored, e.bytes_stored, e.dead_lettered, e.discarded, e.filtered), (20, 7, 8, 3, 4));
+        assert_eq!((e.in_flight, e.in_doubt), (55, 10));
+        assert_eq!(e.claimed, e.stored + e.dead_lettered + e.discarded + e.filtered + e.in_flight + e.in_doubt);
     }
 
     #[test]

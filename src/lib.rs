@@ -2,7 +2,7 @@
 //!
 //! The way of an [`event`]:
 //! 1. [`capture`] copies it into the calling thread's [`ring`], unless the [`rules`] drop it.
-//! 2. A writer of the [`pool`] claims it as a part of a [`batch`]. The event stays in the ring.
+//! 2. A writer of the [`pool`] claims it as a part of a [`batch`]. The event stays in the ring. A [`transform`], if there is one, may filter or rewrite it.
 //! 3. The writer passes the batch to the [`storage`].
 //! 4. When the storage has answered, the [`pool`] settles the batch and releases its space in the ring.
 //!
@@ -54,6 +54,8 @@ pub mod rules;
 pub mod status;
 #[cfg(not(loom))]
 pub mod storage;
+#[cfg(not(loom))]
+pub mod transform;
 /// cbindgen:ignore
 #[cfg(not(loom))]
 pub mod wall_time;

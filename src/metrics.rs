@@ -81,7 +81,7 @@ list! {
         refused_no_ring: u64 = m.ledger.refused_no_ring;
         /// Events acknowledged by the storage.
         stored: u64 = m.ledger.stored;
-        /// Events filtered by a transform. Always 0 in this version.
+        /// Events filtered by a transform.
         filtered: u64 = m.ledger.filtered;
         /// Events kept by the storage's `dead_letter`.
         dead_lettered: u64 = m.ledger.dead_lettered;
@@ -190,6 +190,11 @@ list! {
         /// Sampled events for whose trace there was no place in the table (`pipeline_config_t.sampling_traces`). Each was decided by the weight of
         /// its moment.
         traces_untracked: u64;
+        /// Events rewritten by a transform.
+        transformed: u64;
+        /// Events that a transform left as they were because it returned a value that is not allowed, set what no event may have, or ended
+        /// its thread.
+        transform_faults: u64;
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod spans;
 pub mod token;
+mod transformed;
+pub mod transforming;
 mod view;
 
 use crate::event::EventView;
@@ -10,14 +12,17 @@ use crate::ring::ring_buffer::Span;
 use spans::SpanBatch;
 use std::cell::UnsafeCell;
 use token::Issuer;
+use transforming::Transforming;
 pub use view::{BatchView, WriterData};
 
-/// The function of the storage that a batch goes to next.
+/// The function of the storage that a batch goes to next, or the transform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// `store`.
     #[default]
     Store,
+    /// The transform, with each event that it has not seen.
+    Transform,
     /// `dead_letter`, with the events that `store` did not take.
     DeadLetter {
         /// `PIPELINE_REASON_…`.
@@ -105,6 +110,16 @@ pub struct Batch {
     view: Box<UnsafeCell<BatchView>>,
     /// How its records lie, if it was ever claimed for a storage that takes spans. A heap cell for the same reason.
     span_batch: Option<Box<UnsafeCell<SpanBatch>>>,
+    /// How far its transform has come, if a batch with one was ever in this slot. A heap cell, because a writer changes it during the calls.
+    transforming: Option<Box<UnsafeCell<Transforming>>>,
+    /// Whether it is claimed with views for a transform, also where the storage takes spans.
+    pub viewed: bool,
+    /// Whether it has a transform, or had.
+    pub transformed: bool,
+    /// Events that the transform has to see before the storage does, and those that it has seen in a call that has not returned.
+    untransformed: u32,
+    /// With a transform: the events of the part that the storage is shown.
+    part_count: usize,
     /// What there is of its events.
     pub form: Form,
     /// The events that are still to be stored (or dead-lettered), oldest first; empty unless it has views.
@@ -143,7 +158,8 @@ pub struct Batch {
     pub released: AtomicU64,
 }
 
-// SAFETY: the view is written under the pool's lock while no attempt is open, and only read while one is.
+// SAFETY: the view is written under the pool's lock while no attempt is open, and only read while one is. What the transform has come to is
+// used by one writer while it is in a call (`Phase::Transform`), and under the pool's lock otherwise.
 unsafe impl Send for Batch {}
 
 impl Batch {
@@ -168,9 +184,13 @@ impl Batch {
         self.meta = false;
         self.marked = false;
         self.kept = false;
+        self.viewed = false;
         self.own_times = false;
         self.attempts = 0;
         self.form = Form::Views;
+        if std::mem::take(&mut self.transformed) {
+            self.clear_transforming();
+        }
         if let Some(kept) = &mut self.span_batch {
             kept.get_mut().clear();
         }
@@ -189,12 +209,13 @@ impl Batch {
 
     /// Events that are not settled.
     pub fn unsettled(&self) -> u64 {
-        if self.meta { 0 } else { (self.count() + self.dead.len()) as u64 }
+        if self.meta { 0 } else { (self.count() + self.dead.len() + self.untransformed as usize) as u64 }
     }
 
-    /// Whether all its events, as they were claimed, are still to be stored.
+    /// Whether all its events, as they were claimed, are still to be stored. With a transform: all that the storage is shown of them.
     pub fn is_whole(&self) -> bool {
-        self.form != Form::Views || self.events.len() == self.claimed()
+        let all = if self.transformed { self.part_count } else { self.claimed() };
+        self.form != Form::Views || self.events.len() == all
     }
 
     /// How its records lie, to be filled in while it is claimed.
@@ -230,6 +251,12 @@ impl Batch {
                 made
             }
         }
+    }
+
+    /// How far its transform has come.
+    fn transforming(&self) -> Option<&Transforming> {
+        // SAFETY: a caller with a `&Batch` holds the pool's lock, or tears the pool down. While the writer that is in the call changes it, nobody asks.
+        self.transforming.as_ref().map(|cell| unsafe { &*cell.get() })
     }
 
     /// None of its events is to be stored any more.

@@ -17,4 +17,5 @@ pub mod storage;
 pub mod storage_journal;
 pub mod storage_sqlite;
 mod target;
+pub mod transform;
 pub mod version;

@@ -18,6 +18,7 @@ pub use crate::pool::state::pressure_watch::Watcher;
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
 use crate::storage::Storage;
 use crate::storage::panic_guard::PanicGuard;
+use crate::transform::Transform;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +179,11 @@ impl Pipeline {
     /// Sets the function that is told when the pressure rises to a threshold or falls to another, or none.
     pub fn watch_pressure(&self, watcher: Option<Watcher>) -> Result<()> {
         self.pool.watch_pressure(watcher)
+    }
+
+    /// Sets the transform of the batches that are claimed from now on, or none. A former one is dropped when no call of it runs.
+    pub fn set_transform(&self, transform: Option<Transform>) -> Result<()> {
+        self.pool.set_transform(transform.map(Arc::new))
     }
 
     // ---- the end ----

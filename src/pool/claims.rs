@@ -124,7 +124,8 @@ impl Pool {
             st.batches.cancel_claim(slot, batch);
             return (st, Claimed::NoMemory);
         }
-        let (events, bytes) = most_of_a_batch(&st.config, self.can.span_bytes);
+        let span_bytes = self.begin_views(&st, &mut batch);
+        let (events, bytes) = most_of_a_batch(&st.config, span_bytes);
         // While the circuit is not closed, each claim is of another ring: the batch is a probe, and it may be that no event of one ring
         // can ever be stored.
         let quick = st.writers.answers_are_quick() && st.retries.breaker.is_closed();
@@ -148,11 +149,14 @@ impl Pool {
             st.batches.cancel_claim(slot, batch);
             return (st, if no_memory { Claimed::NoMemory } else { Claimed::Nothing });
         }
-        let taken: u64 = batch.spans.iter().map(|(_, span)| self.size(span, batch.meta)).sum();
+        let taken: u64 = batch.spans.iter().map(|(_, span)| self.size(&batch, span, batch.meta)).sum();
         let small = batch.count() < events as usize / SMALL && taken < bytes / SMALL as u64;
         let sleep = &mut st.sleep;
         (sleep.unclaimed_since, sleep.gathered, sleep.polled) = (None, false, false);
         sleep.naps.claimed(batch.count());
+        if batch.viewed {
+            Self::give_transform(&st, &mut batch);
+        }
         st.batches.end_claim(slot, batch);
         (st, Claimed::Batch { slot, small })
     }
@@ -182,7 +186,7 @@ impl Pool {
             if meta && !(batch.spans.is_empty() && self.rings.is_its_turn(ring)) {
                 continue;
             }
-            let whole = self.takes_spans_of(meta);
+            let whole = self.takes_spans(batch, meta);
             let room = if whole { u32::MAX } else { self.make_room(batch, log, left) };
             if room == 0 {
                 return false;
@@ -201,7 +205,7 @@ impl Pool {
                 log.claim(&limits)
             };
             let Some(span) = claimed else { continue };
-            let size = self.size(&span, meta);
+            let size = self.size(batch, &span, meta);
             if batch.spans.is_empty() {
                 let so_far = if index == first { turn % IN_A_ROW } else { 0 };
                 let full = if whole { size > bytes - bytes / 8 } else { span.events == events };

@@ -31,6 +31,7 @@ impl Pool {
         // The answer settles the batch at once, and so makes room for another, unless events were rejected or given up before, or must be
         // shown to `release`.
         let settled = result == PIPELINE_STORE_OK
+            && !batch.transformed
             && batch.dead.is_empty()
             && batch.rejected.is_empty()
             && (!self.must_release(batch) || (self.can.release_unstored && batch.is_whole()));
@@ -55,7 +56,7 @@ impl Pool {
         let next = match claimed {
             Claimed::Batch { slot, .. } => self.hand_out(&mut st, slot, writer).or_else(|| {
                 // The next writer takes it up, or the teardown.
-                st.batches.make_ready(slot, Phase::Store);
+                st.batches.put_off(slot);
                 None
             }),
             Claimed::Nothing | Claimed::NoMemory => None,
@@ -73,14 +74,16 @@ impl Pool {
         // In per-producer order a ring has one batch in flight at a time, which may be the one that is being answered.
         let waits =
             self.ordered || !st.batches.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now);
-        !waits && self.may_claim_beside(st, st.batches.in_flight - freed) && self.work(st, now) == Work::Ripe
+        !waits && st.transforms.current().is_none() && self.may_claim_beside(st, st.batches.in_flight - freed) && self.work(st, now) == Work::Ripe
     }
 
     /// Begins an attempt as if a writer had called `store` with the batch, and `store` had returned `PIPELINE_STORE_PENDING`. `None`: the
-    /// pipeline was stopped meanwhile, the circuit breaker allows no attempt, or the writer ends.
+    /// pipeline was stopped meanwhile, the circuit breaker allows no attempt, the writer ends, or the batch is to be transformed.
     fn hand_out(self: &Arc<Self>, st: &mut State, slot: usize, writer: u32) -> Option<NonNull<BatchView>> {
         let now = time::now_ns();
-        if st.life.has_stopped() || !st.retries.breaker.allows(now) {
+        // (A transform is called on a writer alone.)
+        let transforms = st.batches.get(slot).is_some_and(|batch| batch.phase == Phase::Transform);
+        if transforms || st.life.has_stopped() || !st.retries.breaker.allows(now) {
             return None;
         }
         let data = st.writers.data_of(writer)?;

@@ -58,6 +58,10 @@ pub const PIPELINE_HEALTH_FINISH_FAILED: u32 = 4096;
 /// against `pressure_age_ms`.
 pub const PIPELINE_HEALTH_PRESSURE: u32 = 8192;
 
+/// `pipeline_health_t.reasons`: a transform (`pipeline_transform`) returned a value that is not allowed, set what no event may have, or ended
+/// its thread. The reason stays until it has answered for all events of a batch as it should, or is replaced.
+pub const PIPELINE_HEALTH_TRANSFORM: u32 = 16384;
+
 /// Reasons as bits and in words.
 #[derive(Default)]
 struct Reasons {
@@ -124,7 +128,8 @@ impl Pool {
         };
         let last = st.faults.last;
         let (fault, fault_answer) = match last.map(|f| f.what) {
-            None => (PIPELINE_FAULT_NONE, 0),
+            // (Those of transforms have a reason of their own.)
+            None | Some(What::Transform(_)) => (PIPELINE_FAULT_NONE, 0),
             Some(What::Ended) => (PIPELINE_FAULT_ENDED, 0),
             Some(What::Panicked) => (PIPELINE_FAULT_PANIC, 0),
             Some(What::Answered(answer)) => (PIPELINE_FAULT_ANSWER, answer),
@@ -195,6 +200,8 @@ impl Pool {
             })
         });
         all.add(st.faults.in_a_row > 0, PIPELINE_HEALTH_FAULT, || st.fault_words(now));
+        let transforms = st.faults.transform.in_a_row > 0;
+        all.add(transforms, PIPELINE_HEALTH_TRANSFORM, || st.transform_fault_words(now));
         all.add(matches!(st.finish, Finish::Running(_)), PIPELINE_HEALTH_FINISHING, || {
             "everything is stored, and the storage's finish runs".to_owned() + &st.words_of_calls(now)
         });

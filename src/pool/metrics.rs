@@ -79,6 +79,8 @@ impl Pool {
             reserved2: 0,
             weight_captured: ledger.weight_captured,
             traces_untracked: self.intake().judge.sampling.untracked(),
+            transformed: st.transforms.rewritten,
+            transform_faults: st.faults.transform.all,
             ledger,
         }
     }

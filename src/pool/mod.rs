@@ -7,7 +7,7 @@
 //! The way of a batch: a `writer` asks the `scheduler` for a task. That claims a batch from the rings (`claims`, `spans`) and begins an
 //! attempt; the writer calls the storage. The result comes back to `results`, an answer by token to `answers`, one that
 //! asks for the next batch to `exchange`; each goes through `settle`, and the batch leaves, waits for its next attempt, or goes on to
-//! the dead letter or to `release` (`release`).
+//! the dead letter or to `release` (`release`). Before its first attempt it goes to the transform, if there is one (`transforms`).
 //!
 //! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
 //! captures that wait for space, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
@@ -38,6 +38,7 @@ mod space_waiters;
 mod spans;
 pub mod state;
 mod supervisor;
+mod transforms;
 mod wake;
 mod writer;
 mod writer_threads;

@@ -4,6 +4,7 @@
 use super::Pool;
 use super::claims::view;
 use crate::batch::Place;
+use crate::batch::transforming::is_kept;
 use crate::event::EventView;
 use crate::platform::sync::{AtomicU64, Ordering};
 use crate::ring::ring_buffer::{Limits, RingBuffer, Span};
@@ -25,20 +26,24 @@ pub(super) fn take_showing() -> (usize, u64) {
 impl Pool {
     /// Shows the events of a batch to `release`, each once, even if the writer that shows them dies.
     pub(super) fn show_batch(&self, slot: usize, show: &mut dyn FnMut(&EventView)) {
-        let (spans, times, released): (*const [(usize, Span)], *const [u64], *const AtomicU64) =
-            match self.lock().batches.get(slot) {
-                Some(batch) => (batch.spans.as_slice(), batch.times.as_slice(), &raw const batch.released),
-                None => return,
-            };
-        // SAFETY: this writer carries the batch (`Phase::Release`, `Place::InCall`): no other thread changes its spans and times meanwhile,
-        // and the count is an atomic.
-        let (spans, times, released) = unsafe { (&*spans, &*times, &*released) };
+        let (spans, times, fates): (*const [(usize, Span)], *const [u64], *const [u8]);
+        let released: *const AtomicU64;
+        match self.lock().batches.get(slot) {
+            Some(batch) => {
+                (spans, times, fates) = (batch.spans.as_slice(), batch.times.as_slice(), batch.fates());
+                released = &raw const batch.released;
+            }
+            None => return,
+        }
+        // SAFETY: this writer carries the batch (`Phase::Release`, `Place::InCall`): no other thread changes these lists meanwhile, and the
+        // count is an atomic.
+        let (spans, times, fates, released) = unsafe { (&*spans, &*times, &*fates, &*released) };
         // Each event is counted before it is shown: if the callback ends its thread, the next writer goes on behind that event.
         let skip = released.load(Ordering::Relaxed);
         let mut seen = 0;
         for (ring, span) in spans {
             self.show_span(*ring, span, times, &mut seen, &mut |seen, event| {
-                if seen > skip {
+                if seen > skip && !is_kept(fates, seen - 1) {
                     released.store(seen, Ordering::Relaxed);
                     show(event);
                 }
@@ -101,7 +106,7 @@ impl Pool {
                 let (mut seen, skip) = (0, batch.released.load(Ordering::Relaxed));
                 for (ring, span) in &batch.spans {
                     self.show_span(*ring, span, &batch.times, &mut seen, &mut |seen, event| {
-                        if seen > skip {
+                        if seen > skip && !is_kept(batch.fates(), seen - 1) {
                             show(event);
                         }
                     });

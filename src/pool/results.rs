@@ -53,7 +53,9 @@ impl Pool {
         let mut st = self.lock();
         let (now, panicked) = self.back_from_call(&mut st, id, Some(slot));
         self.call_returned(&mut st, id, slot, result, panicked, now);
+        let unused = st.transforms.take_unused();
         self.unlock_changed(st);
+        drop(unused);
         self.keep_pressure(now);
     }
 
@@ -121,6 +123,7 @@ impl Pool {
             Phase::Store => (PIPELINE_STORE_OK..=PIPELINE_STORE_PENDING).contains(&result),
             Phase::DeadLetter { .. } => (PIPELINE_STORE_OK..=PIPELINE_STORE_REJECT).contains(&result),
             Phase::Release => false, // (it returns nothing)
+            Phase::Transform => return self.transform_returned(st, id, slot, now),
         };
         if proper && !panicked {
             st.faults.answered_properly();
@@ -143,10 +146,14 @@ impl Pool {
     /// the batch's attempts. But if the storage had answered by token before, that answer counts.
     pub(super) fn call_never_returned(&self, st: &mut State, slot: usize, now: u64) {
         let Some(batch) = st.batches.get_mut(slot) else { return };
-        if batch.phase == Phase::Release {
+        let phase = batch.phase;
+        if matches!(phase, Phase::Transform | Phase::Release) {
             // The next writer goes on behind the event in which the thread ended.
+            if phase == Phase::Transform {
+                batch.transform_ended();
+            }
             st.batches.end_attempt(slot);
-            return st.batches.make_ready(slot, Phase::Release);
+            return st.batches.make_ready(slot, phase);
         }
         let early = batch.attempt().and_then(|attempt| attempt.answer);
         self.settle(st, slot, early.unwrap_or(Answer::new(PIPELINE_STORE_RETRY)), now, None);

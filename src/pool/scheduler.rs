@@ -85,7 +85,7 @@ impl Pool {
                             continue;
                         }
                         // The next writer takes it up, or the teardown.
-                        st.batches.make_ready(slot, Phase::Store);
+                        st.batches.put_off(slot);
                     }
                     Claimed::Nothing => {}
                     Claimed::NoMemory => {
@@ -180,16 +180,19 @@ impl Pool {
         Some(Queued::Call(Task::ReleaseOverwritten { ring }))
     }
 
-    /// Makes the views of a batch that has neither views nor spans. `false`: there is no memory for them, and the batch is queued again.
+    /// Makes the views of a batch that has neither views nor spans, and the room for what its transform makes of it. `false`: there is no
+    /// memory for them, and the batch is queued again.
     #[inline]
     fn can_be_shown(&self, st: &mut State, queued: Queued) -> bool {
         let Queued::Batch(slot) = queued else { return true };
-        let Some(batch) = st.batches.get_mut(slot).filter(|batch| batch.form == Form::Bare) else {
-            return true;
+        let scratch = st.config.batch_bytes;
+        let made = match st.batches.get_mut(slot) {
+            Some(batch) if batch.phase == Phase::Transform => self.can_be_transformed(scratch, batch),
+            Some(batch) if batch.form == Form::Bare => self.make_views(batch).is_ok(),
+            _ => return true,
         };
-        let made = self.make_views(batch).is_ok();
         if !made {
-            st.batches.make_ready(slot, Phase::Store);
+            st.batches.put_off(slot);
         }
         made
     }
@@ -260,6 +263,12 @@ impl Pool {
     fn begin_other_phase(st: &mut State, id: u32, data: WriterData, slot: usize, now: u64) -> Task {
         st.batches.begin_call(slot, Attempt::new(0, now));
         let Some(batch) = st.batches.get_mut(slot) else { return Task::Release { slot } };
+        if batch.phase == Phase::Transform {
+            if let Some(w) = st.writers.get(id) {
+                w.attempts -= 1;
+            }
+            return Task::Transform { slot, work: batch.transforming_cell() };
+        }
         let Phase::DeadLetter { reason } = batch.phase else { return Task::Release { slot } };
         let view = batch.begin_attempt(0, id, data, now, time::realtime_offset_ns());
         st.retries.count += u64::from(batch.attempts > 1);

@@ -66,7 +66,7 @@ impl Pool {
             Some(Phase::Store) => self.settle_store(st, slot, attempt, answer, now, writer),
             Some(Phase::DeadLetter { .. }) => self.settle_dead_letter(st, slot, attempt, answer.result, now),
             Some(Phase::Release) => self.close_batch(st, slot),
-            None => {}
+            Some(Phase::Transform) | None => {}
         }
     }
 
@@ -92,8 +92,13 @@ impl Pool {
         let is_rejected = |i: usize| rejected.get(i).is_some_and(|&r| r);
         // (Views were made when the storage named a prefix, or rejected an event.)
         let (stored, bytes) = if stored_to == count && rejected.is_empty() && batch.is_whole() {
-            batch.kept = self.can.release_unstored && result == PIPELINE_STORE_OK;
+            if self.can.release_unstored && result == PIPELINE_STORE_OK {
+                batch.keep();
+            }
             match batch.form {
+                Form::Views if batch.transformed => {
+                    note_stored(&mut st.latency, &batch, count, |_| false, now, |_| {})
+                }
                 Form::Views => note_stored_whole(&mut st.latency, &batch, now),
                 Form::Spans | Form::Bare => self.note_spans_stored(&mut st.latency, &batch, now),
             }
@@ -179,8 +184,8 @@ impl Pool {
     }
 
     /// No event of the batch is to be stored any more. Events that were rejected or given up go to the dead letter, one reason after the
-    /// other. Then the batch goes to `release` if the storage has one, and is closed.
-    fn after_store(&self, st: &mut State, slot: usize) {
+    /// other. What its transform has not seen yet goes there. Then the batch goes to `release` if the storage has one, and is closed.
+    pub(super) fn after_store(&self, st: &mut State, slot: usize) {
         let Some(mut batch) = st.batches.take(slot) else { return };
         batch.attempts = 0;
         let next = loop {
@@ -197,9 +202,11 @@ impl Pool {
             st.batches.settle(&batch, run as u64, Outcome::Discarded);
         };
         let release = self.must_release(&batch);
+        let another_part = next.is_none() && batch.next_part();
         st.batches.put(slot, batch);
         match next {
             Some(phase) => st.batches.make_ready(slot, phase),
+            None if another_part => st.batches.make_ready(slot, Phase::Transform),
             None if release => st.batches.make_ready(slot, Phase::Release),
             None => self.close_batch(st, slot),
         }
@@ -208,7 +215,7 @@ impl Pool {
     /// Whether the events of a batch that has left are to be shown to `release`.
     #[inline]
     pub(super) fn must_release(&self, batch: &Batch) -> bool {
-        self.can.release && !batch.meta && !batch.kept && (batch.marked || !self.can.release_marked)
+        self.can.release && !batch.meta && !batch.is_kept() && (batch.marked || !self.can.release_marked)
     }
 
     /// Gives up the batches that have become too old while the circuit was not closed.

@@ -260,6 +260,7 @@ impl Pool {
         let worked_for = thread::works_for();
         thread::set_works_for(self.id);
         self.release_rest();
+        self.drop_transforms();
         // SAFETY: `Step::TearDown` succeeds for one thread alone; no writer is left and none can start.
         drop(unsafe { (*self.storage.get()).take() });
         thread::set_works_for(worked_for);

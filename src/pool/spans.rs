@@ -95,16 +95,16 @@ pub(super) fn most_of_a_batch(config: &Config, span_bytes: Option<u64>) -> (u32,
 }
 
 impl Pool {
-    /// Whether the records of a ring are claimed as they lie. (The library's own events are few, and come as views.)
+    /// Whether the records of a ring are claimed as they lie. (The library's own events are few, and come as views. A transform is shown views.)
     #[inline]
-    pub(super) fn takes_spans_of(&self, meta: bool) -> bool {
-        self.can.span_bytes.is_some() && !meta
+    pub(super) fn takes_spans(&self, batch: &Batch, meta: bool) -> bool {
+        self.can.span_bytes.is_some() && !meta && !batch.viewed
     }
 
     /// The size of a claimed span, as the limit of a batch's bytes counts it.
     #[inline]
-    pub(super) fn size(&self, span: &Span, meta: bool) -> u64 {
-        if self.takes_spans_of(meta) { span.end - span.start } else { span.bytes }
+    pub(super) fn size(&self, batch: &Batch, span: &Span, meta: bool) -> u64 {
+        if self.takes_spans(batch, meta) { span.end - span.start } else { span.bytes }
     }
 
     /// Claims a span of a ring for a batch, and notes how it lies. `None`: there is no memory for that; `Some(None)`: there is nothing to be

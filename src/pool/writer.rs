@@ -1,11 +1,12 @@
-//! AsyncWriter: one thread, one loop. It asks the pool for a task, calls the storage, and brings the result back.
+//! AsyncWriter: one thread, one loop. It asks the pool for a task, calls the storage or the transform, and brings the result back.
 //!
-//! No frame below holds anything that unwinding would have to clean up while a storage's function runs: a callback that ends its thread
+//! No frame below holds anything that unwinding would have to clean up while a function of the program runs: a callback that ends its thread
 //! ends only that, and the pool gives the batch to another writer.
 
 use super::Pool;
 use crate::batch::BatchView;
 use crate::batch::spans::SpanBatch;
+use crate::batch::transforming::Transforming;
 use crate::platform::thread;
 use crate::storage::{PIPELINE_STORE_OK, WriterData};
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub enum Task {
     /// Open itself.
     Open,
+    /// Show the events of the batch in a slot to its transform. The pointer is valid until the task is done.
+    Transform { slot: usize, work: *mut Transforming },
     /// Pass the batch in a slot to `store`. The pointer is valid until the task is done.
     Store { slot: usize, batch: *const BatchView },
     /// Pass it to `store_spans`.
@@ -50,7 +53,8 @@ pub(super) fn run(pool: &Arc<Pool>, id: u32) {
         match (task, opened) {
             (Task::Open, Some(result)) => pool.opened(id, result),
             (
-                Task::Store { slot, .. }
+                Task::Transform { slot, .. }
+                | Task::Store { slot, .. }
                 | Task::StoreSpans { slot, .. }
                 | Task::DeadLetter { slot, .. }
                 | Task::Release { slot },
@@ -68,7 +72,7 @@ pub(super) fn run(pool: &Arc<Pool>, id: u32) {
     }
 }
 
-/// Calls the storage: the only place where a writer does, `open_writer` excepted.
+/// Calls the storage or the transform: the only place where a writer does, `open_writer` excepted.
 fn perform(pool: &Arc<Pool>, id: u32, task: &Task) -> i32 {
     let storage = pool.storage();
     match *task {
@@ -80,6 +84,7 @@ fn perform(pool: &Arc<Pool>, id: u32, task: &Task) -> i32 {
         Task::DeadLetter { batch, reason, .. } => return storage.dead_letter(unsafe { &*batch }, reason),
         Task::Flush { timeout_ms, .. } => return storage.flush(timeout_ms),
         Task::Finish { timeout_ms } => return storage.finish(timeout_ms),
+        Task::Transform { work, .. } => pool.transform(work),
         Task::Release { slot } => pool.show_batch(slot, &mut |event| storage.release(event)),
         Task::ReleaseOverwritten { ring } => pool.show_overwritten(ring, &mut |event| storage.release(event)),
         Task::Exit { opened: true, data } => storage.close_writer(id, data),

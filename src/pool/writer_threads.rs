@@ -7,9 +7,11 @@ use super::state::State;
 use super::state::faults::{Fault, What};
 use super::state::flushes::Finish;
 use super::writer;
+use crate::batch::Phase;
 use crate::config::PIPELINE_MAX_WRITERS;
 use crate::platform::{memory, thread, time};
 use crate::status::{Error, PIPELINE_ERR_LIMIT, Result};
+use crate::transform::Wrong;
 use log::Level;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -67,8 +69,13 @@ impl Pool {
         let now = time::now_ns();
         let (batch, attempt) =
             dead.slot.and_then(|slot| st.batches.get(slot)).map_or((0, 0), |b| (b.id, b.attempts));
-        let fault = Fault { writer: id, batch, attempt, what: What::Ended, at_ns: now };
+        let transforms = dead.slot.and_then(|slot| st.batches.get(slot)).is_some_and(|b| b.phase == Phase::Transform);
+        let what = if transforms { What::Transform(Wrong::Ended) } else { What::Ended };
+        let fault = Fault { writer: id, batch, attempt, what, at_ns: now };
         st.faults.note(fault);
+        if transforms {
+            st.faults.note_transform(fault, 1);
+        }
         let times = st.faults.record(id).restarts;
         // The first death costs no time; from the second in a row on there is a pause.
         let deaths = st.writers.deaths_in_a_row;

@@ -162,6 +162,14 @@ impl State {
         format!("{} {wait} for another attempt{oldest}", counted(waiting.len(), "batch", "batches"))
     }
 
+    pub(super) fn transform_fault_words(&self, now: u64) -> String {
+        let faults = &self.faults.transform;
+        let last = faults
+            .last
+            .map_or(String::new(), |f| format!("{f}, {} ago", time_words(now.saturating_sub(f.at_ns))));
+        format!("{last} ({} such events in a row, {} in all)", faults.in_a_row, faults.all)
+    }
+
     pub(super) fn fault_words(&self, now: u64) -> String {
         let faults = &self.faults;
         let last = faults

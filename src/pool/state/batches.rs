@@ -172,6 +172,13 @@ impl Batches {
         }
     }
 
+    /// Queues a batch whose next call has not begun.
+    pub fn put_off(&mut self, slot: usize) {
+        if let Some(phase) = self.get(slot).map(|batch| batch.phase) {
+            self.make_ready(slot, phase);
+        }
+    }
+
     /// Lets a batch wait for its next attempt.
     pub fn back_off(&mut self, slot: usize, since_ns: u64, due_ns: u64) {
         if let Some(batch) = self.get_mut(slot) {

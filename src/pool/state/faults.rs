@@ -1,6 +1,7 @@
-//! Faults: calls of the storage that ended their thread, panicked, or returned a number that is no answer.
+//! Faults: calls of the storage, or of the transform, that ended their thread, panicked, or returned what is no answer.
 
 use crate::batch::Batch;
+use crate::transform::Wrong;
 
 /// `pipeline_health_t.fault`: there was none.
 pub const PIPELINE_FAULT_NONE: u32 = 0;
@@ -20,6 +21,8 @@ pub enum What {
     Panicked,
     /// It returned this number, which is no answer.
     Answered(i32),
+    /// It was a call of the transform.
+    Transform(Wrong),
 }
 
 /// A call of the storage that did what it must not.
@@ -49,6 +52,8 @@ impl std::fmt::Display for Fault {
         let Self { writer, batch, .. } = self;
         let with = if *batch == 0 { String::new() } else { format!(" with batch {batch}") };
         match self.what {
+            What::Transform(Wrong::Ended) => write!(f, "the transform ended the thread of writer {writer}{with}"),
+            What::Transform(wrong) => write!(f, "the transform {wrong}{with}"),
             What::Ended => write!(f, "the storage ended the thread of writer {writer}{with}"),
             What::Panicked => write!(f, "the storage panicked in a call of writer {writer}{with}"),
             What::Answered(answer) => {
@@ -72,6 +77,17 @@ pub struct Record {
     pub bad_results: u64,
 }
 
+/// The faults of transforms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfTransforms {
+    /// The last one.
+    pub last: Option<Fault>,
+    /// Faults since a transform has answered for all events of a batch as it should, or was replaced.
+    pub in_a_row: u64,
+    /// All of them.
+    pub all: u64,
+}
+
 /// All faults of a pool.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -81,6 +97,8 @@ pub struct Faults {
     pub in_a_row: u64,
     /// The sums over all ids.
     pub sum: Record,
+    /// Those of transforms, which are not among the others.
+    pub transform: OfTransforms,
     /// By writer id.
     records: Vec<Record>,
 }
@@ -94,13 +112,24 @@ impl Faults {
         }
         for record in [&mut self.sum, &mut self.records[at]] {
             match fault.what {
-                What::Ended => record.restarts += 1,
+                What::Ended | What::Transform(Wrong::Ended) => record.restarts += 1,
                 What::Panicked => record.panics += 1,
                 What::Answered(_) => record.bad_results += 1,
+                What::Transform(_) => {}
             }
+        }
+        if matches!(fault.what, What::Transform(_)) {
+            return;
         }
         self.in_a_row += 1;
         self.last = Some(fault);
+    }
+
+    /// Counts faults of a transform, of which `fault` is the last.
+    pub fn note_transform(&mut self, fault: Fault, times: u64) {
+        self.transform.in_a_row += times;
+        self.transform.all += times;
+        self.transform.last = Some(fault);
     }
 
     /// The storage has given a proper answer.

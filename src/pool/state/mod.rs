@@ -14,6 +14,7 @@ pub mod quiet;
 pub mod retries;
 pub mod retry_queue;
 pub mod sleep;
+pub mod transforms;
 pub mod writer;
 pub mod writers;
 
@@ -32,6 +33,7 @@ use pressure_watch::PressureWatch;
 use quiet::Quiet;
 use retries::Retries;
 use sleep::Sleep;
+use transforms::Transforms;
 use writers::Writers;
 
 /// How long the exit of the process waits for a storage whose every attempt fails, for a capture that is under way, and for the end of a
@@ -70,6 +72,8 @@ pub struct State {
     pub faults: Faults,
     /// How long sampling has dropped nothing.
     pub sampling: Quiet,
+    /// The transform that batches get, and former ones.
+    pub transforms: Transforms,
     /// Who is told of the pressure.
     pub pressure: PressureWatch,
     /// From capture to acknowledgement.

@@ -19,7 +19,7 @@ pub enum Doing {
     Searching,
     /// Asleep.
     Asleep,
-    /// In a call of `store`, `flush`, `dead_letter`, `release` or `finish`, since this time.
+    /// In a call of `store`, `flush`, `dead_letter`, `release`, `finish` or the transform, since this time.
     Calling(u64),
     /// In `close_writer`, since this time.
     Ending(u64),
@@ -140,6 +140,7 @@ impl Writer {
         match (self.doing, phase, self.call) {
             (Doing::Entering(_), _, _) => "open_writer",
             (Doing::Ending(_), _, _) => "close_writer",
+            (_, Some(Phase::Transform), _) => "the transform",
             (_, Some(Phase::Store), _) => "store",
             (_, Some(Phase::DeadLetter { .. }), _) => "dead_letter",
             (_, Some(Phase::Release), _) | (_, None, Call::Release) => "release",
