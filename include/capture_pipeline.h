@@ -27,8 +27,8 @@
  * - Every function checks its pointers for NULL.
  * - A struct begins with struct_size. Its caller sets it, best by the struct's init function.
  * - "Any thread" does not include signal handlers, unless the description says so.
- * - A callback is a function of the program that the library calls: those of a storage, the log callback, the
- *   pressure callback and the thread hooks.
+ * - A callback is a function of the program that the library calls: those of a storage, the transform, the log
+ *   callback, the pressure callback and the thread hooks.
  * - In a forked child, every call on a pipeline of the parent returns PIPELINE_ERR_FORKED.
  * - If memory runs out, any function but a capture may return PIPELINE_ERR_NO_MEMORY. None ends the process,
  *   and every event is still counted.
@@ -91,6 +91,13 @@ typedef struct pipeline_reader_options_t pipeline_reader_options_t;
 typedef struct pipeline_journal_options_t pipeline_journal_options_t;
 /** The options of a SQLite storage. */
 typedef struct pipeline_sqlite_options_t pipeline_sqlite_options_t;
+/** What a transform makes of an event. */
+typedef struct pipeline_rewrite_t pipeline_rewrite_t;
+/**
+ * A function that sees each event before the storage does, and may filter or rewrite it: see
+ * `pipeline_transform`.
+ */
+typedef struct pipeline_transform_t pipeline_transform_t;
 /**
  * The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and its
  * reading beside those of others.
@@ -600,6 +607,9 @@ int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, s
  * Set by the library.
  */
 #define PIPELINE_EVENT_PARTIAL (1 << 8)
+
+/** `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it. */
+#define PIPELINE_EVENT_TRANSFORMED (1 << 9)
 
 /** What a caller offers. */
 struct pipeline_event_t {
@@ -1305,7 +1315,7 @@ int32_t pipeline_storage_journal(const char *dir,
 
 /* ---- 3. Storage: your own functions -------------------------------------------------------------------- */
 
-/** An event as a storage sees it. It points into the ring buffer: valid until its batch is settled. */
+/** An event as a storage sees it. It is valid until its batch is settled. */
 struct pipeline_event_view_t {
     /**
      * The ring buffer that the event was captured into. With the batch's `generation` and `sequence` this is
@@ -1316,17 +1326,20 @@ struct pipeline_event_view_t {
     uint64_t sequence;
     /** CLOCK_MONOTONIC in nanoseconds at capture, or the caller's own with `PIPELINE_EVENT_OWN_TIME`. */
     uint64_t timestamp_ns;
-    /** As offered. */
+    /** As offered, or as a transform has rewritten it. */
     uint64_t correlation_id;
-    /** As offered. */
+    /** As offered, or as a transform has rewritten it. */
     uint64_t node_id;
-    /** As offered. */
+    /** As offered, or as a transform has rewritten it. */
     uint32_t kind;
-    /** As offered. */
+    /** As offered; with `PIPELINE_EVENT_TRANSFORMED` if a transform has rewritten the event. */
     uint32_t flags;
     /** How many offered events this one stands for: 1 unless it was sampled. */
     double weight;
-    /** The payload, 8-byte aligned, in the ring buffer. Not NULL, also when `len` is 0. */
+    /**
+     * The payload, 8-byte aligned, in the ring buffer, or where the library keeps a rewritten one. Not NULL,
+     * also when `len` is 0.
+     */
     const void *data;
     /** The payload's length in bytes. */
     size_t len;
@@ -1661,7 +1674,7 @@ struct pipeline_metrics_t {
     uint64_t refused_no_ring;
     /** Events acknowledged by the storage. */
     uint64_t stored;
-    /** Events filtered by a transform. Always 0 in this version. */
+    /** Events filtered by a transform. */
     uint64_t filtered;
     /** Events kept by the storage's `dead_letter`. */
     uint64_t dead_lettered;
@@ -1774,6 +1787,13 @@ struct pipeline_metrics_t {
      * Each was decided by the weight of its moment.
      */
     uint64_t traces_untracked;
+    /** Events rewritten by a transform. */
+    uint64_t transformed;
+    /**
+     * Events that a transform left as they were because it returned a value that is not allowed, set what no
+     * event may have, or ended its thread.
+     */
+    uint64_t transform_faults;
 };
 
 /**
@@ -1914,6 +1934,13 @@ int32_t pipeline_writer_metrics(const pipeline_t *p,
  * full, or the oldest event that old against `pressure_age_ms`.
  */
 #define PIPELINE_HEALTH_PRESSURE 8192
+
+/**
+ * `pipeline_health_t.reasons`: a transform (`pipeline_transform`) returned a value that is not allowed, set
+ * what no event may have, or ended its thread. The reason stays until it has answered for all events of a
+ * batch as it should, or is replaced.
+ */
+#define PIPELINE_HEALTH_TRANSFORM 16384
 
 /** `pipeline_health_t.fault`: there was none. */
 #define PIPELINE_FAULT_NONE 0
@@ -2416,6 +2443,130 @@ int32_t pipeline_reader_losses(pipeline_reader_t *reader, pipeline_reader_losses
  * Requires: `reader` is NULL, or open, used by no other thread, and not used again.
  */
 int32_t pipeline_reader_close(pipeline_reader_t *reader);
+
+/* ---- 7. Advanced: transforms --------------------------------------------------------------------------- */
+
+/**
+ * `pipeline_transform_t.transform`: the event stays as it is. What the function wrote into `rewrite` is
+ * ignored.
+ */
+#define PIPELINE_TRANSFORM_KEEP 0
+
+/** `pipeline_transform_t.transform`: the event is not stored. It counts as `filtered`. */
+#define PIPELINE_TRANSFORM_FILTER 1
+
+/**
+ * `pipeline_transform_t.transform`: the storage gets the event as `rewrite` says, with the flag
+ * `PIPELINE_EVENT_TRANSFORMED`.
+ */
+#define PIPELINE_TRANSFORM_REWRITE 2
+
+/**
+ * What a transform makes of an event. Every member has the event's value before the call; the function
+ * changes what it likes and returns `PIPELINE_TRANSFORM_REWRITE`.
+ */
+struct pipeline_rewrite_t {
+    /** `sizeof(pipeline_rewrite_t)` of the library. */
+    uint32_t struct_size;
+    /** The kind; below `PIPELINE_KIND_RESERVED`. */
+    uint32_t kind;
+    /** The trace that the event belongs to. */
+    uint64_t correlation_id;
+    /** The place in the program that the event came from. */
+    uint64_t node_id;
+    /**
+     * The payload. The function may set it to memory of its own, which must stay as it is until the function
+     * is called again on the same thread or the thread ends; to `scratch`; or to a part of the event's
+     * payload. The library copies it when the function has returned. NULL only if `len` is 0.
+     */
+    const void *data;
+    /** The payload's length in bytes, at most `scratch_len`. */
+    size_t len;
+    /**
+     * Memory of the library's that the function may write a new payload into, 8-byte aligned. Its contents
+     * before the call have no meaning, and it is lost unless `data` points to it when the function returns.
+     */
+    void *scratch;
+    /** Its size in bytes, which is the pipeline's `max_event_bytes`. */
+    size_t scratch_len;
+};
+
+/**
+ * A function that sees each event before the storage does, and may filter or rewrite it: see
+ * `pipeline_transform`.
+ */
+struct pipeline_transform_t {
+    /** `sizeof(pipeline_transform_t)` of the caller. */
+    uint32_t struct_size;
+    /** Must be 0. */
+    uint32_t flags;
+    /** The first argument of both functions. The library does not use it otherwise. */
+    void *user_data;
+    /**
+     * Called with each event. Required. It returns `PIPELINE_TRANSFORM_...`. `event` is what was captured; it
+     * is valid during the call. `rewrite` is the same event, to be changed for `PIPELINE_TRANSFORM_REWRITE`.
+     * If the function returns any other value, or sets what no event may have, the event stays as it is,
+     * `pipeline_metrics_t.transform_faults` counts it, and `pipeline_health` says what was wrong.
+     */
+    int32_t (*transform)(void *user_data,
+                         const pipeline_event_view_t *event,
+                         pipeline_rewrite_t *rewrite);
+    /**
+     * Called exactly once, after all calls of `transform`, when the library needs the transform no longer,
+     * because it was replaced or the pipeline ends; also if `pipeline_transform` fails after it has accepted
+     * the `struct_size`. It is called by `pipeline_transform`, on a writer's thread, or by what ends the
+     * pipeline. May be NULL.
+     */
+    void (*destroy)(void *user_data);
+};
+
+/**
+ * Sets every member of `transform` to its default (NULL or 0), and `struct_size` to the caller's. Pass
+ * `sizeof(pipeline_transform_t)` as `struct_size`. Any thread. Errors: `PIPELINE_ERR_NULL`, `_VERSION`. Since
+ * 0.1.0.
+ *
+ * Requires: `transform` is NULL or points to `struct_size` writable bytes.
+ */
+int32_t pipeline_transform_init(pipeline_transform_t *transform, size_t struct_size);
+
+/**
+ * Sets the transform of a pipeline: a function that a writer calls with each event of a batch, once, before
+ * the batch first goes to the storage. `transform` is copied. NULL: there is none any more. A pipeline has
+ * one transform at most; a new one takes the place of the former. It applies to the batches that are claimed
+ * from then on; a batch that was claimed before keeps the one that it has.
+ *
+ * The function lets an event pass (`PIPELINE_TRANSFORM_KEEP`), filters it (`PIPELINE_TRANSFORM_FILTER`: the
+ * event counts as `filtered`), or changes its kind, its ids or its payload (`PIPELINE_TRANSFORM_REWRITE`).
+ * The storage, and its `dead_letter`, see what the function has made of the batch:
+ * `pipeline_batch_set_stored` and `pipeline_batch_set_rejected` count in that. A batch of which nothing is
+ * left does not go to the storage. An event keeps its identity and its time. `release` sees every event as it
+ * was captured. A rewritten event with a new payload does not have `PIPELINE_EVENT_RELEASE`. The library's
+ * own events are not shown to the function.
+ *
+ * The payloads that the function sets for a batch may have `batch_bytes` in all (or `max_event_bytes`, if
+ * that is more). If another could make them more, the batch is cut: the storage gets the events before, and
+ * when they have left the pipeline, the function is called with the others. Both parts have the same
+ * `batch_id`, and the `attempt` of each begins at 1.
+ *
+ * The function is called on writer threads; with `PIPELINE_STORAGE_CONCURRENT` on several at a time, else
+ * never beside `store`, `flush` or `dead_letter`. Its calls for a batch are together held to
+ * `storage_deadline_ms`, as a call of the storage is. It may call this library, except what waits for the
+ * pipeline (`PIPELINE_ERR_WOULD_DEADLOCK`); a capture in it never blocks. It must not throw or call
+ * `longjmp`. If it ends its thread, the event stays as it was, and another writer goes on with the next
+ * event.
+ *
+ * While a pipeline has a transform, `pipeline_batch_exchange` returns no next batch, and a journal copies
+ * every event into its blocks.
+ *
+ * The pipeline owns the transform as soon as it has accepted its `struct_size`: from then on `destroy` runs
+ * exactly once, also if the call fails. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL` (the
+ * pipeline or `transform->transform` is NULL); `_VERSION`; `_INVALID` (`flags` is not 0); `_CLOSED`;
+ * `_FORKED`; `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `transform` is NULL or as its `struct_size` says; its functions may be
+ * called as documented.
+ */
+int32_t pipeline_transform(pipeline_t *p, const pipeline_transform_t *transform);
 
 /* ---- 7. Advanced: changing a running pipeline ---------------------------------------------------------- */
 

@@ -274,7 +274,10 @@ mod tests {
         let e = events;
         assert_eq!((e.stored, e.bytes_stored, e.dead_lettered, e.discarded, e.filtered), (20, 7, 8, 3, 4));
         assert_eq!((e.in_flight, e.in_doubt), (55, 10));
-        assert_eq!(e.claimed, e.stored + e.dead_lettered + e.discarded + e.filtered + e.in_flight + e.in_doubt);
+        assert_eq!(
+            e.claimed,
+            e.stored + e.dead_lettered + e.discarded + e.filtered + e.in_flight + e.in_doubt
+        );
     }
 
     #[test]

@@ -136,9 +136,7 @@ pub struct Transform(Box<Call>);
 impl Transform {
     /// One whose function is in Rust: if it panics, the event stays as it was.
     pub fn new(call: impl Fn(&EventView, &mut Rewrite) -> i32 + Send + Sync + 'static) -> Self {
-        Self(Box::new(move |event, rewrite| {
-            catch_unwind(AssertUnwindSafe(|| call(event, rewrite))).ok()
-        }))
+        Self(Box::new(move |event, rewrite| catch_unwind(AssertUnwindSafe(|| call(event, rewrite))).ok()))
     }
 
     /// One whose function may end its thread, because it is in C.

@@ -112,10 +112,7 @@ pub unsafe extern "C" fn pipeline_transform_init(
 /// # Safety
 /// `p` is NULL or valid; `transform` is NULL or as its `struct_size` says; its functions may be called as documented.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pipeline_transform(
-    p: *mut Pipeline,
-    transform: *const pipeline_transform_t,
-) -> i32 {
+pub unsafe extern "C" fn pipeline_transform(p: *mut Pipeline, transform: *const pipeline_transform_t) -> i32 {
     let mut owned = None;
     let taken = guard(|| {
         if !transform.is_null() {

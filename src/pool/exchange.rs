@@ -74,7 +74,10 @@ impl Pool {
         // In per-producer order a ring has one batch in flight at a time, which may be the one that is being answered.
         let waits =
             self.ordered || !st.batches.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now);
-        !waits && st.transforms.current().is_none() && self.may_claim_beside(st, st.batches.in_flight - freed) && self.work(st, now) == Work::Ripe
+        !waits
+            && st.transforms.current().is_none()
+            && self.may_claim_beside(st, st.batches.in_flight - freed)
+            && self.work(st, now) == Work::Ripe
     }
 
     /// Begins an attempt as if a writer had called `store` with the batch, and `store` had returned `PIPELINE_STORE_PENDING`. `None`: the

@@ -69,7 +69,8 @@ impl Pool {
         let now = time::now_ns();
         let (batch, attempt) =
             dead.slot.and_then(|slot| st.batches.get(slot)).map_or((0, 0), |b| (b.id, b.attempts));
-        let transforms = dead.slot.and_then(|slot| st.batches.get(slot)).is_some_and(|b| b.phase == Phase::Transform);
+        let transforms =
+            dead.slot.and_then(|slot| st.batches.get(slot)).is_some_and(|b| b.phase == Phase::Transform);
         let what = if transforms { What::Transform(Wrong::Ended) } else { What::Ended };
         let fault = Fault { writer: id, batch, attempt, what, at_ns: now };
         st.faults.note(fault);

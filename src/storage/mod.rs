@@ -48,7 +48,8 @@ pub const PIPELINE_STORAGE_RELEASE_MARKED: u32 = 8;
 /// `pipeline_storage_t.flags`: the storage releases by itself what it has stored. `release` is not called for the events of a batch that is
 /// answered `PIPELINE_STORE_OK` while all of them are still to be stored and none is rejected. All others come to `release`: those of batches
 /// that were stored in parts, dead-lettered or given up, and those that were overwritten or left. An answer by token counts once the call has
-/// returned `PIPELINE_OK`; from then on the batch's memory is no longer valid, so that the storage notes before what it will release.
+/// returned `PIPELINE_OK`; from then on the batch's memory is no longer valid, so that the storage notes before what it will release. Events with
+/// `PIPELINE_EVENT_TRANSFORMED` are never the storage's to release: `release` is called with the event as it was captured.
 pub const PIPELINE_STORAGE_RELEASE_UNSTORED: u32 = 16;
 
 /// `dead_letter`'s `reason`: the storage rejected the event.

@@ -3,7 +3,7 @@
 use crate::reading::{identity, in_time, open, read, sequences, take};
 use crate::segments::{Builder, Event, Scratch};
 use capture_pipeline::journal::format::block::{BlockHeader, BlockType, CRITICAL};
-use capture_pipeline::journal::format::record::{PAD, TICKS};
+use capture_pipeline::journal::format::record::{PAD, TICKS, TRANSFORMED};
 use capture_pipeline::journal::format::segment::file_name;
 use capture_pipeline::journal::reader::{Deleted, Losses, Options, Reader, State};
 use capture_pipeline::kinds::{Definition, Field, Integer, Type};
@@ -256,6 +256,25 @@ fn two_contents_under_one_identity_are_reported_and_the_first_is_given() {
         assert_eq!((losses.duplicates, losses.contradictions), (1, 1));
         assert_eq!(losses.contradicting, [identity(1, 1, 3)]);
         assert!(!losses.is_empty());
+    }
+}
+
+#[test]
+fn an_event_that_a_transform_has_rewritten_contradicts_no_other_copy_of_it() {
+    let copies = [
+        Event::new(1, 10, "captured"),
+        Event::new(1, 10, "rewritten").flags(TRANSFORMED),
+        Event::new(1, 10, "otherwise").flags(TRANSFORMED),
+    ];
+    for (first, second) in [(0, 1), (1, 0), (1, 2)] {
+        let scratch = Scratch::new();
+        let mut builder = Builder::new(1, 1);
+        builder.events(1, &[copies[first].clone()]).events(1, &[copies[second].clone()]);
+        builder.seal().write(scratch.path());
+        let mut reader = open(scratch.path(), in_time());
+        let given = take(&mut reader);
+        assert_eq!((given.len(), &given[0].event), (1, &copies[first]));
+        assert_eq!((reader.losses().duplicates, reader.losses().contradictions), (1, 0));
     }
 }
 

@@ -18,7 +18,7 @@ except ImportError:
     zstd = None
 
 DAMAGE = (IndexError, ValueError, struct.error) + ((zstd.ZstdError,) if zstd else ())
-U64, OWN_TIME, TICKS, CRITICAL = 2**64 - 1, 2, 1 << 30, 1
+U64, OWN_TIME, TRANSFORMED, TICKS, CRITICAL = 2**64 - 1, 2, 1 << 9, 1 << 30, 1
 EVENTS, FACTS, LEDGER, SEAL, FILLER = range(1, 6)
 SEGMENT_NAME = re.compile(r"[0-9a-f]{16}-([0-9]{8}|[1-9][0-9]{8,})\.journal").fullmatch
 Segment = namedtuple("Segment", "data size generation number salt lives")
@@ -273,11 +273,13 @@ class Journal:
         flags, key = record.flags & ~TICKS, (block.generation, block.ring, record.sequence)
         own = record.flags & (OWN_TIME | TICKS) == OWN_TIME
         contents = record.kind, flags, record.correlation, record.node, record.payload, own and time
+        contents = None if flags & TRANSFORMED else contents
         text = (f"event {key[0]:016x} {key[1]} {key[2]} {time} {clamp(time + block.difference)} {record.kind} {flags} "
                 f"{record.weight} {record.correlation} {record.node} {record.payload.hex() or '-'}")
         first, line = self.events.setdefault(key, (contents, text))
         if line is not text:
-            self.lines.append(f"{'duplicate' if first == contents else 'contradiction'} {key[2]}")
+            same = first == contents or first is None or contents is None
+            self.lines.append(f"{'duplicate' if same else 'contradiction'} {key[2]}")
 
 
 def main(path):

@@ -97,6 +97,8 @@
     sampling_weight := non_neg_integer(),
     weight_captured := non_neg_integer(),
     traces_untracked := non_neg_integer(),
+    transformed := non_neg_integer(),
+    transform_faults := non_neg_integer(),
     atom() => non_neg_integer()
 }.
 
@@ -117,7 +119,7 @@
 
 -type health() :: #{
     status := healthy | degraded | failing,
-    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed | pressure],
+    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed | pressure | transform],
     writers_live := non_neg_integer(),
     writers_stuck := non_neg_integer(),
     batches_retrying := non_neg_integer(),

@@ -6,6 +6,8 @@ use super::bytes::{array, u32_at, u64_at};
 pub const HEADER: usize = 48;
 /// `Record::flags`: the time is the caller's own.
 pub const OWN_TIME: u32 = 1 << 1;
+/// A flag: a transform has rewritten the event.
+pub const TRANSFORMED: u32 = 1 << 9;
 /// `Record::flags`: the timestamp is a reading of the processor's counter.
 pub const TICKS: u32 = 1 << 30;
 /// `Record::flags`: never set in a journal.

@@ -13,7 +13,7 @@ use super::segment::Segments;
 use super::skips::{Skip, Skips};
 use super::stretch::{Stretch, Wanted};
 use crate::journal::format::block::BlockType;
-use crate::journal::format::record::{OWN_TIME, Record, TICKS};
+use crate::journal::format::record::{OWN_TIME, Record, TICKS, TRANSFORMED};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::io;
@@ -156,7 +156,7 @@ fn one_block(
             if bits[index / 64] & bit == 0 {
                 bits[index / 64] |= bit;
                 new += 1;
-                count(range, record.sequence, first == contents, with.losses);
+                count(range, record.sequence, are_same(first, contents), with.losses);
             }
             continue;
         }
@@ -202,13 +202,25 @@ fn halve(seen: &mut HashMap<u64, u64>) -> io::Result<u64> {
     Ok(upto)
 }
 
+/// In place of the hash of an event that a transform has rewritten: it need not agree with another copy, which may have come to another
+/// transform, or to none.
+const REWRITTEN: u64 = 0;
+
+/// Whether two copies of an event agree.
+fn are_same(a: u64, b: u64) -> bool {
+    a == b || a == REWRITTEN || b == REWRITTEN
+}
+
 /// A hash of what two copies of an event must agree about. It is keyed, so that nobody can make two contents with one hash.
 fn contents(record: &Record<'_>, hasher: &RandomState) -> u64 {
+    if record.flags & TRANSFORMED != 0 {
+        return REWRITTEN;
+    }
     let mut hash = hasher.build_hasher();
     let own_time = (record.flags & (OWN_TIME | TICKS) == OWN_TIME).then_some(record.timestamp);
     (record.kind, record.flags & !TICKS, record.correlation_id, record.node_id, own_time).hash(&mut hash);
     hash.write(record.payload);
-    hash.finish()
+    hash.finish().max(REWRITTEN + 1)
 }
 
 /// The blocks that have sequences from `from` on give none of their events, because it is not known which of them others give.

@@ -52,7 +52,9 @@ impl std::fmt::Display for Fault {
         let Self { writer, batch, .. } = self;
         let with = if *batch == 0 { String::new() } else { format!(" with batch {batch}") };
         match self.what {
-            What::Transform(Wrong::Ended) => write!(f, "the transform ended the thread of writer {writer}{with}"),
+            What::Transform(Wrong::Ended) => {
+                write!(f, "the transform ended the thread of writer {writer}{with}")
+            }
             What::Transform(wrong) => write!(f, "the transform {wrong}{with}"),
             What::Ended => write!(f, "the storage ended the thread of writer {writer}{with}"),
             What::Panicked => write!(f, "the storage panicked in a call of writer {writer}{with}"),

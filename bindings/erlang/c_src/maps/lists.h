@@ -14,7 +14,7 @@ static const char *const fault_names[] = { "none", "ended", "panic", "answer", N
 static const char *const on_full_names[] = { "delete_oldest", "reject", NULL };
 static const char *const ordering_names[] = { "none", "per_producer", NULL };
 static const char *const overflow_names[] = { "drop_newest", "drop_oldest", "block", NULL };
-static const char *const reasons_names[] = { "no_membarrier", "retrying", "stuck", "no_writers", "paused", "writer_open", "closed", "retired", "circuit_open", "fault", "placement", "finishing", "finish_failed", "pressure", NULL };
+static const char *const reasons_names[] = { "no_membarrier", "retrying", "stuck", "no_writers", "paused", "writer_open", "closed", "retired", "circuit_open", "fault", "placement", "finishing", "finish_failed", "pressure", "transform", NULL };
 static const char *const scale_reason_names[] = { "none", "caller", "bounds", "no_writer", "backlog_age", "ring_full", "storage_bound", "idle", NULL };
 static const char *const state_names[] = { "searching", "asleep", "in_call", "opening", NULL };
 static const char *const status_names[] = { "healthy", "degraded", "failing", NULL };
@@ -157,6 +157,8 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, UNSIGNED, sampling_weight, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, weight_captured, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, traces_untracked, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, transformed, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, transform_faults, NULL),
 };
 
 static const struct field writer_metrics_fields[] = {
