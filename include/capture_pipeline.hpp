@@ -1004,11 +1004,95 @@ template <class R, class... A> class Function<R(A...)> {
     R operator()(A... a) { return held_->call(std::forward<A>(a)...); }
 };
 
+} // namespace detail
+
+// --- Transforms ------------------------------------------------------------------------------------------------------
+
+/// What a transform makes of an event.
+enum class Verdict : std::int32_t {
+    keep = PIPELINE_TRANSFORM_KEEP,
+    filter = PIPELINE_TRANSFORM_FILTER,
+    rewrite = PIPELINE_TRANSFORM_REWRITE
+};
+
+/// The event that a transform is shown, to be changed if it returns Verdict::rewrite.
+class Rewrite {
+  public:
+    explicit Rewrite(pipeline_rewrite_t *raw) noexcept : raw_(raw) {}
+    void kind(Kind kind) noexcept { raw_->kind = kind; }
+    void correlation_id(std::uint64_t id) noexcept { raw_->correlation_id = id; }
+    void node_id(std::uint64_t id) noexcept { raw_->node_id = id; }
+    /// The largest payload that an event of the pipeline may have.
+    std::size_t max_size() const noexcept { return raw_->scratch_len; }
+    /// Sets the payload: a value of a trivially copyable type, text or Bytes. It is copied. If it is larger than max_size(), the event stays
+    /// as it was, and `transform_faults` counts it.
+    template <class T> void payload(const T &value) noexcept {
+        if constexpr (detail::is_text<T>) {
+            payload(detail::text_of(value));
+        } else {
+            detail::require_flat<T>();
+            payload(Bytes(std::addressof(value), sizeof(T)));
+        }
+    }
+    void payload(Bytes bytes) noexcept {
+        const bool copied = bytes.data() != nullptr && bytes.size() <= raw_->scratch_len;
+        if (copied) std::memmove(raw_->scratch, bytes.data(), bytes.size());
+        raw_->data = copied ? raw_->scratch : nullptr;
+        raw_->len = bytes.size();
+    }
+    /// Memory of max_size() bytes to write a new payload into, 8-byte aligned; then call size.
+    void *buffer() noexcept { return raw_->scratch; }
+    /// The payload is the first `len` bytes of buffer().
+    void size(std::size_t len) noexcept {
+        raw_->data = raw_->scratch;
+        raw_->len = len;
+    }
+    pipeline_rewrite_t *raw() noexcept { return raw_; }
+
+  private:
+    pipeline_rewrite_t *raw_;
+};
+
+namespace detail {
+
 /// Shared by a pipeline and its storage, so that either may be destroyed first.
 struct StorageState {
     std::mutex mutex;
     StorageExceptions seen;
     std::atomic<bool> destroyed{false};
+    bool concurrent = false; ///< set before the pipeline starts
+};
+
+/// The user_data of a transform.
+template <class F> struct HeldTransform {
+    F f;
+    bool concurrent;
+    template <class G> HeldTransform(G &&from, bool is_concurrent) : f(std::forward<G>(from)), concurrent(is_concurrent) {}
+
+    static std::int32_t call(void *user_data, const pipeline_event_view_t *event, pipeline_rewrite_t *raw) {
+        HeldTransform &held = *static_cast<HeldTransform *>(user_data);
+        const Called call(held.concurrent);
+        Rewrite rewrite(raw);
+#if CAPTURE_PIPELINE_EXCEPTIONS
+        try {
+            return static_cast<std::int32_t>(held.f(EventView(event), rewrite));
+        }
+#if defined(__GLIBCXX__)
+        catch (abi::__forced_unwind &) {
+            throw;
+        }
+#endif
+        catch (...) {
+            return -1; // no answer
+        }
+#else
+        return static_cast<std::int32_t>(held.f(EventView(event), rewrite));
+#endif
+    }
+    static void destroy(void *user_data) {
+        const Called call(false); // happens after all calls
+        delete static_cast<HeldTransform *>(user_data);
+    }
 };
 
 /// The user_data of the C storage.
@@ -1347,6 +1431,26 @@ class Pipeline : public detail::Captures<Pipeline> {
     }
     /// Defines a kind: storages and tools then show the fields of its payload. Throws Error, which names the field, the limit and the value.
     void define(const Definition &definition) { detail::check(definition.define(handle_)); }
+    /// Sets the transform: a function that a writer calls with each event once, before the storage gets it. It takes an EventView and a
+    /// Rewrite &, and returns a Verdict. It must not be called by several threads at once unless it can be: with a concurrent storage it is.
+    /// It is destroyed when it was replaced or the pipeline ends, and no call of it runs. An exception that leaves it counts in the
+    /// `transform_faults` of metrics(), and the event stays as it was.
+    template <class F> void transform(F &&f) {
+        using Held = detail::HeldTransform<std::decay_t<F>>;
+        static_assert(std::is_same_v<std::invoke_result_t<std::decay_t<F> &, EventView, Rewrite &>, Verdict>,
+                      "a transform takes an EventView and a Rewrite &, and returns a Verdict");
+        if (!state_) detail::raise(PIPELINE_ERR_NULL, "the pipeline was moved from");
+        auto held = std::make_unique<Held>(std::forward<F>(f), state_->concurrent);
+        pipeline_transform_t raw{};
+        raw.struct_size = sizeof raw;
+        raw.user_data = held.release(); // from here on the library's
+        raw.transform = &Held::call;
+        raw.destroy = &Held::destroy;
+        detail::capturing();
+        detail::check(pipeline_transform(handle_, &raw));
+    }
+    /// Events go to the storage as they were captured again.
+    void no_transform() { detail::check(pipeline_transform(handle_, nullptr)); }
     /// Sets the number of writers.
     void scale(std::uint32_t writers) { detail::check(pipeline_scale(handle_, writers)); }
     void pause() { detail::check(pipeline_pause(handle_)); }
@@ -1429,7 +1533,7 @@ class Pipeline : public detail::Captures<Pipeline> {
     }
     static void describe(detail::Holder &holder, pipeline_storage_t &raw) noexcept {
         const StorageBase &s = *holder.storage;
-        holder.concurrent = s.concurrent();
+        holder.concurrent = holder.state->concurrent = s.concurrent();
         raw.flags = (holder.concurrent ? PIPELINE_STORAGE_CONCURRENT : 0u) |
                     (s.wants_meta() ? PIPELINE_STORAGE_META : 0u) |
                     (s.releases_anywhere() ? PIPELINE_STORAGE_RELEASE_ANYWHERE : 0u) |
