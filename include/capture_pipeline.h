@@ -1439,7 +1439,8 @@ struct pipeline_batch_t {
  * none is rejected. All others come to `release`: those of batches that were stored in parts, dead-lettered
  * or given up, and those that were overwritten or left. An answer by token counts once the call has returned
  * `PIPELINE_OK`; from then on the batch's memory is no longer valid, so that the storage notes before what it
- * will release.
+ * will release. Events with `PIPELINE_EVENT_TRANSFORMED` are never the storage's to release: `release` is
+ * called with the event as it was captured.
  */
 #define PIPELINE_STORAGE_RELEASE_UNSTORED 16
 
