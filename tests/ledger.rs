@@ -68,11 +68,11 @@ pub fn calm(release: bool) -> Arc<Shared> {
 }
 
 /// Does everything to a pipeline that a program may, at random, while `live` threads are left.
-fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32) {
+fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &AtomicU32) {
     let mut before = Ledger::default();
     let (mut doubts, mut retired, mut flushed) = (0, 0, 0);
     while live.load(Ordering::Acquire) > 0 {
-        let result = match dice.below(12) {
+        let result = match dice.below(13) {
             0..4 => pipeline.scale(dice.below(9) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -93,6 +93,12 @@ fn meddle(pipeline: &Pipeline, shared: &Shared, mut dice: Dice, live: &AtomicU32
                     other
                 }
             },
+            12 => {
+                // (While there is one, nothing comes as spans.)
+                let sets =
+                    if shared.settings.span_bytes.is_some() { dice.once_in(4) } else { !dice.once_in(3) };
+                pipeline.set_transform(sets.then(|| storage::transform(shared, false, storage::survive)))
+            }
             _ => {
                 let metrics = pipeline.metrics();
                 if let Err(what) = check::check_snapshot(&metrics.ledger, &before, THREADS) {
@@ -239,6 +245,7 @@ fn storm(
         if dropped != 1 {
             wrong.push(format!("the storage was dropped {dropped} times"));
         }
+        wrong.extend(shared.check_transforms().err());
         let facts = Facts {
             max_event_bytes: pipeline.max_event_bytes(),
             overwrites: overflow == Overflow::DropOldest,
@@ -265,6 +272,9 @@ fn storm(
             ("stored prefixes", tally.partial.load(Ordering::Acquire)),
             ("rejected events", tally.rejected.load(Ordering::Acquire)),
             ("events given up", l.dead_lettered + l.discarded),
+            ("events filtered", l.filtered),
+            ("events rewritten", metrics.transformed),
+            ("faults of transforms", metrics.transform_faults),
             ("attempts shown as spans", spans(&tally.spans)),
             ("spans with two parts", spans(&tally.wrapped)),
             ("spans of which views were asked for", spans(&tally.viewed)),

@@ -1,7 +1,7 @@
 //! The comparison, event by event: what was offered and answered, what the storage saw and did, what the ledger says.
 
 use crate::producers::Source;
-use crate::storage::{Entry, Fate, Shared};
+use crate::storage::{Entry, Fate, Made, Shared, rewritten_len};
 use capture_pipeline::event::{
     PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
 };
@@ -77,11 +77,24 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     equal(&mut wrong, "stored", ledger.stored, fate(Some(Fate::Stored)));
     equal(&mut wrong, "dead_lettered", ledger.dead_lettered, fate(Some(Fate::DeadLettered)));
     equal(&mut wrong, "discarded", ledger.discarded, fate(Some(Fate::Discarded)));
+    // What a transform has answered counts when its call for the batch has returned, unless the pipeline ends before.
+    let made = |what| book.made.values().filter(|&&made| made == what).count() as u64;
+    for (what, counted, answered) in [
+        ("filtered", ledger.filtered, fate(Some(Fate::Filtered))),
+        ("transformed", metrics.transformed, made(Made::Rewritten)),
+        ("transform_faults", metrics.transform_faults, book.transform_faults),
+    ] {
+        if counted > answered || ledger.left == 0 {
+            equal(&mut wrong, what, counted, answered);
+        }
+    }
     let batched = book.events.values().filter(|e| e.batch != 0).count() as u64;
-    let gone_unseen = captured - batched;
+    let gone_unseen = captured - batched - fate(Some(Fate::Filtered));
     let unsettled = book.events.values().filter(|e| e.batch != 0 && e.fate.is_none()).count() as u64;
     let unstored = ledger.overwritten + ledger.left + ledger.buffered + ledger.in_flight + ledger.in_doubt;
-    equal(&mut wrong, "overwritten, left, in flight or in doubt", unstored, gone_unseen + unsettled);
+    let uncounted = fate(Some(Fate::Filtered)) - ledger.filtered.min(fate(Some(Fate::Filtered)));
+    let unseen = gone_unseen + uncounted;
+    equal(&mut wrong, "overwritten, left, in flight or in doubt", unstored, unseen + unsettled);
     if facts.destroyed {
         equal(&mut wrong, "in flight or in doubt at the end", ledger.in_flight + ledger.in_doubt, 0);
     }
@@ -124,8 +137,12 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
             continue;
         };
         let own_time = r.flags & PIPELINE_EVENT_OWN_TIME != 0;
+        let len = match e.rewritten {
+            true => rewritten_len(e.number, facts.max_event_bytes) as u32,
+            false => r.len,
+        };
         if r.status != PIPELINE_OK
-            || (r.len, r.kind, r.flags) != (e.len, e.kind, e.flags & !PIPELINE_EVENT_PARTIAL)
+            || (len, r.kind, r.flags) != (e.len, e.kind, e.flags & !PIPELINE_EVENT_PARTIAL)
             || (r.flags & PIPELINE_EVENT_PRIORITY != 0 && e.weight != 1)
             || (own_time && r.timestamp != e.timestamp)
         {
@@ -200,7 +217,7 @@ fn check_rings(
 
 /// What a snapshot of a running pipeline must keep to, given the one before, while `threads` capture.
 pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(), String> {
-    let settled = |l: &Ledger| l.stored + l.dead_lettered + l.discarded + l.overwritten;
+    let settled = |l: &Ledger| l.stored + l.filtered + l.dead_lettered + l.discarded + l.overwritten;
     let counters = |l: &Ledger| {
         [
             l.captured,
@@ -210,6 +227,7 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
             l.refused_invalid,
             l.refused_busy,
             l.stored,
+            l.filtered,
             l.dead_lettered,
             l.discarded,
             l.overwritten,

@@ -32,6 +32,8 @@ pub struct Sums {
     pub restarts: u64,
     /// Attempts shown as spans.
     pub spans: u64,
+    pub filtered: u64,
+    pub rewritten: u64,
 }
 
 impl Sums {
@@ -43,16 +45,19 @@ impl Sums {
         self.exchanges += other.exchanges;
         self.restarts += other.restarts;
         self.spans += other.spans;
+        self.filtered += other.filtered;
+        self.rewritten += other.rewritten;
     }
 }
 
 impl std::fmt::Display for Sums {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { captured, sampled, stored, retries, exchanges, restarts, spans } = self;
+        let Self { captured, sampled, stored, retries, exchanges, restarts, spans, filtered, rewritten } =
+            self;
         write!(
             f,
             "{captured} events captured, {sampled} sampled out, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
-             replaced, {spans} attempts shown as spans"
+             replaced, {spans} attempts shown as spans, {filtered} events filtered, {rewritten} rewritten"
         )
     }
 }
@@ -112,8 +117,8 @@ pub fn play(seed: u64) -> Result<Sums, String> {
         .collect();
     let meddler = shape.meddling.then(|| {
         let (pipeline, live) = (Arc::clone(&pipeline), Arc::clone(&live));
-        let (shape, dice) = (shape.clone(), Dice(dice.roll()));
-        spawn(move || meddle(&pipeline, &shape, dice, &live))
+        let (shape, shared, dice) = (shape.clone(), Arc::clone(&shared), Dice(dice.roll()));
+        spawn(move || meddle(&pipeline, &shape, Some(&shared), dice, &live))
     });
 
     // ---- the end ----
@@ -270,6 +275,7 @@ fn finish(
     if dropped != 1 {
         wrong.push(format!("the storage was dropped {dropped} times"));
     }
+    wrong.extend(shared.check_transforms().err());
     let mut sums = Sums::default();
     if let Some(metrics) = metrics {
         let facts = Facts {
@@ -287,6 +293,8 @@ fn finish(
             exchanges: shared.tally.exchanged.load(Ordering::Acquire),
             restarts: metrics.writer_restarts,
             spans: shared.tally.spans.load(Ordering::Acquire),
+            filtered: metrics.ledger.filtered,
+            rewritten: metrics.transformed,
         };
     } else {
         wrong.extend(shared.failures());

@@ -21,6 +21,8 @@ pub struct Shape {
     pub producers: u64,
     pub events: usize,
     pub meddling: bool,
+    /// Whether it begins with a transform.
+    pub transforms: bool,
     pub end: End,
 }
 
@@ -123,6 +125,7 @@ impl Shape {
             producers: 1 + dice.below(4),
             events: 1 + dice.below(60) as usize,
             meddling: !calm && !dice.once_in(4),
+            transforms: !calm && other.once_in(4),
             end,
         }
     }

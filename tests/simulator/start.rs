@@ -2,7 +2,7 @@
 //! their threads.
 
 use crate::shape::Shape;
-use crate::storage::{Chaos, DIES, Shared};
+use crate::storage::{self, Chaos, DIES, Shared};
 use capture_pipeline::batch::spans::SpanBatch;
 use capture_pipeline::batch::{BatchView, WriterData};
 use capture_pipeline::event::EventView;
@@ -11,6 +11,7 @@ use capture_pipeline::platform::thread;
 use capture_pipeline::status::Error;
 use capture_pipeline::storage::callback::{CallbackStorage, pipeline_storage_t};
 use capture_pipeline::storage::{Abilities, PIPELINE_STORAGE_CONCURRENT, Storage};
+use capture_pipeline::transform::Transform;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -114,8 +115,21 @@ unsafe impl Storage for Ending {
     }
 }
 
+/// A transform for the pipeline of a shape, of the kind of its storage.
+pub fn transform(shape: &Shape, shared: &Arc<Shared>) -> Transform {
+    storage::transform(shared, shape.by_c, if shape.by_c { end_thread_or } else { storage::survive })
+}
+
 /// Starts the pipeline of a shape, with a storage of its kind.
 pub fn start(shape: &Shape, shared: &Arc<Shared>) -> Result<Pipeline, Error> {
+    let pipeline = start_storage(shape, shared)?;
+    if shape.transforms {
+        pipeline.set_transform(Some(transform(shape, shared)))?;
+    }
+    Ok(pipeline)
+}
+
+fn start_storage(shape: &Shape, shared: &Arc<Shared>) -> Result<Pipeline, Error> {
     let chaos = Chaos(Arc::clone(shared));
     if !shape.by_c {
         return Pipeline::start(shape.config.clone(), chaos);

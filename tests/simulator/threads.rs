@@ -3,6 +3,7 @@
 use crate::check;
 use crate::producers::{Dice, Door, Sources};
 use crate::shape::{End, MOST_IN_FLIGHT, Shape};
+use crate::start::transform;
 use crate::storage::{Fate, Shared};
 use crate::world;
 use capture_pipeline::kinds::{Definition, Field, Integer, Type};
@@ -124,12 +125,18 @@ fn watch_pressure(pipeline: &Pipeline, dice: &mut Dice, wrong: &Arc<AtomicU32>) 
 }
 
 /// Does everything to a pipeline that a program may, while `live` threads are left.
-pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU32) -> Result<(), String> {
+pub fn meddle(
+    pipeline: &Pipeline,
+    shape: &Shape,
+    shared: Option<&Arc<Shared>>,
+    mut dice: Dice,
+    live: &AtomicU32,
+) -> Result<(), String> {
     let mut before = Ledger::default();
     let wrong = Arc::new(AtomicU32::new(0));
     while live.load(Ordering::Acquire) > 0 {
         let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
-        let result = match dice.below(15) {
+        let result = match dice.below(17) {
             0..4 => pipeline.scale(dice.below(7) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -150,6 +157,9 @@ pub fn meddle(pipeline: &Pipeline, shape: &Shape, mut dice: Dice, live: &AtomicU
             12 => pipeline.kind_name(dice.below(9) as u32, format!("name {}", dice.below(3)).as_bytes()),
             13 => define_kind(pipeline, &mut dice),
             14 => watch_pressure(pipeline, &mut dice, &wrong),
+            // (A transform keeps the book of a storage that fails.)
+            15 => pipeline
+                .set_transform(shared.filter(|_| !dice.once_in(3)).map(|shared| transform(shape, shared))),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));
                 let flushed = pipeline.flush(Some(timeout));

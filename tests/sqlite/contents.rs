@@ -231,6 +231,24 @@ fn one_key_with_two_contents_is_rejected_and_counted() {
     assert_eq!(count(&path, "SELECT conflicts FROM runs"), 2);
 }
 
+#[test]
+fn a_copy_that_a_transform_has_rewritten_is_no_conflict() {
+    let scratch = Scratch::new();
+    let path = scratch.file("rewritten.db");
+    let storage = SqliteStorage::open(&path, plain()).expect("it opens");
+    let mut first = samples(1, 0..100);
+    first[50].payload = [REWRITTEN, b" once"].concat();
+    assert_eq!(deliver(&storage, 1, &first), (PIPELINE_STORE_OK, vec![]));
+    let mut second = samples(1, 50..150);
+    second[0].payload = b"otherwise".to_vec();
+    second[3].payload = [REWRITTEN, b" now"].concat();
+    second[7].kind = 99;
+    assert_eq!(deliver(&storage, 1, &second), (PIPELINE_STORE_OK, vec![7]));
+    until_released(storage);
+    assert_eq!(count(&path, "SELECT count(*) FROM events"), 150);
+    assert_eq!(count(&path, "SELECT conflicts FROM runs"), 1);
+}
+
 /// A storage whose first answer to every second batch is lost: the events are stored, and delivered again.
 struct Forgetful {
     inner: SqliteStorage,

@@ -3,7 +3,7 @@
 use capture_pipeline::batch::{BatchView, token};
 use capture_pipeline::capture::Offer;
 use capture_pipeline::config::{Config, Overflow};
-use capture_pipeline::event::EventView;
+use capture_pipeline::event::{EventView, PIPELINE_EVENT_TRANSFORMED};
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::status::Result;
 use capture_pipeline::storage::sqlite::{Options, SqliteStorage};
@@ -209,6 +209,9 @@ impl token::Answered for Desk {
     }
 }
 
+/// A payload that begins so is one that a transform has made.
+pub const REWRITTEN: &[u8] = b"rewritten";
+
 /// The generation of all synthetic batches. It exceeds the range of a signed integer.
 pub const GENERATION: u64 = 0xfedc_ba98_7654_3210;
 
@@ -224,7 +227,7 @@ pub fn deliver(storage: &dyn Storage, attempt: u32, samples: &[Sample]) -> Answe
             correlation_id: u64::MAX - s.sequence,
             node_id: s.sequence % 7,
             kind: s.kind,
-            flags: 0,
+            flags: if s.payload.starts_with(REWRITTEN) { PIPELINE_EVENT_TRANSFORMED } else { 0 },
             weight: 1.0,
             data: s.payload.as_ptr().cast(),
             len: s.payload.len(),

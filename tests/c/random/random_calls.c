@@ -241,6 +241,58 @@ static void watch_pressure(rng_t *rng)
                 PIPELINE_OK, PIPELINE_ERR_BUSY, closed());
 }
 
+/* Transforms of the pipeline under test. Its events are checked by their content, so a payload is rewritten to what it was. Some return nonsense
+ * or call the library. */
+static atomic_int transforms, transforms_destroyed;
+
+static int32_t transform_somehow(void *user_data, const pipeline_event_view_t *event, pipeline_rewrite_t *rewrite)
+{
+    rng_t rng = callback_rng(event->sequence * 31 + event->ring_id + (uint64_t)(uintptr_t)user_data);
+    CHECK(event->kind < PIPELINE_KIND_RESERVED && (event->flags & PIPELINE_EVENT_TRANSFORMED) == 0);
+    fate_of(event);
+    switch (below(&rng, 12)) {
+    case 0:
+    case 1:
+        memcpy(rewrite->scratch, event->data, event->len);
+        rewrite->data = rewrite->scratch;
+        return PIPELINE_TRANSFORM_REWRITE;
+    case 2:
+        return PIPELINE_TRANSFORM_REWRITE;
+    case 3:
+        rewrite->len = rewrite->scratch_len + 1;
+        return PIPELINE_TRANSFORM_REWRITE;
+    case 4:
+        return (int32_t)(next(&rng) | 4);
+    case 5:
+        reenter(&rng);
+        return PIPELINE_TRANSFORM_KEEP;
+    default:
+        return PIPELINE_TRANSFORM_KEEP;
+    }
+}
+
+static void transform_destroyed(void *user_data)
+{
+    (void)user_data;
+    transforms_destroyed++;
+}
+
+static void set_transform(rng_t *rng)
+{
+    pipeline_transform_t t;
+    if (below(rng, 3) == 0) {
+        CHECK_AMONG(pipeline_transform(world.p, NULL), PIPELINE_OK, closed());
+        return;
+    }
+    CHECK_STATUS(pipeline_transform_init(&t, sizeof t), PIPELINE_OK);
+    t.user_data = (void *)(uintptr_t)below(rng, 1000);
+    t.transform = below(rng, 8) ? transform_somehow : NULL;
+    t.destroy = transform_destroyed;
+    t.flags = below(rng, 8) ? 0 : (uint32_t)below(rng, 3);
+    transforms++;
+    CHECK_AMONG(pipeline_transform(world.p, &t), PIPELINE_OK, PIPELINE_ERR_NULL, PIPELINE_ERR_INVALID, closed());
+}
+
 static void *working(void *argument)
 {
     worker_t *me = (worker_t *)argument;
@@ -260,6 +312,7 @@ static void *working(void *argument)
         case 3:
             CHECK_AMONG(pipeline_resume(world.p), PIPELINE_OK, closed());
             watch_pressure(&me->rng);
+            set_transform(&me->rng);
             break;
         case 4:
         case 5:
@@ -382,6 +435,7 @@ static void round_of(uint64_t seed, const unsigned char *bytes, size_t size)
     world.over = true;
     pthread_join(completer, NULL);
     account();
+    CHECK_U64(transforms_destroyed, transforms);
     if (checks_failed != failed)
         fprintf(stderr, "  in the round SEED=%" PRIu64 " ROUNDS=1 (ended in way %u)\n", seed, end);
 }

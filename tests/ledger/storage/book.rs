@@ -2,11 +2,12 @@
 
 use super::answers::Plan;
 use super::shown::Shown;
+use super::transform::Made;
 use super::{DIES, Shared};
 use crate::producers::{checksum, fill};
 use crate::world;
 use capture_pipeline::batch::BatchView;
-use capture_pipeline::event::EventView;
+use capture_pipeline::event::{EventView, PIPELINE_EVENT_TRANSFORMED};
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::storage::*;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -17,6 +18,7 @@ pub enum Fate {
     Stored,
     DeadLettered,
     Discarded,
+    Filtered,
 }
 
 /// An event as it came.
@@ -25,7 +27,9 @@ pub struct Entry {
     pub number: u64,
     pub len: u32,
     pub kind: u32,
+    /// Without `PIPELINE_EVENT_TRANSFORMED`.
     pub flags: u32,
+    pub rewritten: bool,
     pub timestamp: u64,
     /// In which batch; 0: only ever released.
     pub batch: u64,
@@ -63,6 +67,9 @@ pub struct Book {
     tokens: HashSet<u64>,
     pub bad_results: u64,
     pub retries: u64,
+    /// What transforms have made of events.
+    pub made: HashMap<Key, Made>,
+    pub transform_faults: u64,
 }
 
 impl Book {
@@ -76,7 +83,8 @@ impl Shared {
     /// An event as it lies there: whole, and what it says it is.
     pub(super) fn inspect(&self, event: &EventView) -> Entry {
         let mut wanted = vec![0; event.len];
-        fill(event.correlation_id, &mut wanted);
+        let rewritten = event.flags & PIPELINE_EVENT_TRANSFORMED != 0;
+        fill(if rewritten { !event.correlation_id } else { event.correlation_id }, &mut wanted);
         let whole = wanted == event.payload() && checksum(&wanted) == event.node_id;
         self.must(whole, || {
             format!("the event {}:{} is not whole: {event:?}", event.ring_id, event.sequence)
@@ -90,7 +98,8 @@ impl Shared {
             number: event.correlation_id,
             len: event.len as u32,
             kind: event.kind,
-            flags: event.flags,
+            flags: event.flags & !PIPELINE_EVENT_TRANSFORMED,
+            rewritten,
             timestamp: event.timestamp_ns,
             batch: 0,
             fate: None,
@@ -117,7 +126,15 @@ impl Shared {
         });
         self.must(book.tokens.insert(batch.token), || format!("batch {id}: its token came before"));
         self.must(!keys.is_empty(), || format!("batch {id} is empty"));
-        if let Some(known) = book.batches.get_mut(&id) {
+        for (key, entry) in &shown {
+            self.check_made(book.made.get(key), *key, entry.rewritten);
+        }
+        // A batch that was cut comes in parts, one after the other.
+        let next_part = |known: &Expected| {
+            let over = known.rest.is_empty() && known.dead.is_empty() && !known.open;
+            over && batch.attempt == 1 && keys.iter().all(|key| book.made.contains_key(key))
+        };
+        if let Some(known) = book.batches.get_mut(&id).filter(|known| !next_part(known)) {
             let as_expected = known.rest == keys && known.attempt + 1 == batch.attempt && !known.open;
             self.must(as_expected, || {
                 format!("batch {id}, attempt {}: {keys:?} came, {known:?} expected", batch.attempt)

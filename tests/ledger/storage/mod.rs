@@ -4,8 +4,10 @@
 mod answers;
 mod book;
 mod shown;
+mod transform;
 
 pub use book::{Book, Entry, Fate, Key};
+pub use transform::{Made, rewritten_len, transform};
 
 use crate::producers::Dice;
 use crate::world;
@@ -77,6 +79,10 @@ pub struct Tally {
     pub wrapped: AtomicU64,
     /// Attempts of a storage that takes spans that were shown as views.
     pub unspanned: AtomicU64,
+    /// Transforms that were made, those that were dropped, and calls of them that run.
+    pub transforms: AtomicU64,
+    pub transforms_dropped: AtomicU64,
+    pub transforming: AtomicU64,
 }
 
 /// What outlives the storage.
@@ -200,7 +206,7 @@ impl Drop for Chaos {
 }
 
 /// A call that answers [`DIES`] panics.
-fn survive(answer: i32) -> i32 {
+pub fn survive(answer: i32) -> i32 {
     assert!(answer != DIES, "the storage's own fault");
     answer
 }

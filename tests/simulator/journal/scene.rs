@@ -80,7 +80,7 @@ pub fn play(shape: &JournalShape, seed: u64) -> Result<Outcome, String> {
     let meddler = shape.pool.meddling.then(|| {
         let (pipeline, live) = (Arc::clone(&pipeline), Arc::clone(&live));
         let (pool, dice) = (shape.pool.clone(), Dice(dice.roll()));
-        spawn(move || meddle(&pipeline, &pool, dice, &live))
+        spawn(move || meddle(&pipeline, &pool, None, dice, &live))
     });
     let power = {
         let (shape, dice) = (shape.clone(), Dice(dice.roll()));

@@ -3,8 +3,8 @@
 use super::connection::Db;
 use crate::batch::BatchView;
 use crate::event::{
-    ClockFacts, EventView, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME,
-    PIPELINE_KIND_THREAD,
+    ClockFacts, EventView, PIPELINE_EVENT_TRANSFORMED, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION,
+    PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
 use crate::platform::{process, time};
 use crate::storage::sqlite::failure::{Class, Failure};
@@ -149,12 +149,17 @@ impl Db {
                  WHERE run = ?1 AND ring_id = ?2 AND sequence = ?3",
             )?
             .query_row(params![run, event.ring_id as i64, event.sequence as i64], |row| {
+                // (A copy that a transform has rewritten need not agree with another, which may have come to another transform, or to none.)
+                let flags = row.get::<_, i64>(5)?;
+                if (flags | i64::from(event.flags)) & i64::from(PIPELINE_EVENT_TRANSFORMED) != 0 {
+                    return Ok(true);
+                }
                 Ok(row.get::<_, i64>(0)? == event.timestamp_ns as i64
                     && row.get::<_, i64>(1)? == i64::from(event.kind)
                     && row.get::<_, i64>(2)? == event.correlation_id as i64
                     && row.get::<_, i64>(3)? == event.node_id as i64
                     && row.get::<_, Option<f64>>(4)?.unwrap_or(f64::NAN).total_cmp(&event.weight).is_eq()
-                    && row.get::<_, i64>(5)? == i64::from(event.flags)
+                    && flags == i64::from(event.flags)
                     && row.get_ref(6)?.as_blob()? == event.payload())
             })
             .optional()?;
