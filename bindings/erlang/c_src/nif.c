@@ -8,6 +8,7 @@
 #include "delivery/completion.h"
 #include "delivery/consumers.h"
 #include "delivery/delivery.h"
+#include "delivery/enrich.h"
 #include "delivery/events.h"
 #include "delivery/reading.h"
 #include "journal/reader.h"
@@ -52,7 +53,8 @@
     X(pipeline_kind_define) \
     X(pipeline_pressure) \
     X(pipeline_watch_pressure) \
-    X(tracer_new)
+    X(tracer_new) \
+    X(delivery_enriched)
 
 struct pipeline_ops {
     struct ops base;
@@ -128,6 +130,7 @@ static ErlNifFunc functions[] = {
     { "delivery_complete", 3, delivery_complete_nif, 0 },
     { "delivery_next", 3, delivery_next_nif, 0 },
     { "delivery_events", 3, delivery_events_nif, 0 },
+    { "delivery_enriched", 4, delivery_enriched_nif, 0 },
     { "delivery_wait", 1, delivery_wait_nif, 0 },
     { "delivery_cancel", 2, delivery_cancel_nif, 0 },
 
@@ -187,6 +190,7 @@ static int start(ErlNifEnv *env)
     outstanding_load(env);
     space_waiters_load(env);
     events_load(env);
+    enrich_load(env);
     completion_load(env);
     reading_load(env);
     lifecycle_load(env);

@@ -15,7 +15,7 @@
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
-    delivery_wait/1, delivery_cancel/2, delivery_events/3,
+    delivery_wait/1, delivery_cancel/2, delivery_events/3, delivery_enriched/4,
     %% tracers
     tracer_new/2, tracer_stop/2, tracer_info/1, tracer_kinds/0, enabled/3, trace/5,
     %% readers of journals
@@ -233,6 +233,11 @@ delivery_cancel(_Pipeline, _Ref) -> ?NOT_LOADED.
 %% Some of the events of an outstanding batch of the calling process, from that index on.
 -spec delivery_events(reference(), non_neg_integer(), non_neg_integer()) -> {[tuple()], pos_integer() | done} | refusal().
 delivery_events(_Pipeline, _Token, _From) -> ?NOT_LOADED.
+
+%% The same, with the keys of the enrichment. `false': some are left as in delivery_events.
+-spec delivery_enriched(reference(), non_neg_integer(), non_neg_integer(), {integer(), node(), boolean(), non_neg_integer()}) ->
+    {{boolean(), [map() | tuple()]}, pos_integer() | done} | refusal().
+delivery_enriched(_Pipeline, _Token, _From, _Common) -> ?NOT_LOADED.
 
 %% ---- tracers (documented in c_src/tracer/tracer.h) ----
 

@@ -1,7 +1,6 @@
 /* The events of a batch as a consumer gets them: in a message, or read by the consumer into its own heap. */
 #include "delivery/events.h"
 #include "pipeline/payload.h"
-#include "term/flat.h"
 #include "encoded/encoded.h"
 
 #include <string.h>
@@ -42,15 +41,10 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const p
 
 /* ---- lists of events ---- */
 
-static inline ERL_NIF_TERM number(ErlNifEnv *env, uint64_t value)
+ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
 {
-    return layout.small_integers && value <= SMALL_MAX ? layout_small(value) : enif_make_uint64(env, value);
-}
-
-static ERL_NIF_TERM captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
-{
-    ERL_NIF_TERM parts[7] = { event_term(env, made, e), number(env, e->ring_id), number(env, e->sequence), number(env, e->timestamp_ns),
-        number(env, e->kind & ~KIND_TERM), number(env, e->correlation_id), number(env, e->node_id) };
+    ERL_NIF_TERM parts[7] = { event_term(env, made, e), event_number(env, e->ring_id), event_number(env, e->sequence), event_number(env, e->timestamp_ns),
+        event_number(env, e->kind & ~KIND_TERM), event_number(env, e->correlation_id), event_number(env, e->node_id) };
     return enif_make_tuple_from_array(env, parts, 7);
 }
 
@@ -63,7 +57,7 @@ static ERL_NIF_TERM list_by_calls(
         size_t count = to - from < CALLS_CHUNK ? to - from : CALLS_CHUNK;
         to -= count;
         for (size_t i = 0; i < count; i++)
-            some[i] = captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i));
+            some[i] = event_captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i));
         while (count-- > 0)
             events = enif_make_list_cell(env, some[count], events);
     }
@@ -88,9 +82,9 @@ static ERL_NIF_TERM list_by_words(
         size_t count = to - from < WORDS_CHUNK ? to - from : WORDS_CHUNK;
         for (size_t i = 0; i < count; i++) {
             const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, from + i);
-            some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), number(env, e->ring_id),
-                number(env, e->sequence), number(env, e->timestamp_ns), number(env, e->kind & ~KIND_TERM),
-                number(env, e->correlation_id), number(env, e->node_id) }, nil, nil };
+            some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), event_number(env, e->ring_id),
+                event_number(env, e->sequence), event_number(env, e->timestamp_ns), event_number(env, e->kind & ~KIND_TERM),
+                event_number(env, e->correlation_id), event_number(env, e->node_id) }, nil, nil };
         }
         ERL_NIF_TERM tuple = enif_make_tuple_from_array(env, some[0].captured, (unsigned)(count * LINKED_WORDS - 1));
         struct linked *there = (struct linked *)layout_words(tuple, TAG_BOXED);

@@ -1,11 +1,12 @@
 /* The events of a notice, read by its consumer: see reading.h. */
 #include "delivery/reading.h"
 #include "delivery/delivery.h"
+#include "delivery/enrich.h"
 #include "delivery/events.h"
 #include "pipeline/status.h"
 
 enum {
-    MAX_EVENTS = 256,           /* per call; some 50 us on a normal scheduler */
+    MAX_EVENTS = ENRICHED_MOST, /* per call; some 50 us on a normal scheduler */
     MAX_BYTES = 160 * 1024,
 };
 
@@ -40,9 +41,11 @@ static void end_reading(struct delivery *d, struct outstanding *o)
         outstanding_complete(o, PIPELINE_STORE_RETRY, false);
 }
 
-PIPELINE_DIRTY(delivery_events)
+typedef ERL_NIF_TERM dirty_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
-ERL_NIF_TERM delivery_events_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+/* Some of the events of a batch, enriched if `common` is not NULL. */
+static ERL_NIF_TERM read_some(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[],
+    const struct enrichment *common, const char *name, dirty_nif *dirty)
 {
     struct delivery *d = pipeline->delivery;
     ErlNifUInt64 token, from;
@@ -61,16 +64,35 @@ ERL_NIF_TERM delivery_events_call(ErlNifEnv *env, struct pipeline *pipeline, int
             break;
         to++;
     }
+    size_t first = from < to ? from : to;
     ERL_NIF_TERM answer = 0;
     if (to == from && from < o->count)
         too_large = true; /* a single event that is too large for a normal scheduler */
     else
-        answer = enif_make_tuple2(env, events_list(env, o->batch, from < to ? from : to, to),
+        answer = enif_make_tuple2(env,
+            common ? enriched_list(env, common, o->batch, first, to) : events_list(env, o->batch, first, to),
             to < o->count ? enif_make_uint64(env, to) : atom_done);
     end_reading(d, o);
     if (too_large)
-        return enif_schedule_nif(env, "delivery_events", ERL_NIF_DIRTY_JOB_CPU_BOUND, delivery_events_dirty, argc, argv);
+        return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_CPU_BOUND, dirty, argc, argv);
     if (normal)
         enif_consume_timeslice(env, (int)(to - from) / 25 + 1);
     return answer;
+}
+
+PIPELINE_DIRTY(delivery_events)
+
+ERL_NIF_TERM delivery_events_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    return read_some(env, pipeline, argc, argv, NULL, "delivery_events", delivery_events_dirty);
+}
+
+PIPELINE_DIRTY(delivery_enriched)
+
+ERL_NIF_TERM delivery_enriched_call(ErlNifEnv *env, struct pipeline *pipeline, int argc, const ERL_NIF_TERM argv[])
+{
+    struct enrichment common;
+    if (!enrichment_get(env, argv[3], &common))
+        return answer_badarg(env);
+    return read_some(env, pipeline, argc, argv, &common, "delivery_enriched", delivery_enriched_dirty);
 }

@@ -11,4 +11,7 @@ void reading_load(ErlNifEnv *env);
  * consumer that has the batch. */
 pipeline_call delivery_events_call;
 
+/* (Pipeline, Token, From, {At, Node, Correlate, Base}) -> {{Whole, Events}, Next | done} | the same errors: enriched, see enrich.h. */
+pipeline_call delivery_enriched_call;
+
 #endif

@@ -1,31 +1,19 @@
-/* Flat terms: see flat.h. A flat term is, in this order:
- *   the head word: a one bit, 15 bits with the number of shapes, then 16 bits each with the number of words, of addresses, and of inserts;
- *   the root: the word of the term itself;
- *   the words;
- *   the table of addresses: 16 bits each, the index of a word that is an offset;
- *   the table of shapes: 16 bits each, the index of a word that is a shape's number in place of the tuple of a map's keys;
- *   the inserts: terms that the reader makes by the NIF API (off-heap binaries with their bytes, the empty map, the empty tuple). */
+/* Makes flat terms, and learns whether that is possible: see flat.h. Their parts are in flat_words.h. */
 #include "term/flat.h"
-#include "term/shapes.h"
+#include "term/flat_words.h"
 
 #include <string.h>
 
 enum {
     DEPTH = 64,                     /* of the containers that are being copied; one whose last element is being copied does not count */
     ADDRESSES = FLAT_WORDS,
-    SHAPED = FLAT_WORDS / 4,        /* a map has at least four words */
-    EMPTY_MAP = 1 << 30,            /* in place of the size of a binary */
-    EMPTY_TUPLE
+    SHAPED = FLAT_WORDS / 4         /* a map has at least four words */
 };
 
-/* A term that the reader makes and puts into the word with that index. The bytes of a binary follow, padded to whole words. */
-struct insert {
-    uint32_t word, bytes;
-};
+ERL_NIF_TERM flat_nil;
 
 static struct {
     enum flat_reason reason;
-    ERL_NIF_TERM nil;
     ERL_NIF_TERM reference;         /* the first word of ordinary references */
     uint32_t reference_mark;        /* the lower half of their second word, where references to resources have an address */
 } flats;
@@ -33,12 +21,6 @@ static struct {
 bool flat_known(void)
 {
     return flats.reason == FLAT_TESTED;
-}
-
-/* The size of both tables, which lie one after the other. */
-static inline size_t tables_bytes(size_t entries)
-{
-    return (entries * sizeof(uint16_t) + WORD - 1) / WORD * WORD;
 }
 
 /* ---- making ---- */
@@ -76,7 +58,7 @@ static bool add_insert(struct making *m, ERL_NIF_TERM *word, uint32_t bytes, con
     size_t padded = data ? (bytes + WORD - 1) / WORD * WORD : 0;
     if (m->insert_bytes + sizeof insert + padded > FLAT_BYTES / 2)
         return false;
-    *word = flats.nil;
+    *word = flat_nil;
     memcpy(m->inserts + m->insert_bytes, &insert, sizeof insert);
     if (data)
         memcpy(m->inserts + m->insert_bytes + sizeof insert, data, bytes);
@@ -217,54 +199,6 @@ bool flat_make(ErlNifEnv *env, ERL_NIF_TERM term, struct flat *flat)
     return flat_known() && make(env, term, flat);
 }
 
-/* ---- reading ---- */
-
-static __attribute__((noinline)) bool put_inserts(
-    ErlNifEnv *env, ERL_NIF_TERM *words, const unsigned char *at, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct insert insert;
-        ERL_NIF_TERM term;
-        memcpy(&insert, at, sizeof insert);
-        at += sizeof insert;
-        if (insert.bytes == EMPTY_MAP) {
-            term = enif_make_new_map(env);
-        } else if (insert.bytes == EMPTY_TUPLE) {
-            term = enif_make_tuple(env, 0);
-        } else {
-            unsigned char *to = enif_make_new_binary(env, insert.bytes, &term);
-            if (!to)
-                return false;
-            memcpy(to, at, insert.bytes);
-            at += (insert.bytes + WORD - 1) / WORD * WORD;
-        }
-        words[insert.word] = term;
-    }
-    return true;
-}
-
-ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *flat)
-{
-    const uint64_t *from = flat;
-    size_t shaped_count = (uint16_t)from[0] >> 1, count = (uint16_t)(from[0] >> 16), address_count = (uint16_t)(from[0] >> 32), inserts = from[0] >> 48;
-    /* The words are copied as the elements of a tuple, which begins with the tuple's own word and the root. */
-    ERL_NIF_TERM tuple = enif_make_tuple_from_array(env, (const ERL_NIF_TERM *)from + 1, (unsigned)count + 1);
-    ERL_NIF_TERM *to = (ERL_NIF_TERM *)(tuple - TAG_BOXED), *words = to + 2, base = (ERL_NIF_TERM)words, term = to[1] + base;
-    const uint16_t *addresses = (const uint16_t *)(from + 2 + count), *shaped = addresses + address_count;
-    for (size_t i = 0; i < address_count; i++)
-        words[addresses[i]] += base;
-    for (size_t i = 0; i < shaped_count; i++)
-        words[shaped[i]] = shape_tuple(env, made, words[shaped[i]]);
-    /* No term refers to the tuple. Its first two words become a list cell, for code of the VM that scans the heap from its start to its end. */
-    to[0] = to[1] = flats.nil;
-    if (inserts) {
-        const unsigned char *behind = (const unsigned char *)addresses + tables_bytes(address_count + shaped_count);
-        if (!put_inserts(env, words, behind, inserts))
-            return 0;
-    }
-    return term;
-}
-
 /* ---- learning ---- */
 
 /* The versions of the VM (erts) on which all tests of terms have passed with flat terms: those of OTP 25, 27 and 29. The layout of terms and the
@@ -347,7 +281,7 @@ static bool learn(ErlNifEnv *env)
             return false;
     if (!enif_make_map_put(env, shaped, atom_ok, improper, &shaped) || !enif_make_map_put(env, shaped, atom_error, map, &shaped))
         return false;
-    flats.nil = enif_make_list(env, 0);
+    flat_nil = enif_make_list(env, 0);
     return comes_back(env, tuple) && comes_back(env, list) && comes_back(env, improper) && comes_back(env, map) &&
         comes_back(env, shaped) && comes_back(env, enif_make_list5(env, shaped, map, list, tuple, shaped));
 }

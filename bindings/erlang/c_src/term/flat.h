@@ -47,6 +47,15 @@ static inline bool flat_is(uint64_t first_word)
 /* The term, in the environment. `made`: the shapes of the environment. `words`: as flat_make wrote them, aligned to 8 bytes. 0 without memory. */
 ERL_NIF_TERM flat_term(ErlNifEnv *env, struct shapes_made *made, const void *words);
 
+/* The shape of a flat term that is a small map with a shape; otherwise -1. */
+int flat_map_shape(const void *words);
+
+/* The values of such a map, in the environment, in the order of the shape's keys. `values` has room for SMALL_MAP. False without memory. */
+bool flat_map_values(ErlNifEnv *env, struct shapes_made *made, const void *words, ERL_NIF_TERM *values);
+
+/* A small map of a tuple of keys, which must be of this environment and in the VM's order of keys, and as many values. */
+ERL_NIF_TERM flat_map_make(ErlNifEnv *env, ERL_NIF_TERM keys, const ERL_NIF_TERM *values, size_t size);
+
 /* NIF: capture_info() -> {flat | blocks, tested | version | layout, Version of erts}. */
 ERL_NIF_TERM capture_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 

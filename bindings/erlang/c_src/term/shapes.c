@@ -82,3 +82,9 @@ __attribute__((noinline)) ERL_NIF_TERM shape_make(ErlNifEnv *env, struct shapes_
     const ERL_NIF_TERM *tuple = shapes.tuples[number];
     return made->tuples[number] = enif_make_tuple_from_array(env, tuple + 1, (unsigned)layout_arity(*tuple));
 }
+
+const ERL_NIF_TERM *shape_keys(size_t number, size_t *count)
+{
+    *count = layout_arity(*shapes.tuples[number]);
+    return shapes.tuples[number] + 1;
+}

@@ -16,6 +16,9 @@ enum { SHAPES = 256 };
  * table is full, or another thread is adding a shape right now. Never waits. */
 int shape_of(ErlNifEnv *env, const ERL_NIF_TERM *tuple);
 
+/* The keys of a shape that shape_of returned, and their number. They are never changed. */
+const ERL_NIF_TERM *shape_keys(size_t number, size_t *count);
+
 /* The tuples made in one environment during one call; all zero at first. */
 struct shapes_made {
     ERL_NIF_TERM tuples[SHAPES];

@@ -32,7 +32,7 @@ defmodule ElixirScope.Capture.Capture do
   """
 
   alias ElixirScope.Capture.Capture.Event
-  alias ElixirScope.Capture.{CaptureKind, NativeStorage, Options}
+  alias ElixirScope.Capture.{CaptureKind, Enrichment, NativeStorage, Options}
   alias :elixir_scope_capture_pipeline, as: Pipeline
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
@@ -335,6 +335,29 @@ defmodule ElixirScope.Capture.Capture do
   @doc false
   @spec events(reference(), pos_integer()) :: [tuple()] | {:error, atom()}
   def events(native, token), do: Pipeline.events(native, token)
+
+  @doc false
+  # The same, enriched. The reader completes what the NIF could not enrich, and left as in events/2.
+  @spec enriched(reference(), pos_integer(), Enrichment.common(), ([map() | tuple()], non_neg_integer() -> [term()])) ::
+          [term()] | {:error, atom()}
+  def enriched(native, token, common, complete), do: enriched(native, token, 0, common, complete)
+
+  defp enriched(native, token, from, common, complete) do
+    case Nif.delivery_enriched(native, token, from, common) do
+      {{whole, events}, next} ->
+        events = if whole, do: events, else: complete.(events, from)
+        enriched(events, native, token, next, common, complete)
+
+      {:error, _} = error ->
+        error
+    end
+  end
+
+  defp enriched(events, _native, _token, :done, _common, _complete), do: events
+
+  defp enriched(events, native, token, next, common, complete) do
+    with more when is_list(more) <- enriched(native, token, next, common, complete), do: events ++ more
+  end
 
   @doc false
   @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}

@@ -16,6 +16,7 @@ defmodule ElixirScope.Capture.Delivery do
     DeadLetters,
     Options,
     LoopControl,
+    PlainBatch,
     Storage,
     Tally,
     Telemetry
@@ -44,10 +45,21 @@ defmodule ElixirScope.Capture.Delivery do
   @type t :: %__MODULE__{range: Attempts.range(), positions: {:identity, non_neg_integer()} | :index}
 
   @typedoc "`parts`: the batch has rows in `Attempts`, to be removed when it is settled."
-  @type outcome :: {:done, stored :: non_neg_integer(), dead :: [non_neg_integer()], parts :: boolean()} | :leave
+  @type outcome ::
+          {:done, stored :: non_neg_integer(), dead :: [non_neg_integer()], parts :: boolean()} | :leave | :gone
 
-  @doc "Returns how many events are stored, and the indexes of those that were dead-lettered."
-  @spec deliver(t(), Batch.t()) :: outcome()
+  @doc "Returns how many events are stored, and the indexes of those that were dead-lettered. `:gone`: another writer has the batch now."
+  @spec deliver(t(), Batch.t() | PlainBatch.t()) :: outcome()
+  def deliver(delivery, %PlainBatch{} = batch) do
+    delivery = current(delivery)
+
+    case store(delivery, batch, delivery.range, 1) do
+      :ok -> {:done, batch.count, [], false}
+      ended when ended in [:leave, :gone] -> ended
+      answer -> after_answer(delivery, PlainBatch.whole(batch), answer)
+    end
+  end
+
   def deliver(_delivery, %Batch{entries: []}), do: {:done, 0, [], false}
   def deliver(delivery, %Batch{attempt: 1} = batch), do: delivery |> current() |> whole(batch)
 
@@ -74,9 +86,14 @@ defmodule ElixirScope.Capture.Delivery do
     case store(delivery, batch, delivery.range, 1) do
       :leave -> :leave
       :ok -> {:done, length(batch.entries), [], batch.attempt > 1}
-      answer -> delivery |> rest(batch, items(delivery, batch), answer) |> outcome(batch, [])
+      answer -> after_answer(delivery, batch, answer)
     end
   end
+
+  defp after_answer(_delivery, :gone, _answer), do: :gone
+
+  defp after_answer(delivery, batch, answer),
+    do: delivery |> rest(batch, items(delivery, batch), answer) |> outcome(batch, [])
 
   # An event in its batch: `{entry, index, position}`.
   defp items(%{positions: :index}, batch) do
@@ -238,6 +255,17 @@ defmodule ElixirScope.Capture.Delivery do
   # A storage that is unavailable is retried for ever. Each try goes to the storage that is configured then.
   defp store(delivery, batch, range, tries) do
     delivery = current(delivery)
+
+    case suited(batch, delivery.storage) do
+      :gone -> :gone
+      batch -> call(delivery, batch, range, tries)
+    end
+  end
+
+  defp suited(%PlainBatch{} = batch, storage), do: if(Storage.plain?(storage), do: batch, else: PlainBatch.whole(batch))
+  defp suited(batch, _storage), do: batch
+
+  defp call(delivery, batch, range, tries) do
     Tally.storing(delivery.tally, range)
     answer = LoopControl.protect(fn -> Storage.store(delivery.storage, batch, delivery.timeout) end)
     Tally.put(delivery.tally, :storing_since, 0)
@@ -245,7 +273,7 @@ defmodule ElixirScope.Capture.Delivery do
     case answer do
       {:unavailable, reason} ->
         unavailable(delivery, reason)
-        failed(delivery, length(batch.entries), reason)
+        failed(delivery, Storage.count(batch), reason)
 
         case LoopControl.pause(back_off(delivery, tries - 1), delivery.config) do
           :leave -> :leave

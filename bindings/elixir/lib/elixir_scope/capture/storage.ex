@@ -53,7 +53,7 @@ defmodule ElixirScope.Capture.Storage do
   Delivery is at least once. A storage that must not store an event twice uses the identity in the batch as its key.
   """
 
-  alias ElixirScope.Capture.{Absence, Batch, Enrichment}
+  alias ElixirScope.Capture.{Absence, Batch, Enrichment, PlainBatch}
 
   @type ref :: term()
   @type result :: :ok | {:ok, non_neg_integer()} | {:error, term()}
@@ -66,10 +66,23 @@ defmodule ElixirScope.Capture.Storage do
   @optional_callbacks store_batch: 2
 
   @doc false
-  @spec store(ref(), Batch.t(), timeout()) ::
+  # Whether the storage gets the events alone, without their identities and stamps.
+  @spec plain?(ref()) :: boolean()
+  def plain?(storage) when is_function(storage, 1), do: true
+  def plain?(storage) when is_pid(storage) or is_function(storage), do: false
+
+  def plain?(storage) do
+    case target(storage) do
+      {:module, module, _} -> not function_exported?(module, :store_batch, 2)
+      _ -> false
+    end
+  end
+
+  @doc false
+  @spec store(ref(), Batch.t() | PlainBatch.t(), timeout()) ::
           :ok | {:partial, non_neg_integer()} | {:unavailable, term()} | {:failed, term()}
-  def store(storage, %Batch{entries: entries} = batch, timeout) do
-    storage |> target() |> offer(batch, timeout) |> verdict(length(entries))
+  def store(storage, batch, timeout) do
+    storage |> target() |> offer(batch, timeout) |> verdict(count(batch))
   rescue
     error ->
       case Absence.exception(error, __STACKTRACE__, storage) do
@@ -156,7 +169,16 @@ defmodule ElixirScope.Capture.Storage do
 
   # ---- the call ----
 
+  @doc false
+  @spec count(Batch.t() | PlainBatch.t()) :: non_neg_integer()
+  def count(%PlainBatch{count: count}), do: count
+  def count(%Batch{entries: entries}), do: length(entries)
+
   defp offer({:missing, what}, _batch, _timeout), do: {:error, {:unavailable, {:no_such_storage, what}}}
+  defp offer({:function, fun}, %PlainBatch{events: events}, _) when is_function(fun, 1), do: fun.(events)
+  defp offer({:module, module, ref}, %PlainBatch{events: events}, _), do: module.store_events(ref, events)
+  # The name was registered just now: the next attempt has what a server gets.
+  defp offer(_target, %PlainBatch{}, _timeout), do: {:error, :retry}
   defp offer({:function, fun}, batch, _) when is_function(fun, 1), do: fun.(Batch.events(batch))
   defp offer({:function, fun}, batch, _), do: fun.(Batch.events(batch), batch)
 

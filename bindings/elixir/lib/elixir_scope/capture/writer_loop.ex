@@ -18,6 +18,8 @@ defmodule ElixirScope.Capture.WriterLoop do
     Enrichment,
     Options,
     LoopControl,
+    Notice,
+    PlainBatch,
     Rate,
     Source,
     Tally,
@@ -187,14 +189,21 @@ defmodule ElixirScope.Capture.WriterLoop do
   end
 
   # A notice: copies the events into this heap. If the batch is no longer this consumer's, another one has it.
-  defp batch(loop, {:capture_batch, native, token, batch_id, attempt, _count, origin}) do
+  defp batch(loop, {:capture_batch, native, token, _id, _attempt, count, _origin} = message) do
     if native == loop.attached do
       Tally.put(loop.tally, :busy_since, Tally.since())
+      started = System.monotonic_time()
 
       result =
-        case Capture.events(native, token) do
-          events when is_list(events) -> batch(loop, native, token, {batch_id, attempt}, events, origin)
-          {:error, _} -> :ok
+        case Notice.read(message, ConsumerGroup.storage(loop.group, LoopControl.config()), common()) do
+          :gone ->
+            :ok
+
+          batch ->
+            Tally.put(loop.tally, :last_poll_time, System.monotonic_time(:nanosecond))
+            Tally.add(loop.tally, :position, count)
+            ConsumerGroup.count(loop.group, loop.tally, :events_read, count)
+            store_batch(loop, message, batch, started)
         end
 
       Tally.put(loop.tally, :busy_since, 0)
@@ -204,22 +213,16 @@ defmodule ElixirScope.Capture.WriterLoop do
     end
   end
 
-  defp batch(loop, native, token, {batch_id, attempt}, events, {generation, offset}) do
-    started = System.monotonic_time()
-    count = length(events)
-    Tally.put(loop.tally, :last_poll_time, System.monotonic_time(:nanosecond))
-    Tally.add(loop.tally, :position, count)
-    ConsumerGroup.count(loop.group, loop.tally, :events_read, count)
-    shift = Capture.Event.clock_shift()
-    common = common()
+  defp store_batch(loop, {_, native, token, batch_id, attempt, count, _}, batch, started) do
     range = {batch_id, 0, count}
 
-    entries = Capture.Event.entries(events, {generation, shift, offset}, common)
-
-    case deliver(loop, %Batch{entries: entries, attempt: attempt}, range, :index) do
+    case deliver(loop, batch, range, :index) do
       :leave ->
         Capture.complete(native, token, :retry)
         :leave
+
+      :gone ->
+        :ok
 
       {:done, stored, dead, parts} ->
         next = Capture.complete_next(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
@@ -232,7 +235,7 @@ defmodule ElixirScope.Capture.WriterLoop do
   # ---- storing ----
 
   defp deliver(%{group: group, tally: tally}, batch, range, positions) do
-    note_order(tally, batch.entries)
+    note_order(tally, batch)
 
     way = %Delivery{
       group: group,
@@ -256,9 +259,16 @@ defmodule ElixirScope.Capture.WriterLoop do
 
   defp common, do: Enrichment.common(Map.get(LoopControl.config(), :correlation_enabled, true) != false)
 
-  defp note_order(tally, entries) do
-    with {%{processing_order: order}, _, _} <- List.last(entries), do: Tally.put(tally, :processing_order, order)
+  defp note_order(tally, %PlainBatch{events: events}), do: note_order(tally, List.last(events))
+
+  defp note_order(tally, %Batch{entries: entries}) do
+    with {event, _, _} <- List.last(entries), do: note_order(tally, event)
   end
+
+  defp note_order(tally, %{processing_order: order}) when is_integer(order),
+    do: Tally.put(tally, :processing_order, order)
+
+  defp note_order(_tally, _event), do: :ok
 
   # ---- trouble ----
 

@@ -29,12 +29,30 @@ defmodule ElixirScope.Capture.Capture.Event do
   @spec clock_shift() :: Clock.piece()
   def clock_shift, do: Clock.piece(:vm, :os.perf_counter(:nanosecond))
 
-  @doc """
-  The entries of a batch: each event built and enriched, with its identity and stamp. `origin`: the generation, a piece of the clock conversion,
-  and the offset from a timestamp to wall time.
-  """
-  @spec entries([:elixir_scope_capture_pipeline.captured()], {integer(), Clock.piece(), integer()}, Enrichment.common()) ::
-          [Batch.entry()]
+  @typedoc "Where a batch comes from: the generation, a piece of the clock conversion, and the offset from a timestamp to wall time."
+  @type origin :: {integer(), Clock.piece(), integer()}
+
+  @doc "The events of a batch, from `index` on, with those completed that the NIF has not enriched."
+  @spec events([map() | :elixir_scope_capture_pipeline.captured()], origin(), Enrichment.common(), non_neg_integer()) ::
+          [term()]
+  def events([], _origin, _common, _index), do: []
+
+  def events([%{} = event | events], origin, common, index),
+    do: [event | events(events, origin, common, index + 1)]
+
+  # Neither an identity nor a stamp is needed for these.
+  def events([{%{} = event, _, _, _, _, correlation_id, node_id} | events], origin, common, index) do
+    event = event |> put_ids(correlation_id, node_id) |> Enrichment.enrich(common, index)
+    [event | events(events, origin, common, index + 1)]
+  end
+
+  def events([captured | events], origin, common, index) do
+    [{event, _, _}] = entries([captured], origin, common, index)
+    [event | events(events, origin, common, index + 1)]
+  end
+
+  @doc "The entries of a batch: each event built and enriched, with its identity and stamp."
+  @spec entries([:elixir_scope_capture_pipeline.captured()], origin(), Enrichment.common()) :: [Batch.entry()]
   def entries(events, origin, common), do: entries(events, origin, common, 0)
 
   defp entries([], _origin, _common, _index), do: []
@@ -52,9 +70,8 @@ defmodule ElixirScope.Capture.Capture.Event do
   defp entries([{_, _, _, timestamp, _, _, _} | _] = events, {generation, _, offset}, common, index),
     do: entries(events, {generation, Clock.piece(:vm, timestamp), offset}, common, index)
 
-  @doc "The stamp: the data that the capture recorded beside the event."
-  @spec stamp(:elixir_scope_capture_pipeline.captured(), integer(), integer()) :: Batch.stamp()
-  def stamp({_, _, _, _, kind, correlation_id, node_id}, timestamp, wall_time) do
+  # The data that the capture recorded beside the event.
+  defp stamp({_, _, _, _, kind, correlation_id, node_id}, timestamp, wall_time) do
     %{timestamp: timestamp, wall_time: wall_time, kind: kind, correlation_id: correlation_id, node_id: node_id}
   end
 
@@ -78,11 +95,12 @@ defmodule ElixirScope.Capture.Capture.Event do
     )
   end
 
-  def build(%{} = event, stamp, _identity) do
-    event |> put_id(:correlation_id, stamp.correlation_id) |> put_id(:ast_node_id, stamp.node_id)
-  end
-
+  def build(%{} = event, stamp, _identity), do: put_ids(event, stamp.correlation_id, stamp.node_id)
   def build(other, _stamp, _identity), do: other
+
+  defp put_ids(event, correlation_id, node_id) do
+    event |> put_id(:correlation_id, correlation_id) |> put_id(:ast_node_id, node_id)
+  end
 
   defp put_id(event, _key, 0), do: event
 
