@@ -526,6 +526,13 @@ struct pipeline_config_t {
      * number keep the same traces. Default 0. Fixed.
      */
     uint64_t sampling_seed;
+    /**
+     * The pipeline's share of the storage calls that `pipeline_limit_calls` permits, 1 to 1000. Default 1. It
+     * has no effect without such a limit.
+     */
+    uint32_t share;
+    /** Must be 0. */
+    uint32_t reserved3;
 };
 
 /**
@@ -1795,6 +1802,11 @@ struct pipeline_metrics_t {
      * event may have, or ended its thread.
      */
     uint64_t transform_faults;
+    /**
+     * How often the pipeline had work for another call of its storage and began to wait for a permit
+     * (`pipeline_limit_calls`).
+     */
+    uint64_t permit_waits;
 };
 
 /**
@@ -2614,6 +2626,22 @@ int32_t pipeline_update(pipeline_t *p, const pipeline_config_t *config);
  * Requires: `p` is NULL or valid.
  */
 int32_t pipeline_scale(pipeline_t *p, uint32_t writers);
+
+/**
+ * Limits how many calls of storages run at once in this process, over all its pipelines: `store`, `flush`,
+ * `dead_letter`, `release`, `finish` and transforms. 0, the default, means no limit. It serves where storages
+ * share a disk, a connection or a processor, and some pipelines matter more.
+ *
+ * Each pipeline may have one call at any time, so with more pipelines than permits there may be more calls.
+ * The permits beyond one for each pipeline go to those that have work: while several wait, the next one goes
+ * to the pipeline with the fewest calls for its `pipeline_config_t.share`. A call that has taken longer than
+ * `storage_deadline_ms` gives its permit back. A pending answer holds none. A writer without a permit claims
+ * nothing, and sleeps. `pipeline_metrics_t.permit_waits` counts how often a pipeline began to wait.
+ *
+ * It takes effect at once: calls that run go on. A forked child begins without a limit. Any thread, callbacks
+ * included; not a signal handler. `PIPELINE_OK`, or `PIPELINE_ERR_NO_MEMORY`. Since 0.1.0.
+ */
+int32_t pipeline_limit_calls(uint32_t permits);
 
 /**
  * Stops the writers from claiming events until `pipeline_resume`. Captures go on. Batches in flight go on

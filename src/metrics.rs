@@ -195,6 +195,8 @@ list! {
         /// Events that a transform left as they were because it returned a value that is not allowed, set what no event may have, or ended
         /// its thread.
         transform_faults: u64;
+        /// How often the pipeline had work for another call of its storage and began to wait for a permit (`pipeline_limit_calls`).
+        permit_waits: u64;
     }
 }
 

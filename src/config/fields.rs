@@ -160,6 +160,11 @@ macro_rules! config_fields {
             /// Which traces sampling keeps depends on this number and on their id alone. Pipelines with the same number keep the same traces. Default 0.
             /// Fixed.
             sampling_seed: u64 = 0, .., fixed;
+            /// The pipeline's share of the storage calls that `pipeline_limit_calls` permits, 1 to 1000. Default 1. It has no effect without such a
+            /// limit.
+            share: u32 = 1, 1..=1000, changes;
+            /// Must be 0.
+            reserved3: Reserved = Reserved, .., changes;
         }
     };
 }

@@ -1,11 +1,12 @@
 //! The life cycle of a pipeline: start, scale, flush, pause, metrics, close, destroy.
 
 use super::config::{self, pipeline_config_t};
-use super::guard::{guard_files, guard_pipeline, guard_pipeline_new, null, require};
+use super::guard::{guard_files, guard_new, guard_pipeline, guard_pipeline_new, null, require};
 use super::{sized, storage};
 use crate::manager::Pipeline;
 use crate::metrics::{pipeline_health_t, pipeline_metrics_t, pipeline_writer_metrics_t};
 use crate::platform::{barrier, memory, thread};
+use crate::pool::shares;
 use crate::status::{Error, PIPELINE_ERR_INVALID};
 use crate::storage::callback::pipeline_storage_t;
 use std::ffi::{CStr, c_char};
@@ -27,6 +28,21 @@ unsafe impl sized::Sized32 for pipeline_health_t {
 /// A C timeout: -1 (any negative) waits for ever.
 fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
+}
+
+/// Limits how many calls of storages run at once in this process, over all its pipelines: `store`, `flush`, `dead_letter`, `release`, `finish` and
+/// transforms. 0, the default, means no limit. It serves where storages share a disk, a connection or a processor, and some pipelines matter more.
+///
+/// Each pipeline may have one call at any time, so with more pipelines than permits there may be more calls. The permits beyond one for each
+/// pipeline go to those that have work: while several wait, the next one goes to the pipeline with the fewest calls for its
+/// `pipeline_config_t.share`. A call that has taken longer than `storage_deadline_ms` gives its permit back. A pending answer holds none. A writer without a permit
+/// claims nothing, and sleeps. `pipeline_metrics_t.permit_waits` counts how often a pipeline began to wait.
+///
+/// It takes effect at once: calls that run go on. A forked child begins without a limit. Any thread, callbacks included; not a signal handler.
+/// `PIPELINE_OK`, or `PIPELINE_ERR_NO_MEMORY`. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn pipeline_limit_calls(permits: u32) -> i32 {
+    guard_new(|| shares::limit_calls(permits))
 }
 
 /// Starts a pipeline: its bookkeeping of ring buffers, its writers and its supervisor. `config` may be NULL: all defaults.

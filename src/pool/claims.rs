@@ -80,11 +80,11 @@ impl Pool {
         if full || now >= since + linger { Work::Ripe } else { Work::RipeAt(since + linger) }
     }
 
-    /// Whether a call of the storage may begin. A storage that is not concurrent gets one at a time, and a thread that claims is about to
+    /// Whether a call of the storage may begin. None does while a permit is waited for. A storage that is not concurrent gets one at a time, and a thread that claims is about to
     /// make one.
     #[inline]
     pub(super) fn may_call(&self, st: &State) -> bool {
-        self.can.concurrent || st.writers.calling + st.batches.claiming == 0
+        (self.can.concurrent || st.writers.calling + st.batches.claiming == 0) && !st.permits.waits
     }
 
     /// Whether a free writer could claim new events now.

@@ -81,6 +81,7 @@ impl Pool {
             traces_untracked: self.intake().judge.sampling.untracked(),
             transformed: st.transforms.rewritten,
             transform_faults: st.faults.transform.all,
+            permit_waits: st.permits.waited,
             ledger,
         }
     }

@@ -32,6 +32,7 @@ mod scaling;
 mod scheduler;
 mod settings;
 mod settle;
+pub mod shares;
 mod shutdown;
 mod source;
 mod space_waiters;

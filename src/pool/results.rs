@@ -76,6 +76,8 @@ impl Pool {
         let mut st = self.lock();
         self.note_panics(&mut st, id, None, time::now_ns());
         st.writers.remove(id);
+        self.keep_permits(&mut st);
+        self.leave_shares(&mut st);
         self.unlock_changed(st);
         // This writer may have been woken for work that it does not do.
         self.intake().wake(1);

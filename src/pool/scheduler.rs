@@ -44,6 +44,7 @@ impl Pool {
             match self.outside(&mut st, id) {
                 None => {}
                 Some(Outside::Task(task)) => {
+                    self.keep_permits(&mut st);
                     drop(st);
                     // This writer may have been woken for work. Another one must do it, because this one's call may be long.
                     self.intake().wake(1);
@@ -53,6 +54,10 @@ impl Pool {
                     st = self.wait_to_open(st, until);
                     continue;
                 }
+            }
+            if !self.gets_permit(&mut st) {
+                st = self.sleep(st, id, false);
+                continue;
             }
             let now = time::now_ns();
             if let Some(queued) = self.queued(&mut st, id, now) {

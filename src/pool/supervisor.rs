@@ -114,6 +114,8 @@ impl Pool {
         let samples = self.keep_sampling(&mut st, now);
         let doubts = st.doubt_late_batches(now);
         st.mark_late_calls(now);
+        // (Calls that are stuck hold no permit.)
+        self.keep_permits(&mut st);
         let probe_is_late = st.give_up_late_probe(now);
         let unseen = st.writers.searching == 0
             && st.writers.sleeping > 0

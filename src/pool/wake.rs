@@ -28,6 +28,11 @@ impl Pool {
         let state = &self.intake().doorbell.state;
         let seen = state.load(Ordering::Acquire);
         self.tell_of_deferred_space(&mut st);
+        self.keep_permits(&mut st);
+        // (A permit that came free before the state was read has woken nobody.)
+        if st.permits.waits && self.gets_permit(&mut st) {
+            return st;
+        }
         st.writers.set_doing(id, Doing::Asleep);
         // Read before `plan`, where `may_claim` reads the time again: a probe that becomes due in between may be claimed, or is waited
         // for. In the other order, neither might be so.

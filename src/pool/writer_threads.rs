@@ -66,6 +66,8 @@ impl Pool {
         }
         let Some(id) = st.writers.list.iter().find(|w| w.token == token).map(|w| w.id) else { return };
         let Some(dead) = st.writers.remove(id) else { return };
+        self.keep_permits(&mut st);
+        self.leave_shares(&mut st);
         let now = time::now_ns();
         let (batch, attempt) =
             dead.slot.and_then(|slot| st.batches.get(slot)).map_or((0, 0), |b| (b.id, b.attempts));

@@ -16,6 +16,7 @@ use capture_pipeline::platform::random::mix;
 use capture_pipeline::platform::simulator;
 use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
+use capture_pipeline::pool::shares::limit_calls;
 use capture_pipeline::status::{PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub fn play(seed: u64) -> Result<Sums, String> {
     let shape = Shape::random(seed);
     let mut dice = Dice(mix(seed ^ 0xD1CE));
     let shared = Shared::new(shape.settings.clone());
+    // The limit is the process's, and may be left from the run before.
+    limit_calls(0).map_err(|error| error.to_string())?;
     let pipeline = match start(&shape, &shared) {
         Ok(pipeline) => Arc::new(pipeline),
         Err(error) if error.status == PIPELINE_ERR_SYSTEM => {

@@ -12,6 +12,7 @@ use capture_pipeline::manager::{Pipeline, Watcher};
 use capture_pipeline::platform::simulator;
 use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
+use capture_pipeline::pool::shares::limit_calls;
 use capture_pipeline::status::{
     Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_FULL,
     PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK, PIPELINE_SAMPLED,
@@ -136,7 +137,7 @@ pub fn meddle(
     let wrong = Arc::new(AtomicU32::new(0));
     while live.load(Ordering::Acquire) > 0 {
         let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
-        let result = match dice.below(17) {
+        let result = match dice.below(18) {
             0..4 => pipeline.scale(dice.below(7) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -160,6 +161,7 @@ pub fn meddle(
             // (A transform keeps the book of a storage that fails.)
             15 => pipeline
                 .set_transform(shared.filter(|_| !dice.once_in(3)).map(|shared| transform(shape, shared))),
+            16 => limit_calls(dice.below(4) as u32),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));
                 let flushed = pipeline.flush(Some(timeout));

@@ -36,7 +36,8 @@
     sampling_max_weight => non_neg_integer(),
     sampling_traces => non_neg_integer(),
     sampling_hold_ms => pos_integer(),
-    sampling_seed => non_neg_integer()
+    sampling_seed => non_neg_integer(),
+    share => 1..1000
 }.
 
 -type metrics() :: #{
@@ -99,6 +100,7 @@
     traces_untracked := non_neg_integer(),
     transformed := non_neg_integer(),
     transform_faults := non_neg_integer(),
+    permit_waits := non_neg_integer(),
     atom() => non_neg_integer()
 }.
 

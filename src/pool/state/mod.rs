@@ -9,6 +9,7 @@ pub mod faults;
 pub mod flushes;
 pub mod life_cycle;
 pub mod naps;
+pub mod permits;
 pub mod pressure_watch;
 pub mod quiet;
 pub mod retries;
@@ -29,6 +30,7 @@ use faults::Faults;
 use flushes::{Finish, Flushes};
 use life_cycle::{LifeCycle, Stage};
 use log::Level;
+use permits::Permits;
 use pressure_watch::PressureWatch;
 use quiet::Quiet;
 use retries::Retries;
@@ -70,6 +72,8 @@ pub struct State {
     pub deferred_space: DeferredSpace,
     /// Calls that did what they must not.
     pub faults: Faults,
+    /// Permits for calls, where those of all pipelines are limited.
+    pub permits: Permits,
     /// How long sampling has dropped nothing.
     pub sampling: Quiet,
     /// The transform that batches get, and former ones.

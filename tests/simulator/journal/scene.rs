@@ -13,6 +13,7 @@ use capture_pipeline::platform::random::mix;
 use capture_pipeline::platform::simulator::{self, files};
 use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
+use capture_pipeline::pool::shares::limit_calls;
 use capture_pipeline::status::{
     PIPELINE_ERR_BUSY, PIPELINE_ERR_FULL, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT,
     PIPELINE_OK, PIPELINE_SAMPLED,
@@ -41,6 +42,8 @@ fn open(shape: &JournalShape) -> Result<JournalStorage, String> {
 /// Plays the run of a seed; what went wrong, in words.
 pub fn play(shape: &JournalShape, seed: u64) -> Result<Outcome, String> {
     let mut dice = Dice(mix(seed ^ 0xD1CE));
+    // The limit is the process's, and may be left from the run before.
+    limit_calls(0).map_err(|error| error.to_string())?;
     files::make_folder("/simulated");
     files::set_traits(shape.traits);
     files::set_faults(shape.faults);

@@ -60,6 +60,7 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, UNSIGNED, sampling_traces, NULL),
     FIELD(pipeline_config_t, UNSIGNED, sampling_hold_ms, NULL),
     FIELD(pipeline_config_t, UNSIGNED, sampling_seed, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, share, NULL),
 };
 
 static const struct field sqlite_options_fields[] = {
@@ -159,6 +160,7 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, UNSIGNED, traces_untracked, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, transformed, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, transform_faults, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, permit_waits, NULL),
 };
 
 static const struct field writer_metrics_fields[] = {
