@@ -125,7 +125,8 @@ impl Shape {
             producers: 1 + dice.below(4),
             events: 1 + dice.below(60) as usize,
             meddling: !calm && !dice.once_in(4),
-            transforms: !calm && other.once_in(4),
+            // (Of a batch in parts, of which one grew too old, the book would miss the rest.)
+            transforms: other.once_in(4) && !calm && !ages,
             end,
         }
     }

@@ -75,6 +75,7 @@ static void update_something(worker_t *me)
     overwrites = c.overflow == PIPELINE_OVERFLOW_DROP_OLDEST;
     if (overwrites && !world.has_release)
         world.may_overwrite = true;
+    CHECK_STATUS(pipeline_limit_calls((uint32_t)below(&me->rng, 4)), PIPELINE_OK);
     status = pipeline_update(world.p, &c);
     CHECK_AMONG(status, PIPELINE_OK, PIPELINE_ERR_INVALID, PIPELINE_ERR_FIXED, PIPELINE_ERR_UNSUPPORTED,
                 PIPELINE_ERR_VERSION, closed());
