@@ -1786,8 +1786,11 @@ struct pipeline_metrics_t {
      * is sampled out.
      */
     uint32_t sampling_weight;
-    /** 0. */
-    uint32_t reserved2;
+    /**
+     * 1 while sampling is in effect: new traces may all be kept by then, but those that were sampled out
+     * still are. 0 otherwise.
+     */
+    uint32_t sampling;
     /** The weights of the captured events, added up. The sum estimates `captured` + `dropped_sampled`. */
     uint64_t weight_captured;
     /**

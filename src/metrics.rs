@@ -183,8 +183,8 @@ list! {
         pressure: u32;
         /// The weight that a new trace gets at present (`pipeline_config_t.sampling_max_weight`). 1 while nothing is sampled out.
         sampling_weight: u32;
-        /// 0.
-        reserved2: u32;
+        /// 1 while sampling is in effect: new traces may all be kept by then, but those that were sampled out still are. 0 otherwise.
+        sampling: u32;
         /// The weights of the captured events, added up. The sum estimates `captured` + `dropped_sampled`.
         weight_captured: u64;
         /// Sampled events for whose trace there was no place in the table (`pipeline_config_t.sampling_traces`). Each was decided by the weight of

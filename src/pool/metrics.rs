@@ -9,6 +9,7 @@ use crate::metrics::{
     PIPELINE_WRITER_SEARCHING, Scaling, WriterMetrics,
 };
 use crate::platform::time;
+use crate::ring::intake::slow_path;
 use crate::ring::record::Tag;
 use crate::ring::ring_buffer::RingBuffer;
 use crate::status::{Error, PIPELINE_ERR_NOT_FOUND, Result};
@@ -76,7 +77,7 @@ impl Pool {
             clock: self.clock_in_use(),
             pressure: self.intake().pressure.percent(),
             sampling_weight: self.intake().judge.sampling.weight(),
-            reserved2: 0,
+            sampling: (self.intake().doorbell.judged() & slow_path::SAMPLING != 0).into(),
             weight_captured: ledger.weight_captured,
             traces_untracked: self.intake().judge.sampling.untracked(),
             transformed: st.transforms.rewritten,

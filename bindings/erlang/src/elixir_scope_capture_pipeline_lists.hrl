@@ -96,6 +96,7 @@
     clock := auto | monotonic | ticks,
     pressure := non_neg_integer(),
     sampling_weight := non_neg_integer(),
+    sampling := boolean(),
     weight_captured := non_neg_integer(),
     traces_untracked := non_neg_integer(),
     transformed := non_neg_integer(),

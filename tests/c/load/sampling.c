@@ -36,14 +36,14 @@ static int32_t capture(pipeline_t *p, uint64_t trace, uint64_t value, uint32_t f
     return pipeline_capture_event(p, &e);
 }
 
-/* Captures events without a trace until one is sampled out. */
+/* Captures events without a trace until the ring buffer of this thread is filled so far beyond the watermark that the weight does not fall. */
 static void begin_sampling(pipeline_t *p)
 {
     int n;
     CHECK_U64(metrics_of(p).sampling_weight, 1);
-    for (n = 0; n < 10000 && capture(p, 0, 0, 0) != PIPELINE_SAMPLED; n++)
-        ;
-    CHECK(metrics_of(p).sampling_weight > 1);
+    for (n = 0; n < 100000 && metrics_of(p).sampling_weight < 16; n++)
+        capture(p, 0, 0, 0);
+    CHECK(metrics_of(p).sampling_weight >= 16);
 }
 
 /* The weights that the storage saw, and the variance of their sum where each event had a fate of its own. */
@@ -284,13 +284,21 @@ static void it_ends_when_it_has_dropped_nothing_for_the_time(void)
 {
     pipeline_config_t c = sampling_config();
     pipeline_t *p;
-    uint64_t n, before;
+    uint64_t n, before, out;
     c.sampling_hold_ms = 50;
     p = start(&c);
+    CHECK_U64(metrics_of(p).sampling, 0);
     begin_sampling(p);
+    CHECK_U64(metrics_of(p).sampling, 1);
+    for (n = 1000; capture(p, n, n, 0) != PIPELINE_SAMPLED; n++)
+        ;
+    out = n;
     CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
-    WAIT_FOR(metrics_of(p).sampling_weight == 1);
+    WAIT_FOR(metrics_of(p).sampling == 0);
+    CHECK_U64(metrics_of(p).sampling_weight, 1);
+    /* A trace that was sampled out is kept again. */
+    CHECK_STATUS(capture(p, out, out, 0), PIPELINE_OK);
     before = metrics_of(p).dropped_sampled;
     for (n = 0; n < 100; n++)
         CHECK_STATUS(capture(p, 1000 + n, n, 0), PIPELINE_OK);

@@ -156,6 +156,7 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, NAMES, clock, clock_names),
     FIELD(pipeline_metrics_t, UNSIGNED, pressure, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, sampling_weight, NULL),
+    FIELD(pipeline_metrics_t, BOOL, sampling, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, weight_captured, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, traces_untracked, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, transformed, NULL),
