@@ -2,7 +2,7 @@
 
 use super::lexer::{Lexer, Problem, Word};
 use super::own::Own;
-use super::tree::{MAX_DEPTH, MAX_LEN, Operator, Term, Tree};
+use super::tree::{MAX_LEN, Operator, Term, Tree};
 use crate::wall_time;
 
 /// Words that are no names.
@@ -14,16 +14,17 @@ struct Parser<'a> {
     /// The byte that the word begins at.
     at: usize,
     depth: usize,
+    max_depth: usize,
 }
 
-pub(super) fn parse(text: &str) -> Result<Tree, Problem> {
+pub(super) fn parse(text: &str, max_depth: usize) -> Result<Tree, Problem> {
     let mut lexer = Lexer::new(text);
     if text.len() > MAX_LEN {
         let reason = format!("at most {MAX_LEN} bytes are allowed, {} are given", text.len());
         return Err(Problem { at: 0, reason });
     }
     let (word, at) = lexer.next()?;
-    let mut parser = Parser { lexer, word, at, depth: 0 };
+    let mut parser = Parser { lexer, word, at, depth: 0, max_depth };
     let tree = parser.or()?;
     if parser.word == Word::End { Ok(tree) } else { Err(parser.expected("'and', 'or' or the end")) }
 }
@@ -74,8 +75,8 @@ impl Parser<'_> {
 
     fn not(&mut self) -> Result<Tree, Problem> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let reason = format!("parentheses and 'not' may be nested {MAX_DEPTH} deep");
+        if self.depth > self.max_depth {
+            let reason = format!("parentheses and 'not' may be nested {} deep", self.max_depth);
             return Err(self.lexer.problem(self.at, reason));
         }
         let tree = if self.skip("not")? {

@@ -19,6 +19,11 @@ impl Definitions {
         self.0.iter().find(|definition| definition.kind == kind)
     }
 
+    /// All of them, in the order in which they came.
+    pub fn iter(&self) -> std::slice::Iter<'_, Definition> {
+        self.0.iter()
+    }
+
     /// Checks a definition by itself and against the others, and makes room for it. `false`: the list has it already.
     pub fn admits(&mut self, new: &Definition) -> Result<bool> {
         new.check().map_err(|why| of_kind(new, &why))?;

@@ -1,0 +1,124 @@
+//! A table of ids that is made once and then only read.
+
+/// A map from 64-bit ids to masks that are not 0, by open addressing: a look-up reads one or two neighbouring places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdTable {
+    /// Ids and masks; a place with the mask 0 is empty. Their number is a power of two, at least twice that of the ids.
+    places: Box<[(u64, u64)]>,
+    /// 64 less the number of bits of a place's index.
+    shift: u32,
+    ids: usize,
+}
+
+/// How far apart the places of neighbouring ids are: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl IdTable {
+    /// The table of these ids with their masks. The masks of an id that comes more than once are joined. `None`: there is no memory.
+    pub fn new(entries: impl ExactSizeIterator<Item = (u64, u64)>) -> Option<Self> {
+        let places = entries.len().checked_mul(2)?.max(2).checked_next_power_of_two()?;
+        let mut list = Vec::new();
+        list.try_reserve_exact(places).ok()?;
+        list.resize(places, (0, 0));
+        let mut table = Self { places: list.into_boxed_slice(), shift: 64 - places.trailing_zeros(), ids: 0 };
+        for (id, mask) in entries.filter(|(_, mask)| *mask != 0) {
+            let mut at = table.first(id);
+            while table.places[at].1 != 0 && table.places[at].0 != id {
+                at = (at + 1) & (places - 1);
+            }
+            let (known, masks) = &mut table.places[at];
+            table.ids += usize::from(*masks == 0);
+            *known = id;
+            *masks |= mask;
+        }
+        Some(table)
+    }
+
+    /// The same where only the presence of an id counts.
+    pub fn of(ids: &[u64]) -> Option<Self> {
+        Self::new(ids.iter().map(|id| (*id, 1)))
+    }
+
+    #[inline]
+    fn first(&self, id: u64) -> usize {
+        // (The upper half is folded in, because ids that differ only there would otherwise share few places.)
+        ((id ^ id >> 32).wrapping_mul(SPREAD) >> self.shift) as usize
+    }
+
+    /// The mask of an id; 0 if it is not in the table.
+    #[inline]
+    pub fn mask(&self, id: u64) -> u64 {
+        let mut at = self.first(id);
+        loop {
+            let (known, mask) = self.places[at];
+            if mask == 0 || known == id {
+                return mask;
+            }
+            at = (at + 1) & (self.places.len() - 1);
+        }
+    }
+
+    /// Whether the id is in the table.
+    #[inline]
+    pub fn contains(&self, id: u64) -> bool {
+        self.mask(id) != 0
+    }
+
+    /// How many ids there are.
+    pub fn len(&self) -> usize {
+        self.ids
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids == 0
+    }
+
+    /// The bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.places)
+    }
+
+    /// The ids, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.places.iter().filter(|(_, mask)| *mask != 0).map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn an_id_is_found_with_all_its_masks_and_others_are_not() {
+        let patterns: [fn(u64) -> u64; 6] = [
+            |n| n,
+            |n| n << 32,
+            |n| n << 48,
+            |n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            |n| u64::MAX - n,
+            |n| n.wrapping_mul(8 * 1021),
+        ];
+        for pattern in patterns {
+            for count in [0, 1, 2, 3, 64, 1000] {
+                let entries: Vec<_> = (0..count).map(|n| (pattern(n % 700), 1 << (n % 61))).collect();
+                let mut expected = HashMap::new();
+                for (id, mask) in &entries {
+                    *expected.entry(*id).or_insert(0) |= mask;
+                }
+                let table = IdTable::new(entries.into_iter()).unwrap();
+                assert_eq!((table.len(), table.is_empty()), (expected.len(), count == 0));
+                for n in 0..2000 {
+                    let id = pattern(n);
+                    assert_eq!(table.mask(id), expected.get(&id).copied().unwrap_or(0), "{count} {id}");
+                }
+                let mut ids: Vec<u64> = table.iter().collect();
+                ids.sort_unstable();
+                let mut known: Vec<u64> = expected.into_keys().collect();
+                known.sort_unstable();
+                assert_eq!(ids, known);
+            }
+        }
+    }
+}
