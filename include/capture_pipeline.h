@@ -87,6 +87,10 @@ typedef struct pipeline_reader_losses_t pipeline_reader_losses_t;
 typedef struct pipeline_reader_event_t pipeline_reader_event_t;
 /** What a reader gives. */
 typedef struct pipeline_reader_options_t pipeline_reader_options_t;
+/** A rule: what becomes of the events that all of its conditions choose. */
+typedef struct pipeline_rule_t pipeline_rule_t;
+/** What is known of a rule. */
+typedef struct pipeline_rule_metrics_t pipeline_rule_metrics_t;
 /** The options of a journal storage. */
 typedef struct pipeline_journal_options_t pipeline_journal_options_t;
 /** The options of a SQLite storage. */
@@ -111,6 +115,9 @@ typedef struct pipeline_clock_facts_t pipeline_clock_facts_t;
 
 /** The event was sampled out; it is counted as `dropped_sampled`. This is not an error. */
 #define PIPELINE_SAMPLED 1
+
+/** A rule dropped the event; it is counted as `dropped_rule`. This is not an error. */
+#define PIPELINE_DROPPED_BY_RULE 2
 
 /** There are no more events: a reader has given the last one. This is not an error. */
 #define PIPELINE_END 3
@@ -618,6 +625,30 @@ int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, s
 /** `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it. */
 #define PIPELINE_EVENT_TRANSFORMED (1 << 9)
 
+/** `pipeline_event_view_t.flags`: a rule has given the event the tag 1. Only rules set tags. */
+#define PIPELINE_EVENT_TAG_1 (1 << 16)
+
+/** `pipeline_event_view_t.flags`: the tag 2. */
+#define PIPELINE_EVENT_TAG_2 (1 << 17)
+
+/** `pipeline_event_view_t.flags`: the tag 3. */
+#define PIPELINE_EVENT_TAG_3 (1 << 18)
+
+/** `pipeline_event_view_t.flags`: the tag 4. */
+#define PIPELINE_EVENT_TAG_4 (1 << 19)
+
+/** `pipeline_event_view_t.flags`: the tag 5. */
+#define PIPELINE_EVENT_TAG_5 (1 << 20)
+
+/** `pipeline_event_view_t.flags`: the tag 6. */
+#define PIPELINE_EVENT_TAG_6 (1 << 21)
+
+/** `pipeline_event_view_t.flags`: the tag 7. */
+#define PIPELINE_EVENT_TAG_7 (1 << 22)
+
+/** `pipeline_event_view_t.flags`: the tag 8. */
+#define PIPELINE_EVENT_TAG_8 (1 << 23)
+
 /** What a caller offers. */
 struct pipeline_event_t {
     /** `sizeof(pipeline_event_t)` of the caller. */
@@ -931,6 +962,239 @@ int32_t pipeline_kind_definition_init(pipeline_kind_definition_t *definition, si
  * NUL-terminated.
  */
 int32_t pipeline_kind_define(pipeline_t *p, const pipeline_kind_definition_t *definition);
+
+/* Rules say what becomes of an event that is offered: it may be kept, dropped, sampled, redacted, tagged. */
+
+/** `pipeline_rule_t.actions`: the event is dropped. No other action goes with it. */
+#define PIPELINE_RULE_DROP 1
+
+/** `pipeline_rule_t.actions`: the event is kept: no later rule sees it, and it is not sampled. */
+#define PIPELINE_RULE_KEEP 2
+
+/**
+ * `pipeline_rule_t.actions`: as `PIPELINE_RULE_KEEP`, and later events of its trace (`correlation_id`) are
+ * not sampled either.
+ */
+#define PIPELINE_RULE_KEEP_TRACE 4
+
+/** `pipeline_rule_t.actions`: the event gets the flag `PIPELINE_EVENT_PRIORITY`. */
+#define PIPELINE_RULE_PRIORITY 8
+
+/** `pipeline_rule_t.flags`: the rule only counts. */
+#define PIPELINE_RULE_DRY 1
+
+/** `pipeline_rule_t.flags`: only events with a `correlation_id`, of any number but 0. */
+#define PIPELINE_RULE_HAS_CORRELATION_ID 2
+
+/** `pipeline_rule_t.flags`: only events with a `node_id`, of any number but 0. */
+#define PIPELINE_RULE_HAS_NODE_ID 4
+
+/** For the calls that set rules: all rules only count. */
+#define PIPELINE_RULES_DRY 1
+
+/**
+ * A rule: what becomes of the events that all of its conditions choose. Fill it in over the defaults that
+ * `pipeline_rule_init` writes: no action, and no condition, which chooses every event.
+ *
+ * Actions: those in `actions`, and `sample_one_in`, `limit_per_second`, `tags` and `redact` if they are
+ * given. At least one is needed.
+ */
+struct pipeline_rule_t {
+    /** `sizeof(pipeline_rule_t)` of the caller. */
+    uint32_t struct_size;
+    /** `PIPELINE_RULE_DRY`, `PIPELINE_RULE_HAS_...`, or 0. */
+    uint32_t flags;
+    /**
+     * `PIPELINE_RULE_DROP`, `PIPELINE_RULE_KEEP`, `PIPELINE_RULE_KEEP_TRACE`, `PIPELINE_RULE_PRIORITY`, or 0.
+     */
+    uint32_t actions;
+    /**
+     * Tags that the event gets, as flags `PIPELINE_EVENT_TAG_1` to `PIPELINE_EVENT_TAG_8`: bit 0 for the tag
+     * 1, up to bit 7. 0: none.
+     */
+    uint32_t tags;
+    /**
+     * The rule's name: a letter, then letters, digits, `_`, `-` and `.`, at most 63 bytes. Unique in its set.
+     * NULL: none.
+     */
+    const char *name;
+    /** A condition: an expression, as behind `if` in the text of a rule. NULL: none. */
+    const char *when;
+    /** A condition: the event's kind is one of these. NULL: any. */
+    const uint32_t *kinds;
+    /** The number of `kinds`, at least 1 unless they are NULL. */
+    size_t kind_count;
+    /** A condition: the least kind. Default 0. */
+    uint32_t kind_min;
+    /** A condition: the greatest kind. Default `UINT32_MAX`. */
+    uint32_t kind_max;
+    /** A condition: the event's `correlation_id` is one of these. NULL: any. */
+    const uint64_t *correlation_ids;
+    /** The number of `correlation_ids`, at least 1 unless they are NULL. */
+    size_t correlation_id_count;
+    /** A condition: the event's `node_id` is one of these. NULL: any. */
+    const uint64_t *node_ids;
+    /** The number of `node_ids`, at least 1 unless they are NULL. */
+    size_t node_id_count;
+    /** A condition: the least number of payload bytes. Default 0. */
+    uint64_t payload_min;
+    /** A condition: the greatest number of payload bytes. Default `UINT64_MAX`. */
+    uint64_t payload_max;
+    /** A condition: the bytes that the payload begins with. NULL: any. */
+    const void *payload_prefix;
+    /** The number of these bytes: 1 to 4,096 unless `payload_prefix` is NULL. */
+    size_t payload_prefix_len;
+    /**
+     * What is zeroed in the copy of the payload: `FIELD`, `KIND.FIELD`, `payload` or `payload[A..B]`. NULL:
+     * nothing.
+     */
+    const char *const *redact;
+    /** The number of these texts: 1 to 8 unless `redact` is NULL. */
+    size_t redact_count;
+    /** At most so many events in a second; what exceeds that is dropped. 1 to 1,000,000,000; 0: no limit. */
+    uint64_t limit_per_second;
+    /** How many events may come at once after a pause: 1 to 1,000,000,000; 0: `limit_per_second`. */
+    uint64_t limit_burst;
+    /**
+     * One of so many events is kept, and stands for all of them (`weight`): 1 to 1,048,576; 0: the rule does
+     * not sample.
+     */
+    uint32_t sample_one_in;
+    /** Must be 0. */
+    uint32_t reserved;
+};
+
+/**
+ * Writes every default to `rule` and sets its `struct_size`. Pass `sizeof(pipeline_rule_t)` as `struct_size`.
+ * Any thread. Errors: `PIPELINE_ERR_NULL`, `_VERSION`. Since 0.1.0.
+ *
+ * Requires: `rule` is NULL or points to `struct_size` writable bytes.
+ */
+int32_t pipeline_rule_init(pipeline_rule_t *rule, size_t struct_size);
+
+/**
+ * Sets the rules of a pipeline, in place of those before. From then on each offered event is judged by them
+ * before it is captured: a rule may keep it, drop it, sample it, limit its rate, make it a priority event,
+ * tag it, or redact a part of its payload. Rules are applied in their order. An event that a rule drops is
+ * counted as `dropped_rule`, and its capture returns `PIPELINE_DROPPED_BY_RULE`. `count` 0 ends all rules.
+ * See `docs/rules.md`.
+ *
+ * The rules lie in an array. All have the same `struct_size`, and each begins `struct_size` bytes after the
+ * one before it. At most 10,000 rules are allowed, with 262,144 ids in all their sets together. `flags` is
+ * `PIPELINE_RULES_DRY` or 0.
+ *
+ * The set is refused as a whole, or takes effect as a whole: for captures that begin after the call; others
+ * may still follow the former rules. It waits for no capture. A rule that names a kind or a field that is not
+ * known yet is accepted, and takes effect when `pipeline_kind_define` or `pipeline_kind_name` makes it known.
+ * Counts begin at 0.
+ *
+ * Everything that the rules point to is copied during the call. Any thread, callbacks included; not a signal
+ * handler. Errors: `PIPELINE_ERR_NULL`; `_VERSION`; `_INVALID` (`pipeline_last_error` names the rule and what
+ * is wrong); `_LIMIT`; `_BUSY` (64 former sets are still read by captures that were interrupted: try again);
+ * `_NO_MEMORY`; `_SYSTEM`; `_CLOSED`; `_FORKED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `rules` is NULL or has `count` rules, each as its `struct_size` says; texts
+ * are NULL or NUL-terminated; sets have the number of values that is given.
+ */
+int32_t pipeline_rules_set(pipeline_t *p,
+                           const pipeline_rule_t *rules,
+                           size_t count,
+                           uint32_t flags);
+
+/**
+ * Sets the rules of a pipeline, as `pipeline_rules_set` does, from a text. A rule a line:
+ *
+ * ```text # the name is optional, and so is the condition noise:  drop if kind = "heartbeat" and
+ * payload_bytes < 16 errors: keep trace if status = "error" large:  limit 100/s burst 20, tag 3 if alloc.size
+ * > 1 MiB or free.size > 1 MiB        # a line that begins with white space goes on with the rule rest:  
+ * sample 1/10 ```
+ *
+ * The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `tag N` and `redact
+ * FIELD`. The conditions are those of `capture-pipeline cat --where`. `docs/rules.md` has the grammar. At
+ * most 4 MiB of text.
+ *
+ * Threads, limits and errors as for `pipeline_rules_set`; for `PIPELINE_ERR_INVALID`, `pipeline_last_error`
+ * names the line, the column, the rule and what is expected. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `text` is NULL or NUL-terminated.
+ */
+int32_t pipeline_rules_set_text(pipeline_t *p, const char *text, uint32_t flags);
+
+/**
+ * Sets the rules of a pipeline, as `pipeline_rules_set_text` does, from the text in a file. Call it again
+ * when the file has changed: the library does not watch it. If anything is wrong, the rules before stay in
+ * force.
+ *
+ * The file must be a regular one, at most 4 MiB; a symbolic link is followed. The calling thread waits while
+ * it is read.
+ *
+ * Threads and limits as for `pipeline_rules_set`. Errors: those of `pipeline_rules_set_text`;
+ * `PIPELINE_ERR_INVALID` if it is no regular file or not in UTF-8, `_LIMIT` if it is too large, `_SYSTEM` if
+ * it cannot be read. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `path` is NULL or NUL-terminated.
+ */
+int32_t pipeline_rules_load(pipeline_t *p, const char *path, uint32_t flags);
+
+/**
+ * Ends all rules, as `pipeline_rules_set` with a `count` of 0 does. Threads and errors as there; a closed
+ * pipeline is no error. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid.
+ */
+int32_t pipeline_rules_clear(pipeline_t *p);
+
+/**
+ * Writes the number of rules in force to `*count`: 0 if there are none. Any thread, callbacks included; also
+ * on a closed pipeline. Errors: `PIPELINE_ERR_NULL`, `_FORKED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `count` is NULL or writable.
+ */
+int32_t pipeline_rule_count(const pipeline_t *p, uint32_t *count);
+
+/** What is known of a rule. */
+struct pipeline_rule_metrics_t {
+    /** `sizeof(pipeline_rule_metrics_t)` of the caller. */
+    uint32_t struct_size;
+    /** The line of the text that the rule begins in, from 1. 0: the rule was not given as text. */
+    uint32_t line;
+    /** 1 if the rule is in effect. 0 if it waits for a kind or a field that it names: see `waits_for`. */
+    uint32_t active;
+    /** 1 if the rule only counts, because it is dry or the set is. */
+    uint32_t dry;
+    /**
+     * Events that it matched. An event that an earlier rule dropped or kept does not come as far as to this
+     * one.
+     */
+    uint64_t matched;
+    /**
+     * Events that it dropped: all that matched if it drops, those beyond its limit if it has one. 0 if it is
+     * dry.
+     */
+    uint64_t dropped;
+    /** Events beyond its limit, also if it is dry. */
+    uint64_t limited;
+    /** Events that were sampled out at its rate. */
+    uint64_t sampled_out;
+    /** Its name, NUL-terminated; may be empty. */
+    char name[64];
+    /** Why it is not in effect: a text, NUL-terminated, cut if it is too long. Empty if it is. */
+    char waits_for[256];
+};
+
+/**
+ * Writes what is known of the rule with this index, 0 being the first, to `out`, whose `struct_size` the
+ * caller has set. Counts of an event may be seen shortly after its capture. If the rules are replaced
+ * meanwhile, the index is that of a rule of the new set.
+ *
+ * Any thread, callbacks included; also on a closed pipeline. Errors: `PIPELINE_ERR_NULL`, `_VERSION`,
+ * `_NOT_FOUND`, `_FORKED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `out` is NULL or as its `struct_size` says.
+ */
+int32_t pipeline_rule_metrics(const pipeline_t *p,
+                              uint32_t index,
+                              pipeline_rule_metrics_t *out);
 
 /* A producer is a ring buffer that its caller holds: captures through it take less time. */
 
@@ -1665,7 +1929,7 @@ struct pipeline_metrics_t {
     uint64_t dropped_full;
     /** Events dropped by sampling (`pipeline_config_t.sampling_max_weight`). */
     uint64_t dropped_sampled;
-    /** Events dropped by a rule. Always 0 in this version. */
+    /** Events dropped by a rule (`pipeline_rules_set`). */
     uint64_t dropped_rule;
     /** Events refused because they are larger than `max_event_bytes`. */
     uint64_t refused_too_large;

@@ -17,6 +17,7 @@
 //   captures                   Kind, Bytes, Head; Reservation, Producer
 //   kinds                      Definition, CAPTURE_PIPELINE_FIELD, Rest: the fields of a payload
 //   storage                    Answer, EventView, Batch, Completion; StorageBase (a class of your own), Storage (lambdas, SQLite, journal)
+//   rules                      Rule: what becomes of an event before it is captured
 //   pipeline                   Pipeline: start, capture, watch, end; PressureWatch
 //
 // Errors. Set-up calls throw Error. capture, flush and close return a Status and never throw. The compiler warns if a Status is
@@ -1360,6 +1361,82 @@ class Storage {
     std::shared_ptr<detail::StorageState> state_;
 };
 
+// --- rules ----------------------------------------------------------------------------------------------------------
+
+/// A rule, for Pipeline::set_rules: what becomes of the events that all of its conditions choose. It owns its texts and sets.
+///
+///     pipeline.set_rules({cp::Rule("noise").kinds({1, 2}).drop(),
+///                         cp::Rule("errors").when("status = \"error\"").keep_trace(),
+///                         cp::Rule("rest").sample_one_in(10)});
+class Rule {
+  public:
+    explicit Rule(std::string name = std::string()) : name_(std::move(name)) {
+        detail::check(pipeline_rule_init(&rule_, sizeof rule_));
+    }
+
+    /// Only counts.
+    Rule &dry() { return rule_.flags |= PIPELINE_RULE_DRY, *this; }
+
+    /// An expression, as behind `if` in the text of a rule.
+    Rule &when(std::string expression) { return when_ = std::move(expression), *this; }
+    Rule &kinds(std::vector<std::uint32_t> set) { return kinds_ = std::move(set), *this; }
+    Rule &kinds_between(std::uint32_t min, std::uint32_t max) {
+        return rule_.kind_min = min, rule_.kind_max = max, *this;
+    }
+    Rule &correlation_ids(std::vector<std::uint64_t> set) { return traces_ = std::move(set), *this; }
+    Rule &node_ids(std::vector<std::uint64_t> set) { return nodes_ = std::move(set), *this; }
+    Rule &has_correlation_id() { return rule_.flags |= PIPELINE_RULE_HAS_CORRELATION_ID, *this; }
+    Rule &has_node_id() { return rule_.flags |= PIPELINE_RULE_HAS_NODE_ID, *this; }
+    /// The payload has so many bytes.
+    Rule &payload_between(std::uint64_t min, std::uint64_t max) {
+        return rule_.payload_min = min, rule_.payload_max = max, *this;
+    }
+    /// The payload begins with these bytes.
+    Rule &payload_begins(std::string bytes) { return prefix_ = std::move(bytes), *this; }
+
+    Rule &drop() { return rule_.actions |= PIPELINE_RULE_DROP, *this; }
+    Rule &keep() { return rule_.actions |= PIPELINE_RULE_KEEP, *this; }
+    Rule &keep_trace() { return rule_.actions |= PIPELINE_RULE_KEEP_TRACE, *this; }
+    Rule &priority() { return rule_.actions |= PIPELINE_RULE_PRIORITY, *this; }
+    /// A tag from 1 to 8.
+    Rule &tag(unsigned number) { return rule_.tags |= number - 1 < 32 ? std::uint32_t{1} << (number - 1) : UINT32_MAX, *this; }
+    Rule &sample_one_in(std::uint32_t events) { return rule_.sample_one_in = events, *this; }
+    /// `burst` 0 stands for `per_second`.
+    Rule &limit(std::uint64_t per_second, std::uint64_t burst = 0) {
+        return rule_.limit_per_second = per_second, rule_.limit_burst = burst, *this;
+    }
+    /// A field, or a part of the payload: "token", "request.token", "payload[0..8]".
+    Rule &redact(std::string field) { return redact_.push_back(std::move(field)), *this; }
+
+  private:
+    friend class Pipeline;
+    /// The rule in C. It points into this one, and to `texts`, where the pointers to what it redacts are put.
+    pipeline_rule_t in_c(std::vector<const char *> &texts) const {
+        pipeline_rule_t c = rule_;
+        if (!name_.empty()) c.name = name_.c_str();
+        if (when_) c.when = when_->c_str();
+        if (kinds_) c.kinds = some(*kinds_), c.kind_count = kinds_->size();
+        if (traces_) c.correlation_ids = some(*traces_), c.correlation_id_count = traces_->size();
+        if (nodes_) c.node_ids = some(*nodes_), c.node_id_count = nodes_->size();
+        if (prefix_) c.payload_prefix = prefix_->data(), c.payload_prefix_len = prefix_->size();
+        for (const std::string &field : redact_) texts.push_back(field.c_str());
+        if (!texts.empty()) c.redact = texts.data(), c.redact_count = texts.size();
+        return c;
+    }
+    /// Not NULL, so that an empty set is refused and does not choose all.
+    template <class T> static const T *some(const std::vector<T> &set) {
+        static const T none{};
+        return set.empty() ? &none : set.data();
+    }
+
+    pipeline_rule_t rule_{};
+    std::string name_;
+    std::optional<std::string> when_, prefix_;
+    std::optional<std::vector<std::uint32_t>> kinds_;
+    std::optional<std::vector<std::uint64_t>> traces_, nodes_;
+    std::vector<std::string> redact_;
+};
+
 // --- Pipeline: start, capture, watch, end ----------------------------------------------------------------------------
 
 /// A running pipeline. The captures are those of detail::Captures above.
@@ -1451,6 +1528,40 @@ class Pipeline : public detail::Captures<Pipeline> {
     }
     /// Events go to the storage as they were captured again.
     void no_transform() { detail::check(pipeline_transform(handle_, nullptr)); }
+    /// Sets the rules, in place of those before: what becomes of an event before it is captured. Throws Error, which names the line, the column, the rule and what
+    /// is expected; the rules before then stay in force. `dry`: they only count. See docs/rules.md.
+    void set_rules(const std::string &text, bool dry = false) {
+        detail::check(pipeline_rules_set_text(handle_, text.c_str(), dry ? PIPELINE_RULES_DRY : 0));
+    }
+    /// The same from rules. None end all rules.
+    void set_rules(const std::vector<Rule> &rules, bool dry = false) {
+        std::vector<pipeline_rule_t> in_c;
+        std::vector<std::vector<const char *>> texts(rules.size());
+        for (std::size_t n = 0; n < rules.size(); n++) in_c.push_back(rules[n].in_c(texts[n]));
+        detail::check(pipeline_rules_set(handle_, in_c.data(), in_c.size(), dry ? PIPELINE_RULES_DRY : 0));
+    }
+    /// The same from a file. Call it again when the file has changed.
+    void load_rules(const std::string &path, bool dry = false) {
+        detail::check(pipeline_rules_load(handle_, path.c_str(), dry ? PIPELINE_RULES_DRY : 0));
+    }
+    /// Ends all rules.
+    void clear_rules() { detail::check(pipeline_rules_clear(handle_)); }
+    /// What the rules in force have counted, in their order.
+    std::vector<pipeline_rule_metrics_t> rules() const {
+        std::uint32_t count = 0;
+        detail::check(pipeline_rule_count(handle_, &count));
+        std::vector<pipeline_rule_metrics_t> all;
+        for (std::uint32_t n = 0; n < count; n++) {
+            pipeline_rule_metrics_t m{};
+            m.struct_size = sizeof m;
+            const std::int32_t status = pipeline_rule_metrics(handle_, n, &m);
+            // Another thread has replaced the rules.
+            if (status == PIPELINE_ERR_NOT_FOUND) break;
+            detail::check(status);
+            all.push_back(m);
+        }
+        return all;
+    }
     /// Sets the number of writers.
     void scale(std::uint32_t writers) { detail::check(pipeline_scale(handle_, writers)); }
     void pause() { detail::check(pipeline_pause(handle_)); }

@@ -14,6 +14,22 @@ pub const PIPELINE_EVENT_RELEASE: u32 = 4;
 pub const PIPELINE_EVENT_PARTIAL: u32 = 1 << 8;
 /// `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it.
 pub const PIPELINE_EVENT_TRANSFORMED: u32 = 1 << 9;
+/// `pipeline_event_view_t.flags`: a rule has given the event the tag 1. Only rules set tags.
+pub const PIPELINE_EVENT_TAG_1: u32 = 1 << 16;
+/// `pipeline_event_view_t.flags`: the tag 2.
+pub const PIPELINE_EVENT_TAG_2: u32 = 1 << 17;
+/// `pipeline_event_view_t.flags`: the tag 3.
+pub const PIPELINE_EVENT_TAG_3: u32 = 1 << 18;
+/// `pipeline_event_view_t.flags`: the tag 4.
+pub const PIPELINE_EVENT_TAG_4: u32 = 1 << 19;
+/// `pipeline_event_view_t.flags`: the tag 5.
+pub const PIPELINE_EVENT_TAG_5: u32 = 1 << 20;
+/// `pipeline_event_view_t.flags`: the tag 6.
+pub const PIPELINE_EVENT_TAG_6: u32 = 1 << 21;
+/// `pipeline_event_view_t.flags`: the tag 7.
+pub const PIPELINE_EVENT_TAG_7: u32 = 1 << 22;
+/// `pipeline_event_view_t.flags`: the tag 8.
+pub const PIPELINE_EVENT_TAG_8: u32 = 1 << 23;
 /// `pipeline_config_t.clock`: the processor's counter stamps events where it is invariant and the kernel keeps its own time by it
 /// (Linux: the clock source is `tsc` or `arch_sys_counter`), else the clock does.
 pub const PIPELINE_CLOCK_AUTO: u32 = 0;

@@ -155,6 +155,7 @@ impl Ledger {
             l.captured += counts.captured;
             l.dropped_full += counts.dropped_full;
             l.dropped_sampled += counts.dropped_sampled;
+            l.dropped_rule += counts.dropped_rule;
             l.weight_captured += counts.captured + counts.weight_beyond;
             l.overwritten += counts.overwritten;
             l.bytes_captured += counts.bytes;

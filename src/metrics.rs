@@ -66,7 +66,7 @@ list! {
         dropped_full: u64 = m.ledger.dropped_full;
         /// Events dropped by sampling (`pipeline_config_t.sampling_max_weight`).
         dropped_sampled: u64 = m.ledger.dropped_sampled;
-        /// Events dropped by a rule. Always 0 in this version.
+        /// Events dropped by a rule (`pipeline_rules_set`).
         dropped_rule: u64 = m.ledger.dropped_rule;
         /// Events refused because they are larger than `max_event_bytes`.
         refused_too_large: u64 = m.ledger.refused_too_large;

@@ -10,6 +10,8 @@ use std::fmt;
 pub const PIPELINE_OK: i32 = 0;
 /// The event was sampled out; it is counted as `dropped_sampled`. This is not an error.
 pub const PIPELINE_SAMPLED: i32 = 1;
+/// A rule dropped the event; it is counted as `dropped_rule`. This is not an error.
+pub const PIPELINE_DROPPED_BY_RULE: i32 = 2;
 /// There are no more events: a reader has given the last one. This is not an error.
 pub const PIPELINE_END: i32 = 3;
 /// A pointer that must not be NULL is NULL.
@@ -66,6 +68,7 @@ pub fn text(status: i32) -> &'static std::ffi::CStr {
     match status {
         PIPELINE_OK => c"ok",
         PIPELINE_SAMPLED => c"the event was sampled out",
+        PIPELINE_DROPPED_BY_RULE => c"the event was dropped by a rule",
         PIPELINE_END => c"there are no more events",
         PIPELINE_ERR_NULL => c"a pointer that must not be NULL is NULL",
         PIPELINE_ERR_INVALID => c"a value is out of its range",

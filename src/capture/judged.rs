@@ -5,13 +5,14 @@
 
 use super::fast_path::{ahead, in_order};
 use super::protocol::{Payload, stamp};
+use super::registry::rules;
 use super::{Offer, Producer, add, busy};
 use crate::platform::sync::Ordering;
 use crate::ring::intake::{Overflow, slow_path};
-use crate::ring::record::stride;
+use crate::ring::record::{HEADER, stride};
 use crate::ring::slot::Slot;
-use crate::rules::{Fate, Verdict};
-use crate::status::PIPELINE_SAMPLED;
+use crate::rules::{Event, Fate, Ranges, Rules, Verdict};
+use crate::status::{PIPELINE_DROPPED_BY_RULE, PIPELINE_SAMPLED};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,34 @@ pub enum Judged {
     NotKept(i32),
     /// Nothing. The event must take the slow path.
     Declined,
+}
+
+/// An offer as the rules see it.
+///
+/// # Safety
+/// `offer.data` points to `offer.len` readable bytes.
+#[inline(always)]
+unsafe fn offered(offer: &Offer) -> Event<'_> {
+    let payload: &[u8] = if offer.len == 0 {
+        &[]
+    } else {
+        // SAFETY: by contract.
+        unsafe { std::slice::from_raw_parts(offer.data, offer.len) }
+    };
+    let Offer { kind, flags, correlation_id, node_id, .. } = *offer;
+    Event { kind, flags, correlation_id, node_id, payload }
+}
+
+/// Zeroes parts of the payload of a record, which has `len` bytes.
+///
+/// # Safety
+/// The record is the producer's to write.
+#[inline(always)]
+pub(super) unsafe fn redact(record: *mut u8, len: usize, ranges: &Ranges) {
+    if !ranges.is_empty() {
+        // SAFETY: the payload follows the header.
+        ranges.redact(unsafe { std::slice::from_raw_parts_mut(record.add(HEADER as usize), len) });
+    }
 }
 
 impl Producer {
@@ -51,7 +80,8 @@ impl Producer {
             return Judged::Declined;
         }
         window.prefetch(at + ahead(end - at));
-        let verdict = match self.judge(offer, reasons) {
+        // SAFETY: the busy word is held; passed on.
+        let verdict = match unsafe { self.judge(offer, reasons) } {
             Ok(verdict) => verdict,
             Err(status) => {
                 self.give_back(busy::NO);
@@ -64,31 +94,57 @@ impl Producer {
         // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
         let wake = unsafe {
             Self::record(window.at(at), &offer, Payload::Long, verdict.weight as f32, number);
+            redact(window.at(at), offer.len, &verdict.redact);
             self.publish(end, 1, offer.len as u64, true)
         };
         if wake { Judged::CapturedWake } else { Judged::Captured }
     }
 
-    /// Checks an offer, and has it judged. The error is a status; it is counted here. Only for the thread that holds the busy word.
+    /// Checks an offer, and has it judged. The error is a status; it is counted here.
+    ///
+    /// # Safety
+    /// The busy word is held. `offer.data` points to `offer.len` readable bytes, or is NULL where that is to be refused.
     #[inline]
-    pub(super) fn admit(&self, offer: &Offer, payload: Payload) -> Result<Verdict, i32> {
+    pub(super) unsafe fn admit(&self, offer: &Offer, payload: Payload) -> Result<Verdict, i32> {
         self.check(offer, payload)?;
         let intake = self.intake();
         if intake.judge.sampling.is_allowed() {
             self.sample_beyond_watermark(offer);
         }
         let reasons = intake.doorbell.slow_path();
-        if reasons & slow_path::JUDGED == 0 { Ok(Verdict::KEEP) } else { self.judge(offer, reasons) }
+        if reasons & slow_path::JUDGED == 0 {
+            return Ok(Verdict::KEEP);
+        }
+        // SAFETY: passed on; NULL is refused unless there is no byte.
+        unsafe { self.judge(offer, reasons) }
     }
 
     /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number.
+    ///
+    /// # Safety
+    /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
     #[inline]
-    fn judge(&self, offer: &Offer, reasons: u32) -> Result<Verdict, i32> {
+    unsafe fn judge(&self, offer: &Offer, reasons: u32) -> Result<Verdict, i32> {
         // No other event has this number: the ring's ids are not used twice, nor its sequence numbers.
         let alone = || self.ring().map_or(0, Slot::id).rotate_left(32) ^ self.next_sequence();
-        let verdict = self.intake().judge.judge(offer, reasons & slow_path::SAMPLING != 0, alone);
+        let (intake, has_rules) = (self.intake(), reasons & slow_path::RULES != 0);
+        // SAFETY: the busy word is held until the reading is dropped.
+        let set = if has_rules { unsafe { rules::read(intake, &self.rules_read) } } else { None };
+        let rules = set.as_deref().map(|set| Rules {
+            set,
+            // SAFETY: by contract.
+            event: unsafe { offered(offer) },
+            producer: self.index.get(),
+        });
+        let verdict = intake.judge.judge(offer, rules, reasons & slow_path::SAMPLING != 0, alone);
+        drop(set);
         match verdict.fate {
             Fate::Keep => Ok(verdict),
+            Fate::Drop => {
+                add(&self.dropped_rule, 1);
+                self.skip_sequence_number();
+                Err(PIPELINE_DROPPED_BY_RULE)
+            }
             Fate::SampleOut => {
                 add(&self.dropped_sampled, 1);
                 self.skip_sequence_number();

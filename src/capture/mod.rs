@@ -26,11 +26,13 @@ mod tests;
 pub(crate) mod thread_cache;
 
 pub use crate::event::Offer;
+use crate::platform::hazard::Hazard;
 use crate::platform::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::platform::thread;
 use crate::ring::intake::Intake;
 use crate::ring::ring_buffer::{Cursor, RingBuffer};
 use crate::ring::slot::Slot;
+use crate::rules::RuleSet;
 pub use fast_path::FastPath;
 use fast_words::Window;
 pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
@@ -73,8 +75,13 @@ pub struct Producer {
     kept_before: AtomicU64,
     overwritten: AtomicU64,
     dropped_sampled: AtomicU64,
+    dropped_rule: AtomicU64,
     /// How many more events the captured ones stand for.
     weight_beyond: AtomicU64,
+    /// The rules that it reads.
+    rules_read: Hazard<RuleSet>,
+    /// Its number among the pipeline's producers.
+    index: Cell<u32>,
     /// The token of the thread that has it; 0: none, or a handle.
     owner: AtomicU64,
     tid: AtomicU32,
@@ -105,6 +112,8 @@ pub struct Counts {
     pub dropped_full: u64,
     /// Events sampled out.
     pub dropped_sampled: u64,
+    /// Events dropped by rules.
+    pub dropped_rule: u64,
     /// Events overwritten.
     pub overwritten: u64,
     /// How many more events the captured ones stand for.
@@ -135,6 +144,9 @@ impl Producer {
             dropped_full: AtomicU64::new(0),
             overwritten: AtomicU64::new(0),
             dropped_sampled: AtomicU64::new(0),
+            dropped_rule: AtomicU64::new(0),
+            rules_read: Hazard::default(),
+            index: Cell::new(0),
             weight_beyond: AtomicU64::new(0),
             owner: AtomicU64::new(0),
             tid: AtomicU32::new(0),
@@ -147,8 +159,9 @@ impl Producer {
     ///
     /// # Safety
     /// `keeper` is in an `Arc` and keeps this producer; `intake` lives as long.
-    unsafe fn bind(&mut self, keeper: NonNull<dyn Keeper>, intake: *const Intake) {
+    unsafe fn bind(&mut self, keeper: NonNull<dyn Keeper>, intake: *const Intake, index: u32) {
         self.keeper.set(Some(keeper));
+        self.index.set(index);
         self.intake.set(intake);
         // SAFETY: by contract.
         self.fast.bind(unsafe { &*intake });
@@ -250,10 +263,11 @@ impl Producer {
         let overwritten = self.overwritten.load(Ordering::Acquire);
         let dropped_full = self.dropped_full.load(Ordering::Acquire);
         let dropped_sampled = self.dropped_sampled.load(Ordering::Acquire);
+        let dropped_rule = self.dropped_rule.load(Ordering::Acquire);
         let weight_beyond = self.weight_beyond.load(Ordering::Acquire);
         let bytes = self.fast.bytes.load(Ordering::Acquire);
         let captured = self.fast.captured.load(Ordering::Acquire);
-        Counts { captured, dropped_full, dropped_sampled, overwritten, weight_beyond, bytes }
+        Counts { captured, dropped_full, dropped_sampled, dropped_rule, overwritten, weight_beyond, bytes }
     }
 
     /// The largest payload.

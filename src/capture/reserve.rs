@@ -56,12 +56,17 @@ impl Producer {
             return PIPELINE_ERR_INVALID;
         }
         self.begin(busy::RESERVED, self.intake().asymmetric);
-        let buffer = self.ring().and_then(Slot::buffer);
-        match self.admit(&Offer { len: used, ..head }, Payload::InPlace(used)) {
+        let Some(buffer) = self.ring().and_then(Slot::buffer) else {
+            self.give_back(busy::NO);
+            return PIPELINE_ERR_CLOSED;
+        };
+        // SAFETY: the room is for a record of that payload.
+        let data = unsafe { buffer.record(position).add(HEADER as usize).cast_const() };
+        // SAFETY: the caller has written the payload there.
+        match unsafe { self.admit(&Offer { data, len: used, ..head }, Payload::InPlace(used)) } {
             Ok(verdict) => {
-                let room = buffer.map(|buffer| (buffer, position)).ok_or(PIPELINE_ERR_CLOSED);
                 // SAFETY: `reserve` found this room, and nothing was published since.
-                unsafe { self.complete(room, &head, &verdict, Payload::InPlace(used)) }
+                unsafe { self.complete(Ok((buffer, position)), &head, &verdict, Payload::InPlace(used)) }
             }
             Err(status) => {
                 self.give_back(busy::NO);

@@ -35,7 +35,8 @@ impl Producer {
                 return if self.intake().is_closed() { self.refuse_closed() } else { self.refuse_busy() };
             }
             let admitted = match verdict {
-                None => self.admit(offer, Payload::Long),
+                // SAFETY: passed on; the busy word is held.
+                None => unsafe { self.admit(offer, Payload::Long) },
                 // It is judged once, and may have waited since.
                 Some(_) if self.intake().is_closed() => Err(self.refuse_closed()),
                 Some(verdict) => Ok(verdict),

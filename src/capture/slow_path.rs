@@ -1,6 +1,7 @@
 //! The slow path of a capture: from a caller's offer to a published record, or to a counted reason why not. It handles every capture that
 //! the [fast path](super::fast_path) declines, and could do all of them.
 
+use super::judged::redact;
 use super::protocol::{Payload, Stamp, stamp};
 use super::{FastPath, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
@@ -46,7 +47,8 @@ impl Producer {
         if let Err(status) = self.begin_slow() {
             return status;
         }
-        match self.admit(offer, Payload::Long) {
+        // SAFETY: passed on; the busy word is held.
+        match unsafe { self.admit(offer, Payload::Long) } {
             Ok(verdict) => {
                 let room = self.room_or_drop(offer.len);
                 // SAFETY: passed on; the busy word is held.
@@ -118,6 +120,7 @@ impl Producer {
             Self::record(buffer.record(position), offer, payload, verdict.weight as f32, || {
                 (self.next_sequence(), self.stamp(offer))
             });
+            redact(buffer.record(position), len, &verdict.redact);
             self.fast.open_window(buffer, &Cursor { head: end, limit: self.window_limit(buffer, end) });
             self.publish(end, 1, len as u64, self.intake().asymmetric)
         };

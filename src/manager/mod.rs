@@ -9,12 +9,13 @@ pub use crate::capture::Producer;
 use crate::capture::registry::Registry;
 use crate::capture::{Offer, thread_cache};
 use crate::config::Config;
-use crate::facts::Fact;
 use crate::kinds::Definition;
 pub use crate::metrics::{Health, Metrics, WriterMetrics};
 use crate::platform::{barrier, thread};
 use crate::pool::Pool;
+pub use crate::pool::rules::RuleMetrics;
 pub use crate::pool::state::pressure_watch::Watcher;
+use crate::rules::Rule;
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
 use crate::storage::Storage;
 use crate::storage::panic_guard::PanicGuard;
@@ -115,13 +116,45 @@ impl Pipeline {
     pub fn kind_name(&self, kind: u32, name: &[u8]) -> Result<()> {
         Registry::check_kind(kind)?;
         self.pool.check_running()?;
-        self.pool.add_fact(Fact::kind_name(kind, name)?)
+        Self::with_stack(|large| self.pool.name_kind(kind, name, large))
     }
 
     /// Defines a kind: the fields of its payload, for the storage. It also gives the kind its name.
     pub fn define_kind(&self, definition: Definition) -> Result<()> {
         self.pool.check_running()?;
-        self.pool.define_kind(definition)
+        Self::with_stack(|large| self.pool.define_kind(&definition, large))
+    }
+
+    /// Does something on this stack or, if that is not done there, on a large one.
+    fn with_stack(act: impl Fn(bool) -> Result<bool> + Sync) -> Result<()> {
+        if !act(false)? {
+            thread::on_own_stack("cp-rules", || act(true))??;
+        }
+        Ok(())
+    }
+
+    // ---- rules ----
+
+    /// Puts the list of rules that `read` gives in force in place of the one before; an empty one ends all rules. `dry`: they only count. `read` is called
+    /// on a thread with a large stack.
+    pub fn set_rules(&self, read: impl FnOnce() -> Result<Vec<Rule>> + Send, dry: bool) -> Result<()> {
+        self.pool.check_running()?;
+        thread::on_own_stack("cp-rules", || self.pool.set_rules(read()?, dry))?
+    }
+
+    /// Ends all rules.
+    pub fn clear_rules(&self) -> Result<()> {
+        self.pool.set_rules(Vec::new(), false)
+    }
+
+    /// How many rules there are.
+    pub fn rule_count(&self) -> usize {
+        self.pool.rule_count()
+    }
+
+    /// What is known of a rule, the first being 0.
+    pub fn rule_metrics(&self, index: usize) -> Result<RuleMetrics> {
+        self.pool.rule_metrics(index)
     }
 
     // ---- control ----

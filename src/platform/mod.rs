@@ -13,6 +13,8 @@ pub mod file_calls;
 pub mod files;
 #[cfg(not(loom))]
 pub mod global;
+/// cbindgen:ignore
+pub mod hazard;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod park;

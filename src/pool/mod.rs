@@ -10,7 +10,7 @@
 //! the dead letter or to `release` (`release`). Before its first attempt it goes to the transform, if there is one (`transforms`).
 //!
 //! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
-//! captures that wait for space, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
+//! captures that wait for space, `rules` says what becomes of offers, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
 //! what they change, [`metrics`] and [`health`] what they read; `source` is what the storage may learn. `shutdown` is how a pipeline ends. `clock` tells the time of
 //! events, `clock_watch` keeps it in step.
 
@@ -27,6 +27,7 @@ pub mod metrics;
 mod pressure;
 mod release;
 mod results;
+pub mod rules;
 mod sampling;
 mod scaling;
 mod scheduler;
@@ -168,7 +169,7 @@ impl Pool {
             Error::new(PIPELINE_ERR_SYSTEM, text)
         })?;
         let clock = Clock::choose(config.clock)?;
-        let judge = Judge { sampling: sampling::sampling(&config)? };
+        let judge = Judge { sampling: sampling::sampling(&config)?, ..Judge::default() };
         let intake = Intake::new(Start {
             alive,
             asymmetric,

@@ -110,6 +110,7 @@ impl Pool {
         let mut st = self.lock();
         let now = time::now_ns();
         self.measure_pressure(now);
+        self.rings.free_replaced_rules();
         self.tell_of_pressure(&mut st);
         let samples = self.keep_sampling(&mut st, now);
         let doubts = st.doubt_late_batches(now);

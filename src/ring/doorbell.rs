@@ -24,10 +24,12 @@ pub(crate) mod slow_path {
     pub(crate) const MONOTONIC: u32 = 2;
     /// Each capture pays for its fences.
     pub(crate) const FENCED: u32 = 4;
+    /// Rules are in force.
+    pub(crate) const RULES: u32 = 8;
     /// Events are sampled by their traces.
     pub(crate) const SAMPLING: u32 = 16;
     /// Each offer is judged: see [`rules`](crate::rules).
-    pub(crate) const JUDGED: u32 = SAMPLING;
+    pub(crate) const JUDGED: u32 = RULES | SAMPLING;
 }
 
 /// The two words that each capture reads: one before it writes, one after it has published. `pipeline_fast_doorbell_t` in

@@ -44,6 +44,15 @@ impl Level {
     }
 }
 
+/// What is decided about an event for which a rule asks for a weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampled {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// It is sampled out at the weight of the rule.
+    pub by_weight: bool,
+}
+
 /// Sampling by trace.
 #[derive(Debug, Default)]
 pub struct Sampling {
@@ -175,6 +184,16 @@ impl Sampling {
         }
     }
 
+    /// The same where a rule asks for a weight of at least `weight`, 1 to [`MAX_WEIGHT`]. `under_load`: sampling is in effect.
+    pub fn decide_at(&self, id: u64, alone: impl FnOnce() -> u64, weight: u32, under_load: bool) -> Sampled {
+        let number = if id == 0 { alone() } else { id };
+        let verdict = if under_load { self.decide(id, || number) } else { Verdict::KEEP };
+        // (Both decide by the same hash, so what the larger weight keeps, the smaller one does.)
+        let kept = (u128::from(self.hash(number)) * u128::from(weight)) >> 64 == 0;
+        let fate = if kept { verdict.fate } else { Fate::SampleOut };
+        Sampled { verdict: Verdict { fate, weight: verdict.weight.max(weight), ..verdict }, by_weight: !kept }
+    }
+
     /// The weight of a trace that begins now, and whether it may have lost events.
     fn new_trace(&self, hash: u64) -> Trace {
         let level = self.level();
@@ -212,7 +231,8 @@ fn is_kept(hash: u64, log2: u32) -> bool {
 #[inline(always)]
 fn verdict(hash: u64, log2: u32, partial: bool) -> Verdict {
     let fate = if is_kept(hash, log2) { Fate::Keep } else { Fate::SampleOut };
-    Verdict { fate, weight: 1 << log2, flags: if partial { PIPELINE_EVENT_PARTIAL } else { 0 } }
+    let flags = if partial { PIPELINE_EVENT_PARTIAL } else { 0 };
+    Verdict { fate, weight: 1 << log2, flags, ..Verdict::KEEP }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is decided about an offer.
 
+use super::ruling::Ranges;
+
 /// Where an offer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -7,6 +9,8 @@ pub enum Fate {
     Keep,
     /// Nowhere: sampled out.
     SampleOut,
+    /// Nowhere: a rule drops it.
+    Drop,
 }
 
 /// What is decided about an offer. It refers to nothing, so a capture that waits for room may keep it.
@@ -18,9 +22,11 @@ pub struct Verdict {
     pub weight: u32,
     /// Flags that the event gets beside its own, `PIPELINE_EVENT_...`.
     pub flags: u32,
+    /// What is zeroed in the copy of its payload.
+    pub redact: Ranges,
 }
 
 impl Verdict {
     /// It is kept as it is.
-    pub const KEEP: Self = Self { fate: Fate::Keep, weight: 1, flags: 0 };
+    pub const KEEP: Self = Self { fate: Fate::Keep, weight: 1, flags: 0, redact: Ranges::NONE };
 }

@@ -2,6 +2,7 @@
 //! [`assignments`] is which thread has which.
 
 mod assignments;
+pub(super) mod rules;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -43,6 +44,7 @@ pub struct Registry {
     rings: Box<[Slot]>,
     producers: Box<[Producer]>,
     assignments: Mutex<Assignments>,
+    rules: Mutex<rules::Sets>,
     /// Only producers before this one were ever a thread's.
     owned: AtomicU32,
     /// Counts rings that were given back, for threads that had to do without one.
@@ -65,6 +67,7 @@ impl Registry {
             rings,
             producers,
             assignments: Mutex::new(Assignments { next_ring_id: 1 }),
+            rules: Mutex::default(),
             owned: AtomicU32::new(0),
             vacancies: AtomicU64::new(0),
         });
@@ -72,9 +75,9 @@ impl Registry {
         if let (Some(keeper), Some(registry)) =
             (NonNull::new(at as *mut dyn Keeper), std::sync::Arc::get_mut(&mut this))
         {
-            for producer in &mut registry.producers {
+            for (index, producer) in (0..).zip(&mut registry.producers) {
                 // SAFETY: behind the `Arc`, where all three stay.
-                unsafe { producer.bind(keeper, &raw const (*at).intake) };
+                unsafe { producer.bind(keeper, &raw const (*at).intake, index) };
             }
         }
         {

@@ -3,7 +3,7 @@
 #include "../recorder.h"
 
 static const int32_t statuses[] = {
-    PIPELINE_OK,           PIPELINE_SAMPLED,           PIPELINE_END,          PIPELINE_ERR_NULL,     PIPELINE_ERR_INVALID,
+    PIPELINE_OK,           PIPELINE_SAMPLED,           PIPELINE_DROPPED_BY_RULE, PIPELINE_END,          PIPELINE_ERR_NULL,     PIPELINE_ERR_INVALID,
     PIPELINE_ERR_VERSION,  PIPELINE_ERR_FULL,          PIPELINE_ERR_TOO_LARGE, PIPELINE_ERR_CLOSED,
     PIPELINE_ERR_BUSY,     PIPELINE_ERR_NO_RING,       PIPELINE_ERR_FORKED,   PIPELINE_ERR_TIMEOUT,
     PIPELINE_ERR_LIMIT,    PIPELINE_ERR_WOULD_DEADLOCK, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM,
@@ -14,7 +14,7 @@ static const int32_t statuses[] = {
 
 static void messages(void)
 {
-    static const int32_t unknown[] = {2, 1000, -1000, INT32_MAX, INT32_MIN};
+    static const int32_t unknown[] = {4, 1000, -1000, INT32_MAX, INT32_MIN};
     size_t i, j;
     const char *none = pipeline_status_message(INT32_MIN);
     CHECK(none != NULL && *none != '\0');

@@ -45,6 +45,13 @@ static void without_a_pipeline(void)
     CHECK_FAILS(pipeline_kind_name(NULL, 1, NULL), PIPELINE_ERR_NULL, "NULL");
     CHECK_FAILS(define_kind(NULL, 1, "one"), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_kind_define(NULL, NULL), PIPELINE_ERR_NULL, "NULL");
+    CHECK_FAILS(pipeline_rule_init(NULL, sizeof(pipeline_rule_t)), PIPELINE_ERR_NULL, "rule");
+    CHECK_FAILS(pipeline_rules_set(NULL, NULL, 0, 0), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_FAILS(pipeline_rules_set_text(NULL, "drop", 0), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_FAILS(pipeline_rules_load(NULL, "/", 0), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_FAILS(pipeline_rules_clear(NULL), PIPELINE_ERR_NULL, "pipeline");
+    CHECK_FAILS(pipeline_rule_count(NULL, NULL), PIPELINE_ERR_NULL, "NULL");
+    CHECK_FAILS(pipeline_rule_metrics(NULL, 0, NULL), PIPELINE_ERR_NULL, "NULL");
     CHECK_FAILS(pipeline_close(NULL, 0), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_destroy(NULL), PIPELINE_ERR_NULL, "pipeline");
     CHECK_FAILS(pipeline_abandon(NULL), PIPELINE_ERR_NULL, "pipeline");

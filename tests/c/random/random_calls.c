@@ -9,6 +9,7 @@
 #include "ends.h"
 #include "many.h"
 #include "offers.h"
+#include "rules.h"
 
 /* ---- the other calls of a thread ---- */
 
@@ -336,7 +337,7 @@ static void *working(void *argument)
             }
             break;
         case 10:
-            sched_yield();
+            use_rules(&me->rng);
             break;
         case 11:
             if (below(&me->rng, 4) == 0)

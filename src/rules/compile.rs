@@ -1,0 +1,267 @@
+//! From a list of rules to a set: a plan for each kind for which its name or its definition makes a difference, and one for all others.
+
+use super::counts::{Counts, RuleCounts};
+use super::known::Known;
+use super::limiter::Limiter;
+use super::names::{Index, Not, State};
+use super::plan::{Plan, Step};
+use super::rule::{Fault, Redact, Rule, check_all};
+use super::ruling::Range;
+use super::{MAX_IDS, MAX_RULES};
+use crate::expression::{Bound, IdTable};
+use crate::kinds::{Definition, Length};
+use crate::platform::memory;
+use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, Result};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The most bytes of all plans of a set.
+const MAX_PLAN_BYTES: usize = 64 << 20;
+
+/// What a rule does, as far as it is the same for all kinds.
+#[derive(Debug)]
+pub(super) struct Act {
+    pub dry: bool,
+    pub drop: bool,
+    pub keep: bool,
+    pub trace: bool,
+    pub priority: bool,
+    pub tags: u32,
+    /// At least 1.
+    pub sample: u32,
+    pub limiter: Option<Limiter>,
+}
+
+/// What stays when a set is compiled anew because more is known of the kinds.
+#[derive(Debug)]
+struct Shared {
+    rules: Vec<Rule>,
+    acts: Box<[Act]>,
+    counts: Counts,
+    /// The conditions for kinds of which nothing is known; `None`: there is none.
+    unknown: Vec<Option<Arc<Bound>>>,
+    /// Whether the answer of a condition may depend on the name of the kind.
+    names_kind: Vec<bool>,
+}
+
+/// A list of rules, ready to be followed.
+#[derive(Debug)]
+pub struct RuleSet {
+    shared: Arc<Shared>,
+    /// By the kind, one more than the index of its plan.
+    kinds: Option<IdTable>,
+    plans: Box<[Plan]>,
+    /// For all other kinds.
+    unknown: Plan,
+    states: Box<[State]>,
+}
+
+impl RuleSet {
+    /// Compiles a list of rules. `dry`: all of them only count. `producers`: how many there may be; `now_ns`: the time from which limits count.
+    pub fn new(rules: Vec<Rule>, dry: bool, producers: usize, now_ns: u64, known: Known<'_>) -> Result<Self> {
+        let invalid = |fault: Fault| Error::new(PIPELINE_ERR_INVALID, fault.to_string());
+        if rules.len() > MAX_RULES {
+            let text = format!("at most {MAX_RULES} rules allowed, {} given", rules.len());
+            return Err(Error::new(PIPELINE_ERR_LIMIT, text));
+        }
+        check_all(&rules).map_err(invalid)?;
+        let mut made = rules.iter().map(|rule| Act {
+            dry: dry || rule.dry,
+            drop: rule.actions.drop,
+            keep: rule.actions.keep,
+            trace: rule.actions.trace,
+            priority: rule.actions.priority,
+            tags: rule.actions.tags,
+            sample: rule.actions.sample.max(1),
+            limiter: rule.actions.limit.map(|limit| Limiter::new(limit, now_ns)),
+        });
+        let mut acts = reserved(rules.len())?;
+        acts.extend(made.by_ref());
+        drop(made);
+        let (mut unknown, mut names_kind) = (reserved(rules.len())?, reserved(rules.len())?);
+        let mut ids = 0;
+        for rule in &rules {
+            memory::check()?;
+            ids += rule.condition.as_ref().map_or(0, |condition| condition.ids());
+            unknown.push(rule.condition.as_ref().map(|condition| Arc::new(condition.bind_unknown())));
+            names_kind.push(rule.condition.as_ref().is_some_and(|condition| condition.names_kind()));
+        }
+        if ids > MAX_IDS {
+            let text = format!("at most {MAX_IDS} ids allowed in the sets of all rules, {ids} given");
+            return Err(Error::new(PIPELINE_ERR_LIMIT, text));
+        }
+        let counts = Counts::new(rules.len(), producers).ok_or_else(|| memory::refused(rules.len() * 128))?;
+        let shared = Shared { rules, acts: acts.into_boxed_slice(), counts, unknown, names_kind };
+        bind(&Arc::new(shared), known, true)
+    }
+
+    /// Compiles the same rules anew, because more is known of the kinds. The counts go on. A rule that names what cannot be is not in effect.
+    pub fn renewed(&self, known: Known<'_>) -> Result<Self> {
+        bind(&self.shared, known, false)
+    }
+
+    /// The plan for the events of a kind.
+    #[inline]
+    pub(super) fn plan(&self, kind: u32) -> &Plan {
+        let Some(kinds) = &self.kinds else { return &self.unknown };
+        // (No entry is 0, which is the answer for a kind without one.)
+        let number = kinds.mask(kind.into()) as usize;
+        self.plans.get(number.wrapping_sub(1)).unwrap_or(&self.unknown)
+    }
+
+    #[inline]
+    pub(super) fn act(&self, rule: u32) -> Option<&Act> {
+        self.shared.acts.get(rule as usize)
+    }
+
+    #[inline]
+    pub(super) fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// Whether it makes a difference which name a kind has.
+    pub fn names_kinds(&self) -> bool {
+        self.shared.names_kind.iter().any(|names| *names)
+    }
+
+    /// The rules, in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.shared.rules
+    }
+
+    /// Whether a rule only counts, by itself or because the set does.
+    pub fn is_dry(&self, rule: usize) -> bool {
+        self.shared.acts.get(rule).is_some_and(|act| act.dry)
+    }
+
+    /// Whether a rule is in effect.
+    pub fn state(&self, rule: usize) -> Option<&State> {
+        self.states.get(rule)
+    }
+
+    /// What a rule has counted.
+    pub fn counts_of(&self, rule: usize) -> RuleCounts {
+        self.shared.counts.of(rule)
+    }
+}
+
+fn reserved<T>(count: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| memory::refused(count * size_of::<T>()))?;
+    Ok(list)
+}
+
+/// Binds the rules to the kinds. `strict`: a rule that names what cannot be is refused.
+fn bind(shared: &Arc<Shared>, known: Known<'_>, strict: bool) -> Result<RuleSet> {
+    let index = Index::new(known);
+    let mut states = reserved(shared.rules.len())?;
+    for (at, rule) in shared.rules.iter().enumerate() {
+        states.push(match index.check(rule) {
+            Ok(()) => State::Active,
+            Err(Not::Ever(reason)) if strict => {
+                return Err(Error::new(PIPELINE_ERR_INVALID, Fault::of(at, rule, reason).to_string()));
+            }
+            Err(Not::Yet(reason) | Not::Ever(reason)) => State::Inactive(reason),
+        });
+    }
+    let unknown = Plan::new(steps(shared, &states, None)?.0, None)?;
+    let (mut plans, mut entries, mut bytes) = (Vec::new(), Vec::new(), unknown.bytes());
+    let defined = known.all().map(|definition| definition.kind);
+    let kinds: BTreeSet<u32> = defined.chain(known.names.keys().copied()).collect();
+    for kind in kinds {
+        memory::check()?;
+        let definition = known.of(kind);
+        let name = known.names.get(&kind).copied();
+        let name = name.or_else(|| definition.map(|definition| definition.name.as_bytes()));
+        let (steps, is_own) = steps(shared, &states, Some((kind, name, definition)))?;
+        if !is_own {
+            continue;
+        }
+        let plan = Plan::new(steps, Some(kind))?;
+        bytes += plan.bytes();
+        if bytes > MAX_PLAN_BYTES {
+            let rules = shared.rules.len();
+            return Err(Error::new(
+                PIPELINE_ERR_LIMIT,
+                format!(
+                    "{rules} rules that name fields or kinds take more than {MAX_PLAN_BYTES} bytes for the kinds that are known"
+                ),
+            ));
+        }
+        plans.push(plan);
+        entries.push((u64::from(kind), plans.len() as u64));
+    }
+    let table = IdTable::new(entries.iter().copied()).ok_or_else(|| memory::refused(entries.len() * 32))?;
+    Ok(RuleSet {
+        shared: Arc::clone(shared),
+        kinds: (!table.is_empty()).then_some(table),
+        plans: plans.into_boxed_slice(),
+        unknown,
+        states: states.into_boxed_slice(),
+    })
+}
+
+type Kind<'a> = (u32, Option<&'a [u8]>, Option<&'a Definition>);
+
+/// The steps for a kind, or for those of which nothing is known; and whether the former are not the same as the latter.
+fn steps(shared: &Shared, states: &[State], kind: Option<Kind<'_>>) -> Result<(Vec<Step>, bool)> {
+    let (mut steps, mut is_own) = (reserved(shared.rules.len())?, false);
+    for (at, (rule, state)) in shared.rules.iter().zip(states).enumerate() {
+        if *state != State::Active {
+            continue;
+        }
+        let general = shared.unknown.get(at).cloned().flatten();
+        let (when, own_condition) = match (&rule.condition, kind) {
+            (Some(condition), Some((number, name, definition)))
+                if (shared.names_kind[at] && name.is_some()) || mentions_field(rule, definition) =>
+            {
+                let bound = condition.bind(number, name, definition);
+                // (Where it is as for all others, it needs no plan of its own.)
+                let same = general
+                    .as_ref()
+                    .is_some_and(|general| bound.always().is_some() && bound.always() == general.always());
+                (Some(Arc::new(bound)), !same)
+            }
+            _ => (general, false),
+        };
+        let redact = ranges(rule, kind.and_then(|(_, _, definition)| definition));
+        let fields = rule.actions.redact.iter().any(|part| matches!(part, Redact::Field { .. }));
+        is_own |= own_condition || (fields && redact.len() > ranges(rule, None).len());
+        let when = match when.as_ref().and_then(|when| when.always()) {
+            Some(false) => continue,
+            Some(true) => None,
+            None => when,
+        };
+        steps.push(Step { rule: at as u32, when, redact });
+    }
+    Ok((steps, is_own))
+}
+
+/// Whether the condition of a rule names a field that the kind has.
+fn mentions_field(rule: &Rule, definition: Option<&Definition>) -> bool {
+    let (Some(condition), Some(definition)) = (&rule.condition, definition) else { return false };
+    condition.fields().into_iter().any(|(kind, field)| {
+        kind.is_none_or(|kind| definition.name.eq_ignore_ascii_case(kind))
+            && definition.field_named(field).is_some()
+    })
+}
+
+/// What a rule redacts in a payload of the kind.
+fn ranges(rule: &Rule, definition: Option<&Definition>) -> Box<[Range]> {
+    let of = |part: &Redact| match part {
+        Redact::Payload(start, end) => Some(Range { start: *start, end: *end }),
+        Redact::Field { kind, field } => {
+            let definition = definition?;
+            if kind.as_ref().is_some_and(|kind| !definition.name.eq_ignore_ascii_case(kind)) {
+                return None;
+            }
+            let field = definition.fields.get(definition.field_named(field)?)?;
+            let end = match field.length {
+                Length::Fixed(bytes) => field.offset.saturating_add(bytes),
+                Length::Rest => u32::MAX,
+            };
+            Some(Range { start: field.offset, end })
+        }
+    };
+    rule.actions.redact.iter().filter_map(of).collect()
+}

@@ -1,0 +1,66 @@
+//! The way of an offered event through the rules.
+
+use super::compile::RuleSet;
+use super::counts::Count;
+use super::event::Event;
+use super::plan::Plan;
+use super::ruling::Ruling;
+use crate::platform::time;
+
+impl RuleSet {
+    /// What the rules say of an event. `None`: none that is in effect matches. `producer` tells whose counts are changed: the first producers change
+    /// theirs alone, while they hold their busy word.
+    #[inline]
+    pub fn judge(&self, event: &Event<'_>, producer: u32) -> Option<Ruling> {
+        let plan = self.plan(event.kind);
+        let groups = plan.groups(event);
+        if groups == 0 { None } else { self.follow(plan, groups, event, producer) }
+    }
+
+    #[inline(never)]
+    fn follow(&self, plan: &Plan, mut groups: u64, event: &Event<'_>, producer: u32) -> Option<Ruling> {
+        let mut ruling: Option<Ruling> = None;
+        while groups != 0 {
+            let group = groups.trailing_zeros();
+            groups &= groups - 1;
+            for step in plan.steps(group) {
+                if step.when.as_ref().is_some_and(|when| !when.matches(event)) {
+                    continue;
+                }
+                let (rule, counts) = (step.rule, self.counts());
+                let Some(act) = self.act(rule) else { continue };
+                counts.add(producer, rule, Count::Matched);
+                let limited = act.limiter.as_ref().is_some_and(|limiter| !limiter.admits(time::now_ns()));
+                if limited {
+                    counts.add(producer, rule, Count::Limited);
+                }
+                if act.dry {
+                    continue;
+                }
+                let ruling = ruling.get_or_insert_with(Ruling::new);
+                if limited || act.drop {
+                    ruling.dropped_by = Some(rule);
+                    return Some(*ruling);
+                }
+                ruling.priority |= act.priority;
+                ruling.tags |= act.tags;
+                if act.sample > ruling.weight {
+                    (ruling.weight, ruling.sampled_by) = (act.sample, rule);
+                }
+                for range in &step.redact {
+                    ruling.redact.add(*range);
+                }
+                if act.keep {
+                    (ruling.keep, ruling.promote, ruling.weight) = (true, act.trace, 1);
+                    return Some(*ruling);
+                }
+            }
+        }
+        ruling
+    }
+
+    /// Counts that the event of a ruling was sampled out at the rate of its rule.
+    pub fn sampled_out(&self, ruling: &Ruling, producer: u32) {
+        self.counts().add(producer, ruling.sampled_by, Count::SampledOut);
+    }
+}
