@@ -81,6 +81,25 @@ fn stat_has_the_ledger_the_kinds_the_rates_and_the_losses() {
 }
 
 #[test]
+fn what_was_left_out_by_choice_is_no_loss() {
+    let scratch = Scratch::new();
+    let mut builder = sample::segments::Builder::new(5, 1);
+    let event = |sequence| sample::segments::Event::new(sequence, sequence * 1000, b"x");
+    let mut counts = [0; 20];
+    // captured, dropped_sampled, dropped_rule, stored, filtered
+    (counts[0], counts[3], counts[4], counts[10], counts[11]) = (2, 7, 5, 1, 1);
+    builder.thread(7, 99, "busy").events(7, &[event(1), event(9)]).ledger(1, 5, &counts).seal();
+    builder.write(scratch.path());
+    let out = well(&["stat", &text(scratch.path())]);
+    let (before, losses) = out.split_once("Losses\n").expect("the losses");
+    let (_, chosen) = before.split_once("Left out by choice\n").expect("what is none");
+    for words in ["7 events dropped_sampled", "5 events dropped_rule", "1 events filtered"] {
+        assert!(chosen.contains(words) && !losses.contains(words), "{words}: {out}");
+    }
+    assert!(losses.contains("gaps in their sequences, also by what was left out by choice"), "{out}");
+}
+
+#[test]
 fn rings_with_gaps_are_listed_with_their_threads() {
     let scratch = Scratch::new();
     let mut builder = sample::segments::Builder::new(5, 3);

@@ -1,4 +1,4 @@
-//! What was lost, and where.
+//! What was lost, and where; and what was left out because the program wanted it so.
 
 use crate::commands::table::{Table, grouped};
 use crate::commands::verify::absent;
@@ -9,10 +9,8 @@ use std::io::Write;
 /// So many rings are listed.
 const LISTED: usize = 20;
 /// The counts of a ledger that are losses, with what they mean.
-const LOSSES: [(&str, &str); 11] = [
+const LOSSES: [(&str, &str); 9] = [
     ("dropped_full", "the ring buffer was full"),
-    ("dropped_sampled", "sampled out"),
-    ("dropped_rule", "dropped by a rule"),
     ("refused_too_large", "larger than max_event_bytes"),
     ("refused_closed", "offered after the close"),
     ("refused_invalid", "invalid"),
@@ -23,16 +21,34 @@ const LOSSES: [(&str, &str); 11] = [
     ("left", "left behind at the end"),
 ];
 
-/// Appends what was lost.
-pub fn show(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
+/// The counts that are no losses: the program has asked for it.
+const CHOSEN: [(&str, &str); 3] = [
+    ("dropped_sampled", "sampled out; the weights of the others stand for them"),
+    ("dropped_rule", "dropped by a rule"),
+    ("filtered", "filtered by a transform"),
+];
+
+/// A line for each of these counts of each run that is not 0.
+fn lines_of(reader: &Reader, counts: &[(&str, &str)]) -> Vec<String> {
     let mut lines = Vec::new();
     for (generation, ledger) in &reader.facts().ledgers {
-        for (name, meaning) in LOSSES {
+        for (name, meaning) in counts {
             if let Some(count @ 1..) = ledger.count(name) {
                 lines.push(format!("run {generation:016x}: {} events {name}: {meaning}", grouped(count)));
             }
         }
     }
+    lines
+}
+
+/// Appends what was left out, and what was lost.
+pub fn show(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
+    let chosen = lines_of(reader, &CHOSEN);
+    if !chosen.is_empty() {
+        writeln!(text, "Left out by choice")?;
+        chosen.iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+    }
+    let mut lines = lines_of(reader, &LOSSES);
     lines.extend(absent(reader));
     let mut rings: Vec<_> = reader.rings().filter(|ring| ring.missing() > 0).collect();
     rings.sort_by_key(|ring| (std::cmp::Reverse(ring.missing()), ring.generation, ring.ring_id));
@@ -60,7 +76,8 @@ pub fn show(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
             grouped(ring.last_sequence),
         ]);
     }
-    writeln!(text, "  Rings with gaps in their sequences:")?;
+    let also = if chosen.is_empty() { "" } else { ", also by what was left out by choice" };
+    writeln!(text, "  Rings with gaps in their sequences{also}:")?;
     table.write("    ", text);
     if rings.len() > LISTED {
         writeln!(text, "    and {} more rings", rings.len() - LISTED)?;
