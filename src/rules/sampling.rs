@@ -8,7 +8,7 @@
 //! the table has no place, each event of the trace is decided by the weight of its moment. A kept event whose trace may have lost earlier events
 //! is flagged `PIPELINE_EVENT_PARTIAL`.
 
-use super::traces::{Found, Trace, Traces};
+use super::traces::{EPOCHS, Found, Trace, Traces};
 use super::verdict::{Fate, Verdict};
 use crate::event::PIPELINE_EVENT_PARTIAL;
 use crate::platform::random::mix;
@@ -20,8 +20,6 @@ use std::sync::OnceLock;
 pub const MAX_WEIGHT: u32 = 1 << 20;
 /// Between the watermark and a full ring the weight is doubled so many times.
 const STEPS: u64 = 8;
-/// A trace is forgotten after so many epochs without an event.
-pub(super) const EPOCHS: u64 = 8;
 
 /// How much is sampled out. It is one word, so that its parts change together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::status::Result;
 use std::hint::spin_loop;
 
+/// A trace is forgotten after so many epochs without an event.
+pub(super) const EPOCHS: u64 = 8;
 /// Places in a bucket.
 const PLACES: usize = 7;
 /// Tries for a bucket's lock.
@@ -71,7 +73,7 @@ impl Place {
     /// Whether a new trace may have the place: it is empty, or its trace has had no event for longer than `EPOCHS`.
     fn is_free(self, epoch: u32) -> bool {
         let age = epoch.wrapping_sub((self.0 >> 7) as u32) & 0x3FF;
-        self.0 == 0 || u64::from(age) > super::sampling::EPOCHS
+        self.0 == 0 || u64::from(age) > EPOCHS
     }
 }
 

@@ -20,7 +20,7 @@ fn what_is_put_in_is_found_with_what_was_put_in() {
 fn a_place_whose_trace_was_quiet_for_too_long_goes_to_another() {
     let traces = Traces::new(1).unwrap();
     (0..7).for_each(|n| assert_eq!(traces.find(mix(n), 0, || TRACE), Found::Trace(TRACE)));
-    let later = super::super::sampling::EPOCHS as u32;
+    let later = EPOCHS as u32;
     assert_eq!(traces.find(mix(7), later, || TRACE), Found::NoPlace);
     assert_eq!(traces.find(mix(2), later, || unreachable!()), Found::Trace(TRACE));
     let last = Trace { log2: 9, partial: true };
