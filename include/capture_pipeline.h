@@ -81,6 +81,8 @@ typedef struct pipeline_reader_kind_t pipeline_reader_kind_t;
 typedef struct pipeline_reader_kinds_t pipeline_reader_kinds_t;
 /** The thread of a ring buffer. */
 typedef struct pipeline_reader_thread_t pipeline_reader_thread_t;
+/** An attribute of a run: see `pipeline_attribute`. */
+typedef struct pipeline_reader_attribute_t pipeline_reader_attribute_t;
 /** What a reader could not give so far. */
 typedef struct pipeline_reader_losses_t pipeline_reader_losses_t;
 /** An event of a journal. */
@@ -715,6 +717,23 @@ int32_t pipeline_capture_many(const pipeline_t *p,
  * Requires: `p` is NULL or valid; `name` is NULL or NUL-terminated.
  */
 int32_t pipeline_kind_name(pipeline_t *p, uint32_t kind, const char *name);
+
+/**
+ * Sets an attribute of the pipeline: what is the same for all of its events, such as the host, the service or
+ * the version. It is kept once and not in each event: the SQLite storage has it in the table
+ * `run_attributes`, a journal among its facts, and a storage with `PIPELINE_STORAGE_META` gets an event of
+ * the kind `PIPELINE_KIND_ATTRIBUTE`. When the call returns, the storage can know the attribute before it
+ * gets any later event. Of several values of one attribute the last one counts, for earlier events too.
+ *
+ * `name` has 1 to 63 bytes: a letter, then letters, digits, `_`, `.` and `-`. `value` has at most 1024 bytes
+ * of UTF-8. Both are copied. Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_INVALID` (the
+ * name or the value); `_LIMIT` (64 attributes are the most of a pipeline; with the names and definitions of
+ * kinds they share the limits of `pipeline_kind_name`); `_FULL` (the storage has `PIPELINE_STORAGE_META`, and
+ * too many of the library's own events wait to be stored); `_NO_MEMORY`; `_CLOSED`; `_FORKED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `name` and `value` are NULL or NUL-terminated.
+ */
+int32_t pipeline_attribute(pipeline_t *p, const char *name, const char *value);
 
 /* A kind can be defined: then storages and tools show the fields of its payload. */
 
@@ -2663,6 +2682,31 @@ int32_t pipeline_reader_thread(pipeline_reader_t *reader,
                                uint64_t ring_id,
                                pipeline_reader_thread_t *out);
 
+/** An attribute of a run: see `pipeline_attribute`. */
+struct pipeline_reader_attribute_t {
+    /** `sizeof(pipeline_reader_attribute_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t reserved;
+    /** Its name. Never NULL. Valid until the next call on the reader. */
+    const char *name;
+    /** Its value. Never NULL. Valid until the next call on the reader. */
+    const char *value;
+};
+
+/**
+ * Shows an attribute of a run (see `pipeline_attribute`): the one at `index`, from 0, in the order of their
+ * names. Set `out->struct_size`. One thread at a time. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_NO_MEMORY`;
+ * `_NOT_FOUND`: there are not that many. Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `out` is NULL or as its `struct_size`
+ * says.
+ */
+int32_t pipeline_reader_attribute(pipeline_reader_t *reader,
+                                  uint64_t generation,
+                                  size_t index,
+                                  pipeline_reader_attribute_t *out);
+
 /** What a reader could not give so far. It is complete when all events have been read. */
 struct pipeline_reader_losses_t {
     /** `sizeof(pipeline_reader_losses_t)` of the caller. */
@@ -2954,6 +2998,11 @@ int32_t pipeline_thread_hooks(void (*start)(void *user_data), void (*stop)(void 
  * The definition of a kind: `node_id` is the kind, the payload is as docs/format.md describes it under "Definitions".
  */
 #define PIPELINE_KIND_DEFINITION 0xFFFF0004
+/**
+ * An attribute of the pipeline: `node_id` is its number, from 0; the payload is the length of its name as one byte, its
+ * name, and its value. Of several with one number the last one counts.
+ */
+#define PIPELINE_KIND_ATTRIBUTE 0xFFFF0006
 
 /**
  * The payload of an event of kind `PIPELINE_KIND_CLOCK`: which clock stamps a pipeline's events, and its

@@ -1506,6 +1506,10 @@ class Pipeline : public detail::Captures<Pipeline> {
     void kind_name(Kind kind, const std::string &name) {
         detail::check(pipeline_kind_name(handle_, kind, name.c_str()));
     }
+    /// Sets an attribute of the pipeline: what is the same for all of its events, such as the host, the service or the version.
+    void attribute(const std::string &name, const std::string &value) {
+        detail::check(pipeline_attribute(handle_, name.c_str(), value.c_str()));
+    }
     /// Defines a kind: storages and tools then show the fields of its payload. Throws Error, which names the field, the limit and the value.
     void define(const Definition &definition) { detail::check(definition.define(handle_)); }
     /// Sets the transform: a function that a writer calls with each event once, before the storage gets it. It takes an EventView and a

@@ -173,6 +173,17 @@ class Reader {
         detail::check(status);
         return std::make_pair(found.thread_id, std::string(found.name));
     }
+    /// The attributes of a run, by their names.
+    std::vector<std::pair<std::string, std::string>> attributes(std::uint64_t generation) const {
+        std::vector<std::pair<std::string, std::string>> all;
+        pipeline_reader_attribute_t found{};
+        found.struct_size = sizeof found;
+        std::int32_t status;
+        while ((status = pipeline_reader_attribute(handle_, generation, all.size(), &found)) == PIPELINE_OK)
+            all.emplace_back(found.name, found.value);
+        if (status != PIPELINE_ERR_NOT_FOUND) detail::check(status);
+        return all;
+    }
     pipeline_reader_t *raw() const noexcept { return handle_; }
 
   private:

@@ -55,6 +55,10 @@ pub const PIPELINE_KIND_CLOCK: u32 = 0xFFFF_0003;
 pub const PIPELINE_KIND_DEFINITION: u32 = 0xFFFF_0004;
 
 /// cbindgen:ignore
+/// A reserved kind: an attribute of the pipeline. `node_id` numbers it; the payload is the length of its name as a byte, its name, and its value.
+pub const PIPELINE_KIND_ATTRIBUTE: u32 = 0xFFFF_0006;
+
+/// cbindgen:ignore
 /// All flags that a caller may set.
 pub(crate) const KNOWN_FLAGS: u32 =
     PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;

@@ -1,11 +1,13 @@
-//! What a pipeline knows about its events beside the events: names and definitions of kinds, and readings of its clocks.
+//! What a pipeline knows about its events beside the events: names and definitions of kinds, its attributes, and readings of its clocks.
 //!
 //! The list only grows, and a fact never changes. So it is read without a lock, and a reader that remembers how many facts it has read
 //! learns by one load whether there are more. Storages that keep the library's own events (`PIPELINE_STORAGE_META`) get each fact as an
 //! event as well. The threads of rings are not in the list, because they change as long as a pipeline runs: see
 //! [`Source::thread`](crate::storage::Source::thread).
 
-use crate::event::{PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME};
+use crate::event::{
+    PIPELINE_KIND_ATTRIBUTE, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME,
+};
 use crate::platform::memory;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::status::{Error, PIPELINE_ERR_LIMIT, Result};
@@ -49,6 +51,20 @@ impl Fact {
     pub fn kind_name(kind: u32, name: &[u8]) -> Result<Self> {
         Self::new(PIPELINE_KIND_KIND_NAME, 0, u64::from(kind), name)
     }
+
+    /// An attribute of the pipeline: its number, its name of at most 255 bytes, its value.
+    pub fn attribute(number: u64, name: &[u8], value: &[u8]) -> Result<Self> {
+        let len = name.len().min(255);
+        let mut fact = Self::new(PIPELINE_KIND_ATTRIBUTE, 0, number, &[])?;
+        let mut payload = Vec::new();
+        let bytes = 1 + len + value.len();
+        payload.try_reserve_exact(bytes).map_err(|_| memory::refused(bytes))?;
+        payload.push(len as u8);
+        payload.extend_from_slice(&name[..len]);
+        payload.extend_from_slice(value);
+        fact.payload = payload.into_boxed_slice();
+        Ok(fact)
+    }
 }
 
 impl fmt::Display for Fact {
@@ -57,10 +73,20 @@ impl fmt::Display for Fact {
         match self.kind {
             PIPELINE_KIND_KIND_NAME => write!(f, "the name of kind {}", self.node_id),
             PIPELINE_KIND_DEFINITION => write!(f, "the definition of kind {}", self.node_id),
+            PIPELINE_KIND_ATTRIBUTE => {
+                let name = attribute_of(&self.payload).map_or(&[][..], |(name, _)| name);
+                write!(f, "the attribute {}", String::from_utf8_lossy(name))
+            }
             PIPELINE_KIND_CLOCK => f.write_str("the facts about the clock"),
             kind => write!(f, "a fact of kind {kind:#x} about {}", self.node_id),
         }
     }
+}
+
+/// The name and the value in the payload of an attribute. `None`: it is none.
+pub fn attribute_of(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&len, rest) = payload.split_first()?;
+    rest.split_at_checked(len.into()).filter(|(name, _)| !name.is_empty())
 }
 
 /// What only the thread that adds a fact needs.
@@ -121,13 +147,13 @@ impl Facts {
         let own = fact.kind == PIPELINE_KIND_CLOCK && number < CHUNKS * CHUNK;
         if number >= MOST_FACTS && !own {
             let text = format!(
-                "{fact}: {MOST_FACTS} names and definitions of kinds allowed in the life of a pipeline, all of them given"
+                "{fact}: {MOST_FACTS} names and definitions of kinds and attributes allowed in the life of a pipeline, all of them given"
             );
             return Err(Error::new(PIPELINE_ERR_LIMIT, text));
         }
         if bytes > MOST_BYTES && !own {
             let text = format!(
-                "{fact}: {MOST_BYTES} bytes of names and definitions of kinds allowed in the life of a pipeline, {} used, {} given",
+                "{fact}: {MOST_BYTES} bytes of names and definitions of kinds and attributes allowed in the life of a pipeline, {} used, {} given",
                 adding.bytes,
                 fact.payload.len()
             );
@@ -175,6 +201,21 @@ mod tests {
         assert_eq!(names(&facts, 0), [(1, &b"one"[..]), (2, b"two"), (1, b"uno")]);
         assert_eq!(names(&facts, 2), [(1, &b"uno"[..])]);
         assert_eq!((facts.count(), names(&facts, 3).len(), names(&facts, 9).len()), (3, 0, 0));
+    }
+
+    #[test]
+    fn an_attribute_is_read_as_it_was_written() {
+        let fact = Fact::attribute(3, b"host", b"a").unwrap();
+        assert_eq!(
+            (fact.kind, fact.node_id, &*fact.payload),
+            (PIPELINE_KIND_ATTRIBUTE, 3, &b"\x04hosta"[..])
+        );
+        assert_eq!(fact.to_string(), "the attribute host");
+        assert_eq!(attribute_of(&fact.payload), Some((&b"host"[..], &b"a"[..])));
+        assert_eq!(attribute_of(b"\x04host"), Some((&b"host"[..], &b""[..])));
+        for none in [&b""[..], b"\x00value", b"\x05host"] {
+            assert_eq!(attribute_of(none), None);
+        }
     }
 
     #[test]

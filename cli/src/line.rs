@@ -2,7 +2,10 @@
 
 use crate::journal::Found;
 use crate::numbers;
-use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_RELEASE};
+use capture_pipeline::event::{
+    PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_RELEASE,
+    PIPELINE_EVENT_TRANSFORMED,
+};
 use capture_pipeline::kinds::{Hint, Value};
 use std::io::Write;
 
@@ -57,6 +60,8 @@ fn flags(flags: u32) -> String {
         (PIPELINE_EVENT_PRIORITY, "priority"),
         (PIPELINE_EVENT_OWN_TIME, "own_time"),
         (PIPELINE_EVENT_RELEASE, "release"),
+        (PIPELINE_EVENT_PARTIAL, "partial"),
+        (PIPELINE_EVENT_TRANSFORMED, "transformed"),
     ];
     let mut names: Vec<String> =
         known.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| (*name).to_owned()).collect();

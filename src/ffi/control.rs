@@ -200,6 +200,40 @@ pub unsafe extern "C" fn pipeline_kind_name(p: *mut Pipeline, kind: u32, name: *
     }
 }
 
+/// Sets an attribute of the pipeline: what is the same for all of its events, such as the host, the service or the version. It is kept once and
+/// not in each event: the SQLite storage has it in the table `run_attributes`, a journal among its facts, and a storage with
+/// `PIPELINE_STORAGE_META` gets an event of the kind `PIPELINE_KIND_ATTRIBUTE`. When the call returns, the storage can know the attribute before it
+/// gets any later event. Of several values of one attribute the last one counts, for earlier events too.
+///
+/// `name` has 1 to 63 bytes: a letter, then letters, digits, `_`, `.` and `-`. `value` has at most 1024 bytes of UTF-8. Both are copied. Any
+/// thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_INVALID` (the name or the value); `_LIMIT` (64 attributes are the most of a
+/// pipeline; with the names and definitions of kinds they share the limits of `pipeline_kind_name`); `_FULL` (the storage has
+/// `PIPELINE_STORAGE_META`, and too many of the library's own events wait to be stored); `_NO_MEMORY`; `_CLOSED`; `_FORKED`. Since 0.1.0.
+///
+/// # Safety
+/// `p` is NULL or valid; `name` and `value` are NULL or NUL-terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipeline_attribute(
+    p: *mut Pipeline,
+    name: *const c_char,
+    value: *const c_char,
+) -> i32 {
+    // SAFETY: by contract.
+    unsafe {
+        guard_pipeline_new(p, |p| {
+            require(name, "name")?;
+            require(value, "value")?;
+            let utf8 = |text: *const c_char, what: &str| {
+                CStr::from_ptr(text).to_str().map_err(|error| {
+                    let at = error.valid_up_to();
+                    Error::new(PIPELINE_ERR_INVALID, format!("{what}: UTF-8 expected, byte {at} is none"))
+                })
+            };
+            p.attribute(utf8(name, "name")?, utf8(value, "value")?)
+        })
+    }
+}
+
 /// Closes a pipeline: new events are refused, the captured ones are stored, the storage is flushed and finished, and the
 /// writers end. It waits for at most `timeout_ms` milliseconds; -1: without a limit. The handle stays valid until
 /// `pipeline_destroy`. If the pipeline is paused, the pause ends. If it has no writers, one is started.

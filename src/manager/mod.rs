@@ -119,6 +119,12 @@ impl Pipeline {
         Self::with_stack(|large| self.pool.name_kind(kind, name, large))
     }
 
+    /// Sets an attribute of all events, such as the host or the version.
+    pub fn attribute(&self, name: &str, value: &str) -> Result<()> {
+        self.pool.check_running()?;
+        self.pool.set_attribute(name, value)
+    }
+
     /// Defines a kind: the fields of its payload, for the storage. It also gives the kind its name.
     pub fn define_kind(&self, definition: Definition) -> Result<()> {
         self.pool.check_running()?;

@@ -15,6 +15,7 @@
 //! events, `clock_watch` keeps it in step.
 
 mod answers;
+mod attributes;
 mod claims;
 mod clock;
 mod clock_watch;
@@ -89,6 +90,8 @@ pub struct Pool {
     facts: Arc<Facts>,
     /// The definitions among them. Locked before anything else.
     definitions: Mutex<Definitions>,
+    /// The names of the attributes among them, in the order of their numbers. Locked like the definitions.
+    attributes: Mutex<Vec<Box<str>>>,
     ordered: bool,
     started_ns: u64,
     state: Mutex<State>,
@@ -209,6 +212,7 @@ impl Pool {
             clock,
             facts: Arc::default(),
             definitions: Mutex::new(Definitions::default()),
+            attributes: Mutex::new(Vec::new()),
             ordered: config.ordering == EventOrdering::PerProducer,
             started_ns: now,
             state: Mutex::new(State::new(config, now, random::seed())),

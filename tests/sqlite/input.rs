@@ -205,23 +205,25 @@ fn what_is_no_database_of_ours_is_not_touched() {
 
     // The tables that earlier versions of the schema did not have are added.
     for (version, missing) in [
-        (1, "clocks; DROP TABLE definitions; DROP TABLE defined_kinds"),
-        (2, "definitions; DROP TABLE defined_kinds"),
+        (1, "clocks; DROP TABLE definitions; DROP TABLE defined_kinds; DROP TABLE run_attributes"),
+        (2, "definitions; DROP TABLE defined_kinds; DROP TABLE run_attributes"),
+        (3, "run_attributes"),
     ] {
         let earlier = scratch.file(&format!("earlier{version}.db"));
         assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
         Connection::open(&earlier)
             .and_then(|db| {
                 db.execute_batch(&format!(
-                    "DROP TABLE {missing}; PRAGMA user_version = {version}; \
+                    "DROP VIEW run_attributes_view; DROP TABLE {missing}; PRAGMA user_version = {version}; \
                      INSERT INTO runs(generation, pid, program, boot_id, first_wall_ns, first_time_ns) \
                      VALUES(1, 2, 'earlier', '', 3, 4)"
                 ))
             })
             .expect("made as it was");
         assert_eq!(try_open(&earlier, null()).0, PIPELINE_OK);
-        assert_eq!(count(&earlier, "PRAGMA user_version"), 3);
-        assert_eq!(count(&earlier, "SELECT count(*) FROM clocks JOIN definitions JOIN defined_kinds"), 0);
+        assert_eq!(count(&earlier, "PRAGMA user_version"), 4);
+        let all = "clocks JOIN definitions JOIN defined_kinds JOIN run_attributes_view";
+        assert_eq!(count(&earlier, &format!("SELECT count(*) FROM {all}")), 0);
         assert_eq!(count(&earlier, "SELECT count(*) FROM runs WHERE program = 'earlier'"), 1);
     }
 

@@ -79,6 +79,11 @@ fn show_runs(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
             counted(run.blocks, "block", "blocks"),
             ratio(&run)
         )?;
+        for (at, (name, value)) in reader.facts().attributes_of(run.generation).enumerate() {
+            let label = if at == 0 { "attributes" } else { "" };
+            let name = String::from_utf8_lossy(name);
+            writeln!(text, "  {label:<10} {name} = {}", shown(value))?;
+        }
         match reader.facts().ledgers.get(&run.generation) {
             Some(ledger) => show_ledger(text, ledger)?,
             None => writeln!(text, "  ledger    none was stored")?,

@@ -6,8 +6,10 @@ use crate::journal::{Found, Journal};
 use capture_pipeline::batch::token::{Answered, Issuer};
 use capture_pipeline::batch::{BatchView, WriterData};
 use capture_pipeline::event::{
-    EventView, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
+    EventView, PIPELINE_KIND_ATTRIBUTE, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION,
+    PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
+use capture_pipeline::facts::Fact;
 use capture_pipeline::journal::reader::{Event, Facts, Segment};
 use capture_pipeline::status::Result as StatusResult;
 use capture_pipeline::storage::sqlite::{Options, SqliteStorage, Synchronous};
@@ -191,6 +193,10 @@ impl Sqlite {
         }
         for ((generation, kind), definition) in &facts.definitions {
             self.add_fact(*generation, PIPELINE_KIND_DEFINITION, (*kind).into(), 0, &definition.to_bytes())?;
+        }
+        for ((generation, name), attribute) in &facts.attributes {
+            let fact = Fact::attribute(0, name, &attribute.value)?;
+            self.add_fact(*generation, PIPELINE_KIND_ATTRIBUTE, 0, 0, &fact.payload)?;
         }
         for ((generation, ring), thread) in &facts.threads {
             self.add_fact(*generation, PIPELINE_KIND_THREAD, *ring, thread.thread_id, &thread.name)?;

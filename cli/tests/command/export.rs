@@ -134,13 +134,16 @@ fn a_file_that_an_interrupted_export_left_behind_is_not_used() {
         let alone = text(&scratch.path().join(format!("alone.{format}")));
         well(&["export", &journal, &alone, "--kind", "point"]);
         if format == "db" {
-            let count = |file: &str| {
+            let count = |file: &str, of: &str| {
                 let database = rusqlite::Connection::open(file).expect("a database");
                 database
-                    .query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0))
+                    .query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get::<_, i64>(0))
                     .expect("a count")
             };
-            assert_eq!((count(&file), count(&alone)), (3, 3));
+            assert_eq!((count(&file, "events"), count(&alone, "events")), (3, 3));
+            let attributes =
+                "run_attributes WHERE (name, value) IN (VALUES('host', 'alpha'), ('version', '1.2'))";
+            assert_eq!((count(&file, attributes), count(&alone, "run_attributes")), (2, 2));
         } else {
             assert_eq!(std::fs::read(&file).expect("the file"), std::fs::read(&alone).expect("the file"));
         }

@@ -64,6 +64,8 @@ fn stat_has_the_ledger_the_kinds_the_rates_and_the_losses() {
         assert!(line.is_some(), "{words}: {out}");
     };
     has("Run feed000000000001: a test, process 1, left");
+    has("attributes host = alpha");
+    has("version = 1.2");
     has("ledger 19 offered");
     has("13 captured");
     has("5 dropped_full");

@@ -172,6 +172,8 @@ pub fn write(directory: &Path) {
             .kind_name(8, "point")
             .definition(8, &point().to_bytes())
             .kind_name(9, "note")
+            .fact(0xFFFF_0006, 0, 0, b"\x04hostalpha")
+            .fact(0xFFFF_0006, 1, 0, b"\x07version1.2")
             .thread(1, 4711, "main")
             .thread(2, u64::MAX, "wörker 2");
         builder

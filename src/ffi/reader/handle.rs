@@ -13,6 +13,8 @@ pub struct pipeline_reader_t {
     pub(super) kinds: Option<Box<Kinds>>,
     /// The text that the last call has shown.
     pub(super) text: CString,
+    /// Another one, if it has shown two.
+    pub(super) other_text: CString,
 }
 
 /// Runs the body of a call on a reader.

@@ -2,7 +2,7 @@
 
 use super::handle::{on_reader, pipeline_reader_t};
 use super::kinds::{Kinds, pipeline_reader_kinds_t};
-use super::structs::{pipeline_reader_losses_t, pipeline_reader_thread_t};
+use super::structs::{pipeline_reader_attribute_t, pipeline_reader_losses_t, pipeline_reader_thread_t};
 use super::text::text;
 use crate::ffi::guard::require;
 use crate::ffi::sized;
@@ -61,6 +61,39 @@ pub unsafe extern "C" fn pipeline_reader_thread(
             let name = handle.text.as_ptr();
             let thread = pipeline_reader_thread_t { struct_size: 0, reserved: 0, thread_id, name };
             sized::write_sized(out, &thread, "out").map(|()| 0)
+        })
+    }
+}
+
+/// Shows an attribute of a run (see `pipeline_attribute`): the one at `index`, from 0, in the order of their names. Set `out->struct_size`. One
+/// thread at a time. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_NO_MEMORY`; `_NOT_FOUND`: there are not that many. Since 0.1.0.
+///
+/// # Safety
+/// `reader` is NULL, or open and used by no other thread; `out` is NULL or as its `struct_size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipeline_reader_attribute(
+    reader: *mut pipeline_reader_t,
+    generation: u64,
+    index: usize,
+    out: *mut pipeline_reader_attribute_t,
+) -> i32 {
+    // SAFETY: by contract.
+    unsafe {
+        on_reader(reader, |handle| {
+            require(out, "out")?;
+            let Some((name, value)) = handle.reader.facts().attributes_of(generation).nth(index) else {
+                let detail = format!("generation {generation:016x} has no attribute with index {index}");
+                return Err(Error::new(PIPELINE_ERR_NOT_FOUND, detail));
+            };
+            let (name, value) = (text(name)?, text(value)?);
+            (handle.text, handle.other_text) = (name, value);
+            let attribute = pipeline_reader_attribute_t {
+                struct_size: 0,
+                reserved: 0,
+                name: handle.text.as_ptr(),
+                value: handle.other_text.as_ptr(),
+            };
+            sized::write_sized(out, &attribute, "out").map(|()| 0)
         })
     }
 }

@@ -59,7 +59,12 @@ pub unsafe extern "C" fn pipeline_reader_open(
             unsafe { from_c(&sized::read(options, DEFAULTS, "options")?.0) }?
         };
         let reader = Reader::open(path, options)?;
-        let handle = Box::new(pipeline_reader_t { reader, kinds: None, text: CString::default() });
+        let handle = Box::new(pipeline_reader_t {
+            reader,
+            kinds: None,
+            text: CString::default(),
+            other_text: CString::default(),
+        });
         // SAFETY: by contract.
         unsafe { out.write(Box::into_raw(handle)) };
         Ok(())

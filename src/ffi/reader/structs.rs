@@ -144,6 +144,25 @@ unsafe impl sized::Sized32 for pipeline_reader_losses_t {
     const NAME: &'static str = "pipeline_reader_losses_t";
 }
 
+/// An attribute of a run: see `pipeline_attribute`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pipeline_reader_attribute_t {
+    /// `sizeof(pipeline_reader_attribute_t)` of the caller.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Its name. Never NULL. Valid until the next call on the reader.
+    pub name: *const c_char,
+    /// Its value. Never NULL. Valid until the next call on the reader.
+    pub value: *const c_char,
+}
+
+// SAFETY: repr(C), plain integers and pointers, `struct_size` first.
+unsafe impl sized::Sized32 for pipeline_reader_attribute_t {
+    const NAME: &'static str = "pipeline_reader_attribute_t";
+}
+
 /// The thread of a ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

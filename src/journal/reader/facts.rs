@@ -3,9 +3,10 @@
 use super::allocation::copy;
 use super::losses::{EXAMPLES, Losses};
 use crate::event::{
-    ClockFacts, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
+    ClockFacts, PIPELINE_KIND_ATTRIBUTE, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION,
+    PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
-use crate::facts::{MOST_BYTES, MOST_FACTS};
+use crate::facts::{MOST_BYTES, MOST_FACTS, attribute_of};
 use crate::journal::format::record::Record;
 use crate::kinds::Definition;
 use std::collections::BTreeMap;
@@ -98,6 +99,15 @@ pub struct Thread {
     pub name: Vec<u8>,
 }
 
+/// An attribute of a run: the same for all of its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Its place in the list of its run.
+    place: u64,
+}
+
 /// What an entry takes beside its bytes.
 const ENTRY: usize = 128;
 
@@ -108,6 +118,8 @@ pub struct Facts {
     pub kind_names: BTreeMap<(u64, u32), Vec<u8>>,
     /// The definitions of kinds.
     pub definitions: BTreeMap<(u64, u32), Definition>,
+    /// The attributes of runs, by their names; they need not be UTF-8.
+    pub attributes: BTreeMap<(u64, Vec<u8>), Attribute>,
     /// The threads of rings.
     pub threads: BTreeMap<(u64, u64), Thread>,
     /// The last clock of each run.
@@ -123,12 +135,25 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The attributes of a run, by their names.
+    pub fn attributes_of(&self, generation: u64) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let first = (generation, Vec::new());
+        let all = self.attributes.range(first..).take_while(move |((of, _), _)| *of == generation);
+        all.map(|((_, name), attribute)| (name.as_slice(), attribute.value.as_slice()))
+    }
+
     /// The most bytes of facts that are kept: at least all the names that a pipeline can give.
     pub const MAX_BYTES: usize = MOST_BYTES + MOST_FACTS * ENTRY;
 
     /// Whether a record is a fact of the pipeline's list, which each segment has from its beginning and in its order.
     pub(super) fn is_listed(record: &Record<'_>) -> bool {
-        matches!(record.kind, PIPELINE_KIND_KIND_NAME | PIPELINE_KIND_CLOCK | PIPELINE_KIND_DEFINITION)
+        matches!(
+            record.kind,
+            PIPELINE_KIND_KIND_NAME
+                | PIPELINE_KIND_CLOCK
+                | PIPELINE_KIND_DEFINITION
+                | PIPELINE_KIND_ATTRIBUTE
+        )
     }
 
     /// Takes a record of a block of facts. `place`: so many facts of the list its segment has up to this one. It tells which name of a kind is the last
@@ -152,6 +177,19 @@ impl Facts {
                     self.places.insert(key, place);
                 }
             }
+            (PIPELINE_KIND_ATTRIBUTE, _) => match attribute_of(record.payload) {
+                Some((name, value)) => {
+                    let key = (generation, copy(name)?);
+                    let before = self.attributes.get(&key);
+                    let len = before.map(|before| 1 + name.len() + before.value.len());
+                    if before.is_none_or(|before| before.place <= place) && self.has_room(len, record, losses)
+                    {
+                        let value = copy(value)?;
+                        self.attributes.insert(key, Attribute { value, place });
+                    }
+                }
+                None => losses.unreadable_facts += 1,
+            },
             (PIPELINE_KIND_DEFINITION, Some(kind)) => self.define(generation, kind, record, losses),
             (PIPELINE_KIND_THREAD, _) => {
                 let key = (generation, record.node_id);

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::schema_check;
 use super::sql;
-use super::tables::{CLOCKS, DEFINITIONS, TABLES};
+use super::tables::{ATTRIBUTES, CLOCKS, DEFINITIONS, TABLES};
 use crate::platform::time;
 use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// `PRAGMA application_id` of a database of this library: "cpip" in ASCII.
 pub const APPLICATION_ID: i32 = 0x6370_6970;
 /// `PRAGMA user_version`: the schema in [`super::tables`]. Version 1 was the same without `clocks`, versions 1 and 2 without
-/// `definitions` and `defined_kinds`.
-pub const VERSION: i32 = 3;
+/// `definitions` and `defined_kinds`, versions 1 to 3 without `run_attributes`.
+pub const VERSION: i32 = 4;
 /// Bytes of a page in a new database.
 pub const PAGE_SIZE: u32 = 4096;
 
@@ -103,13 +103,16 @@ fn try_to_prepare(conn: &mut Connection) -> Result<(), Failure> {
     let tx = Transaction::new(conn, TransactionBehavior::Immediate)?;
     match read_contents(&tx)? {
         Contents::Empty => tx.execute_batch(&format!(
-            "{TABLES}{CLOCKS}{DEFINITIONS}PRAGMA application_id = {APPLICATION_ID};"
+            "{TABLES}{CLOCKS}{DEFINITIONS}{ATTRIBUTES}PRAGMA application_id = {APPLICATION_ID};"
         ))?,
         Contents::Earlier(version) => {
             if version < 2 {
                 tx.execute_batch(CLOCKS)?;
             }
-            tx.execute_batch(DEFINITIONS)?;
+            if version < 3 {
+                tx.execute_batch(DEFINITIONS)?;
+            }
+            tx.execute_batch(ATTRIBUTES)?;
         }
         Contents::Current => {}
     }

@@ -4,7 +4,7 @@
 
 use super::failure::Failure;
 use super::indexes::INDEXES;
-use super::tables::{CLOCKS, DEFINITIONS, TABLES};
+use super::tables::{ATTRIBUTES, CLOCKS, DEFINITIONS, TABLES};
 use rusqlite::{Connection, ffi};
 use std::ffi::c_int;
 
@@ -59,7 +59,7 @@ pub(super) fn check(conn: &Connection, version: i64) -> Result<(), Failure> {
         })?
         .collect::<Result<Vec<_>, _>>()?;
     drop(statement);
-    let scripts = [(1, TABLES), (2, CLOCKS), (3, DEFINITIONS)];
+    let scripts = [(1, TABLES), (2, CLOCKS), (3, DEFINITIONS), (4, ATTRIBUTES)];
     let ours: Vec<&str> =
         scripts.iter().filter(|(since, _)| *since <= version).flat_map(|(_, sql)| statements(sql)).collect();
     for sql in &ours {

@@ -91,6 +91,24 @@ CREATE TABLE defined_kinds(
 ) WITHOUT ROWID;
 ";
 
+/// Added by version 4.
+pub(super) const ATTRIBUTES: &str = "
+CREATE TABLE run_attributes(
+    run INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY(run, name)
+) WITHOUT ROWID;
+CREATE VIEW run_attributes_view AS SELECT
+    printf('%016x', r.generation) AS generation,
+    r.program AS program,
+    r.pid AS pid,
+    a.name AS name,
+    a.value AS value
+FROM run_attributes a
+JOIN runs r ON r.id = a.run;
+";
+
 /// Added by version 2.
 pub(super) const CLOCKS: &str = "
 CREATE TABLE clocks(

@@ -3,9 +3,10 @@
 use super::connection::Db;
 use crate::batch::BatchView;
 use crate::event::{
-    ClockFacts, EventView, PIPELINE_EVENT_TRANSFORMED, PIPELINE_KIND_CLOCK, PIPELINE_KIND_DEFINITION,
-    PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
+    ClockFacts, EventView, PIPELINE_EVENT_TRANSFORMED, PIPELINE_KIND_ATTRIBUTE, PIPELINE_KIND_CLOCK,
+    PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
+use crate::facts::attribute_of;
 use crate::platform::{process, time};
 use crate::storage::sqlite::failure::{Class, Failure};
 use crate::storage::sqlite::{batch_table, kind_views, sql};
@@ -212,6 +213,15 @@ impl Db {
                         boot_id_text(facts.boot_id),
                         facts.pid,
                     ],
+                )?
+            }
+            PIPELINE_KIND_ATTRIBUTE => {
+                let Some((name, value)) = attribute_of(event.payload()) else { return Ok(()) };
+                let run = self.run(generation)?;
+                sql::execute(
+                    &self.conn,
+                    "INSERT OR REPLACE INTO run_attributes(run, name, value) VALUES(?1, ?2, ?3)",
+                    params![run, String::from_utf8_lossy(name), String::from_utf8_lossy(value)],
                 )?
             }
             PIPELINE_KIND_DEFINITION => {
