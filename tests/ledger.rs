@@ -11,6 +11,8 @@ mod ends;
 mod producers;
 #[path = "ledger/rings.rs"]
 mod rings;
+#[path = "ledger/rules.rs"]
+mod rules;
 #[path = "ledger/storage/mod.rs"]
 mod storage;
 #[path = "ledger/world.rs"]
@@ -72,7 +74,7 @@ fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &Atom
     let mut before = Ledger::default();
     let (mut doubts, mut retired, mut flushed) = (0, 0, 0);
     while live.load(Ordering::Acquire) > 0 {
-        let result = match dice.below(13) {
+        let result = match dice.below(15) {
             0..4 => pipeline.scale(dice.below(9) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -93,6 +95,7 @@ fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &Atom
                     other
                 }
             },
+            13 | 14 => rules::change(pipeline, &mut dice, shared.settings.most_weight),
             12 => {
                 // (While there is one, nothing comes as spans.)
                 let sets =

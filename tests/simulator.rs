@@ -16,6 +16,9 @@ mod journal;
 #[path = "ledger/producers.rs"]
 mod producers;
 #[cfg(simulator)]
+#[path = "ledger/rules.rs"]
+mod rules;
+
 #[path = "simulator/runs.rs"]
 mod runs;
 #[cfg(simulator)]

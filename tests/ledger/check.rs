@@ -1,6 +1,7 @@
 //! The comparison, event by event: what was offered and answered, what the storage saw and did, what the ledger says.
 
 use crate::producers::Source;
+use crate::rules::TAGS;
 use crate::storage::{Entry, Fate, Made, Shared, rewritten_len};
 use capture_pipeline::event::{
     PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
@@ -9,8 +10,8 @@ use capture_pipeline::ledger::Ledger;
 use capture_pipeline::manager::Metrics;
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
-    PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_RING,
-    PIPELINE_ERR_TOO_LARGE, PIPELINE_OK, PIPELINE_SAMPLED,
+    PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL,
+    PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_RING, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK, PIPELINE_SAMPLED,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -44,6 +45,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     equal(&mut wrong, "captured", ledger.captured, captured);
     equal(&mut wrong, "dropped_full", ledger.dropped_full, status(PIPELINE_ERR_FULL));
     equal(&mut wrong, "dropped_sampled", ledger.dropped_sampled, status(PIPELINE_SAMPLED));
+    equal(&mut wrong, "dropped_rule", ledger.dropped_rule, status(PIPELINE_DROPPED_BY_RULE));
     equal(&mut wrong, "refused_too_large", ledger.refused_too_large, status(PIPELINE_ERR_TOO_LARGE));
     equal(&mut wrong, "refused_invalid", ledger.refused_invalid, status(PIPELINE_ERR_INVALID));
     equal(&mut wrong, "refused_busy", ledger.refused_busy, status(PIPELINE_ERR_BUSY));
@@ -55,7 +57,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
             let invalid = r.kind >= PIPELINE_KIND_RESERVED;
             let large = r.len as usize > facts.max_event_bytes;
             let fits = match r.status {
-                PIPELINE_OK | PIPELINE_ERR_FULL => !invalid && !large,
+                PIPELINE_OK | PIPELINE_ERR_FULL | PIPELINE_DROPPED_BY_RULE => !invalid && !large,
                 PIPELINE_SAMPLED => {
                     let may = shared.settings.most_weight > 1 && r.flags & PIPELINE_EVENT_PRIORITY == 0;
                     !invalid && !large && may
@@ -142,7 +144,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
             false => r.len,
         };
         if r.status != PIPELINE_OK
-            || (len, r.kind, r.flags) != (e.len, e.kind, e.flags & !PIPELINE_EVENT_PARTIAL)
+            || (len, r.kind, r.flags) != (e.len, e.kind, e.flags & !(PIPELINE_EVENT_PARTIAL | TAGS))
             || (r.flags & PIPELINE_EVENT_PRIORITY != 0 && e.weight != 1)
             || (own_time && r.timestamp != e.timestamp)
         {
@@ -167,7 +169,8 @@ fn check_rings(
     for source in sources.values() {
         let mut next = 0u64;
         for (n, r) in source.records.iter().enumerate() {
-            if matches!(r.status, PIPELINE_OK | PIPELINE_ERR_FULL | PIPELINE_SAMPLED) {
+            let numbered = [PIPELINE_OK, PIPELINE_ERR_FULL, PIPELINE_SAMPLED, PIPELINE_DROPPED_BY_RULE];
+            if numbered.contains(&r.status) {
                 rank.insert(u64::from(source.id) << 32 | n as u64, next);
                 next += 1;
             }
@@ -223,6 +226,7 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
             l.captured,
             l.dropped_full,
             l.dropped_sampled,
+            l.dropped_rule,
             l.refused_too_large,
             l.refused_invalid,
             l.refused_busy,

@@ -164,6 +164,7 @@ pub fn main() {
     if pool_runs > 0 {
         println!("simulator: {pool_runs} runs with a storage that fails: {all}");
         assert!(pool_runs < 1_000 || all.sampled > 0, "no event was sampled out");
+        assert!(pool_runs < 1_000 || all.ruled_out > 0, "no event was dropped by a rule");
         assert!(pool_runs < 1_000 || all.spans > 0, "no batch was shown as spans");
         let transformed = all.filtered > 0 && all.rewritten > 0;
         assert!(pool_runs < 1_000 || transformed, "no event was filtered or rewritten");

@@ -26,6 +26,7 @@ use std::time::Duration;
 pub struct Sums {
     pub captured: u64,
     pub sampled: u64,
+    pub ruled_out: u64,
     pub stored: u64,
     pub retries: u64,
     /// Answers for which the next batch was given.
@@ -41,6 +42,7 @@ impl Sums {
     pub fn add(&mut self, other: &Self) {
         self.captured += other.captured;
         self.sampled += other.sampled;
+        self.ruled_out += other.ruled_out;
         self.stored += other.stored;
         self.retries += other.retries;
         self.exchanges += other.exchanges;
@@ -53,11 +55,21 @@ impl Sums {
 
 impl std::fmt::Display for Sums {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { captured, sampled, stored, retries, exchanges, restarts, spans, filtered, rewritten } =
-            self;
+        let Self {
+            captured,
+            sampled,
+            ruled_out,
+            stored,
+            retries,
+            exchanges,
+            restarts,
+            spans,
+            filtered,
+            rewritten,
+        } = self;
         write!(
             f,
-            "{captured} events captured, {sampled} sampled out, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
+            "{captured} events captured, {sampled} sampled out, {ruled_out} dropped by rules, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
              replaced, {spans} attempts shown as spans, {filtered} events filtered, {rewritten} rewritten"
         )
     }
@@ -291,6 +303,7 @@ fn finish(
         sums = Sums {
             captured: metrics.ledger.captured,
             sampled: metrics.ledger.dropped_sampled,
+            ruled_out: metrics.ledger.dropped_rule,
             stored: metrics.ledger.stored,
             retries: metrics.retries,
             exchanges: shared.tally.exchanged.load(Ordering::Acquire),

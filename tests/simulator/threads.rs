@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::producers::{Dice, Door, Sources};
+use crate::rules;
 use crate::shape::{End, MOST_IN_FLIGHT, Shape};
 use crate::start::transform;
 use crate::storage::{Fate, Shared};
@@ -14,8 +15,9 @@ use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
 use capture_pipeline::pool::shares::limit_calls;
 use capture_pipeline::status::{
-    Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED, PIPELINE_ERR_FULL,
-    PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK, PIPELINE_SAMPLED,
+    Error, PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FIXED,
+    PIPELINE_ERR_FULL, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK,
+    PIPELINE_SAMPLED,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +159,7 @@ pub fn meddle(
             }
             12 => pipeline.kind_name(dice.below(9) as u32, format!("name {}", dice.below(3)).as_bytes()),
             13 => define_kind(pipeline, &mut dice),
+            17 => rules::change(pipeline, &mut dice, shape.config.sampling_max_weight),
             14 => watch_pressure(pipeline, &mut dice, &wrong),
             // (A transform keeps the book of a storage that fails.)
             15 => pipeline.set_transform(
@@ -208,6 +211,7 @@ pub fn meddle(
         }
         world::sleep(Duration::from_micros(dice.below(4000)));
     }
+    pipeline.clear_rules().map_err(|e| format!("control: {e}"))?;
     // While the callback runs, the pipeline cannot be destroyed.
     while pipeline.watch_pressure(None).is_err_and(|error| error.status == PIPELINE_ERR_BUSY) {
         world::sleep(Duration::from_millis(1));
@@ -259,9 +263,8 @@ pub fn fresh_event(pipeline: &Pipeline, sources: &Sources, shared: &Shared) -> R
     let began = world::now_ns();
     while source.offer(&Door::Thread(pipeline), 20) != PIPELINE_OK {
         let status = source.records.last().map_or(0, |r| r.status);
-        if !matches!(status, PIPELINE_ERR_FULL | PIPELINE_ERR_BUSY | PIPELINE_SAMPLED)
-            || world::now_ns() - began > PATIENCE.as_nanos() as u64
-        {
+        let passes = [PIPELINE_ERR_FULL, PIPELINE_ERR_BUSY, PIPELINE_SAMPLED, PIPELINE_DROPPED_BY_RULE];
+        if !passes.contains(&status) || world::now_ns() - began > PATIENCE.as_nanos() as u64 {
             return Err(format!("a fresh event is answered {status}: {}", state_of(pipeline)));
         }
         world::sleep(Duration::from_millis(1));
