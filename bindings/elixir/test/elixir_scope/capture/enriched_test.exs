@@ -17,7 +17,11 @@ defmodule ElixirScope.Capture.EnrichedTest do
   defmodule Plain do
     defstruct [:to]
     def store_events(%{to: to}, events), do: tell(to, events)
-    def tell(to, events), do: send(to, {:stored, events}) && :ok
+
+    def tell(to, events) do
+      send(to, {:stored, events})
+      :ok
+    end
   end
 
   defmodule Whole do
@@ -299,8 +303,12 @@ defmodule ElixirScope.Capture.EnrichedTest do
     test = self()
 
     storage = fn
-      [first, _, _ | _] -> send(test, {:stored, [first]}) && {:ok, 1}
-      events -> send(test, {:stored, events}) && :ok
+      [first, _, _ | _] ->
+        Plain.tell(test, [first])
+        {:ok, 1}
+
+      events ->
+        Plain.tell(test, events)
     end
 
     {:ok, capture} = Capture.new(batch_size: 5, linger_us: 1_000_000)
@@ -314,7 +322,11 @@ defmodule ElixirScope.Capture.EnrichedTest do
   test "a batch that waits for its storage goes to the next one in the form that it wants, with the same events" do
     test = self()
     {:ok, capture} = Capture.new()
-    seen = fn events -> send(test, {:offered, events}) && {:error, :unavailable} end
+
+    seen = fn events ->
+      send(test, {:offered, events})
+      {:error, :unavailable}
+    end
 
     {:ok, manager} =
       PipelineManager.start_link(
@@ -329,7 +341,11 @@ defmodule ElixirScope.Capture.EnrichedTest do
     :ok = Capture.event(capture, 7, %{a: 1}, 33)
     assert_receive {:offered, [event]}, 30_000
 
-    whole = fn events, batch -> send(test, {:whole, events, batch}) && :ok end
+    whole = fn events, batch ->
+      send(test, {:whole, events, batch})
+      :ok
+    end
+
     :ok = PipelineManager.update_config(manager, storage: whole)
     assert_receive {:whole, [^event], %Batch{entries: [{^event, {_, _, _}, %{kind: 7, correlation_id: 33}}]}}, 30_000
     :ok = Capture.flush(capture, 60_000)
@@ -348,7 +364,7 @@ defmodule ElixirScope.Capture.EnrichedTest do
         send(test, {:loop, self()})
         {:error, :lost}
       else
-        send(test, {:stored, events}) && :ok
+        Plain.tell(test, events)
       end
     end
 
