@@ -151,6 +151,7 @@ static ErlNifFunc functions[] = {
     { "ring_clear", 1, ring_clear, CPU },
     { "ring_destroy", 1, ring_destroy, CPU },
     { "ring_wait", 2, ring_wait, 0 },
+    { "ring_watch", 4, ring_watch, 0 },
 
     { "cursor_new", 1, cursor_new, 0 },
     { "cursor_begin", 2, cursor_begin, 0 },

@@ -6,7 +6,7 @@
 -define(NIFS, [
     %% cursors and rings
     cursor_new/1, cursor_begin/2, cursor_claim/3, cursor_settle/2, cursor_return/2, cursor_set/2, cursor_wait/1, cursor_info/1,
-    ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2,
+    ring_new/3, ring_write/2, ring_write/4, ring_read/2, ring_read_batch/3, ring_stats/1, ring_clear/1, ring_destroy/1, ring_wait/2, ring_watch/4,
     term_walk/2, term_flat/1, capture_info/0, clock_piece/2,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
@@ -113,6 +113,10 @@ ring_destroy(_Ring) -> ?NOT_LOADED.
 
 -spec ring_wait(reference(), non_neg_integer()) -> ready | {ok, reference()} | {error, limit | badarg | out_of_memory}.
 ring_wait(_Ring, _Position) -> ?NOT_LOADED.
+
+-spec ring_watch(reference(), non_neg_integer(), non_neg_integer(), reference() | none) ->
+    ok | {error, badarg | destroyed | out_of_memory}.
+ring_watch(_Ring, _Low, _High, _Ref) -> ?NOT_LOADED.
 
 -spec term_walk(term(), non_neg_integer()) ->
     {non_neg_integer(), non_neg_integer(), [term()]} | too_large | {error, badarg}.

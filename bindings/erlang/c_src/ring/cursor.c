@@ -140,6 +140,13 @@ static ERL_NIF_TERM number(ErlNifEnv *env, uint64_t value)
     return enif_make_uint64(env, value);
 }
 
+/* After a call that may have acknowledged events. Not under the lock. A ring of an older copy has no watcher. */
+static void tell(struct cursor *cursor, ErlNifEnv *env)
+{
+    if (cursor->ring && ring_ops(cursor)->base.size >= offsetof(struct ring_ops, tell) + sizeof ring_ops(cursor)->tell)
+        ring_ops(cursor)->tell(cursor->ring, env);
+}
+
 static ERL_NIF_TERM do_begin(struct cursor *cursor, ErlNifEnv *env, const ERL_NIF_TERM argv[])
 {
     ErlNifUInt64 max;
@@ -189,6 +196,7 @@ static ERL_NIF_TERM do_claim(struct cursor *cursor, ErlNifEnv *env, const ERL_NI
         }
     }
     enif_mutex_unlock(cursor->lock);
+    tell(cursor, env);
     return answer;
 }
 
@@ -203,6 +211,7 @@ static ERL_NIF_TERM close_claim(struct cursor *cursor, ErlNifEnv *env, ERL_NIF_T
     if (known && settled)
         acknowledge(cursor);
     enif_mutex_unlock(cursor->lock);
+    tell(cursor, env);
     return known ? atom_ok : atom_unknown;
 }
 
@@ -226,6 +235,7 @@ static ERL_NIF_TERM do_set(struct cursor *cursor, ErlNifEnv *env, const ERL_NIF_
     start_at(cursor, position);
     acknowledge(cursor);
     enif_mutex_unlock(cursor->lock);
+    tell(cursor, env);
     return atom_ok;
 }
 

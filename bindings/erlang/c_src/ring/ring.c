@@ -84,6 +84,8 @@ void ring_free(struct resource *resource)
     if (ring->open_blocks)
         close_open_blocks(ring);
     waiters_free(&ring->waiters);
+    if (ring->watch.env)
+        enif_free_env(ring->watch.env);
     struct detached detached = { ring->log.slots, ring->log.swept, log_write(&ring->log) };
     if (detached.slots.slot && !(detached.to - detached.from > DESTROY_HERE && release_by_thread(&detached)))
         release(&detached);

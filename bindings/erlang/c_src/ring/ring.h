@@ -7,6 +7,7 @@
 #include "base/resource.h"
 #include "ring/log.h"
 #include "ring/waiters.h"
+#include "ring/watch.h"
 
 #include <stdatomic.h>
 
@@ -43,6 +44,10 @@ struct ring_ops {
     ERL_NIF_TERM (*stats)(struct ring *, ErlNifEnv *);
     ERL_NIF_TERM (*clear)(struct ring *, ErlNifEnv *);
     ERL_NIF_TERM (*end)(struct ring *, ErlNifEnv *);
+    /* ring_watch of ring_nif.h. */
+    ERL_NIF_TERM (*watch)(struct ring *, ErlNifEnv *, const ERL_NIF_TERM argv[]);
+    /* The process that watches is told, if a call of a cursor has moved the pressure across its limits. Not under the cursor's lock. */
+    void (*tell)(struct ring *, ErlNifEnv *);
 };
 
 /* The block that a scheduler thread adds to. A thread that takes it out of here owns it. One cache line for each thread. */
@@ -50,7 +55,7 @@ struct open_block {
     _Alignas(64) _Atomic(struct block *) block;
 };
 
-/* The lock guards log, waiters and destroyed. `destroyed` is only ever set; the write path first reads it without the lock. */
+/* The lock guards log, waiters, watch and destroyed. `destroyed` is only ever set; the write path first reads it without the lock. */
 struct ring {
     struct resource resource;
     ErlNifMutex *lock;
@@ -64,6 +69,7 @@ struct ring {
     _Atomic uint64_t total_reads;
     struct log log;
     struct waiters waiters;
+    struct watch watch;
 };
 
 static inline bool ring_is_destroyed(struct ring *ring)

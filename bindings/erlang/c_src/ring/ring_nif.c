@@ -12,11 +12,14 @@ static ERL_NIF_TERM do_stats(struct ring *ring, ErlNifEnv *env)
     enif_mutex_lock(ring->lock);
     bool destroyed = ring_is_destroyed(ring);
     log_advance(&ring->log);
+    bool due = watch_note(ring);
     uint64_t numbers[] = { log_write(&ring->log), log_read(&ring->log), ring->log.total_writes,
                            atomic_load_explicit(&ring->total_reads, memory_order_relaxed), ring->log.dropped };
     enif_mutex_unlock(ring->lock);
     if (destroyed)
         return answer_error_atom(env, atom_destroyed);
+    if (due)
+        watch_tell(ring, env);
     ERL_NIF_TERM terms[5];
     for (int i = 0; i < 5; i++)
         terms[i] = enif_make_uint64(env, numbers[i]);
@@ -27,7 +30,10 @@ static ERL_NIF_TERM do_clear(struct ring *ring, ErlNifEnv *env)
 {
     if (ring_is_destroyed(ring))
         return answer_error_atom(env, atom_destroyed);
-    return ring_empty(ring) ? atom_ok : answer_error(env, "out_of_memory");
+    if (!ring_empty(ring))
+        return answer_error(env, "out_of_memory");
+    ring_tell(ring, env);
+    return atom_ok;
 }
 
 static ERL_NIF_TERM do_end(struct ring *ring, ErlNifEnv *env)
@@ -64,6 +70,8 @@ static const struct ring_ops ring_table = {
     .stats = do_stats,
     .clear = do_clear,
     .end = do_end,
+    .watch = ring_watch_call,
+    .tell = ring_tell,
 };
 
 /* ---- the NIFs ---- */
@@ -77,6 +85,7 @@ void ring_load(ErlNifEnv *env)
     atom_destroyed = enif_make_atom(env, "destroyed");
     ring_write_load(env);
     ring_read_load(env);
+    watch_load(env);
 }
 
 ERL_NIF_TERM ring_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
@@ -112,6 +121,7 @@ RING_NIF(ring_read_batch, ops->read_batch(ring, env, argc, argv))
 RING_NIF(ring_stats, ops->stats(ring, env))
 RING_NIF(ring_clear, ops->clear(ring, env))
 RING_NIF(ring_destroy, ops->end(ring, env))
+RING_NIF(ring_watch, ops->watch(ring, env, argv))
 
 ERL_NIF_TERM ring_wait(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {

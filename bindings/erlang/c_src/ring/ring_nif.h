@@ -11,7 +11,9 @@
  * ring_stats(Ring) -> {Write, Read, TotalWrites, TotalReads, Dropped}
  * ring_clear(Ring) -> ok, ring_destroy(Ring) -> ok        (dirty: they release many events)
  * ring_wait(Ring, Position) -> ready | {ok, Ref} | {error, limit}
- *     ready: there is an event at Position or behind it. Otherwise the next write sends {ring_ready, Ref} to the caller, once. */
+ *     ready: there is an event at Position or behind it. Otherwise the next write sends {ring_ready, Ref} to the caller, once.
+ * ring_watch(Ring, Low, High, Ref | none) -> ok           0 =< Low < High =< 100; none: ends it
+ *     {capture_pressure, Ref, Percent, high | low} comes when so many percent of the places are in use, by turns; at once, if they are already */
 #ifndef CAPTURE_NIF_RING_NIF_H
 #define CAPTURE_NIF_RING_NIF_H
 
@@ -27,6 +29,7 @@ ERL_NIF_TERM ring_read_batch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
 ERL_NIF_TERM ring_stats(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM ring_clear(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM ring_destroy(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM ring_watch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM ring_wait(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 #endif

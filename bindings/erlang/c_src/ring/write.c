@@ -55,6 +55,7 @@ static ERL_NIF_TERM append(struct ring *ring, ErlNifEnv *env, ERL_NIF_TERM term,
     struct slot event = { .block = block, .bytes = bytes };
     struct waiter woken[MAX_WAITERS];
     unsigned woken_count = 0;
+    bool due = false;
     if (block)
         event.term = block_add(block, env, term, bytes, needs);
     if (!event.term) {
@@ -66,6 +67,7 @@ static ERL_NIF_TERM append(struct ring *ring, ErlNifEnv *env, ERL_NIF_TERM term,
     bool done = !destroyed && log_append(&ring->log, event, ring->overwrite, released);
     if (done && ring->waiters.count > 0)
         woken_count = waiters_take(&ring->waiters, false, woken);
+    due = watch_note(ring);
     enif_mutex_unlock(ring->lock);
     if (done)
         block_give(block);
@@ -75,6 +77,8 @@ static ERL_NIF_TERM append(struct ring *ring, ErlNifEnv *env, ERL_NIF_TERM term,
             block_unref(released[i]);
     if (woken_count)
         waiters_wake(env, woken, woken_count);
+    if (due)
+        watch_tell(ring, env);
     ring_report_cost(env, bytes);
     return done ? atom_ok : destroyed ? answer_error_atom(env, atom_destroyed) : answer_error_atom(env, atom_buffer_full);
 }

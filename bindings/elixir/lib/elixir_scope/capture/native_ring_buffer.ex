@@ -181,6 +181,29 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     with %{utilization: utilization} <- stats(buffer), do: min(trunc(utilization * 100), 100)
   end
 
+  @doc """
+  Has the calling process told when the pressure rises to `high`, and then when it falls to `low`, and so on by turns: by messages
+  `{:capture_pressure, ref, pressure, :high | :low}`. If it is high already, the first one comes at once. A ring tells one process; who calls last takes
+  the place of the one before. `unwatch_pressure/1` ends it. `{:error, :badarg}` unless `0 <= low < high <= 100`. Since 0.1.0.
+
+      iex> {:ok, buffer} = ElixirScope.Capture.NativeRingBuffer.new(size: 4)
+      iex> {:ok, ref} = ElixirScope.Capture.NativeRingBuffer.watch_pressure(buffer, 20, 75)
+      iex> for n <- 1..3, do: :ok = ElixirScope.Capture.NativeRingBuffer.write(buffer, n)
+      iex> receive do: ({:capture_pressure, ^ref, pressure, :high} -> pressure)
+      75
+
+  Without a pool that stores its events a ring is full for good once it has been filled, and so is the pressure high.
+  """
+  @spec watch_pressure(t(), 0..100, 0..100) :: {:ok, reference()} | {:error, :badarg | :destroyed | :out_of_memory}
+  def watch_pressure(%__MODULE__{ref: ring}, low, high) do
+    ref = make_ref()
+    with :ok <- Nif.ring_watch(ring, low, high, ref), do: {:ok, ref}
+  end
+
+  @doc "Ends what `watch_pressure/3` has begun, whoever has called it. A message may still be on its way. Since 0.1.0."
+  @spec unwatch_pressure(t()) :: :ok | {:error, :destroyed}
+  def unwatch_pressure(%__MODULE__{ref: ring}), do: Nif.ring_watch(ring, 0, 0, :none)
+
   @doc "The capacity of the ring in events, also of a destroyed one."
   @spec size(t()) :: pos_integer()
   def size(%__MODULE__{size: size}), do: size
