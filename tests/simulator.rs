@@ -18,7 +18,7 @@ mod producers;
 #[cfg(simulator)]
 #[path = "ledger/rules.rs"]
 mod rules;
-
+#[cfg(simulator)]
 #[path = "simulator/runs.rs"]
 mod runs;
 #[cfg(simulator)]
