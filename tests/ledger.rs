@@ -69,12 +69,28 @@ pub fn calm(release: bool) -> Arc<Shared> {
     })
 }
 
+/// So often at least a storm's pipeline is changed after its transform has done all that it can do.
+const STEPS: u32 = 60;
+
 /// Does everything to a pipeline that a program may, at random, while `live` threads are left.
-fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &AtomicU32) {
+fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &AtomicU32, steps: &AtomicU32) {
     let mut before = Ledger::default();
     let (mut doubts, mut retired, mut flushed) = (0, 0, 0);
+    // Each storm begins with a transform. Where events are to come as spans, it ends once it has done all that it can do.
+    let storing = || storage::transform(shared, false, storage::survive);
+    let mut result = pipeline.set_transform(Some(storing()));
     while live.load(Ordering::Acquire) > 0 {
-        let result = match dice.below(15) {
+        if let Err(error) = result {
+            shared.fail(format!("control: {error}"));
+        }
+        let metrics = pipeline.metrics();
+        let is_seen = metrics.ledger.filtered > 0 && metrics.transformed > 0 && metrics.transform_faults > 0;
+        let ends = is_seen && steps.load(Ordering::Acquire) == 0;
+        steps.fetch_add(is_seen.into(), Ordering::AcqRel);
+        // The pace of the random calls; the test waits for nothing here.
+        std::thread::sleep(Duration::from_micros(dice.below(4000)));
+        result = match dice.below(15) {
+            _ if ends && shared.settings.span_bytes.is_some() => pipeline.set_transform(None),
             0..4 => pipeline.scale(dice.below(9) as u32),
             4 => pipeline.pause(),
             5 | 6 => pipeline.resume(),
@@ -100,7 +116,7 @@ fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &Atom
                 // (While there is one, nothing comes as spans.)
                 let sets =
                     if shared.settings.span_bytes.is_some() { dice.once_in(4) } else { !dice.once_in(3) };
-                pipeline.set_transform(sets.then(|| storage::transform(shared, false, storage::survive)))
+                pipeline.set_transform(sets.then(storing))
             }
             _ => {
                 let metrics = pipeline.metrics();
@@ -121,11 +137,9 @@ fn meddle(pipeline: &Pipeline, shared: &Arc<Shared>, mut dice: Dice, live: &Atom
                 Ok(())
             }
         };
-        if let Err(error) = result {
-            shared.fail(format!("control: {error}"));
-        }
-        // The pace of the random calls; the test waits for nothing here.
-        std::thread::sleep(Duration::from_micros(dice.below(4000)));
+    }
+    if let Err(error) = result {
+        shared.fail(format!("control: {error}"));
     }
     println!("{flushed} flushes succeeded; {doubts} snapshots with doubts; up to {retired} rings retired");
 }
@@ -184,7 +198,8 @@ fn storm(
     let shared = Shared::new(settings);
     let pipeline = Pipeline::start(config, Chaos(Arc::clone(&shared))).expect("starts");
     let sources = Sources::default();
-    let live = AtomicU32::new(THREADS as u32);
+    let (live, steps) = (AtomicU32::new(THREADS as u32), AtomicU32::new(0));
+    let began = Instant::now();
 
     let wrong = std::thread::scope(|scope| {
         let completers: Vec<_> = (0..2)
@@ -194,11 +209,18 @@ fn storm(
             })
             .collect();
         for _ in 0..THREADS {
-            let (pipeline, sources, shared, live) = (&pipeline, &sources, &*shared, &live);
+            let (pipeline, sources, shared, live, steps) = (&pipeline, &sources, &*shared, &live, &steps);
             let mut dice = Dice(dice.roll());
             scope.spawn(move || {
                 // One after the other, each with a thread of its own.
-                for _ in 0..6 {
+                for lives in 0.. {
+                    // However fast the threads are, there is time for what the storm is about.
+                    let two_parts = span_bytes.is_none() || shared.tally.wrapped.load(Ordering::Acquire) > 0;
+                    let is_seen = steps.load(Ordering::Acquire) >= STEPS && two_parts;
+                    let is_over = is_seen || began.elapsed() > PATIENCE;
+                    if lives >= 6 && is_over {
+                        break;
+                    }
                     let events = 200 + dice.below(500) as usize;
                     let burst = if dice.once_in(4) { events + 1 } else { 32 };
                     let life = Dice(dice.roll());
@@ -213,7 +235,7 @@ fn storm(
                 live.fetch_sub(1, Ordering::AcqRel);
             });
         }
-        let meddler = scope.spawn(|| meddle(&pipeline, &shared, Dice(mix(seed ^ 1)), &live));
+        let meddler = scope.spawn(|| meddle(&pipeline, &shared, Dice(mix(seed ^ 1)), &live, &steps));
         if meddler.join().is_err() {
             shared.fail("the control thread panicked".to_owned());
         }
