@@ -4,6 +4,7 @@ defmodule ElixirScope.Capture.PressureTest do
 
   import CapturePipeline.Test.Wait
   alias ElixirScope.Capture.{AsyncWriterPool, Capture, NativeRingBuffer}
+  alias :elixir_scope_capture_pipeline_nif, as: Nif
 
   doctest NativeRingBuffer, only: [pressure: 1, watch_pressure: 3]
   doctest Capture, only: [pressure: 1]
@@ -74,6 +75,7 @@ defmodule ElixirScope.Capture.PressureTest do
 
   test "of a ring buffer whose pressure is high already the first message comes at once" do
     ring = ring!(size: 128)
+    {:ok, cursor} = Nif.cursor_new(NativeRingBuffer.native(ring))
     write(ring, 127)
     {:ok, ref} = NativeRingBuffer.watch_pressure(ring, 98, 99)
     assert_received {:capture_pressure, ^ref, 99, :high}
@@ -86,6 +88,7 @@ defmodule ElixirScope.Capture.PressureTest do
     assert_received {:capture_pressure, ^ref, 99, :high}
     refute_received {:capture_pressure, _, _, _}
     :ok = NativeRingBuffer.destroy(ring)
+    :ok = Nif.cursor_set(cursor, 0)
     refute_received {:capture_pressure, _, _, _}
   end
 
@@ -97,13 +100,13 @@ defmodule ElixirScope.Capture.PressureTest do
       write(ring, rise)
       assert_received {:capture_pressure, ^ref, pressure, :high}
       assert pressure == NativeRingBuffer.pressure(ring)
-      {:ok, cursor} = :elixir_scope_capture_pipeline_nif.cursor_new(NativeRingBuffer.native(ring))
+      {:ok, cursor} = Nif.cursor_new(NativeRingBuffer.native(ring))
       fall = Enum.find((rise - 1)..0, &(div(&1 * 100, size) <= low))
 
       for left <- (rise - 1)..0 do
-        {:read, from} = :elixir_scope_capture_pipeline_nif.cursor_begin(cursor, 1)
-        {:ok, claim} = :elixir_scope_capture_pipeline_nif.cursor_claim(cursor, from, from + 1)
-        :ok = :elixir_scope_capture_pipeline_nif.cursor_settle(cursor, claim)
+        {:read, from} = Nif.cursor_begin(cursor, 1)
+        {:ok, claim} = Nif.cursor_claim(cursor, from, from + 1)
+        :ok = Nif.cursor_settle(cursor, claim)
 
         if left == fall do
           assert_received {:capture_pressure, ^ref, pressure, :low}
@@ -149,19 +152,36 @@ defmodule ElixirScope.Capture.PressureTest do
   end
 
   test "messages come in the order of the crossings, however many processes write and store" do
-    ring = ring!(size: 8, overflow_strategy: :drop_newest)
-    pool = pool!(ring, fn _ -> :ok end)
-    {:ok, ref} = NativeRingBuffer.watch_pressure(ring, 0, 13)
+    # Nearly each write and each settle is a crossing.
+    ring = ring!(size: 4, overflow_strategy: :drop_newest)
+    {:ok, cursor} = Nif.cursor_new(NativeRingBuffer.native(ring))
+    {:ok, ref} = NativeRingBuffer.watch_pressure(ring, 0, 25)
 
-    writers = for _ <- 1..4, do: spawn_monitor(fn -> for(n <- 1..5_000, do: NativeRingBuffer.write(ring, n)) end)
+    processes =
+      for _ <- 1..4 do
+        spawn_monitor(fn ->
+          for n <- 1..10_000 do
+            NativeRingBuffer.write(ring, n)
+            store_one(ring, cursor)
+          end
+        end)
+      end
 
-    for {pid, monitor} <- writers, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :normal}, 120_000)
-    eventually(fn -> NativeRingBuffer.pressure(ring) == 0 end)
-    AsyncWriterPool.stop(pool)
+    for {pid, monitor} <- processes, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :normal}, 120_000)
+    eventually(fn -> store_one(ring, cursor) && NativeRingBuffer.pressure(ring) == 0 end)
     told = told(ref, [])
-    assert length(told) >= 2
+    assert length(told) >= 100
     assert told == told |> Enum.with_index() |> Enum.map(fn {_, i} -> if rem(i, 2) == 0, do: :high, else: :low end)
     assert List.last(told) == :low
+  end
+
+  # Takes an event, if there is one, and settles it.
+  defp store_one(ring, cursor) do
+    with {:read, from} <- Nif.cursor_begin(cursor, 1),
+         {events, _} = NativeRingBuffer.read_batch(ring, from, 1),
+         {:ok, claim} <- Nif.cursor_claim(cursor, from, from + length(events)) do
+      Nif.cursor_settle(cursor, claim)
+    end
   end
 
   defp told(ref, all) do
