@@ -126,7 +126,7 @@ impl Shape {
             events: 1 + dice.below(60) as usize,
             meddling: !calm && !dice.once_in(4),
             // (Of a batch in parts, of which one grew too old, the book would miss the rest.)
-            transforms: other.once_in(4) && !calm && !ages,
+            transforms: other.once_in(4) && !calm,
             end,
         }
     }

@@ -162,11 +162,8 @@ pub fn meddle(
             17 => rules::change(pipeline, &mut dice, shape.config.sampling_max_weight),
             14 => watch_pressure(pipeline, &mut dice, &wrong),
             // (A transform keeps the book of a storage that fails.)
-            15 => pipeline.set_transform(
-                shared
-                    .filter(|_| !shape.settings.ages && !dice.once_in(3))
-                    .map(|shared| transform(shape, shared)),
-            ),
+            15 => pipeline
+                .set_transform(shared.filter(|_| !dice.once_in(3)).map(|shared| transform(shape, shared))),
             16 => limit_calls(dice.below(4) as u32),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));

@@ -129,12 +129,18 @@ impl Shared {
         for (key, entry) in &shown {
             self.check_made(book.made.get(key), *key, entry.rewritten);
         }
-        // A batch that was cut comes in parts, one after the other.
+        // A batch that was cut comes in parts, one after the other: when all of one is settled, or what was left of it has grown too old.
+        let is_new = |key: &Key| book.made.contains_key(key) && !book.events.contains_key(key);
+        let is_part = batch.attempt == 1 && keys.iter().all(is_new);
         let next_part = |known: &Expected| {
-            let over = known.rest.is_empty() && known.dead.is_empty() && !known.open;
-            over && batch.attempt == 1 && keys.iter().all(|key| book.made.contains_key(key))
+            let over = known.rest.is_empty() && known.dead.is_empty();
+            is_part && !known.open && (over || self.settings.ages)
         };
-        if let Some(known) = book.batches.get_mut(&id).filter(|known| !next_part(known)) {
+        if let Some(former) = book.batches.get_mut(&id).filter(|known| next_part(known)) {
+            let rest = std::mem::take(&mut former.rest).into_iter();
+            let dead = std::mem::take(&mut former.dead).into_iter().map(|(_, key)| key);
+            discard(&mut book.events, rest.chain(dead));
+        } else if let Some(known) = book.batches.get_mut(&id) {
             let as_expected = known.rest == keys && known.attempt + 1 == batch.attempt && !known.open;
             self.must(as_expected, || {
                 format!("batch {id}, attempt {}: {keys:?} came, {known:?} expected", batch.attempt)
