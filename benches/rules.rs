@@ -81,7 +81,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn main() {
-    let ids: Vec<String> = (0..1000).map(|n| (n * 17 + 3).to_string()).collect();
+    let ids: Vec<String> = (0..1000).map(|n| (n * 17 + 100_000).to_string()).collect();
     let contenders = [
         ("no rules", String::new(), 0),
         ("ten rules, none matches", [TEN, LAST[0]].concat(), 0),

@@ -1,7 +1,7 @@
 //! Fuzzes the text of rules: the input is a text up to the first NUL, then a payload. fuzz/run.sh builds and runs it.
 
 use capture_pipeline::kinds::{Definition, Definitions, EnumValue, Field, Integer, Type};
-use capture_pipeline::rules::{Event, Known, RuleSet, parse};
+use capture_pipeline::rules::{Event, Known, Ranges, RuleSet, parse};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -51,12 +51,13 @@ pub unsafe extern "C" fn LLVMFuzzerTestOneInput(data: *const u8, len: usize) -> 
     let payload = payload.get(1..).unwrap_or_default();
     for kind in [7, 8, 9] {
         let event = Event { kind, flags: 0, correlation_id: u64::from(kind), node_id: 3, payload };
-        let ruling = set.judge(&event, 0);
-        assert!(dry.judge(&event, 0).is_none());
+        let mut redact = Ranges::NONE;
+        let ruling = set.judge(&event, 0, &mut redact);
+        assert!(dry.judge(&event, 0, &mut { Ranges::NONE }).is_none());
         let mut copy = payload.to_vec();
         if let Some(ruling) = ruling {
             assert!(ruling.weight >= 1 && (!ruling.keep || ruling.weight == 1));
-            ruling.redact.redact(&mut copy);
+            redact.redact(&mut copy);
         }
         // Where a byte has changed it is 0.
         assert!(copy.iter().zip(payload).all(|(now, before)| now == before || *now == 0));

@@ -66,7 +66,7 @@ impl Producer {
     ///
     /// # Safety
     /// As for [`capture`](Self::capture).
-    #[inline(never)]
+    #[inline(always)]
     pub unsafe fn capture_judged(&self, offer: &Offer) -> Judged {
         let valid = !offer.data.is_null() && in_order(offer, self.intake().max_event_bytes);
         if !valid || self.fast.forked() || !self.begin(busy::NO, true) {
@@ -80,14 +80,35 @@ impl Producer {
             return Judged::Declined;
         }
         window.prefetch(at + ahead(end - at));
-        // SAFETY: the busy word is held; passed on.
-        let verdict = match unsafe { self.judge(offer, reasons) } {
-            Ok(verdict) => verdict,
-            Err(status) => {
-                self.give_back(busy::NO);
-                return Judged::NotKept(status);
-            }
+        // SAFETY: the busy word is held; the payload is readable, by contract.
+        let passes = reasons == slow_path::RULES && unsafe { self.passes(offer) };
+        if !passes || offer.len > self.fast.max_len() {
+            let offer = *offer;
+            // SAFETY: passed on; the record ends in the window.
+            return unsafe { self.capture_by_verdict(&offer, reasons, passes) };
+        }
+        let number = || (self.next_sequence(), stamp(offer, || self.ticks()));
+        // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
+        let wake = unsafe {
+            Self::record(window.at(at), offer, Payload::Short, 1.0, number);
+            self.publish(end, 1, offer.len as u64, true)
         };
+        if wake { Judged::CapturedWake } else { Judged::Captured }
+    }
+
+    /// Steps 2 and 3 of an event that is kept, or not, as the judge says. `passes`: it needs no judge.
+    ///
+    /// # Safety
+    /// The busy word is held, and the record ends in the window. `offer` as for [`capture`](Self::capture).
+    #[inline(never)]
+    unsafe fn capture_by_verdict(&self, offer: &Offer, reasons: u32, passes: bool) -> Judged {
+        let mut verdict = Verdict::KEEP;
+        // SAFETY: the busy word is held; passed on.
+        if !passes && let Err(status) = unsafe { self.judge(offer, reasons, &mut verdict) } {
+            self.give_back(busy::NO);
+            return Judged::NotKept(status);
+        }
+        let (window, at) = (self.fast.window(), self.fast.head.get());
         let offer = Offer { flags: offer.flags | verdict.flags, ..*offer };
         self.count_weight(&verdict);
         let number = || (self.next_sequence(), stamp(&offer, || self.ticks()));
@@ -95,9 +116,19 @@ impl Producer {
         let wake = unsafe {
             Self::record(window.at(at), &offer, Payload::Long, verdict.weight as f32, number);
             redact(window.at(at), offer.len, &verdict.redact);
-            self.publish(end, 1, offer.len as u64, true)
+            self.publish(at + stride(offer.len), 1, offer.len as u64, true)
         };
         if wake { Judged::CapturedWake } else { Judged::Captured }
+    }
+
+    /// Whether no rule can match an offer, by its kind and its ids alone.
+    ///
+    /// # Safety
+    /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
+    #[inline(always)]
+    unsafe fn passes(&self, offer: &Offer) -> bool {
+        // SAFETY: the busy word is held until the reading is dropped; the payload by contract.
+        unsafe { rules::read(self.intake(), &self.rules_read).is_none_or(|set| set.passes(&offered(offer))) }
     }
 
     /// Checks an offer, and has it judged. The error is a status; it is counted here.
@@ -115,16 +146,17 @@ impl Producer {
         if reasons & slow_path::JUDGED == 0 {
             return Ok(Verdict::KEEP);
         }
+        let mut verdict = Verdict::KEEP;
         // SAFETY: passed on; NULL is refused unless there is no byte.
-        unsafe { self.judge(offer, reasons) }
+        unsafe { self.judge(offer, reasons, &mut verdict) }.map(|()| verdict)
     }
 
-    /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number.
+    /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number. `verdict` is that of an offer that is kept as it is, before.
     ///
     /// # Safety
     /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
     #[inline]
-    unsafe fn judge(&self, offer: &Offer, reasons: u32) -> Result<Verdict, i32> {
+    unsafe fn judge(&self, offer: &Offer, reasons: u32, verdict: &mut Verdict) -> Result<(), i32> {
         // No other event has this number: the ring's ids are not used twice, nor its sequence numbers.
         let alone = || self.ring().map_or(0, Slot::id).rotate_left(32) ^ self.next_sequence();
         let (intake, has_rules) = (self.intake(), reasons & slow_path::RULES != 0);
@@ -136,10 +168,10 @@ impl Producer {
             event: unsafe { offered(offer) },
             producer: self.index.get(),
         });
-        let verdict = intake.judge.judge(offer, rules, reasons & slow_path::SAMPLING != 0, alone);
+        intake.judge.judge(offer, rules, reasons & slow_path::SAMPLING != 0, alone, verdict);
         drop(set);
         match verdict.fate {
-            Fate::Keep => Ok(verdict),
+            Fate::Keep => Ok(()),
             Fate::Drop => {
                 add(&self.dropped_rule, 1);
                 self.skip_sequence_number();

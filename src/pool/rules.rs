@@ -33,6 +33,10 @@ type Names<'a> = HashMap<u32, &'a [u8]>;
 impl Pool {
     /// Puts a list of rules in force in place of the one before. It is refused as a whole, or takes effect as a whole.
     pub fn set_rules(&self, rules: Vec<Rule>, dry: bool) -> Result<()> {
+        if rules.iter().any(|rule| rule.actions.trace) {
+            let traces = self.lock().config.sampling_traces;
+            self.intake().judge.sampling.prepare_table(traces)?;
+        }
         // Held until the rules are in force: whoever adds to what is known compiles them anew after that.
         let definitions = self.definitions.lock();
         self.rings.ready_for_rules()?;

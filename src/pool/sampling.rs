@@ -35,11 +35,14 @@ impl Pool {
     /// Lowers the weight, or ends sampling, if it is time. Returns whether events are sampled. The pressure was measured just now.
     pub(super) fn keep_sampling(&self, st: &mut State, now: u64) -> bool {
         let intake: &Intake = self.intake();
-        if intake.doorbell.judged() & slow_path::SAMPLING == 0 {
+        let samples = intake.doorbell.judged() & slow_path::SAMPLING != 0;
+        let hold_ns = st.config.sampling_hold_ms.saturating_mul(1_000_000);
+        if samples || intake.judge.sampling.promotes() {
+            intake.judge.sampling.keep_epoch(now, hold_ns);
+        }
+        if !samples {
             return false;
         }
-        let hold_ns = st.config.sampling_hold_ms.saturating_mul(1_000_000);
-        intake.judge.sampling.keep_epoch(now, hold_ns);
         if !self.keep_weight() {
             st.sampling = Quiet::default();
             return true;

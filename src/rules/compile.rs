@@ -101,7 +101,7 @@ impl RuleSet {
     }
 
     /// The plan for the events of a kind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn plan(&self, kind: u32) -> &Plan {
         let Some(kinds) = &self.kinds else { return &self.unknown };
         // (No entry is 0, which is the answer for a kind without one.)

@@ -29,7 +29,8 @@ pub struct Rules<'a> {
 }
 
 impl Judge {
-    /// The verdict about an offer. `rules`: there are some. `sampling`: sampling is in effect. `alone` is a number that no other offer has, for one without a trace.
+    /// Gives the verdict about an offer; `verdict` is [`KEEP`](Verdict::KEEP) before. `rules`: there are some. `sampling`: sampling is in effect.
+    /// `alone` is a number that no other offer has, for one without a trace.
     #[inline]
     pub fn judge(
         &self,
@@ -37,43 +38,47 @@ impl Judge {
         rules: Option<Rules<'_>>,
         sampling: bool,
         alone: impl FnOnce() -> u64,
-    ) -> Verdict {
-        if let Some(Rules { set, event, producer }) = rules
-            && let Some(ruling) = set.judge(&event, producer)
+        verdict: &mut Verdict,
+    ) {
+        if let Some(rules) = rules
+            && let Some(ruling) = rules.set.judge(&rules.event, rules.producer, &mut verdict.redact)
         {
-            return self.ruled(offer, &ruling, set, producer, sampling, alone);
+            self.ruled(offer, &ruling, &rules, sampling, alone, verdict);
+        } else if sampling && offer.flags & PIPELINE_EVENT_PRIORITY == 0 {
+            verdict.decide(self.sampling.decide(offer.correlation_id, alone));
         }
-        if !sampling || offer.flags & PIPELINE_EVENT_PRIORITY != 0 {
-            return Verdict::KEEP;
-        }
-        self.sampling.decide(offer.correlation_id, alone)
     }
 
     /// The verdict about an offer of which the rules have said something.
+    #[inline]
     fn ruled(
         &self,
         offer: &Offer,
         ruling: &Ruling,
-        set: &RuleSet,
-        producer: u32,
+        rules: &Rules<'_>,
         sampling: bool,
         alone: impl FnOnce() -> u64,
-    ) -> Verdict {
+        verdict: &mut Verdict,
+    ) {
         if ruling.dropped_by.is_some() {
-            return Verdict { fate: Fate::Drop, ..Verdict::KEEP };
+            verdict.fate = Fate::Drop;
+            return;
         }
         let priority = if ruling.priority { PIPELINE_EVENT_PRIORITY } else { 0 };
-        let flags = priority | (ruling.tags * PIPELINE_EVENT_TAG_1);
-        let ruled = Verdict { flags, redact: ruling.redact, ..Verdict::KEEP };
+        verdict.flags = priority | (ruling.tags * PIPELINE_EVENT_TAG_1);
+        if ruling.promote {
+            verdict.decide(self.sampling.promote(offer.correlation_id));
+            return;
+        }
         // By rules an event is sampled whether it is a priority one or not; under load it is not then.
         let under_load = sampling && (offer.flags | priority) & PIPELINE_EVENT_PRIORITY == 0;
         if ruling.keep || (ruling.weight == 1 && !under_load) {
-            return ruled;
+            return;
         }
         let sampled = self.sampling.decide_at(offer.correlation_id, alone, ruling.weight, under_load);
         if sampled.by_weight {
-            set.sampled_out(ruling, producer);
+            rules.set.sampled_out(ruling, rules.producer);
         }
-        Verdict { flags: ruled.flags | sampled.verdict.flags, redact: ruled.redact, ..sampled.verdict }
+        verdict.decide(sampled.decision);
     }
 }

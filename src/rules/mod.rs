@@ -57,7 +57,7 @@ pub use rule::{Actions, Fault, Limit, Redact, Rule, check_all};
 pub use ruling::{Range, Ranges, Ruling};
 pub use sampling::{MAX_WEIGHT, Sampling};
 pub use text::{MAX_TEXT, parse};
-pub use verdict::{Fate, Verdict};
+pub use verdict::{Decision, Fate, Verdict};
 
 /// The most rules of a set.
 pub const MAX_RULES: usize = 10_000;

@@ -4,21 +4,34 @@ use super::compile::RuleSet;
 use super::counts::Count;
 use super::event::Event;
 use super::plan::Plan;
-use super::ruling::Ruling;
+use super::ruling::{Ranges, Ruling};
 use crate::platform::time;
 
 impl RuleSet {
     /// What the rules say of an event. `None`: none that is in effect matches. `producer` tells whose counts are changed: the first producers change
-    /// theirs alone, while they hold their busy word.
+    /// theirs alone, while they hold their busy word. What is to be zeroed in the copy is added to `redact`.
     #[inline]
-    pub fn judge(&self, event: &Event<'_>, producer: u32) -> Option<Ruling> {
+    pub fn judge(&self, event: &Event<'_>, producer: u32, redact: &mut Ranges) -> Option<Ruling> {
         let plan = self.plan(event.kind);
         let groups = plan.groups(event);
-        if groups == 0 { None } else { self.follow(plan, groups, event, producer) }
+        if groups == 0 { None } else { self.follow(plan, groups, event, producer, redact) }
+    }
+
+    /// Whether no rule can match an event, by its kind and its ids alone.
+    #[inline(always)]
+    pub fn passes(&self, event: &Event<'_>) -> bool {
+        self.plan(event.kind).groups(event) == 0
     }
 
     #[inline(never)]
-    fn follow(&self, plan: &Plan, mut groups: u64, event: &Event<'_>, producer: u32) -> Option<Ruling> {
+    fn follow(
+        &self,
+        plan: &Plan,
+        mut groups: u64,
+        event: &Event<'_>,
+        producer: u32,
+        redact: &mut Ranges,
+    ) -> Option<Ruling> {
         let mut ruling: Option<Ruling> = None;
         while groups != 0 {
             let group = groups.trailing_zeros();
@@ -48,7 +61,7 @@ impl RuleSet {
                     (ruling.weight, ruling.sampled_by) = (act.sample, rule);
                 }
                 for range in &step.redact {
-                    ruling.redact.add(*range);
+                    redact.add(*range);
                 }
                 if act.keep {
                     (ruling.keep, ruling.promote, ruling.weight) = (true, act.trace, 1);

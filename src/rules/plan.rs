@@ -25,9 +25,9 @@ pub(super) struct Plan {
     /// The groups that are always looked at.
     always: u64,
     /// By an id, the groups that may match.
-    kinds: Option<IdTable>,
-    nodes: Option<IdTable>,
-    traces: Option<IdTable>,
+    kinds: IdTable,
+    nodes: IdTable,
+    traces: IdTable,
     /// The groups that may match if a number is in a range.
     ranges: Box<[InRange]>,
     steps: Box<[Step]>,
@@ -68,11 +68,8 @@ impl Plan {
             steps.push(step);
         }
         let table = |ids: HashMap<u64, u64>| {
-            if ids.is_empty() {
-                return Ok(None);
-            }
             let bytes = ids.len() * 4 * size_of::<u64>();
-            IdTable::new(ids.into_iter()).map(Some).ok_or_else(|| memory::refused(bytes))
+            IdTable::new(ids.into_iter()).ok_or_else(|| memory::refused(bytes))
         };
         Ok(Self {
             always: ways.always,
@@ -86,14 +83,15 @@ impl Plan {
     }
 
     /// The groups of rules that may match an event; 0: none does.
-    #[inline]
+    #[inline(always)]
     pub fn groups(&self, event: &Event<'_>) -> u64 {
-        let mask = |table: &Option<IdTable>, id| table.as_ref().map_or(0, |table| table.mask(id));
-        let mut groups = self.always
-            | mask(&self.kinds, event.kind.into())
-            | mask(&self.nodes, event.node_id)
-            | mask(&self.traces, event.correlation_id);
-        for range in &self.ranges {
+        let (kind, node, trace) = (event.kind.into(), event.node_id, event.correlation_id);
+        let mut groups = self.always;
+        // One branch for all of them, which is taken rarely.
+        if self.kinds.may_have(kind) | self.nodes.may_have(node) | self.traces.may_have(trace) {
+            groups |= self.kinds.mask(kind) | self.nodes.mask(node) | self.traces.mask(trace);
+        }
+        for range in &*self.ranges {
             if event.number(range.own).is_some_and(|number| number.wrapping_sub(range.first) <= range.more) {
                 groups |= range.groups;
             }
@@ -111,9 +109,7 @@ impl Plan {
     /// The bytes that it takes, without what it shares with others.
     pub fn bytes(&self) -> usize {
         let tables = [&self.kinds, &self.nodes, &self.traces];
-        size_of::<Self>()
-            + size_of_val(&*self.steps)
-            + tables.into_iter().flatten().map(IdTable::bytes).sum::<usize>()
+        size_of::<Self>() + size_of_val(&*self.steps) + tables.into_iter().map(IdTable::bytes).sum::<usize>()
     }
 }
 

@@ -83,8 +83,6 @@ pub struct Ruling {
     pub priority: bool,
     /// Its tags: bit N - 1 for the tag N.
     pub tags: u32,
-    /// What is zeroed in the copy.
-    pub redact: Ranges,
 }
 
 impl Ruling {
@@ -98,7 +96,6 @@ impl Ruling {
             sampled_by: 0,
             priority: false,
             tags: 0,
-            redact: Ranges::default(),
         }
     }
 }

@@ -9,7 +9,7 @@
 //! is flagged `PIPELINE_EVENT_PARTIAL`.
 
 use super::traces::{EPOCHS, Found, Trace, Traces};
-use super::verdict::{Fate, Verdict};
+use super::verdict::{Decision, Fate};
 use crate::event::PIPELINE_EVENT_PARTIAL;
 use crate::platform::random::mix;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
@@ -46,7 +46,7 @@ impl Level {
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled {
     /// The verdict.
-    pub verdict: Verdict,
+    pub decision: Decision,
     /// It is sampled out at the weight of the rule.
     pub by_weight: bool,
 }
@@ -62,6 +62,8 @@ pub struct Sampling {
     epoch: AtomicU32,
     /// Events that were decided without a place in the table.
     untracked: AtomicU64,
+    /// 1: traces were promoted.
+    promotes: AtomicU32,
     seed: u64,
     traces: OnceLock<Traces>,
 }
@@ -74,7 +76,12 @@ impl Sampling {
 
     /// Makes the table for so many traces if weights up to `max_weight` need one. Fails if there is no memory for it.
     pub fn prepare(&self, max_weight: u32, traces: u32) -> Result<()> {
-        if max_weight > 1 && self.traces.get().is_none() {
+        if max_weight > 1 { self.prepare_table(traces) } else { Ok(()) }
+    }
+
+    /// Makes the table for so many traces, if there is none yet. Fails if there is no memory for it.
+    pub fn prepare_table(&self, traces: u32) -> Result<()> {
+        if self.traces.get().is_none() {
             let made = Traces::new(traces as usize)?;
             self.traces.get_or_init(|| made);
         }
@@ -166,7 +173,7 @@ impl Sampling {
 
     /// Decides about an event of the trace `id`, 0: none. `alone` is a number that no other event has.
     #[inline]
-    pub fn decide(&self, id: u64, alone: impl FnOnce() -> u64) -> Verdict {
+    pub fn decide(&self, id: u64, alone: impl FnOnce() -> u64) -> Decision {
         if id == 0 {
             return verdict(self.hash(alone()), self.level().log2, false);
         }
@@ -185,22 +192,62 @@ impl Sampling {
     /// The same where a rule asks for a weight of at least `weight`, 1 to [`MAX_WEIGHT`]. `under_load`: sampling is in effect.
     pub fn decide_at(&self, id: u64, alone: impl FnOnce() -> u64, weight: u32, under_load: bool) -> Sampled {
         let number = if id == 0 { alone() } else { id };
-        let verdict = if under_load { self.decide(id, || number) } else { Verdict::KEEP };
+        if let Some(verdict) = self.promoted(id) {
+            return Sampled { decision: verdict, by_weight: false };
+        }
+        let verdict = if under_load { self.decide(id, || number) } else { Decision::KEEP };
         // (Both decide by the same hash, so what the larger weight keeps, the smaller one does.)
         let kept = (u128::from(self.hash(number)) * u128::from(weight)) >> 64 == 0;
         let fate = if kept { verdict.fate } else { Fate::SampleOut };
-        Sampled { verdict: Verdict { fate, weight: verdict.weight.max(weight), ..verdict }, by_weight: !kept }
+        let decision = Decision { fate, weight: verdict.weight.max(weight), ..verdict };
+        Sampled { decision, by_weight: !kept }
+    }
+
+    /// From here on the trace `id` is kept as a whole, with weight 1, for as long as the table has it. Returns the verdict about the event that promotes it.
+    pub fn promote(&self, id: u64) -> Decision {
+        let Some(traces) = self.traces.get().filter(|_| id != 0) else { return Decision::KEEP };
+        self.promotes.store(1, Ordering::Relaxed);
+        let (hash, epoch) = (self.hash(id), self.epoch.load(Ordering::Relaxed));
+        let new = || Trace { log2: 0, partial: !is_kept(hash, self.level().highest), promoted: true };
+        match traces.find(hash, epoch, new) {
+            Found::Trace(trace) => {
+                // What its weight has sampled out is gone.
+                let partial = trace.partial || !is_kept(hash, trace.log2);
+                traces.promote(hash, partial);
+                verdict(hash, 0, partial)
+            }
+            Found::NoPlace | Found::Locked => {
+                self.untracked.fetch_add(1, Ordering::Relaxed);
+                Decision::KEEP
+            }
+        }
+    }
+
+    /// Whether traces were ever promoted.
+    pub fn promotes(&self) -> bool {
+        self.promotes.load(Ordering::Relaxed) != 0
+    }
+
+    /// The verdict about an event of a promoted trace.
+    fn promoted(&self, id: u64) -> Option<Decision> {
+        if id == 0 || !self.promotes() {
+            return None;
+        }
+        let hash = self.hash(id);
+        let trace = self.traces.get()?.look_up(hash, self.epoch.load(Ordering::Relaxed))?;
+        trace.promoted.then(|| verdict(hash, 0, trace.partial))
     }
 
     /// The weight of a trace that begins now, and whether it may have lost events.
     fn new_trace(&self, hash: u64) -> Trace {
         let level = self.level();
-        Trace { log2: level.log2, partial: is_kept(hash, level.log2) && !is_kept(hash, level.highest) }
+        let partial = is_kept(hash, level.log2) && !is_kept(hash, level.highest);
+        Trace { log2: level.log2, partial, promoted: false }
     }
 
     /// `beside`: another thread holds the place that the trace would get, perhaps for this trace.
     #[cold]
-    fn decide_untracked(&self, hash: u64, beside: bool) -> Verdict {
+    fn decide_untracked(&self, hash: u64, beside: bool) -> Decision {
         self.untracked.fetch_add(1, Ordering::Relaxed);
         let trace = self.new_trace(hash);
         let verdict = verdict(hash, trace.log2, trace.partial);
@@ -227,10 +274,10 @@ fn is_kept(hash: u64, log2: u32) -> bool {
 }
 
 #[inline(always)]
-fn verdict(hash: u64, log2: u32, partial: bool) -> Verdict {
+fn verdict(hash: u64, log2: u32, partial: bool) -> Decision {
     let fate = if is_kept(hash, log2) { Fate::Keep } else { Fate::SampleOut };
     let flags = if partial { PIPELINE_EVENT_PARTIAL } else { 0 };
-    Verdict { fate, weight: 1 << log2, flags, ..Verdict::KEEP }
+    Decision { fate, weight: 1 << log2, flags }
 }
 
 #[cfg(test)]

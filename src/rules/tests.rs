@@ -4,7 +4,7 @@ mod property;
 mod refusals;
 mod rulings;
 
-use super::{Event, Known, Rule, RuleSet, Ruling, State, parse};
+use super::{Event, Known, Ranges, Rule, RuleSet, Ruling, State, parse};
 use crate::kinds::{Definition, Definitions, EnumValue, Field, Integer, Length, Type};
 use crate::status::Result;
 use std::collections::HashMap;
@@ -73,8 +73,15 @@ fn event(kind: u32, payload: &[u8]) -> Event<'_> {
     Event { kind, flags: 0, correlation_id: 0, node_id: 0, payload }
 }
 
+/// What the rules say of an event.
+fn judged(set: &RuleSet, event: &Event<'_>, producer: u32) -> (Option<Ruling>, Ranges) {
+    let mut redact = Ranges::NONE;
+    let ruling = set.judge(event, producer, &mut redact);
+    (ruling, redact)
+}
+
 /// What the rules say, in short: the rule that drops, or what is done.
-fn words(ruling: Option<Ruling>) -> String {
+fn words((ruling, redact): (Option<Ruling>, Ranges)) -> String {
     let Some(ruling) = ruling else { return "-".into() };
     if let Some(rule) = ruling.dropped_by {
         return format!("drop by {rule}");
@@ -92,7 +99,7 @@ fn words(ruling: Option<Ruling>) -> String {
     if ruling.tags != 0 {
         words.push(format!("tags {:#b}", ruling.tags));
     }
-    words.extend(ruling.redact.list().iter().map(|range| match range.end {
+    words.extend(redact.list().iter().map(|range| match range.end {
         u32::MAX => format!("redact {}..", range.start),
         end => format!("redact {}..{end}", range.start),
     }));

@@ -26,6 +26,8 @@ pub(super) struct Trace {
     pub log2: u32,
     /// Earlier events of it may have been sampled out, although this weight keeps it.
     pub partial: bool,
+    /// A rule has asked for all of it from some event on. The weight is 1.
+    pub promoted: bool,
 }
 
 /// What a search has found.
@@ -41,7 +43,7 @@ pub(super) enum Found {
 
 /// A place: 0 if it is empty.
 ///
-/// Bits 0 to 4 are the logarithm, bit 5 is set for a place in use, bit 6 is `partial`, bits 7 to 16 are the epoch of the last event, the rest are bits of the hash.
+/// Bits 0 to 4 are the logarithm, or [`PROMOTED`](Place::PROMOTED), bit 5 is set for a place in use, bit 6 is `partial`, bits 7 to 16 are the epoch of the last event, the rest are bits of the hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place(u64);
 
@@ -50,10 +52,14 @@ impl Place {
     const PARTIAL: u64 = 1 << 6;
     const EPOCH: u64 = 0x3FF << 7;
     const HASH: u64 = !0 << 17;
+    const LOG2: u64 = 0x1F;
+    /// In the place of a logarithm: the trace is promoted.
+    const PROMOTED: u64 = Self::LOG2;
 
     fn new(hash: u64, epoch: u32, trace: Trace) -> Self {
         let partial = if trace.partial { Self::PARTIAL } else { 0 };
-        Self(u64::from(trace.log2) | Self::USED | partial | hash & Self::HASH).at(epoch)
+        let log2 = if trace.promoted { Self::PROMOTED } else { u64::from(trace.log2) };
+        Self(log2 | Self::USED | partial | hash & Self::HASH).at(epoch)
     }
 
     #[inline(always)]
@@ -67,7 +73,9 @@ impl Place {
     }
 
     fn trace(self) -> Trace {
-        Trace { log2: self.0 as u32 & 0x1F, partial: self.0 & Self::PARTIAL != 0 }
+        let promoted = self.0 & Self::LOG2 == Self::PROMOTED;
+        let log2 = if promoted { 0 } else { (self.0 & Self::LOG2) as u32 };
+        Trace { log2, partial: self.0 & Self::PARTIAL != 0, promoted }
     }
 
     /// Whether a new trace may have the place: it is empty, or its trace has had no event for longer than `EPOCHS`.
@@ -178,6 +186,21 @@ impl Traces {
         match bucket.find(hash, epoch) {
             Some(trace) => Found::Trace(trace),
             None => bucket.add(hash, epoch, trace),
+        }
+    }
+
+    /// Finds a trace, and adds nothing.
+    #[inline]
+    pub fn look_up(&self, hash: u64, epoch: u32) -> Option<Trace> {
+        self.bucket(hash)?.find(hash, epoch)
+    }
+
+    /// A trace that the table has is promoted. `partial`: earlier events of it may have been sampled out.
+    pub fn promote(&self, hash: u64, partial: bool) {
+        let partial = if partial { Place::PARTIAL } else { 0 };
+        for at in self.bucket(hash).iter().flat_map(|bucket| &bucket.places) {
+            let mark = |word| Place(word).is(hash).then_some(word | Place::PROMOTED | partial);
+            let _ = at.fetch_update(Ordering::AcqRel, Ordering::Acquire, mark);
         }
     }
 

@@ -13,6 +13,22 @@ pub enum Fate {
     Drop,
 }
 
+/// What sampling decides about an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Where the offer goes.
+    pub fate: Fate,
+    /// As [`Verdict::weight`].
+    pub weight: u32,
+    /// As [`Verdict::flags`].
+    pub flags: u32,
+}
+
+impl Decision {
+    /// It is kept as it is.
+    pub const KEEP: Self = Self { fate: Fate::Keep, weight: 1, flags: 0 };
+}
+
 /// What is decided about an offer. It refers to nothing, so a capture that waits for room may keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -29,4 +45,11 @@ pub struct Verdict {
 impl Verdict {
     /// It is kept as it is.
     pub const KEEP: Self = Self { fate: Fate::Keep, weight: 1, flags: 0, redact: Ranges::NONE };
+
+    /// Takes over what sampling has decided.
+    #[inline(always)]
+    pub(super) fn decide(&mut self, decision: Decision) {
+        (self.fate, self.weight) = (decision.fate, decision.weight);
+        self.flags |= decision.flags;
+    }
 }

@@ -14,7 +14,7 @@ fn fill(sampling: &Sampling, step: u64) {
     sampling.raise(100 + 100 * step, 200, 1000);
 }
 
-fn decide(sampling: &Sampling, id: u64) -> Verdict {
+fn decide(sampling: &Sampling, id: u64) -> Decision {
     sampling.decide(id, || unreachable!("it has a trace"))
 }
 
@@ -233,4 +233,32 @@ fn the_sum_of_weights_estimates_what_was_offered() {
     let error = (variance / n).sqrt();
     assert!(error < offered / 20.0, "the seeds are many enough: {error}");
     assert!((mean - offered).abs() < 4.0 * error, "{mean} for {offered}, standard error {error}");
+}
+
+#[test]
+fn a_promoted_trace_is_kept_with_weight_1_whatever_sampling_and_rules_ask_for() {
+    let sampling = sampling(1, 64);
+    fill(&sampling, 4);
+    // Before there is a promotion, rules sample each trace by its hash.
+    let by_rule = |id, weight, under_load| sampling.decide_at(id, || 0, weight, under_load);
+    let kept = (1..).find(|id| is_kept(&sampling, *id)).unwrap();
+    let cut = (1..).find(|id| !is_kept(&sampling, *id)).unwrap();
+    assert_eq!(by_rule(cut, 16, false).decision.fate, Fate::SampleOut);
+    let fresh = 1_000_000;
+    let promoted = [(kept, 0), (cut, PIPELINE_EVENT_PARTIAL)];
+    for (id, flags) in promoted {
+        assert_eq!(sampling.promote(id), Decision { flags, ..Decision::KEEP });
+        for verdict in
+            [decide(&sampling, id), by_rule(id, 1 << 20, false).decision, by_rule(id, 1 << 20, true).decision]
+        {
+            assert_eq!(verdict, Decision { flags, ..Decision::KEEP });
+        }
+        assert_eq!(sampling.promote(id).flags, flags);
+    }
+    // One that is new may have been dropped before it was forgotten.
+    let verdict = sampling.promote(fresh);
+    assert_eq!((verdict.fate, verdict.weight, decide(&sampling, fresh)), (Fate::Keep, 1, verdict));
+    // Others are sampled as before.
+    assert!((1..2_000).filter(|id| ![kept, cut].contains(id)).any(|id| by_rule(id, 16, false).by_weight));
+    assert_eq!(sampling.promote(0), Decision::KEEP);
 }

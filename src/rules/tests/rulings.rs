@@ -6,7 +6,7 @@ fn judge(text: &str, events: &[Event<'_>]) -> Vec<String> {
     kinds.define(free());
     kinds.name(9, "other");
     let set = kinds.set(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    events.iter().map(|event| words(set.judge(event, 0))).collect()
+    events.iter().map(|event| words(judged(&set, event, 0))).collect()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_dry_rule_only_counts_and_a_dry_set_has_only_such() {
         let set = RuleSet::new(parse(text).unwrap(), dry, 4, u64::MAX / 128, kinds.known()).unwrap();
         let mut said = Vec::new();
         for kind in [1, 1, 2, 3, 1] {
-            said.push(words(set.judge(&event(kind, b""), kind)));
+            said.push(words(judged(&set, &event(kind, b""), kind)));
         }
         if dry {
             assert_eq!(said, ["-"; 5]);
@@ -92,7 +92,7 @@ fn what_exceeds_a_limit_is_dropped_by_its_rule_and_what_does_not_goes_on() {
     let rules = parse("limit 1/s burst 2 if kind = 1\ntag 1").unwrap();
     let set = RuleSet::new(rules, false, 1, u64::MAX, kinds.known()).unwrap();
     let said: Vec<String> =
-        [1, 2, 1, 1, 2, 1].iter().map(|kind| words(set.judge(&event(*kind, b""), 9))).collect();
+        [1, 2, 1, 1, 2, 1].iter().map(|kind| words(judged(&set, &event(*kind, b""), 9))).collect();
     assert_eq!(said, ["tags 0b1", "tags 0b1", "tags 0b1", "drop by 0", "tags 0b1", "drop by 0"]);
     let (limit, tag) = (set.counts_of(0), set.counts_of(1));
     assert_eq!((limit.matched, limit.limited, tag.matched, tag.limited), (4, 2, 4, 0));
@@ -101,7 +101,7 @@ fn what_exceeds_a_limit_is_dropped_by_its_rule_and_what_does_not_goes_on() {
 #[test]
 fn an_event_that_is_sampled_out_is_counted_with_the_rule_of_the_largest_weight() {
     let set = Kinds::default().set("sample 1/10\nsample 1/20\nsample 1/15").unwrap();
-    let ruling = set.judge(&event(1, b""), 0).unwrap();
+    let ruling = judged(&set, &event(1, b""), 0).0.unwrap();
     assert_eq!((ruling.weight, ruling.sampled_by), (20, 1));
     set.sampled_out(&ruling, 0);
     set.sampled_out(&ruling, 1000);
@@ -134,29 +134,29 @@ fn a_rule_on_what_is_not_known_yet_waits_for_it_and_its_counts_go_on() {
     ];
     assert_eq!(states(&set), waiting);
     let large = [11, 0, 0, 0, 0, 0, 0, 0];
-    assert_eq!(words(set.judge(&event(7, &large), 0)), "-");
+    assert_eq!(words(judged(&set, &event(7, &large), 0)), "-");
 
     kinds.define(alloc());
     let set = set.renewed(kinds.known()).unwrap();
     assert_eq!(states(&set)[..4], ["active", waiting[1], waiting[2], "active"]);
     assert_eq!(states(&set)[4], "status has no value named \"broken\"; there are error fine");
-    assert_eq!(words(set.judge(&event(7, &large), 0)), "drop by 0");
-    assert_eq!(words(set.judge(&event(7, &[1; 4]), 0)), "tags 0b1");
-    assert_eq!(words(set.judge(&event(1, &large), 0)), "tags 0b1");
+    assert_eq!(words(judged(&set, &event(7, &large), 0)), "drop by 0");
+    assert_eq!(words(judged(&set, &event(7, &[1; 4]), 0)), "tags 0b1");
+    assert_eq!(words(judged(&set, &event(1, &large), 0)), "tags 0b1");
 
     kinds.name(8, "free");
     kinds.name(12, "x");
     let set = set.renewed(kinds.known()).unwrap();
     assert_eq!(states(&set)[1..3], ["active", waiting[2]]);
-    assert_eq!(words(set.judge(&event(8, &large), 0)), "drop by 1");
-    assert_eq!(words(set.judge(&event(12, b""), 0)), "tags 0b111");
+    assert_eq!(words(judged(&set, &event(8, &large), 0)), "drop by 1");
+    assert_eq!(words(judged(&set, &event(12, b""), 0)), "tags 0b111");
     assert_eq!([0, 1, 3].map(|rule| set.counts_of(rule).matched), [1, 1, 3]);
 
     // The kind has another name now.
     kinds.name(8, "release");
     let set = set.renewed(kinds.known()).unwrap();
     assert_eq!(states(&set)[1], waiting[1]);
-    assert_eq!(words(set.judge(&event(8, &large), 0)), "tags 0b1");
+    assert_eq!(words(judged(&set, &event(8, &large), 0)), "tags 0b1");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_kind_that_turns_out_not_to_have_the_field_leaves_the_rule_without_effect() 
         "{:?}",
         states(&set)
     );
-    assert_eq!(words(set.judge(&event(7, &[9; 24]), 0)), "tags 0b1");
+    assert_eq!(words(judged(&set, &event(7, &[9; 24]), 0)), "tags 0b1");
 }
 
 #[test]
@@ -182,8 +182,8 @@ fn ten_thousand_rules_are_found_by_their_ids() {
     let set = Kinds::default().set(&text).unwrap();
     for n in [0, 1, 77, 9_999] {
         let found = Event { node_id: n * 3, ..event(1, b"") };
-        assert_eq!(words(set.judge(&found, 0)), format!("tags {:#b}", 1 << (n % 8)));
-        assert_eq!(words(set.judge(&Event { node_id: n * 3 + 1, ..found }, 0)), "-");
+        assert_eq!(words(judged(&set, &found, 0)), format!("tags {:#b}", 1 << (n % 8)));
+        assert_eq!(words(judged(&set, &Event { node_id: n * 3 + 1, ..found }, 0)), "-");
         assert_eq!(set.counts_of(n as usize).matched, 1);
     }
 }

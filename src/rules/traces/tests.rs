@@ -2,12 +2,12 @@ use super::*;
 use crate::platform::random::mix;
 use std::sync::Arc;
 
-const TRACE: Trace = Trace { log2: 3, partial: false };
+const TRACE: Trace = Trace { log2: 3, partial: false, promoted: false };
 
 #[test]
 fn what_is_put_in_is_found_with_what_was_put_in() {
     let traces = Traces::new(1000).unwrap();
-    let of = |n: u64| Trace { log2: (n % 21) as u32, partial: n.is_multiple_of(3) };
+    let of = |n: u64| Trace { log2: (n % 21) as u32, partial: n.is_multiple_of(3), promoted: false };
     for n in 0..300 {
         assert_eq!(traces.find(mix(n), 5, || of(n)), Found::Trace(of(n)));
     }
@@ -23,7 +23,7 @@ fn a_place_whose_trace_was_quiet_for_too_long_goes_to_another() {
     let later = EPOCHS as u32;
     assert_eq!(traces.find(mix(7), later, || TRACE), Found::NoPlace);
     assert_eq!(traces.find(mix(2), later, || unreachable!()), Found::Trace(TRACE));
-    let last = Trace { log2: 9, partial: true };
+    let last = Trace { log2: 9, partial: true, promoted: false };
     (10..16).for_each(|n| assert_eq!(traces.find(mix(n), later + 1, || last), Found::Trace(last)));
     assert_eq!(traces.find(mix(16), later + 1, || last), Found::NoPlace);
     assert_eq!(traces.find(mix(2), later + 1, || unreachable!("it was refreshed")), Found::Trace(TRACE));
@@ -52,7 +52,7 @@ fn a_trace_that_several_threads_add_at_once_gets_one_place() {
         let answers: Vec<_> = (0..4)
             .map(|thread: u32| {
                 let traces = Arc::clone(&traces);
-                let trace = Trace { log2: thread, partial: false };
+                let trace = Trace { log2: thread, ..TRACE };
                 std::thread::spawn(move || traces.find(mix(round), (round * 9) as u32, || trace))
             })
             .collect::<Vec<_>>()
@@ -62,4 +62,17 @@ fn a_trace_that_several_threads_add_at_once_gets_one_place() {
             .collect();
         assert!(!answers.is_empty() && answers.iter().all(|found| *found == answers[0]), "{answers:?}");
     }
+}
+
+#[test]
+fn a_promoted_trace_has_no_weight_any_more_and_keeps_its_place() {
+    let traces = Traces::new(64).unwrap();
+    let (a, b) = (0xAAAA_0000_0000_0000, 0xBBBB_0000_0000_0000);
+    assert_eq!(traces.look_up(a, 0), None);
+    assert_eq!([a, b].map(|hash| traces.find(hash, 0, || TRACE)), [Found::Trace(TRACE); 2]);
+    traces.promote(a, false);
+    let promoted = Trace { log2: 0, partial: false, promoted: true };
+    assert_eq!((traces.look_up(a, 3), traces.look_up(b, 3)), (Some(promoted), Some(TRACE)));
+    traces.promote(b, true);
+    assert_eq!(traces.find(b, 4, || unreachable!()), Found::Trace(Trace { partial: true, ..promoted }));
 }

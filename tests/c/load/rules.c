@@ -93,6 +93,31 @@ static void a_trace_is_sampled_as_a_whole(void)
     END(p);
 }
 
+static void a_trace_that_matters_is_kept_from_there_on(void)
+{
+    pipeline_t *p = start(0);
+    uint64_t trace, kept = 0, errors = 0;
+    int i;
+    CHECK_STATUS(pipeline_rules_set_text(p, "keep trace if kind = 9\nsample 1/1000", 0), PIPELINE_OK);
+    for (trace = 1; trace <= 300; trace++) {
+        bool matters = trace % 3 == 0;
+        CHECK(offer(p, 1, trace, 0, "x") >= PIPELINE_OK);
+        if (matters) {
+            CHECK_STATUS(offer(p, 9, trace, 0, "x"), PIPELINE_OK);
+            errors++;
+        }
+        for (i = 0; i < 3; i++) {
+            int32_t status = offer(p, 1, trace, 0, "x");
+            CHECK(status == PIPELINE_OK || !matters);
+            kept += status == PIPELINE_OK;
+        }
+    }
+    CHECK(kept >= 3 * errors && kept < 3 * errors + 30);
+    CHECK_U64(rule_of(p, 0).matched, errors);
+    CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
+    END(p);
+}
+
 static void every_form_of_capture(void)
 {
     pipeline_t *p = start(1);
@@ -296,6 +321,7 @@ int main(void)
     rules_from_a_text();
     a_sampled_event_stands_for_others();
     a_trace_is_sampled_as_a_whole();
+    a_trace_that_matters_is_kept_from_there_on();
     every_form_of_capture();
     dry_rules_only_count();
     each_condition_of_the_struct();
