@@ -1,6 +1,7 @@
 //! What the reader finds in simulated files. They are written to a real directory for it.
 
 use crate::producers::{Source, checksum, fill};
+use crate::rules::TAGS;
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL};
 use capture_pipeline::journal::reader::{Deleted, LedgerBlock, Losses, Options, Order, Reader};
 use capture_pipeline::platform::simulator::files::File;
@@ -82,7 +83,7 @@ fn read_directory(
         let own_time = offered.flags & PIPELINE_EVENT_OWN_TIME != 0;
         let whole = event.payload == payload
             && event.node_id == checksum(&payload)
-            && (event.kind, event.flags & !PIPELINE_EVENT_PARTIAL) == (offered.kind, offered.flags)
+            && (event.kind, event.flags & !(PIPELINE_EVENT_PARTIAL | TAGS)) == (offered.kind, offered.flags)
             && (!own_time || event.timestamp_ns == offered.timestamp)
             && (event.weight as u64).is_power_of_two()
             && event.weight <= f64::from(MAX_WEIGHT);
