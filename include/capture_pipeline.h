@@ -350,7 +350,7 @@ struct pipeline_config_t {
     uint64_t batch_bytes;
     /**
      * Microseconds that a writer waits for a batch to fill, 0 to 60000000. Default 0: the writer takes the
-     * events that are there.
+     * events that are there. It takes events with `PIPELINE_EVENT_PRIORITY` at once, whatever the value.
      */
     uint64_t linger_us;
     /**
@@ -542,6 +542,15 @@ struct pipeline_config_t {
     uint32_t share;
     /** Must be 0. */
     uint32_t reserved3;
+    /**
+     * The size in bytes of the second ring buffer that each thread and producer has, for events with
+     * `PIPELINE_EVENT_PRIORITY`: 0, or a power of two from 4096 to 2^32. Default 65536. It is never larger
+     * than `ring_bytes`; a higher value counts as `ring_bytes`. It is mapped together with the first one, at
+     * the first capture. Writers store its events before those of the others. An event whose payload is
+     * larger than a quarter of it - 64 goes to the first ring buffer all the same. With 0 there is no second
+     * ring buffer, and events with the flag are events like all others. Fixed.
+     */
+    uint64_t priority_ring_bytes;
 };
 
 /**
@@ -602,8 +611,9 @@ int32_t pipeline_start(const pipeline_config_t *config,
 int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, size_t len);
 
 /**
- * `pipeline_event_t.flags`: marks the event as urgent. A storage sees the flag; in this version the event is
- * not stored earlier because of it.
+ * `pipeline_event_t.flags`: the event matters more than others. It is captured into a ring buffer of its own
+ * thread or producer that is for such events alone, so it finds room where the others have filled theirs, and
+ * it is stored before them. See `pipeline_config_t.priority_ring_bytes`.
  */
 #define PIPELINE_EVENT_PRIORITY 1
 
@@ -2003,9 +2013,12 @@ struct pipeline_metrics_t {
     uint64_t writers_live;
     /** Writers in a call of the storage for longer than `storage_deadline_ms`. */
     uint64_t writers_stuck;
-    /** Ring buffers of threads and producers in use. Those that are only being drained are included. */
+    /**
+     * Ring buffers of threads and producers in use. Those that are only being drained are included. A
+     * thread's or producer's priority ring buffer is not counted beside its other one.
+     */
     uint64_t rings;
-    /** Ring buffers retired behind a batch that does not settle. */
+    /** Ring buffers retired behind a batch that does not settle, priority ring buffers included. */
     uint64_t rings_retired;
     /** Bytes in ring buffers that wait to be released, with the headers of the records. */
     uint64_t backlog_bytes;
@@ -2093,6 +2106,47 @@ struct pipeline_metrics_t {
      * (`pipeline_limit_calls`).
      */
     uint64_t permit_waits;
+    /**
+     * Events that captures were asked to put into a priority ring buffer: those with
+     * `PIPELINE_EVENT_PRIORITY` that are not too large for it. Each of the counts `..._priority` is a part of
+     * the one without that ending. They are a ledger of their own: `offered_priority` = `captured_priority` +
+     * all `dropped_..._priority` + `refused_priority`, and `captured_priority` is the sum of the other nine.
+     */
+    uint64_t offered_priority;
+    /** Events copied into a priority ring buffer. */
+    uint64_t captured_priority;
+    /** Events dropped because the priority ring buffer was full. */
+    uint64_t dropped_full_priority;
+    /** Events with priority dropped by sampling: by the rate of a rule. */
+    uint64_t dropped_sampled_priority;
+    /** Events with priority dropped by a rule. */
+    uint64_t dropped_rule_priority;
+    /** Events that were to go to a priority ring buffer and were refused, for any reason. */
+    uint64_t refused_priority;
+    /** Events of priority ring buffers acknowledged by the storage. */
+    uint64_t stored_priority;
+    /** Events of priority ring buffers filtered by a transform. */
+    uint64_t filtered_priority;
+    /** Events of priority ring buffers kept by the storage's `dead_letter`. */
+    uint64_t dead_lettered_priority;
+    /** Events of priority ring buffers given up. */
+    uint64_t discarded_priority;
+    /** Events of priority ring buffers overwritten by newer ones with priority. */
+    uint64_t overwritten_priority;
+    /** Events in a priority ring buffer that no writer has claimed. */
+    uint64_t buffered_priority;
+    /** Events of priority ring buffers claimed and not settled. */
+    uint64_t in_flight_priority;
+    /**
+     * Events of priority ring buffers claimed and not settled, whose batch has been with the storage for
+     * longer than `storage_deadline_ms`.
+     */
+    uint64_t in_doubt_priority;
+    /**
+     * Events that were left in the priority ring buffers, unclaimed, when the pipeline was closed or
+     * abandoned.
+     */
+    uint64_t left_priority;
 };
 
 /**

@@ -240,7 +240,7 @@ struct Head {
     Kind kind = 0u;                   ///< a number, or a value of an enum of yours
     std::uint64_t correlation_id = 0; ///< the trace that the event belongs to; 0: none
     std::uint64_t node_id = 0;        ///< the place in the program where the event was captured; 0: none
-    bool priority = false;            ///< sets PIPELINE_EVENT_PRIORITY, which the storage sees; does not change the order in this version
+    bool priority = false;            ///< sets PIPELINE_EVENT_PRIORITY: has room of its own, and is stored before others
     std::optional<std::chrono::nanoseconds> timestamp{}; ///< a time of your own; by default the time of the capture
 
     pipeline_event_t event(const void *data, std::size_t len) const noexcept {

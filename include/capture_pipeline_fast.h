@@ -5,8 +5,8 @@
  *
  * They do what pipeline_producer_capture and pipeline_producer_capture_event do, return and count the same, and may be mixed with them
  * on one producer, also in signal handlers. An inlined capture saves the call, and the copy where the compiler knows `len`. It declines
- * a ring buffer without room, an event that is refused, a payload of more than 128 bytes, a closed pipeline and a forked child before
- * it changes anything, and then makes the call.
+ * a ring buffer without room, an event that is refused or has PIPELINE_EVENT_PRIORITY, a payload of more than 128 bytes, a closed pipeline
+ * and a forked child before it changes anything, and then makes the call.
  *
  * All captures are calls where the compiler or the processor is not known here, under ThreadSanitizer, and with PIPELINE_FAST_CALLS_ONLY
  * defined. C89 or later, C++98 or later. Programs use pipeline_fast_of, pipeline_fast_capture, pipeline_fast_capture_event and
@@ -135,7 +135,8 @@ int32_t pipeline_producer_wake(pipeline_producer_t *r);
 #define PIPELINE_FAST_WEIGHT ((uint64_t)0x3F800000 << 32)
 /* How far ahead of a record cache lines are fetched. */
 #define PIPELINE_FAST_PREFETCH 2048
-#define PIPELINE_FAST_FLAGS (PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE)
+/* Events with another flag are calls. (Those with PIPELINE_EVENT_PRIORITY go to another ring buffer.) */
+#define PIPELINE_FAST_FLAGS (PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE)
 
 #define PIPELINE_FAST_RARELY(condition) __builtin_expect(!!(condition), 0)
 

@@ -55,6 +55,16 @@ impl Config {
         self.ring_bytes / 4 - 64
     }
 
+    /// The size of a priority ring buffer; 0: there is none.
+    pub fn priority_bytes(&self) -> u64 {
+        self.priority_ring_bytes.min(self.ring_bytes)
+    }
+
+    /// The largest payload that goes to a priority ring buffer. `None`: there is no such ring buffer.
+    pub fn priority_event_limit(&self) -> Option<u64> {
+        Some(self.priority_bytes()).filter(|&bytes| bytes > 0).map(|bytes| bytes / 4 - 64)
+    }
+
     /// The largest payload of an event.
     pub fn event_limit(&self) -> u64 {
         self.max_event_bytes.unwrap_or(65_536.min(self.most_event_bytes()))

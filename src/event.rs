@@ -2,8 +2,8 @@
 
 use std::ffi::c_void;
 
-/// `pipeline_event_t.flags`: marks the event as urgent. A storage sees the flag; in this version the event is not stored earlier
-/// because of it.
+/// `pipeline_event_t.flags`: the event matters more than others. It is captured into a ring buffer of its own thread or producer that is for such
+/// events alone, so it finds room where the others have filled theirs, and it is stored before them. See `pipeline_config_t.priority_ring_bytes`.
 pub const PIPELINE_EVENT_PRIORITY: u32 = 1;
 /// `pipeline_event_t.flags`: `timestamp_ns` is the caller's; otherwise the event is stamped at its capture.
 pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
@@ -59,9 +59,13 @@ pub const PIPELINE_KIND_DEFINITION: u32 = 0xFFFF_0004;
 pub const PIPELINE_KIND_ATTRIBUTE: u32 = 0xFFFF_0006;
 
 /// cbindgen:ignore
+/// The flags with which the fast path takes an event. Events with another flag go by the slow path. `PIPELINE_FAST_FLAGS` in
+/// `capture_pipeline_fast.h`.
+pub(crate) const FAST_FLAGS: u32 = PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
+
+/// cbindgen:ignore
 /// All flags that a caller may set.
-pub(crate) const KNOWN_FLAGS: u32 =
-    PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
+pub(crate) const KNOWN_FLAGS: u32 = FAST_FLAGS | PIPELINE_EVENT_PRIORITY;
 
 /// cbindgen:ignore
 /// An event that a caller offers, read and not yet checked.

@@ -3,9 +3,12 @@
 //! Producers count what they capture, drop and refuse. Writers count what they claim and settle ([`ClaimedEvents`], under the pool's
 //! lock). [`Ledger`] adds up both, and has the two equations that hold whenever no event is in motion.
 
+mod priority;
+
 use crate::capture::Producer;
 use crate::platform::sync::Ordering;
-use crate::ring::intake::Refused;
+use crate::ring::refused::Refused;
+pub use priority::PriorityLedger;
 
 /// The writers' side of the ledger: where the events are that writers have claimed. It changes by its methods alone, each of which
 /// moves events from one term to another, so that `claimed` is always the sum of the others.
@@ -130,13 +133,22 @@ pub struct Ledger {
     pub bytes_captured: u64,
     /// The weights of the captured events, which estimate `captured` and `dropped_sampled` together.
     pub weight_captured: u64,
+    /// The part of all this that concerns priority ring buffers.
+    pub priority: PriorityLedger,
 }
 
 impl Ledger {
-    /// The ledger of a pipeline. `writers` was read before the producers' counts, so that no event is stored and not yet captured;
-    /// `closed`: no writer will claim what is unclaimed.
-    pub fn new(writers: &ClaimedEvents, producers: &[Producer], refused: &Refused, closed: bool) -> Self {
+    /// The ledger of a pipeline. `writers`, and `priority` of them, were read before the producers' counts, so that no event is stored and not yet
+    /// captured; `closed`: no writer will claim what is unclaimed.
+    pub fn new(
+        writers: &ClaimedEvents,
+        priority: &ClaimedEvents,
+        producers: &[Producer],
+        refused: &Refused,
+        closed: bool,
+    ) -> Self {
         let mut l = Self {
+            priority: PriorityLedger::new(priority, producers, refused, closed),
             stored: writers.stored,
             dead_lettered: writers.dead_lettered,
             discarded: writers.discarded,
@@ -150,8 +162,7 @@ impl Ledger {
             refused_no_ring: refused.no_ring.load(Ordering::Relaxed),
             ..Self::default()
         };
-        for producer in producers {
-            let counts = producer.counts();
+        for counts in producers.iter().flat_map(|p| [Some(p), p.priority()]).flatten().map(Producer::counts) {
             l.captured += counts.captured;
             l.dropped_full += counts.dropped_full;
             l.dropped_sampled += counts.dropped_sampled;
@@ -259,6 +270,7 @@ mod tests {
             torn: 1 << 20,
             bytes_captured: 1 << 21,
             weight_captured: 1 << 22,
+            priority: PriorityLedger::default(),
         }
     }
 
@@ -306,7 +318,7 @@ mod tests {
         {
             count.store(n as u64 + 1, Ordering::Relaxed);
         }
-        let l = Ledger::new(&ClaimedEvents::default(), &[], &refused, false);
+        let l = Ledger::new(&ClaimedEvents::default(), &ClaimedEvents::default(), &[], &refused, false);
         let told =
             [l.refused_too_large, l.refused_closed, l.refused_invalid, l.refused_busy, l.refused_no_ring];
         assert_eq!((told, l.offered()), ([1, 2, 3, 4, 5], 15));

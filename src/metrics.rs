@@ -115,9 +115,10 @@ list! {
         writers_live: u64;
         /// Writers in a call of the storage for longer than `storage_deadline_ms`.
         writers_stuck: u64;
-        /// Ring buffers of threads and producers in use. Those that are only being drained are included.
+        /// Ring buffers of threads and producers in use. Those that are only being drained are included. A thread's or producer's priority ring buffer is
+        /// not counted beside its other one.
         rings: u64;
-        /// Ring buffers retired behind a batch that does not settle.
+        /// Ring buffers retired behind a batch that does not settle, priority ring buffers included.
         rings_retired: u64;
         /// Bytes in ring buffers that wait to be released, with the headers of the records.
         backlog_bytes: u64;
@@ -198,6 +199,42 @@ list! {
         /// How often the pipeline had work for another call of its storage and began to wait for a permit (`pipeline_limit_calls`).
         permit_waits: u64;
     }
+    from {
+        /// Events that captures were asked to put into a priority ring buffer: those with `PIPELINE_EVENT_PRIORITY` that are not too large for it. Each
+        /// of the counts `..._priority` is a part of the one without that ending. They are a ledger of their own: `offered_priority` =
+        /// `captured_priority` + all `dropped_..._priority` + `refused_priority`, and `captured_priority` is the sum of the other nine.
+        offered_priority: u64 = m.ledger.priority.offered();
+        /// Events copied into a priority ring buffer.
+        captured_priority: u64 = m.ledger.priority.captured;
+        /// Events dropped because the priority ring buffer was full.
+        dropped_full_priority: u64 = m.ledger.priority.dropped_full;
+        /// Events with priority dropped by sampling: by the rate of a rule.
+        dropped_sampled_priority: u64 = m.ledger.priority.dropped_sampled;
+        /// Events with priority dropped by a rule.
+        dropped_rule_priority: u64 = m.ledger.priority.dropped_rule;
+        /// Events that were to go to a priority ring buffer and were refused, for any reason.
+        refused_priority: u64 = m.ledger.priority.refused;
+        /// Events of priority ring buffers acknowledged by the storage.
+        stored_priority: u64 = m.ledger.priority.stored;
+        /// Events of priority ring buffers filtered by a transform.
+        filtered_priority: u64 = m.ledger.priority.filtered;
+        /// Events of priority ring buffers kept by the storage's `dead_letter`.
+        dead_lettered_priority: u64 = m.ledger.priority.dead_lettered;
+        /// Events of priority ring buffers given up.
+        discarded_priority: u64 = m.ledger.priority.discarded;
+        /// Events of priority ring buffers overwritten by newer ones with priority.
+        overwritten_priority: u64 = m.ledger.priority.overwritten;
+        /// Events in a priority ring buffer that no writer has claimed.
+        buffered_priority: u64 = m.ledger.priority.buffered;
+        /// Events of priority ring buffers claimed and not settled.
+        in_flight_priority: u64 = m.ledger.priority.in_flight;
+        /// Events of priority ring buffers claimed and not settled, whose batch has been with the storage for longer than
+        /// `storage_deadline_ms`.
+        in_doubt_priority: u64 = m.ledger.priority.in_doubt;
+        /// Events that were left in the priority ring buffers, unclaimed, when the pipeline was closed or abandoned.
+        left_priority: u64 = m.ledger.priority.left;
+    }
+    own {}
 }
 
 list! {

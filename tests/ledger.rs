@@ -180,6 +180,7 @@ fn storm(
         max_in_flight: 16,
         max_in_doubt: 4,
         ring_bytes: 32 << 10,
+        priority_ring_bytes: 4 << 10,
         max_rings: if few_rings { 5 } else { 20 },
         max_retired_rings: 3,
         overflow,
@@ -271,12 +272,8 @@ fn storm(
             wrong.push(format!("the storage was dropped {dropped} times"));
         }
         wrong.extend(shared.check_transforms().err());
-        let facts = Facts {
-            max_event_bytes: pipeline.max_event_bytes(),
-            overwrites: overflow == Overflow::DropOldest,
-            retires: ordering == EventOrdering::None,
-            destroyed: true,
-        };
+        let retires = ordering == EventOrdering::None;
+        let facts = Facts::of(&pipeline, overflow == Overflow::DropOldest, retires);
         let l = &metrics.ledger;
         if l.buffered + l.in_flight + l.in_doubt + l.left != 0 {
             wrong.push(format!("close has left events behind: {l:?}"));
@@ -289,6 +286,7 @@ fn storm(
         for (what, count) in [
             ("captures", l.captured),
             ("events stored", l.stored),
+            ("events with priority stored", l.priority.stored),
             ("retries", metrics.retries),
             ("answers that are none", metrics.bad_results),
             ("pending answers", tally.pending.load(Ordering::Acquire)),

@@ -140,6 +140,8 @@ pub struct Batch {
     pub place: Place,
     /// Whether it holds the library's own events, which no count includes.
     pub meta: bool,
+    /// Whether its events are of priority rings.
+    pub priority: bool,
     /// Whether any of its events has `PIPELINE_EVENT_RELEASE`.
     pub marked: bool,
     /// Whether the storage, which has stored all of it, releases its events by itself.
@@ -182,6 +184,7 @@ impl Batch {
         self.phase = Phase::Store;
         self.place = Place::Idle;
         self.meta = false;
+        self.priority = false;
         self.marked = false;
         self.kept = false;
         self.viewed = false;

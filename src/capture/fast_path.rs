@@ -9,7 +9,7 @@ mod tests;
 
 use super::protocol::{Payload, stamp};
 use super::{Offer, Producer, Window, busy};
-use crate::event::{KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
+use crate::event::{FAST_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::platform::time;
 use crate::ring::record::{HEADER, stride};
 
@@ -38,10 +38,11 @@ pub enum FastPath {
     Declined,
 }
 
-/// Returns whether an offer is valid. The address of its payload is not checked.
+/// Returns whether the fast path may take an offer: it is valid, and not one of those that go to another ring buffer. The address of its payload is
+/// not checked.
 #[inline(always)]
 pub(super) fn in_order(offer: &Offer, max_len: usize) -> bool {
-    offer.kind < PIPELINE_KIND_RESERVED && offer.flags & !KNOWN_FLAGS == 0 && offer.len <= max_len
+    offer.kind < PIPELINE_KIND_RESERVED && offer.flags & !FAST_FLAGS == 0 && offer.len <= max_len
 }
 
 impl Producer {

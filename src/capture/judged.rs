@@ -23,6 +23,8 @@ pub enum Judged {
     CapturedWake,
     /// It is not kept, and counted. The status says why.
     NotKept(i32),
+    /// Nothing, but it was judged: it goes to the priority ring, by [`Producer::capture_promoted`] of the [priority producer](Producer::promoted).
+    Promoted(Verdict),
     /// Nothing. The event must take the slow path.
     Declined,
 }
@@ -107,6 +109,10 @@ impl Producer {
         if !passes && let Err(status) = unsafe { self.judge(offer, reasons, &mut verdict) } {
             self.give_back(busy::NO);
             return Judged::NotKept(status);
+        }
+        if self.promoted(offer.len, &verdict).is_some() {
+            self.give_back(busy::NO);
+            return Judged::Promoted(verdict);
         }
         let (window, at) = (self.fast.window(), self.fast.head.get());
         let offer = Offer { flags: offer.flags | verdict.flags, ..*offer };
@@ -193,9 +199,13 @@ impl Producer {
         }
     }
 
-    /// Begins to sample, or samples more, if the event would fill the ring beyond the watermark. A ring that overwrites is full as a rule, which says nothing.
+    /// Begins to sample, or samples more, if the event would fill the ring beyond the watermark. A ring that overwrites is full as a rule, which says nothing. Nor
+    /// is a full priority ring a reason: its events are not sampled, and it would not be emptier if others were.
     #[cold]
     fn sample_beyond_watermark(&self, offer: &Offer) {
+        if self.is_priority {
+            return;
+        }
         let Some(buffer) = self.ring().and_then(Slot::buffer) else { return };
         let overwrites = Overflow::DropOldest as u32 == self.intake().overflow.load(Ordering::Relaxed);
         if !overwrites

@@ -8,6 +8,7 @@
 //! * [`fast_path`]: the steps where nothing can wait or fail; [`fast_words`] is what it works on, [`many`] does it for several events.
 //! * [`judged`]: captures that are sampled.
 //! * [`slow_path`]: every other capture; [`overflow`] is what happens where a ring has no room.
+//! * [`priority`]: the second ring buffer of a producer, for events with priority.
 //! * [`reserve`]: the capture in place. [`shared_producer`]: captures on producers that several threads use.
 //! * [`registry`]: all slots and producers of a pipeline. [`thread_cache`]: from a thread to its producer.
 
@@ -16,6 +17,7 @@ mod fast_words;
 mod judged;
 mod many;
 mod overflow;
+mod priority;
 mod protocol;
 pub(crate) mod registry;
 mod reserve;
@@ -39,7 +41,7 @@ pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
 pub use judged::Judged;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a producer is doing: the values of its busy word.
 mod busy {
@@ -87,6 +89,9 @@ pub struct Producer {
     tid: AtomicU32,
     name: UnsafeCell<[u8; 16]>,
     keeper: Cell<Option<NonNull<dyn Keeper>>>,
+    /// The producer of its priority ring, one element; made when it first gets a ring.
+    priority: OnceLock<Box<[Self]>>,
+    is_priority: bool,
 }
 
 const _: () = assert!(std::mem::offset_of!(Producer, fast) == 0);
@@ -129,7 +134,7 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl Producer {
-    fn new() -> Self {
+    fn new(is_priority: bool) -> Self {
         Self {
             fast: FastWords::new(),
             live: AtomicU32::new(0),
@@ -152,6 +157,8 @@ impl Producer {
             tid: AtomicU32::new(0),
             name: UnsafeCell::new([0; 16]),
             keeper: Cell::new(None),
+            priority: OnceLock::new(),
+            is_priority,
         }
     }
 
@@ -273,6 +280,11 @@ impl Producer {
     /// The largest payload.
     pub fn max_event_bytes(&self) -> usize {
         self.intake().max_event_bytes
+    }
+
+    /// The largest payload that goes to a priority ring. `None`: there are no such rings.
+    pub fn max_priority_bytes(&self) -> Option<usize> {
+        self.intake().priority.max_bytes
     }
 
     /// Whether this is a child of the process that started the pipeline.

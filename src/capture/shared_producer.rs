@@ -27,9 +27,17 @@ impl Producer {
         if self.intake().forked() {
             return PIPELINE_ERR_FORKED;
         }
+        // SAFETY: passed on.
+        unsafe { self.of(offer).capture_shared_here(offer, None) }
+    }
+
+    /// The same, into this producer's own ring, unless a verdict moves the event into the priority ring. `verdict`: it was judged by another producer.
+    ///
+    /// # Safety
+    /// As for [`capture`](Self::capture).
+    unsafe fn capture_shared_here(&self, offer: &Offer, mut verdict: Option<Verdict>) -> i32 {
         let mut deadline = None;
         let mut over = false;
-        let mut verdict = None;
         loop {
             if !self.begin_shared(&mut deadline) {
                 return if self.intake().is_closed() { self.refuse_closed() } else { self.refuse_busy() };
@@ -41,6 +49,13 @@ impl Producer {
                 Some(_) if self.intake().is_closed() => Err(self.refuse_closed()),
                 Some(verdict) => Ok(verdict),
             };
+            if let Ok(judged) = admitted
+                && let Some(priority) = self.promoted(offer.len, &judged)
+            {
+                self.end_shared();
+                // SAFETY: passed on.
+                return unsafe { priority.capture_shared_here(offer, Some(judged)) };
+            }
             let room = admitted.and_then(|judged| {
                 verdict = Some(judged);
                 self.room(offer.len, false).map(|room| (room, judged)).ok_or_else(|| self.why_no_room())

@@ -5,7 +5,7 @@ use super::judged::redact;
 use super::protocol::{Payload, Stamp, stamp};
 use super::{FastPath, Offer, Producer, add, busy};
 use crate::event::{KNOWN_FLAGS, PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_RESERVED};
-use crate::platform::sync::Ordering;
+use crate::platform::sync::{AtomicU64, Ordering};
 use crate::platform::time;
 use crate::ring::record::stride;
 use crate::ring::ring_buffer::{Cursor, RingBuffer};
@@ -44,18 +44,26 @@ impl Producer {
     /// As for [`capture`](Self::capture).
     #[inline(never)]
     pub(super) unsafe fn capture_slow(&self, offer: &Offer) -> i32 {
-        if let Err(status) = self.begin_slow() {
+        let to = self.of(offer);
+        if let Err(status) = to.begin_slow() {
             return status;
         }
         // SAFETY: passed on; the busy word is held.
-        match unsafe { self.admit(offer, Payload::Long) } {
-            Ok(verdict) => {
-                let room = self.room_or_drop(offer.len);
-                // SAFETY: passed on; the busy word is held.
-                unsafe { self.complete(room, offer, &verdict, Payload::Long) }
-            }
+        match unsafe { to.admit(offer, Payload::Long) } {
+            Ok(verdict) => match to.promoted(offer.len, &verdict) {
+                Some(priority) => {
+                    to.give_back(busy::NO);
+                    // SAFETY: passed on.
+                    unsafe { priority.capture_promoted(offer, &verdict) }
+                }
+                None => {
+                    let room = to.room_or_drop(offer.len);
+                    // SAFETY: passed on; the busy word is held.
+                    unsafe { to.complete(room, offer, &verdict, Payload::Long) }
+                }
+            },
             Err(status) => {
-                self.give_back(busy::NO);
+                to.give_back(busy::NO);
                 status
             }
         }
@@ -115,6 +123,9 @@ impl Producer {
         let len = if let Payload::InPlace(used) = payload { used } else { offer.len };
         let end = position + stride(len);
         let used = self.used_beyond_watermark(buffer, end);
+        if self.is_priority {
+            self.intake().priority.note_use();
+        }
         // SAFETY: the room is this producer's; the window is opened in its ring buffer, and the record ends before it.
         let may_need_ring = unsafe {
             Self::record(buffer.record(position), offer, payload, verdict.weight as f32, || {
@@ -124,6 +135,7 @@ impl Producer {
             self.fast.open_window(buffer, &Cursor { head: end, limit: self.window_limit(buffer, end) });
             self.publish(end, 1, len as u64, self.intake().asymmetric)
         };
+        let may_need_ring = may_need_ring || self.is_priority && self.intake().priority.may_need_ring();
         // After the publication, so that a measurement that begins then sees the event.
         if let Some(used) = used {
             self.intake().note_fill(used, buffer.capacity());
@@ -149,7 +161,11 @@ impl Producer {
     /// Rings the doorbell, if a writer still has to be woken.
     #[cold]
     pub fn wake_writer(&self) -> i32 {
-        self.intake().ring(self.ring().map_or(0, Slot::index), || self.gathered());
+        let intake = self.intake();
+        if self.is_priority && intake.priority.take_bell() {
+            intake.wake(1);
+        }
+        intake.ring(self.ring().map_or(0, Slot::index), || self.gathered());
         PIPELINE_OK
     }
 
@@ -160,6 +176,9 @@ impl Producer {
         let Some(ring) = self.ring() else { return (0, 0) };
         let events = self.kept().wrapping_sub(self.kept_before.load(Ordering::Relaxed));
         let bytes = ring.buffer().map_or(0, |buffer| buffer.head().saturating_sub(buffer.claimed()));
+        if self.is_priority {
+            return self.intake().priority.gathered(bytes);
+        }
         (events.saturating_sub(ring.claimed_events()), bytes)
     }
 
@@ -174,7 +193,7 @@ impl Producer {
             return Err(self.refuse_invalid());
         }
         if offer.len > intake.max_event_bytes {
-            intake.refused.too_large.fetch_add(1, Ordering::Relaxed);
+            self.count_refused(&intake.refused.too_large);
             return Err(PIPELINE_ERR_TOO_LARGE);
         }
         if !matches!(payload, Payload::InPlace(_)) && offer.data.is_null() && offer.len != 0 {
@@ -227,7 +246,7 @@ impl Producer {
     #[cold]
     pub(super) fn why_no_room(&self) -> i32 {
         if self.ring().is_none() {
-            self.intake().refused.no_ring.fetch_add(1, Ordering::Relaxed);
+            self.count_refused(&self.intake().refused.no_ring);
             return PIPELINE_ERR_NO_RING;
         }
         if self.intake().is_closed() {
@@ -253,20 +272,25 @@ impl Producer {
 
     #[cold]
     pub(super) fn refuse_busy(&self) -> i32 {
-        self.intake().refused.busy.fetch_add(1, Ordering::Relaxed);
+        self.count_refused(&self.intake().refused.busy);
         PIPELINE_ERR_BUSY
     }
 
     #[cold]
     pub(super) fn refuse_closed(&self) -> i32 {
-        self.intake().refused.closed.fetch_add(1, Ordering::Relaxed);
+        self.count_refused(&self.intake().refused.closed);
         PIPELINE_ERR_CLOSED
     }
 
     #[cold]
     fn refuse_invalid(&self) -> i32 {
-        self.count_invalid();
+        self.count_refused(&self.intake().refused.invalid);
         PIPELINE_ERR_INVALID
+    }
+
+    /// Counts an offer that is refused for this reason.
+    fn count_refused(&self, reason: &AtomicU64) {
+        self.intake().refused.count(reason, self.is_priority);
     }
 
     /// The time of an event, by the clock that stamps the pipeline's events.

@@ -288,16 +288,16 @@ fn the_librarys_own_events_in_a_successor_wait_for_those_before_it() {
     let tell = || rings.tell_fact(&Fact::kind_name(1, &[b'x'; 200]).unwrap()).is_ok();
     let own = || rings.iter().filter(|r| r.is_meta()).last().expect("a ring for the library's own events");
     let first = own();
-    assert!(tell() && rings.any_claimable(false) && rings.is_its_turn(first));
+    assert!(tell() && rings.any_claimable(false, false) && rings.is_its_turn(first));
     let span = claim(first, 1);
-    assert!(tell() && !rings.any_claimable(false), "one batch at a time");
+    assert!(tell() && !rings.any_claimable(false, false), "one batch at a time");
     assert!(rings.offer_successor(first));
     while std::ptr::eq(own(), first) || own().is_drained() {
         assert!(tell());
     }
-    assert!(!rings.any_claimable(false) && !rings.is_its_turn(own()));
+    assert!(!rings.any_claimable(false, false) && !rings.is_its_turn(own()));
     first.buffer().unwrap().settle(span.start);
-    assert!(rings.any_claimable(false) && rings.is_its_turn(first) && !rings.is_its_turn(own()));
+    assert!(rings.any_claimable(false, false) && rings.is_its_turn(first) && !rings.is_its_turn(own()));
     drain(first);
-    assert!(rings.any_claimable(false) && rings.is_its_turn(own()));
+    assert!(rings.any_claimable(false, false) && rings.is_its_turn(own()));
 }

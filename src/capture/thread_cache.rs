@@ -62,7 +62,8 @@ pub unsafe fn first(rings: &Registry, offer: &Offer) -> i32 {
         // SAFETY: passed on. (If the pipeline is closed, it counts the refusal.)
         Ok(None) => unsafe { rings.shared().capture_shared(offer) },
         Err(status) => {
-            rings.intake.refused.busy.fetch_add(1, Ordering::Relaxed);
+            let shared = rings.shared();
+            shared.of(offer).refuse_busy();
             status
         }
     }

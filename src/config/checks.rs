@@ -146,6 +146,14 @@ fn weight(value: &u32, config: &Config) -> Result<(), String> {
     allow(*value == 0 || value.is_power_of_two(), || "0, or a power of two".to_owned())
 }
 
+fn power_of_two_or_none(value: &u64, config: &Config) -> Result<(), String> {
+    if *value == 0 {
+        Ok(())
+    } else {
+        power_of_two(value, config).map_err(|allowed| format!("0, or {allowed}"))
+    }
+}
+
 fn event_bytes(value: &Option<u64>, config: &Config) -> Result<(), String> {
     value.map_or(Ok(()), |value| (1..=config.most_event_bytes()).check(&value, config))
 }

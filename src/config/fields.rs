@@ -43,7 +43,7 @@ macro_rules! config_fields {
             /// smaller batches.
             batch_bytes: u64 = 262_144, 1..=1 << 32, changes;
             /// Microseconds that a writer waits for a batch to fill, 0 to 60000000. Default 0: the writer takes the events that are
-            /// there.
+            /// there. It takes events with `PIPELINE_EVENT_PRIORITY` at once, whatever the value.
             linger_us: u64 = 0, 0..=60_000_000, changes;
             /// Milliseconds after which an idle writer looks for events by itself, 1 to 60000. Default 1000. This is only an upper
             /// bound, because captures wake the writers.
@@ -165,6 +165,12 @@ macro_rules! config_fields {
             share: u32 = 1, 1..=1000, changes;
             /// Must be 0.
             reserved3: Reserved = Reserved, .., changes;
+            /// The size in bytes of the second ring buffer that each thread and producer has, for events with `PIPELINE_EVENT_PRIORITY`:
+            /// 0, or a power of two from 4096 to 2^32. Default 65536. It is never larger than `ring_bytes`; a higher value counts as
+            /// `ring_bytes`. It is mapped together with the first one, at the first capture. Writers store its events before those of the
+            /// others. An event whose payload is larger than a quarter of it - 64 goes to the first ring buffer all the same. With 0 there
+            /// is no second ring buffer, and events with the flag are events like all others. Fixed.
+            priority_ring_bytes: u64 = 1 << 16, power_of_two_or_none, fixed;
         }
     };
 }

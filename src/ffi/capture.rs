@@ -4,11 +4,12 @@ use super::guard::{
     guard, guard_capture, guard_pipeline_new, guard_target, null_argument, own_producer, require,
     set_last_error,
 };
-use super::offer::{offer, own_offer};
+use super::offer::{fast_offer, offer};
 use super::target::Target;
 use crate::capture::{FastPath, Judged, Offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
+use crate::rules::Verdict;
 use crate::status::{PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK};
 use std::ffi::c_void;
 
@@ -63,11 +64,27 @@ unsafe fn capture_judged<T: Target>(target: *const T, offer: &Offer) -> Option<i
         Judged::Captured => Some(PIPELINE_OK),
         Judged::CapturedWake => Some(wake_writer(producer)),
         Judged::NotKept(status) => Some(status),
+        // SAFETY: passed on.
+        Judged::Promoted(verdict) => Some(unsafe { capture_promoted(producer, offer, verdict) }),
         Judged::Declined => None,
     }
 }
 
-/// The same for an event that is not read yet.
+/// Captures an event in the priority ring because its verdict says so.
+///
+/// # Safety
+/// As for [`Producer::capture`].
+#[cold]
+#[inline(never)]
+unsafe fn capture_promoted(producer: &Producer, offer: &Offer, verdict: Verdict) -> i32 {
+    guard_capture(|| {
+        let to = producer.promoted(offer.len, &verdict).unwrap_or(producer);
+        // SAFETY: passed on.
+        unsafe { to.capture_promoted(offer, &verdict) }
+    })
+}
+
+/// The same as [`capture_judged`] for an event that is not read yet.
 ///
 /// # Safety
 /// As for [`capture_event`].
@@ -76,7 +93,7 @@ unsafe fn capture_event_judged<T: Target>(target: *const T, event: *const Event)
     // SAFETY: passed on.
     unsafe {
         target.as_ref().filter(|target| target.is_judged())?;
-        capture_judged(target, &own_offer(event)?)
+        capture_judged(target, &fast_offer(event)?)
     }
 }
 
@@ -133,7 +150,7 @@ unsafe fn capture_event<T: Target>(target: *const T, event: *const Event) -> i32
     // SAFETY: by contract.
     unsafe {
         if let Some(producer) = target.as_ref().and_then(T::producer)
-            && let Some(offer) = own_offer(event)
+            && let Some(offer) = fast_offer(event)
             && let Some(status) = capture_fast(producer, &offer)
         {
             return status;

@@ -94,6 +94,11 @@ impl Pipeline {
         self.pool.intake().doorbell.judged() != 0
     }
 
+    /// The largest payload that goes to a priority ring. `None`: there are no such rings.
+    pub fn max_priority_bytes(&self) -> Option<usize> {
+        self.pool.intake().priority.max_bytes
+    }
+
     /// Counts an offer whose arguments cannot be read.
     pub fn count_invalid(&self) {
         self.pool.rings.shared().count_invalid();

@@ -28,12 +28,12 @@ impl Pool {
             return Ok(());
         }
         // While no batch may be claimed, writers sleep without watching the rings, and no capture wakes them. This answer must, if it
-        // makes room.
-        let unwatched = !self.may_claim(&st);
+        // makes room. (While none but priority batches may be claimed, they watch the priority rings alone.)
+        let unwatched = !self.may_claim(&st).ordinary;
         let now = time::now_ns();
         self.settle(&mut st, slot, answer, now, None);
         self.notify(&st);
-        let wake = unwatched || st.batches.has_queued() || self.rings.any_claimable(self.ordered);
+        let wake = unwatched || st.batches.has_queued() || self.anything_claimable();
         self.unlock_answered(st, wake);
         self.keep_pressure(now);
         Ok(())

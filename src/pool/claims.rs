@@ -6,7 +6,7 @@ use super::spans::most_of_a_batch;
 use super::state::{State, sleep::Work, writer::GATHER_NS};
 use crate::batch::Batch;
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_RELEASE};
-use crate::platform::sync::{AtomicU32, MutexGuard, Ordering};
+use crate::platform::sync::{AtomicU32, AtomicU64, MutexGuard, Ordering};
 use crate::platform::{park, time};
 use crate::ring::record::{HEADER, Head, Tag};
 use crate::ring::ring_buffer::{Limits, RingBuffer, Span};
@@ -51,9 +51,14 @@ pub(super) fn view(ring_id: u64, tag: Tag, head: &Head, timestamp_ns: u64, paylo
 impl Pool {
     // ---- whether to claim ----
 
-    /// Whether the rings hold unclaimed events, and whether these are to be claimed now.
-    pub(super) fn work(&self, st: &mut State, now: u64) -> Work {
-        if !self.rings.any_claimable(self.ordered) {
+    /// Whether the rings hold unclaimed events, those with priority or others, and whether these are to be claimed now. Events with priority do not
+    /// linger.
+    pub(super) fn work(&self, st: &mut State, now: u64, priority: bool) -> Work {
+        let any = self.rings.any_claimable(priority, self.ordered);
+        if priority {
+            return if any { Work::Ripe } else { Work::None };
+        }
+        if !any {
             st.sleep.unclaimed_since = None;
             return Work::None;
         }
@@ -80,44 +85,15 @@ impl Pool {
         if full || now >= since + linger { Work::Ripe } else { Work::RipeAt(since + linger) }
     }
 
-    /// Whether a call of the storage may begin. None does while a permit is waited for. A storage that is not concurrent gets one at a time, and a thread that claims is about to
-    /// make one.
-    #[inline]
-    pub(super) fn may_call(&self, st: &State) -> bool {
-        (self.can.concurrent || st.writers.calling + st.batches.claiming == 0) && !st.permits.waits
-    }
-
-    /// Whether a free writer could claim new events now.
-    #[inline]
-    pub(super) fn may_claim(&self, st: &State) -> bool {
-        self.may_claim_beside(st, st.batches.in_flight)
-    }
-
-    /// The same if so many batches were in flight.
-    #[inline]
-    pub(super) fn may_claim_beside(&self, st: &State, in_flight: u32) -> bool {
-        st.life.claims()
-            && self.may_call(st)
-            && in_flight + st.batches.claiming < st.config.max_in_flight
-            && self.circuit_allows(st)
-    }
-
-    /// Whether the circuit breaker lets a newly claimed batch through. While the circuit is not closed, it lets one through at a time, the
-    /// probe.
-    #[inline]
-    fn circuit_allows(&self, st: &State) -> bool {
-        let breaker = &st.retries.breaker;
-        breaker.is_closed() || (st.batches.claiming == 0 && breaker.allows(time::now_ns()))
-    }
-
     // ---- the claim ----
 
-    /// Claims a batch. Does not hold the lock while it gathers the events.
+    /// Claims a batch, of events with priority or of others. Does not hold the lock while it gathers the events.
     pub(super) fn claim_batch<'a>(
         self: &'a Arc<Self>,
         mut st: MutexGuard<'a, State>,
+        priority: bool,
     ) -> (MutexGuard<'a, State>, Claimed) {
-        let Some((slot, mut batch)) = st.batches.begin_claim(self.id, self.generation) else {
+        let Some((slot, mut batch)) = st.batches.begin_claim(self.id, self.generation, priority) else {
             return (st, Claimed::NoMemory);
         };
         if batch.issuer.is_none() && !self.make_issuer(&mut batch, slot) {
@@ -137,12 +113,15 @@ impl Pool {
             // All rings were empty until that capture. Other rings need not be searched: what has come to them since goes into the next
             // batch.
             let ring = self.rings.last_waker();
-            no_memory = !self.gather(&mut batch, events, bytes, 1, ring..ring + 1, 0..0);
+            if self.rings.slot(ring).is_some_and(|ring| ring.is_priority() == priority) {
+                no_memory = !self.gather(&mut batch, events, bytes, 1, ring..ring + 1, 0..0);
+            }
         }
         if batch.spans.is_empty() {
-            let (rings, turn) = (self.rings.used(), self.turn.load(Ordering::Relaxed));
-            let first = (turn / IN_A_ROW) as usize % rings.max(1);
-            no_memory |= !self.gather(&mut batch, events, bytes, in_a_row, first..rings, 0..first);
+            let (rings, turn) = (self.rings.used(priority), self.turn(priority).load(Ordering::Relaxed));
+            let first = rings.start + (turn / IN_A_ROW) as usize % rings.len().max(1);
+            no_memory |=
+                !self.gather(&mut batch, events, bytes, in_a_row, first..rings.end, rings.start..first);
         }
         let mut st = self.lock();
         if batch.spans.is_empty() {
@@ -152,13 +131,24 @@ impl Pool {
         let taken: u64 = batch.spans.iter().map(|(_, span)| self.size(&batch, span, batch.meta)).sum();
         let small = batch.count() < events as usize / SMALL && taken < bytes / SMALL as u64;
         let sleep = &mut st.sleep;
-        (sleep.unclaimed_since, sleep.gathered, sleep.polled) = (None, false, false);
+        sleep.polled = false;
         sleep.naps.claimed(batch.count());
+        if priority {
+            st.turns.claimed(time::now_ns());
+        } else {
+            let sleep = &mut st.sleep;
+            (sleep.unclaimed_since, sleep.gathered) = (None, false);
+        }
         if batch.viewed {
             Self::give_transform(&st, &mut batch);
         }
         st.batches.end_claim(slot, batch);
         (st, Claimed::Batch { slot, small })
+    }
+
+    /// Which ring is next, for events with priority or for others.
+    fn turn(&self, priority: bool) -> &AtomicU64 {
+        if priority { &self.priority_turn } else { &self.turn }
     }
 
     /// Fills a batch with at most so many events and bytes, from the rings with these indices, in this order. The first ring may fill so
@@ -172,12 +162,13 @@ impl Pool {
         from: Range<usize>,
         then: Range<usize>,
     ) -> bool {
-        let turn = self.turn.load(Ordering::Relaxed);
+        let next = self.turn(batch.priority);
+        let turn = next.load(Ordering::Relaxed);
         let first = from.start;
         let mut left = (events, bytes);
         let mut times = self.clock.times();
         for index in from.chain(then) {
-            let ring = &self.rings.all()[index];
+            let Some(ring) = self.rings.slot(index) else { continue };
             let Some(log) = ring.buffer() else { continue };
             if !log.has_unclaimed() {
                 continue;
@@ -210,7 +201,8 @@ impl Pool {
                 let so_far = if index == first { turn % IN_A_ROW } else { 0 };
                 let full = if whole { size > bytes - bytes / 8 } else { span.events == events };
                 let goes_on = if full && so_far + 1 < in_a_row { so_far + 1 } else { IN_A_ROW };
-                self.turn.store(index as u64 * IN_A_ROW + goes_on, Ordering::Relaxed);
+                let place = (index - self.rings.first(batch.priority)) as u64;
+                next.store(place * IN_A_ROW + goes_on, Ordering::Relaxed);
             }
             ring.add_claimed(span.events.into());
             if !whole {

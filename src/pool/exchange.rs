@@ -8,7 +8,7 @@
 use super::Pool;
 use super::answers::answerable;
 use super::claims::Claimed;
-use super::state::{State, sleep::Work};
+use super::state::{State, turns::Which};
 use crate::batch::{Answer, BatchView, Phase, Place, token};
 use crate::platform::time;
 use crate::status::Result;
@@ -37,20 +37,21 @@ impl Pool {
             && (!self.must_release(batch) || (self.can.release_unstored && batch.is_whole()));
         // (While `store` has not returned, it still reads the batch.)
         let freed = match &batch.place {
-            Place::Pending(attempt) => Some(u32::from(settled && !attempt.in_doubt)),
+            Place::Pending(attempt) => Some(settled && !attempt.in_doubt),
             _ => None,
         };
-        let may = freed.is_some_and(|freed| self.may_exchange(&mut st, freed));
-        if !may || st.writers.data_of(writer).is_none() {
+        let freed = freed.map(|freed| freed.then_some(batch.priority));
+        let next = freed.and_then(|freed| self.may_exchange(&mut st, freed));
+        let Some(next) = next.filter(|_| st.writers.data_of(writer).is_some()) else {
             self.answered_by_token(st, slot, token, answer)?;
             return Ok(None);
-        }
-        let unwatched = !self.may_claim(&st);
+        };
+        let unwatched = !self.may_claim(&st).ordinary;
         // From here on no other thread can answer this attempt, or reject an event of the batch.
         if let Some(attempt) = answerable(&mut st, slot, token)?.attempt_mut() {
             attempt.answer = Some(answer);
         }
-        let (mut st, claimed) = self.claim_batch(st);
+        let (mut st, claimed) = self.claim_batch(st, next);
         self.settle(&mut st, slot, answer, time::now_ns(), None);
         self.notify(&st);
         let next = match claimed {
@@ -61,23 +62,26 @@ impl Pool {
             }),
             Claimed::Nothing | Claimed::NoMemory => None,
         };
-        let claimable = self.may_claim(&st) && self.rings.any_claimable(self.ordered);
-        let wake = (unwatched && self.may_claim(&st)) || st.batches.has_queued() || claimable;
+        let may = self.may_claim(&st);
+        let wake = (unwatched && may.ordinary) || st.batches.has_queued() || self.any_claimable(may);
         self.unlock_answered(st, wake);
         Ok(next)
     }
 
-    /// Whether a batch can be claimed in exchange for one that is about to be settled. `freed`: how many fewer batches are in flight then,
-    /// 0 or 1.
-    fn may_exchange(&self, st: &mut State, freed: u32) -> bool {
+    /// Whether a batch can be claimed in exchange for one that is about to be settled, and which: of events with priority, or of others. `freed`: which batch is
+    /// not in flight any more then; `None`: none.
+    fn may_exchange(&self, st: &mut State, freed: Option<bool>) -> Option<bool> {
         let now = time::now_ns();
         // In per-producer order a ring has one batch in flight at a time, which may be the one that is being answered.
-        let waits =
-            self.ordered || !st.batches.ready.is_empty() || st.next_due(now).is_some_and(|due| due <= now);
-        !waits
-            && st.transforms.current().is_none()
-            && self.may_claim_beside(st, st.batches.in_flight - freed)
-            && self.work(st, now) == Work::Ripe
+        let waits = self.ordered
+            || !st.batches.ready.is_empty()
+            || st.transforms.current().is_some()
+            || st.next_due(now, Which::All).is_some_and(|due| due <= now);
+        if waits {
+            return None;
+        }
+        let may = self.may_claim_without(st, freed);
+        self.to_claim_of(st, now, Which::All, may)
     }
 
     /// Begins an attempt as if a writer had called `store` with the batch, and `store` had returned `PIPELINE_STORE_PENDING`. `None`: the

@@ -75,28 +75,33 @@ impl Pool {
         Ok(())
     }
 
-    /// The head of each ring. `None`: there is no memory for the list. Then the caller waits until the rings are empty, which is as good
+    /// The index and the head of each ring. `None`: there is no memory for the list. Then the caller waits until the rings are empty, which is as good
     /// where no new event comes.
-    fn heads(&self) -> Option<Vec<u64>> {
+    fn heads(&self) -> Option<Vec<(usize, u64)>> {
         // Rings that come later hold no event that was captured before.
-        let used = self.rings.used();
+        let used = self.rings.all_used();
         let mut heads = Vec::new();
-        heads.try_reserve_exact(used).ok()?;
-        heads.extend(self.rings.iter().take(used).map(|r| r.buffer().map_or(0, |l| l.head())));
+        heads.try_reserve_exact(used.size_hint().0).ok()?;
+        let head = |index| self.buffer(index).map_or(0, RingBuffer::head);
+        heads.extend(used.map(|index| (index, head(index))));
         Some(heads)
     }
 
+    fn buffer(&self, index: usize) -> Option<&RingBuffer> {
+        self.rings.slot(index)?.buffer()
+    }
+
     /// Whether the `position` of each ring has reached the ring's head in `heads`.
-    fn all_are(&self, heads: Option<&[u64]>, position: impl Fn(&RingBuffer) -> u64) -> bool {
+    fn all_are(&self, heads: Option<&[(usize, u64)]>, position: impl Fn(&RingBuffer) -> u64) -> bool {
         match heads {
             Some(heads) => {
-                self.rings.iter().zip(heads).all(|(r, &h)| r.buffer().is_none_or(|l| position(l) >= h))
+                heads.iter().all(|&(index, head)| self.buffer(index).is_none_or(|l| position(l) >= head))
             }
             None => self.rings.iter().filter_map(Slot::buffer).all(|l| position(l) >= l.head()),
         }
     }
 
-    fn all_released(&self, heads: Option<&[u64]>) -> bool {
+    fn all_released(&self, heads: Option<&[(usize, u64)]>) -> bool {
         self.all_are(heads, RingBuffer::released)
     }
 

@@ -1,6 +1,7 @@
 //! The metrics of a pool and of each writer, and the ledger.
 
 use super::Pool;
+use super::state::turns::Which;
 use super::state::{State, writer::Doing};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::ledger::Ledger;
@@ -22,13 +23,16 @@ impl Pool {
 
     pub(super) fn ledger_of(&self, st: &State) -> Ledger {
         let stopped = st.life.has_stopped();
-        let mut ledger =
-            Ledger::new(&st.batches.events, self.rings.counted(), &self.intake().refused, stopped);
+        let (all, priority) = (&st.batches.events, &st.batches.priority_events);
+        let mut ledger = Ledger::new(all, priority, self.rings.counted(), &self.intake().refused, stopped);
         if stopped {
             // No writer makes the attempts that these events wait for.
-            let left = st.waiting_events();
+            let left = st.waiting_events(Which::All);
             ledger.in_flight -= left;
             ledger.left += left;
+            let left = st.waiting_events(Which::Priority);
+            ledger.priority.in_flight -= left;
+            ledger.priority.left += left;
         }
         ledger
     }

@@ -4,7 +4,7 @@
 //! [`state`] is everything that changes, under one lock. The lock is taken a few times per batch, never per event, and never held during a
 //! call of the storage.
 //!
-//! The way of a batch: a `writer` asks the `scheduler` for a task. That claims a batch from the rings (`claims`, `spans`) and begins an
+//! The way of a batch: a `writer` asks the `scheduler` for a task. That claims a batch from the rings (`claims`, `spans`; `priority` says of which) and begins an
 //! attempt; the writer calls the storage. The result comes back to `results`, an answer by token to `answers`, one that
 //! asks for the next batch to `exchange`; each goes through `settle`, and the batch leaves, waits for its next attempt, or goes on to
 //! the dead letter or to `release` (`release`). Before its first attempt it goes to the transform, if there is one (`transforms`).
@@ -26,6 +26,7 @@ pub mod health;
 mod kinds;
 pub mod metrics;
 mod pressure;
+mod priority;
 mod release;
 mod results;
 pub mod rules;
@@ -58,6 +59,7 @@ use crate::platform::placement::{Placement, Refusal};
 use crate::platform::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::platform::{cancellation::Uncancelled, random, time};
 use crate::ring::intake::{Evict, Intake, Overflow, Start};
+use crate::ring::priority::Priority;
 use crate::rules::Judge;
 use crate::status::{Error, PIPELINE_ERR_CLOSED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result};
 use crate::storage::{Abilities, PIPELINE_STORE_RETRY, Source, Storage};
@@ -99,6 +101,8 @@ pub struct Pool {
     /// Two numbers in one word, `ring * IN_A_ROW + batches` (see [`claims::IN_A_ROW`]): the next claim begins at this ring, which has
     /// filled so many batches in a row.
     turn: AtomicU64,
+    /// The same for claims of priority rings.
+    priority_turn: AtomicU64,
     /// `pressure_age_ms` in nanoseconds.
     pressure_age_ns: AtomicU64,
     /// From this time on a writer that has settled something measures the pressure.
@@ -185,12 +189,18 @@ impl Pool {
             linger_events: u64::MAX,
             linger_bytes: config.ring_bytes / 4,
             judge,
+            priority: Priority::new(
+                config.ring_bytes,
+                config.priority_bytes(),
+                config.priority_event_limit(),
+            ),
             evict: can.release_anywhere.then(|| evict(&*storage, can.release_marked, clock.clone())),
         });
         let rings = Registry::new(
             intake,
             Shape {
                 ring_bytes: config.ring_bytes,
+                priority_ring_bytes: config.priority_bytes(),
                 max_rings: config.max_rings,
                 max_retired_rings: config.max_retired_rings,
                 max_claims: (config.max_in_flight + config.max_in_doubt) as usize,
@@ -218,6 +228,7 @@ impl Pool {
             state: Mutex::new(State::new(config, now, random::seed())),
             changed: Condvar::default(),
             turn: AtomicU64::new(0),
+            priority_turn: AtomicU64::new(0),
             pressure_age_ns: AtomicU64::new(pressure_age_ns),
             measure_at_ns: AtomicU64::new(now),
             openers: AtomicU32::new(0),

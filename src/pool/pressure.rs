@@ -27,8 +27,9 @@ impl Pool {
     fn measured_pressure(&self, now: u64) -> u32 {
         let used = |ring: &RingBuffer| ring.head().saturating_sub(ring.released());
         let rings = self.rings.iter().filter(|ring| !ring.is_meta()).filter_map(|ring| ring.buffer());
-        let fullest =
-            rings.map(|ring| (used(ring), ring.capacity())).max_by_key(|&(used, of)| percent(used, of));
+        let fullest = rings
+            .map(|ring| (used(ring), ring.capacity()))
+            .max_by_key(|&(used, of)| (percent(used, of), used));
         let fill = match fullest {
             None | Some((0, _)) => return 0,
             Some((used, of)) => percent(used, of),

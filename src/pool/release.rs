@@ -53,7 +53,7 @@ impl Pool {
 
     /// Shows overwritten events of a ring to `release`, at most [`AT_ONCE`] of them.
     pub(super) fn show_overwritten(&self, index: usize, show: &mut dyn FnMut(&EventView)) {
-        let ring = &self.rings.all()[index];
+        let Some(ring) = self.rings.slot(index) else { return };
         let Some(log) = ring.spill() else { return };
         // One at a time, and noted before it is shown: if the callback ends its thread, that event counts as released, and no other.
         let one = Limits { events: 1, bytes: u64::MAX, exceed: true, alone: false, cover: log.capacity() };
@@ -80,7 +80,7 @@ impl Pool {
         seen: &mut u64,
         show: &mut dyn FnMut(u64, &EventView),
     ) {
-        let ring = &self.rings.all()[ring];
+        let Some(ring) = self.rings.slot(ring) else { return };
         let id = ring.id();
         if let Some(log) = ring.buffer() {
             log.read(span, |tag, head, payload| {

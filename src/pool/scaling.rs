@@ -127,7 +127,7 @@ impl Pool {
         }
         let writers = &st.writers;
         let all_busy = writers.searching + writers.sleeping == 0 && writers.call_average_ns >= LOOK_NS;
-        let wants = all_busy || (!writers.calls_are_quick() && self.rings.any_claimable(self.ordered));
+        let wants = all_busy || (!writers.calls_are_quick() && self.anything_claimable());
         if wants {
             st.autoscaler.wake();
         }

@@ -4,7 +4,7 @@ use super::Pool;
 use super::claims::Claimed;
 use super::flush::left_ms;
 use super::state::State;
-use super::state::sleep::Work;
+use super::state::turns::Which;
 use super::state::writer::{Call, Doing, GATHER_NS, Gather};
 use super::writer::Task;
 use crate::batch::token::{Answered, Issuer};
@@ -40,7 +40,7 @@ impl Pool {
         if st.writers.get(id).is_some_and(|w| w.opened) {
             st.writers.set_doing(id, Doing::Searching);
         }
-        loop {
+        'look: loop {
             match self.outside(&mut st, id) {
                 None => {}
                 Some(Outside::Task(task)) => {
@@ -52,7 +52,7 @@ impl Pool {
                 }
                 Some(Outside::Wait(until)) => {
                     st = self.wait_to_open(st, until);
-                    continue;
+                    continue 'look;
                 }
             }
             if !self.gets_permit(&mut st) {
@@ -60,20 +60,21 @@ impl Pool {
                 continue;
             }
             let now = time::now_ns();
-            if let Some(queued) = self.queued(&mut st, id, now) {
-                if self.can_be_shown(&mut st, queued) {
-                    return self.begin(st, id, queued);
+            for &which in self.looks(&st) {
+                if let Some(queued) = self.queued(&mut st, id, now, which) {
+                    if self.can_be_shown(&mut st, queued) {
+                        return self.begin(st, id, queued);
+                    }
+                    st = self.wait_for_memory(st);
+                    continue 'look;
                 }
-                st = self.wait_for_memory(st);
-                continue;
-            }
-            if self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe {
+                let Some(priority) = self.to_claim(&mut st, now, which) else { continue };
                 if st.gathers(id, now) {
                     let naps = st.sleep.naps.while_gathering();
                     st = if naps { self.sleep(st, id, true) } else { self.spin(st) };
-                    continue;
+                    continue 'look;
                 }
-                let (back, claimed) = self.claim_batch(st);
+                let (back, claimed) = self.claim_batch(st, priority);
                 st = back;
                 match claimed {
                     Claimed::Batch { slot, small } => {
@@ -87,7 +88,7 @@ impl Pool {
                                 return self.begin(st, id, Queued::Batch(slot));
                             }
                             st = self.wait_for_memory(st);
-                            continue;
+                            continue 'look;
                         }
                         // The next writer takes it up, or the teardown.
                         st.batches.put_off(slot);
@@ -95,12 +96,12 @@ impl Pool {
                     Claimed::Nothing => {}
                     Claimed::NoMemory => {
                         st = self.wait_for_memory(st);
-                        continue;
+                        continue 'look;
                     }
                 }
                 // The lock was given back: what was decided before may no longer hold.
-                if self.rings.any_claimable(self.ordered) || st.writers.is_leaving(id) {
-                    continue;
+                if self.rings.any_claimable(priority, self.ordered) || st.writers.is_leaving(id) {
+                    continue 'look;
                 }
             }
             st = self.sleep(st, id, false);
@@ -148,27 +149,31 @@ impl Pool {
         self.lock()
     }
 
-    /// What waits in the pool itself for writer `id`: batches to be taken up, calls without a batch.
+    /// What waits in the pool itself for writer `id`: batches of `which` to be taken up, calls without a batch.
     #[inline]
-    fn queued(self: &Arc<Self>, st: &mut State, id: u32, now: u64) -> Option<Queued> {
+    fn queued(self: &Arc<Self>, st: &mut State, id: u32, now: u64, which: Which) -> Option<Queued> {
         let anything = st.batches.has_queued()
             || !st.flushes.is_empty()
             || self.can.release
             || !st.life.is_running()
             || !st.retries.breaker.is_closed();
-        if !anything || !self.may_call(st) {
+        if !anything || !self.may_call(st) || which == Which::Ordinary && !self.may_call_ordinary(st) {
             return None;
         }
-        self.queued_generally(st, id, now)
+        self.queued_generally(st, id, now, which)
     }
 
     #[cold]
-    fn queued_generally(self: &Arc<Self>, st: &mut State, id: u32, now: u64) -> Option<Queued> {
+    fn queued_generally(self: &Arc<Self>, st: &mut State, id: u32, now: u64, which: Which) -> Option<Queued> {
         if !st.retries.breaker.is_closed() {
             self.give_up_too_old(st, now);
         }
-        if let Some(slot) = st.take_due(now, |st| self.may_claim(st) && self.work(st, now) == Work::Ripe) {
+        if let Some(slot) = st.take_due(now, which, |st| self.to_claim(st, now, which).is_some()) {
             return Some(Queued::Batch(slot));
+        }
+        if which == Which::Priority {
+            // The calls without a batch come with the ordinary ones.
+            return None;
         }
         let settled = st.batches.settled;
         if !st.flushes.is_empty()
@@ -181,7 +186,8 @@ impl Pool {
             return Some(Queued::Call(task));
         }
         let overwritten = |slot: &Slot| slot.spill().is_some_and(|log| log.has_unclaimed());
-        let ring = self.rings.all().iter().position(overwritten).filter(|_| self.can.release)?;
+        let mut used = self.rings.all_used().filter(|_| self.can.release);
+        let ring = used.find(|&ring| self.rings.slot(ring).is_some_and(overwritten))?;
         Some(Queued::Call(Task::ReleaseOverwritten { ring }))
     }
 
@@ -230,6 +236,7 @@ impl Pool {
     #[cold]
     fn begin_call(st: &mut State, id: u32, task: Task) -> Task {
         if let Some(w) = st.writers.get(id) {
+            w.priority = false;
             w.call = match task {
                 Task::Flush { .. } => Call::Flush,
                 Task::Finish { .. } => Call::Finish,
@@ -243,8 +250,9 @@ impl Pool {
     #[inline]
     fn begin_batch(self: &Arc<Self>, st: &mut State, id: u32, slot: usize, now: u64) -> Task {
         let mut data = WriterData::NONE;
+        let priority = st.batches.get(slot).is_some_and(|batch| batch.priority);
         if let Some(w) = st.writers.get(id) {
-            w.slot = Some(slot);
+            (w.slot, w.priority) = (Some(slot), priority);
             w.attempts += 1;
             if w.gather == Gather::FromNextCall {
                 w.gather = Gather::Until(now + GATHER_NS);
@@ -277,6 +285,7 @@ impl Pool {
         let Phase::DeadLetter { reason } = batch.phase else { return Task::Release { slot } };
         let view = batch.begin_attempt(0, id, data, now, time::realtime_offset_ns());
         st.retries.count += u64::from(batch.attempts > 1);
+        st.turns.begun(batch.priority);
         Task::DeadLetter { slot, batch: view, reason }
     }
 }
@@ -295,6 +304,7 @@ impl Pool {
         let token = self.next_token(batch, slot);
         let view = batch.begin_attempt(token, id, data, now, time::realtime_offset_ns());
         st.retries.count += u64::from(batch.attempts > 1);
+        st.turns.begun(batch.priority);
         st.retries.breaker.begin(batch.id, now);
         Some((Attempt::new(token, now), view))
     }

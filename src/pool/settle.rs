@@ -10,6 +10,7 @@ use crate::batch::{Answer, Attempt, Batch, Form, Phase};
 use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME};
 use crate::latency::Latency;
 use crate::ledger::Outcome;
+use crate::ring::slot::Slot;
 use crate::storage::{
     PIPELINE_REASON_REJECTED, PIPELINE_STORE_OK, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,
 };
@@ -231,7 +232,7 @@ impl Pool {
     fn close_batch(&self, st: &mut State, slot: usize) {
         let Some(batch) = st.batches.take(slot) else { return };
         for (ring, span) in &batch.spans {
-            if self.rings.all()[*ring].buffer().is_some_and(|log| log.settle(span.start)) {
+            if self.rings.slot(*ring).and_then(Slot::buffer).is_some_and(|log| log.settle(span.start)) {
                 self.space_released(st, *ring);
             }
         }

@@ -165,8 +165,7 @@ impl Pool {
 
     /// Whether there is anything for another call.
     fn wants_call(&self, st: &State) -> bool {
-        let claimable = self.may_claim(st) && self.rings.any_claimable(self.ordered);
-        claimable
+        self.any_claimable(self.may_claim(st))
             || st.batches.has_queued()
             || !st.flushes.is_empty()
             || !st.life.is_running()

@@ -11,7 +11,7 @@ use super::state::State;
 impl Pool {
     /// Space was released in a ring.
     pub(super) fn space_released(&self, st: &mut State, index: usize) {
-        let ring = &self.rings.all()[index];
+        let Some(ring) = self.rings.slot(index) else { return };
         if !ring.is_waited_for() {
             return;
         }
@@ -32,6 +32,8 @@ impl Pool {
     }
 
     fn tell_of_space(&self, index: usize) {
-        self.rings.all()[index].announce_space();
+        if let Some(ring) = self.rings.slot(index) {
+            ring.announce_space();
+        }
     }
 }

@@ -164,8 +164,9 @@ impl Pool {
         let mut times = self.clock.times();
         let spans = std::mem::take(&mut batch.spans);
         for (index, span) in &spans {
-            let ring = &self.rings.all()[*index];
-            if let Some(log) = ring.buffer() {
+            if let Some(ring) = self.rings.slot(*index)
+                && let Some(log) = ring.buffer()
+            {
                 self.take(batch, log, span, ring.id(), &mut times);
             }
         }
@@ -178,7 +179,7 @@ impl Pool {
     pub(super) fn note_spans_stored(&self, latency: &mut Latency, batch: &Batch, now: u64) -> (u64, u64) {
         let Some(kept) = batch.span_batch() else { return (0, 0) };
         for ((index, span), how) in batch.spans.iter().zip(&kept.spans) {
-            let Some(log) = self.rings.all()[*index].buffer() else { continue };
+            let Some(log) = self.rings.slot(*index).and_then(Slot::buffer) else { continue };
             let pieces = &kept.pieces[how.pieces.clone()];
             note_span(latency, log, span, how, &kept.marks[how.marks.clone()], pieces, now);
         }

@@ -6,13 +6,14 @@ use super::clock_watch::Told;
 use super::sampling::SAMPLING_MS;
 use super::shutdown::{Abandoned, FIRST_LOOK_MS};
 use super::state::life_cycle::Stage;
-use super::state::{State, sleep::Work};
+use super::state::{State, turns::Which};
 use crate::platform::sync::Ordering;
 use crate::platform::{park, thread, time};
 use crate::ring::intake::supervisor;
 use crate::status::Result;
 use log::Level;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -70,7 +71,7 @@ impl Pool {
 
     /// Ticks until the pool has ended. Returns the pool if it was abandoned and is to be torn down.
     fn supervise(pool: &Weak<Self>, mut told: Option<Told>) -> Option<Arc<Self>> {
-        let mut pinned: Vec<(u64, u64)> = Vec::new();
+        let mut pinned = [Vec::new(), Vec::new()];
         let mut look_ms = FIRST_LOOK_MS;
         while let Some(pool) = pool.upgrade() {
             let seen = pool.intake().supervisor.load(Ordering::Acquire);
@@ -104,7 +105,7 @@ impl Pool {
     }
 
     /// One tick. Returns how long until the next.
-    fn tick(self: &Arc<Self>, pinned: &mut Vec<(u64, u64)>) -> Duration {
+    fn tick(self: &Arc<Self>, pinned: &mut [Vec<(u64, u64)>; 2]) -> Duration {
         let next_look = Duration::from_nanos(self.autoscale());
         self.keep_time();
         let mut st = self.lock();
@@ -117,10 +118,11 @@ impl Pool {
         st.mark_late_calls(now);
         // (Calls that are stuck hold no permit.)
         self.keep_permits(&mut st);
+        st.turns.look(now);
         let probe_is_late = st.give_up_late_probe(now);
         let unseen = st.writers.searching == 0
             && st.writers.sleeping > 0
-            && ((self.may_claim(&st) && self.work(&mut st, now) == Work::Ripe) || self.rings.any_spilled());
+            && (self.to_claim(&mut st, now, Which::All).is_some() || self.rings.any_spilled());
         self.tell_of_deferred_space(&mut st);
         let deadline_ms = st.config.storage_deadline_ms;
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));
@@ -167,15 +169,22 @@ impl Pool {
     }
 
     /// A ring whose release has not moved for the deadline gets a successor, which its producer moves to when it finds the ring full.
-    fn replace_pinned_rings(&self, pinned: &mut Vec<(u64, u64)>, now: u64, deadline: u64) {
-        let used = self.rings.used();
-        if pinned.len() < used {
-            if pinned.try_reserve(used - pinned.len()).is_err() {
-                return;
+    fn replace_pinned_rings(&self, pinned: &mut [Vec<(u64, u64)>; 2], now: u64, deadline: u64) {
+        for (priority, pinned) in [false, true].into_iter().zip(pinned) {
+            let used = self.rings.used(priority);
+            if pinned.len() < used.len() {
+                if pinned.try_reserve(used.len() - pinned.len()).is_err() {
+                    return;
+                }
+                pinned.resize(used.len(), (0, now));
             }
-            pinned.resize(used, (0, now));
+            self.replace_pinned(used, pinned, now, deadline);
         }
-        for (ring, (released, since)) in self.rings.iter().zip(pinned) {
+    }
+
+    fn replace_pinned(&self, rings: Range<usize>, pinned: &mut [(u64, u64)], now: u64, deadline: u64) {
+        for (index, (released, since)) in rings.zip(pinned) {
+            let Some(ring) = self.rings.slot(index) else { continue };
             let Some(log) = ring.buffer() else { continue };
             let at = log.released();
             if at != *released || log.spans() == 0 {

@@ -6,9 +6,11 @@
 //! beyond the ration a writer naps (see [`naps`](super::state::naps)). [`Plan`] says how the next sleep goes; here it is carried out.
 
 use super::Pool;
+use super::priority::May;
 use super::spans::most_of_a_batch;
 use super::state::State;
-use super::state::sleep::{Plan, Seen, Watch, Work};
+use super::state::sleep::{Plan, Seen, Watch};
+use super::state::turns::Which;
 use super::state::writer::Doing;
 use super::supervisor::IDLE_MS;
 use crate::platform::sync::{MutexGuard, Ordering};
@@ -58,16 +60,18 @@ impl Pool {
     /// How the next sleep goes.
     fn plan(&self, st: &mut State, now: u64, gathering: bool) -> Option<Plan> {
         let is_last = st.writers.searching == 0;
-        let may_claim = is_last && self.may_claim(st);
+        let may = if is_last { self.may_claim(st) } else { May::nothing() };
+        let due_with = if self.may_call_ordinary(st) { Which::All } else { Which::Priority };
         // From a poll interval of a second on, the supervisor's look is as good.
         let polls = !st.sleep.polled || st.config.poll_interval_ms < IDLE_MS;
         Plan::of(&Seen {
             now,
             is_last,
             may_call: self.may_call(st),
-            may_claim,
-            next_due: if is_last { st.next_due(now) } else { None },
-            work: if may_claim { self.work(st, now) } else { Work::None },
+            may_claim: may.any(),
+            priority_only: may.priority && !may.ordinary,
+            next_due: if is_last { st.next_due(now, due_with) } else { None },
+            work: self.work_of(st, now, may),
             gathering,
             poll_at: polls.then_some(now + st.config.poll_interval_ms * 1_000_000),
             naps: st.sleep.naps,
@@ -85,14 +89,18 @@ impl Pool {
         seen: u32,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
+        let looks = matches!(watch, Watch::Sleep | Watch::Priority);
+        let barrier = watch == Watch::Sleep || looks && st.sleep.barriers.any(now);
         let mode = self.prepare(&mut st, watch, now);
         drop(st);
         let state = &self.intake().doorbell.state;
         let expected = (seen & !doorbell::MASK) | mode;
         let mut asleep = state.compare_exchange(seen, expected, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if asleep && watch == Watch::Sleep {
+        if asleep && barrier {
             barrier::heavy(self.intake().asymmetric);
-            asleep = !self.rings.any_claimable(self.ordered);
+        }
+        if asleep && looks {
+            asleep = !self.any_claimable(May { ordinary: watch == Watch::Sleep, priority: true });
         }
         let mut cost = None;
         if asleep {
@@ -110,7 +118,7 @@ impl Pool {
             // A ring has reached its share of a batch. That is enough, or each further capture would wake a writer again.
             Watch::Linger => sleep.gathered |= woken,
             Watch::Sleep => sleep.polled |= asleep && !woken,
-            Watch::Nap => {}
+            Watch::Nap | Watch::Priority => {}
         }
         if let Some(cost) = cost {
             sleep.naps.note_cost(cost);
@@ -138,6 +146,13 @@ impl Pool {
                 let (events, bytes) = most_of_a_batch(&st.config, self.can.span_bytes);
                 marks((u64::from(events) / rings).max(1), (bytes / rings).min(st.config.ring_bytes / 4));
             }
+            Watch::Priority => {
+                if st.sleep.barriers.any(now) {
+                    st.sleep.barriers.spend(now);
+                }
+                intake.priority.set_bell();
+                return doorbell::AWAKE;
+            }
             Watch::Nap => {
                 st.sleep.naps.begin();
                 marks(u64::MAX, st.config.ring_bytes / 8);
@@ -162,17 +177,22 @@ impl Pool {
         if !st.retries.breaker.is_closed() || writers.calls_are_quick() {
             return false;
         }
-        self.rings.any_claimable(self.ordered) || self.leave_watch()
+        let may = self.may_claim(st);
+        may.any() && (self.any_claimable(may) || self.leave_watch(may))
     }
 
     /// Sets the doorbell so that the next capture rings it. There is no barrier: a capture that is missed in these nanoseconds waits until
     /// the writer is back from its call, or the supervisor looks. Returns whether there is something to be claimed.
-    fn leave_watch(&self) -> bool {
-        let state = &self.intake().doorbell.state;
-        let seen = state.load(Ordering::Acquire);
-        let shut = (seen & !doorbell::MASK) | doorbell::ASLEEP;
-        let _ = state.compare_exchange(seen, shut, Ordering::AcqRel, Ordering::Acquire);
-        self.rings.any_claimable(self.ordered)
+    fn leave_watch(&self, may: May) -> bool {
+        if may.ordinary {
+            let state = &self.intake().doorbell.state;
+            let seen = state.load(Ordering::Acquire);
+            let shut = (seen & !doorbell::MASK) | doorbell::ASLEEP;
+            let _ = state.compare_exchange(seen, shut, Ordering::AcqRel, Ordering::Acquire);
+        } else {
+            self.intake().priority.set_bell();
+        }
+        self.any_claimable(may)
     }
 
     /// Wakes every writer, those too that wait to open themselves.

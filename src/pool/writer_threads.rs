@@ -86,7 +86,7 @@ impl Pool {
         let pause = if deaths == 0 { 0 } else { pause_ns(deaths) };
         // (This runs on the thread that ends.)
         let (ring, start) = release::take_showing();
-        if let Some(log) = self.rings.all().get(ring).and_then(|slot| slot.spill()) {
+        if let Some(log) = self.rings.slot(ring).and_then(|slot| slot.spill()) {
             log.settle(start);
         }
         if let Some(slot) = dead.slot {

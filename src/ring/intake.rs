@@ -5,7 +5,9 @@ pub use super::doorbell::Doorbell;
 pub(crate) use super::doorbell::slow_path;
 pub use super::doorbell::state as doorbell;
 use super::pressure::{Pressure, percent};
+use super::priority::Priority;
 use super::record::{Head, Tag};
+use super::refused::Refused;
 use crate::platform::park;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::rules::Judge;
@@ -40,21 +42,6 @@ pub mod supervisor {
     pub(crate) const END: u32 = 1;
     /// The others count calls.
     pub(crate) const CALL: u32 = 2;
-}
-
-/// Offers refused. Any thread may count one, so each count is changed by read-modify-write.
-#[derive(Debug, Default)]
-pub struct Refused {
-    /// Larger than `max_event_bytes`.
-    pub too_large: AtomicU64,
-    /// The pipeline was closed.
-    pub closed: AtomicU64,
-    /// An argument was invalid.
-    pub invalid: AtomicU64,
-    /// The ring was in use.
-    pub busy: AtomicU64,
-    /// There was no ring.
-    pub no_ring: AtomicU64,
 }
 
 /// A function that is shown an overwritten event: the ring's id and the record.
@@ -105,6 +92,8 @@ pub struct Intake {
     pub linger_events: AtomicU64,
     /// While writers linger: unclaimed bytes of one ring that are reason to wake one.
     pub linger_bytes: AtomicU64,
+    /// The priority rings.
+    pub priority: Priority,
     /// Is shown each event that is overwritten, at once.
     pub evict: Option<Evict>,
     /// What was refused.
@@ -136,6 +125,8 @@ pub struct Start {
     pub linger_bytes: u64,
     /// See [`Intake::judge`].
     pub judge: Judge,
+    /// See [`Intake::priority`].
+    pub priority: Priority,
     /// See [`Intake::evict`].
     pub evict: Option<Evict>,
 }
@@ -164,6 +155,7 @@ impl Intake {
             supervisor: AtomicU32::new(0),
             linger_events: AtomicU64::new(start.linger_events),
             linger_bytes: AtomicU64::new(start.linger_bytes),
+            priority: start.priority,
             evict: start.evict,
             refused: CachePadded::default(),
         }
@@ -305,6 +297,7 @@ pub(crate) mod tests {
             linger_events: 4,
             linger_bytes: 100,
             judge: Judge::default(),
+            priority: Priority::new(4096, 4096, Some(960)),
             evict: None,
         })
     }

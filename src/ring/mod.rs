@@ -3,7 +3,8 @@
 //!
 //! [`record`] is how an event lies in memory, [`memory`] where; [`ring_buffer`] is the protocol between one producer and the
 //! writers (publish, claim, release, overwrite); [`slot`] gives a ring buffer an identity; [`intake`] is the part of a pipeline that
-//! producers read, with the [`doorbell`] and the [`pressure`]. The producers, and the registry of all slots, are in [`capture`](crate::capture).
+//! producers read, with the [`doorbell`], the [`pressure`], what is [`refused`], and what concerns [`priority`] rings. The producers, and the registry of
+//! all slots, are in [`capture`](crate::capture).
 
 #[cfg(not(loom))]
 pub mod copy;
@@ -18,7 +19,11 @@ pub mod memory;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod pressure;
+#[cfg(not(loom))]
+pub mod priority;
 pub mod record;
+#[cfg(not(loom))]
+pub mod refused;
 pub mod ring_buffer;
 #[cfg(not(loom))]
 pub mod slot;

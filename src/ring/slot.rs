@@ -38,6 +38,8 @@ pub struct Slot {
     spill: OnceLock<RingBuffer>,
     /// Where it is among the pipeline's slots.
     index: u32,
+    /// It is for events with priority.
+    priority: bool,
     id: AtomicU64,
     /// A [`State`]; 0 is free.
     state: AtomicU32,
@@ -59,8 +61,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(index: u32) -> Self {
-        Self { index, ..Self::default() }
+    pub(crate) fn new(index: u32, priority: bool) -> Self {
+        Self { index, priority, ..Self::default() }
+    }
+
+    /// Whether it is for events with priority.
+    pub fn is_priority(&self) -> bool {
+        self.priority
     }
 
     /// Its ring buffer, if it was ever used.
@@ -236,7 +243,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_producer_that_waits_for_space_is_woken_by_its_announcement() {
-        let (ring, intake) = (Arc::new(Slot::new(0)), Arc::new(intake(Overflow::Block)));
+        let (ring, intake) = (Arc::new(Slot::new(0, false)), Arc::new(intake(Overflow::Block)));
         let waiter = waits(&ring, &intake, 0);
         until("a producer that waits", || ring.waiting.load(Ordering::SeqCst) == 1);
         ring.announce_space();
@@ -245,9 +252,9 @@ pub(crate) mod tests {
 
     #[test]
     fn no_producer_waits_where_there_is_space_a_successor_or_a_close() {
-        let successor = Slot::new(0);
+        let successor = Slot::new(0, false);
         for case in 0..3 {
-            let (ring, intake) = (Arc::new(Slot::new(0)), Arc::new(intake(Overflow::Block)));
+            let (ring, intake) = (Arc::new(Slot::new(0, false)), Arc::new(intake(Overflow::Block)));
             match case {
                 0 => {}
                 1 => ring.set_successor(&successor),

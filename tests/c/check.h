@@ -196,6 +196,22 @@ CHECK_UNUSED static bool check_ledger(const char *file, int line, const pipeline
                 m.offered, m.captured, m.dropped_full, m.refused_too_large, m.refused_closed, m.refused_invalid,
                 m.refused_busy, m.refused_no_ring, m.stored, m.dead_lettered, m.discarded, m.overwritten, m.buffered,
                 m.in_flight, m.in_doubt, m.left);
+    /* The events of priority ring buffers are a ledger of their own, and a part of the whole. */
+    offers &= check_u64(file, line, "ledger of priority events: captured + dropped + refused, against offered",
+                        m.captured_priority + m.dropped_full_priority + m.dropped_sampled_priority + m.dropped_rule_priority +
+                            m.refused_priority,
+                        m.offered_priority);
+    fates &= check_u64(file, line, "ledger of priority events: what became of them, against captured",
+                       m.stored_priority + m.filtered_priority + m.dead_lettered_priority + m.discarded_priority +
+                           m.overwritten_priority + m.buffered_priority + m.in_flight_priority + m.in_doubt_priority +
+                           m.left_priority,
+                       m.captured_priority);
+    fates &= check_true(file, line, "no more priority events than events",
+                        m.offered_priority <= m.offered && m.captured_priority <= m.captured && m.stored_priority <= m.stored &&
+                            m.dropped_full_priority <= m.dropped_full && m.dead_lettered_priority <= m.dead_lettered &&
+                            m.discarded_priority <= m.discarded && m.overwritten_priority <= m.overwritten &&
+                            m.buffered_priority <= m.buffered && m.in_flight_priority <= m.in_flight &&
+                            m.in_doubt_priority <= m.in_doubt && m.left_priority <= m.left);
     return offers && fates;
 }
 #define CHECK_LEDGER(p) check_ledger(__FILE__, __LINE__, (p))

@@ -1,13 +1,13 @@
 //! The comparison, event by event: what was offered and answered, what the storage saw and did, what the ledger says.
 
-use crate::producers::Source;
+use crate::producers::{Record, Source};
 use crate::rules::TAGS;
 use crate::storage::{Entry, Fate, Made, Shared, rewritten_len};
 use capture_pipeline::event::{
     PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
 };
 use capture_pipeline::ledger::Ledger;
-use capture_pipeline::manager::Metrics;
+use capture_pipeline::manager::{Metrics, Pipeline};
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
     PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL,
@@ -15,16 +15,39 @@ use capture_pipeline::status::{
 };
 use std::collections::{HashMap, HashSet};
 
+/// The ids of the shared ring and of its priority ring (while neither was retired). What has the id between them is the library's own.
+const SHARED: [u64; 2] = [1, 3];
+
 /// What is known besides.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     pub max_event_bytes: usize,
+    /// The largest payload that goes to a priority ring.
+    pub max_priority_bytes: Option<usize>,
     /// Whether events may have been overwritten.
     pub overwrites: bool,
     /// Whether rings may have been retired.
     pub retires: bool,
     /// Whether the pipeline has shown its `release` everything, being torn down.
     pub destroyed: bool,
+}
+
+impl Facts {
+    /// What is known of a pipeline that is destroyed.
+    pub fn of(pipeline: &Pipeline, overwrites: bool, retires: bool) -> Self {
+        Self {
+            max_event_bytes: pipeline.max_event_bytes(),
+            max_priority_bytes: pipeline.max_priority_bytes(),
+            overwrites,
+            retires,
+            destroyed: true,
+        }
+    }
+
+    /// Whether an offer was to go to a priority ring.
+    fn is_priority(&self, record: &Record) -> bool {
+        record.flags & PIPELINE_EVENT_PRIORITY != 0 && Some(record.room as usize) <= self.max_priority_bytes
+    }
 }
 
 /// Numbers that must be equal, by name.
@@ -125,6 +148,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     if !ledger.balances() {
         wrong.push(format!("the ledger does not balance: {ledger:?}"));
     }
+    check_priority(&mut wrong, sources, &book.events, ledger, facts);
 
     // Each event is one that was offered and captured, as it was offered, and came under one identity.
     let by_id: HashMap<u32, &Source> = sources.iter().map(|s| (s.id, s)).collect();
@@ -157,6 +181,66 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     wrong
 }
 
+/// The ledger of priority events alone, and that they share neither ring nor batch with others.
+fn check_priority(
+    wrong: &mut Vec<String>,
+    sources: &[Source],
+    events: &HashMap<(u64, u64), Entry>,
+    ledger: &Ledger,
+    facts: &Facts,
+) {
+    let l = &ledger.priority;
+    let offered: HashMap<u64, &Record> = sources
+        .iter()
+        .flat_map(|s| s.records.iter().enumerate().map(|(n, r)| (u64::from(s.id) << 32 | n as u64, r)))
+        .collect();
+    let status = |s: &dyn Fn(i32) -> bool| {
+        offered.values().filter(|r| facts.is_priority(r) && s(r.status)).count() as u64
+    };
+    let captured = status(&|s| s == PIPELINE_OK);
+    equal(wrong, "offered_priority", l.offered(), status(&|_| true));
+    equal(wrong, "captured_priority", l.captured, captured);
+    equal(wrong, "dropped_full_priority", l.dropped_full, status(&|s| s == PIPELINE_ERR_FULL));
+    equal(wrong, "dropped_rule_priority", l.dropped_rule, status(&|s| s == PIPELINE_DROPPED_BY_RULE));
+    equal(wrong, "dropped_sampled_priority", l.dropped_sampled, status(&|s| s == PIPELINE_SAMPLED));
+    let refused = |s| s < PIPELINE_OK && s != PIPELINE_ERR_FULL;
+    equal(wrong, "refused_priority", l.refused, status(&refused));
+    let mut batches: HashMap<u64, bool> = HashMap::new();
+    let mut rings: HashMap<u64, bool> = HashMap::new();
+    let mut fates: HashMap<Option<Fate>, u64> = HashMap::new();
+    let (mut batched, mut filtered) = (0, 0);
+    for (&(ring, _), e) in events {
+        let Some(priority) = offered.get(&e.number).map(|r| facts.is_priority(r)) else { continue };
+        if *rings.entry(ring).or_insert(priority) != priority {
+            wrong.push(format!("ring {ring} has events with priority and others"));
+        }
+        filtered += u64::from(priority && e.fate == Some(Fate::Filtered));
+        if e.batch == 0 {
+            continue;
+        }
+        if *batches.entry(e.batch).or_insert(priority) != priority {
+            wrong.push(format!("batch {} has events with priority and others", e.batch));
+        }
+        if priority {
+            batched += 1;
+            *fates.entry(e.fate).or_default() += 1;
+        }
+    }
+    let fate = |f| fates.get(&f).copied().unwrap_or(0);
+    equal(wrong, "stored_priority", l.stored, fate(Some(Fate::Stored)));
+    equal(wrong, "dead_lettered_priority", l.dead_lettered, fate(Some(Fate::DeadLettered)));
+    equal(wrong, "discarded_priority", l.discarded, fate(Some(Fate::Discarded)));
+    if l.filtered > filtered || ledger.left == 0 {
+        equal(wrong, "filtered_priority", l.filtered, filtered);
+    }
+    let unstored = l.overwritten + l.left + l.buffered + l.in_flight + l.in_doubt;
+    let unseen = captured - batched - l.filtered.min(filtered) + fate(None);
+    equal(wrong, "priority events overwritten, left, in flight or in doubt", unstored, unseen);
+    if !l.balances() {
+        wrong.push(format!("the ledger of priority events does not balance: {l:?}"));
+    }
+}
+
 /// The sequence numbers of each ring tell the order of offers, and count the drops.
 fn check_rings(
     wrong: &mut Vec<String>,
@@ -167,12 +251,13 @@ fn check_rings(
     // The number that each event would have, were its source's captures and drops counted from 0.
     let mut rank = HashMap::new();
     for source in sources.values() {
-        let mut next = 0u64;
+        let mut next = [0u64; 2];
         for (n, r) in source.records.iter().enumerate() {
             let numbered = [PIPELINE_OK, PIPELINE_ERR_FULL, PIPELINE_SAMPLED, PIPELINE_DROPPED_BY_RULE];
             if numbered.contains(&r.status) {
-                rank.insert(u64::from(source.id) << 32 | n as u64, next);
-                next += 1;
+                let next = &mut next[usize::from(facts.is_priority(r))];
+                rank.insert(u64::from(source.id) << 32 | n as u64, *next);
+                *next += 1;
             }
         }
     }
@@ -180,12 +265,15 @@ fn check_rings(
     for (&(ring, sequence), entry) in events {
         rings.entry(ring).or_default().push((sequence, entry));
     }
-    let mut shared_rings = 0;
+    let mut shared_rings = [0; 2];
     for (ring, list) in &mut rings {
         list.sort_by_key(|(sequence, _)| *sequence);
         let ids: HashSet<u64> = list.iter().map(|(_, e)| e.number >> 32).collect();
         if ids.len() > 1 {
-            shared_rings += 1;
+            let first = list.first().and_then(|(_, e)| {
+                sources.get(&((e.number >> 32) as u32))?.records.get((e.number & 0xFFFF_FFFF) as usize)
+            });
+            shared_rings[usize::from(first.is_some_and(|r| facts.is_priority(r)))] += 1;
             let mut last: HashMap<u64, u64> = HashMap::new();
             for (sequence, e) in list.iter() {
                 if last.insert(e.number >> 32, e.number).is_some_and(|before| before >= e.number) {
@@ -200,7 +288,8 @@ fn check_rings(
             let offset =
                 |&(sequence, e): &(u64, &Entry)| rank.get(&e.number).map(|r| r.wrapping_sub(sequence));
             // In the shared ring a single source may have been seen while others' events were dropped.
-            if *ring != 1 && list.iter().any(|x| offset(x) != offset(&list[0])) && !facts.retires {
+            if !SHARED.contains(ring) && list.iter().any(|x| offset(x) != offset(&list[0])) && !facts.retires
+            {
                 wrong.push(format!("ring {ring}: its sequence numbers do not follow the offers"));
             }
         }
@@ -213,8 +302,10 @@ fn check_rings(
             before = e.timestamp;
         }
     }
-    if shared_rings > 1 && !facts.retires {
-        wrong.push(format!("{shared_rings} rings had several threads"));
+    if shared_rings.iter().any(|&rings| rings > 1) && !facts.retires {
+        wrong.push(format!(
+            "{shared_rings:?} rings had several threads, ordinary ones and those for events with priority"
+        ));
     }
 }
 

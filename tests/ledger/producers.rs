@@ -34,6 +34,8 @@ impl Dice {
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     pub len: u32,
+    /// The payload that room was sought for: more than `len` if less than what was reserved was used.
+    pub room: u32,
     pub kind: u32,
     pub flags: u32,
     pub timestamp: u64,
@@ -125,13 +127,13 @@ impl Source {
             len,
         };
         let status = door.capture(&offer);
-        self.note(len, kind, flags, status);
+        self.note((len, len), kind, flags, status);
         status
     }
 
-    fn note(&mut self, len: usize, kind: u32, flags: u32, status: i32) {
+    fn note(&mut self, (len, room): (usize, usize), kind: u32, flags: u32, status: i32) {
         let timestamp = mix(self.next_number());
-        self.records.push(Record { len: len as u32, kind, flags, timestamp, status });
+        self.records.push(Record { len: len as u32, room: room as u32, kind, flags, timestamp, status });
     }
 
     /// Reserve, write in place, then commit or abort. `Err`: an answer that should not be.
@@ -158,7 +160,7 @@ impl Source {
         let place = match producer.reserve(&head) {
             Ok(place) => place,
             Err(status) => {
-                self.note(len, kind, flags, status);
+                self.note((len, len), kind, flags, status);
                 return Ok(());
             }
         };
@@ -168,15 +170,22 @@ impl Source {
         // SAFETY: `reserve` gave `len` bytes, of which `used` are written.
         unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), place, used) };
         if dice.once_in(8) {
-            // The reserved event takes the number; whoever comes between takes the next one, and must not get in.
-            let inner = Offer { correlation_id: u64::MAX, len: 0, ..head };
+            // The reserved event takes the number; whoever comes between takes the next one, and must not get in: neither an event without priority,
+            // nor one that would go to the ring that the reservation is in.
+            let flags = if flags & PIPELINE_EVENT_PRIORITY != 0 && Some(len) > producer.max_priority_bytes() {
+                0
+            } else {
+                flags
+            };
+            let flags = if dice.once_in(2) { 0 } else { flags };
+            let inner = Offer { correlation_id: u64::MAX, len: 0, flags, ..head };
             // SAFETY: no payload.
             let status = unsafe { producer.capture(&inner) };
             if status != PIPELINE_ERR_BUSY {
                 return Err(format!("a capture beside a reservation answered {status}"));
             }
             // Noted out of turn, under a number that no event has: counted, never looked for.
-            self.note(0, kind, flags, status);
+            self.note((0, 0), kind, flags, status);
             let (status, aborted) = (producer.abort(), producer.abort());
             if (status, aborted) != (PIPELINE_OK, PIPELINE_ERR_STATE) {
                 return Err(format!("two aborts answered {status} and {aborted}"));
@@ -197,7 +206,7 @@ impl Source {
             return Ok(());
         }
         let status = producer.commit(used);
-        self.note(used, kind, flags, status);
+        self.note((used, len), kind, flags, status);
         Ok(())
     }
 }
@@ -275,7 +284,7 @@ pub fn live(
             // Closed over its head: never offered.
             let head = Offer { correlation_id: u64::MAX, ..Offer::new(1, std::ptr::null(), 16) };
             if let Err(status) = producer.reserve(&head) {
-                held.note(16, 1, 0, status);
+                held.note((16, 16), 1, 0, status);
             }
         }
         // SAFETY: not used again.

@@ -30,7 +30,7 @@ fn settle(pipeline: &Pipeline, shared: &Shared, sources: &Sources, facts: Facts)
 }
 
 fn facts(pipeline: &Pipeline, overwrites: bool) -> Facts {
-    Facts { max_event_bytes: pipeline.max_event_bytes(), overwrites, retires: false, destroyed: true }
+    Facts::of(pipeline, overwrites, false)
 }
 
 #[test]

@@ -295,6 +295,7 @@ fn finish(
     if let Some(metrics) = metrics {
         let facts = Facts {
             max_event_bytes: shape.config.event_limit() as usize,
+            max_priority_bytes: shape.config.priority_event_limit().map(|limit| limit as usize),
             overwrites: shape.config.overflow == Overflow::DropOldest,
             retires: shape.config.ordering == EventOrdering::None,
             destroyed: true,

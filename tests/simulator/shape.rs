@@ -92,6 +92,7 @@ impl Shape {
             max_in_flight: 1 + dice.below(MOST_IN_FLIGHT.into()) as u32,
             max_in_doubt: dice.below(u64::from(MOST_IN_DOUBT) + 1) as u32,
             ring_bytes: 4096 << dice.below(2),
+            priority_ring_bytes: if other.once_in(4) { 0 } else { 4096 },
             max_rings: 1 + dice.below(4) as u32,
             max_retired_rings: dice.below(4) as u32,
             overflow,

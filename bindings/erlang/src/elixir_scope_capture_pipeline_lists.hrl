@@ -37,7 +37,8 @@
     sampling_traces => non_neg_integer(),
     sampling_hold_ms => pos_integer(),
     sampling_seed => non_neg_integer(),
-    share => 1..1000
+    share => 1..1000,
+    priority_ring_bytes => non_neg_integer()
 }.
 
 -type metrics() :: #{
@@ -102,6 +103,21 @@
     transformed := non_neg_integer(),
     transform_faults := non_neg_integer(),
     permit_waits := non_neg_integer(),
+    offered_priority := non_neg_integer(),
+    captured_priority := non_neg_integer(),
+    dropped_full_priority := non_neg_integer(),
+    dropped_sampled_priority := non_neg_integer(),
+    dropped_rule_priority := non_neg_integer(),
+    refused_priority := non_neg_integer(),
+    stored_priority := non_neg_integer(),
+    filtered_priority := non_neg_integer(),
+    dead_lettered_priority := non_neg_integer(),
+    discarded_priority := non_neg_integer(),
+    overwritten_priority := non_neg_integer(),
+    buffered_priority := non_neg_integer(),
+    in_flight_priority := non_neg_integer(),
+    in_doubt_priority := non_neg_integer(),
+    left_priority := non_neg_integer(),
     atom() => non_neg_integer()
 }.
 

@@ -13,7 +13,7 @@ started(Config) ->
 every_field_is_taken_by_its_name_and_read_back_test() ->
     Given = #{
         batch_size => 7, batch_bytes => 4097, linger_us => 11, poll_interval_ms => 50, max_in_flight => 9,
-        max_in_doubt => 5, ring_bytes => 65536, max_rings => 12, max_retired_rings => 3, max_event_bytes => 1000,
+        max_in_doubt => 5, ring_bytes => 65536, priority_ring_bytes => 8192, max_rings => 12, max_retired_rings => 3, max_event_bytes => 1000,
         overflow => drop_oldest, ordering => per_producer, block_timeout_us => 99, retry_limit => 17,
         retry_initial_us => 21, retry_max_us => 22, retry_max_age_ms => 23, storage_deadline_ms => 24,
         exit_timeout_ms => 25, breaker_failures => 26, clock => monotonic, writer_class => other,

@@ -18,6 +18,28 @@ use crate::status::{
 };
 use std::cell::Cell;
 
+/// What a ring is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Events of callers.
+    Ordinary,
+    /// Those of them with priority.
+    Priority,
+    /// The library's own events.
+    Meta,
+}
+
+impl Purpose {
+    /// What this ring is for.
+    fn of(ring: &Slot) -> Self {
+        match (ring.is_priority(), ring.is_meta()) {
+            (true, _) => Self::Priority,
+            (false, true) => Self::Meta,
+            (false, false) => Self::Ordinary,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Assignments {
     pub(super) next_ring_id: u64,
@@ -82,15 +104,25 @@ impl Registry {
         HOLDING.get()
     }
 
+    /// The size of a ring.
+    pub(super) fn bytes_for(&self, purpose: Purpose) -> u64 {
+        match purpose {
+            Purpose::Ordinary => self.shape.ring_bytes,
+            Purpose::Meta => META_RING_BYTES,
+            Purpose::Priority => self.shape.priority_ring_bytes,
+        }
+    }
+
     /// Takes a slot that is empty and has no owner, and gives it a new id. With `fresh`, one that was never used may be taken: that
     /// allocates its ring buffer.
     pub(super) fn ready_ring(
         &self,
         assignments: &mut Assignments,
-        bytes: u64,
-        meta: bool,
+        purpose: Purpose,
         fresh: bool,
     ) -> Result<&Slot, NoRing> {
+        let (bytes, meta, priority) =
+            (self.bytes_for(purpose), purpose == Purpose::Meta, purpose == Purpose::Priority);
         let spills = self.shape.spill && !meta;
         let idle = |r: &&Slot| {
             r.state().is_given_up()
@@ -98,11 +130,13 @@ impl Registry {
                 && r.buffer().is_none_or(|l| l.capacity() == bytes)
                 && r.spill().is_some() == spills
         };
-        let ring = self
-            .iter()
-            .find(idle)
-            .or_else(|| self.rings.iter().find(|r| fresh && r.buffer().is_none()))
-            .ok_or(NoRing::AllInUse)?;
+        let ring = match self.slots.part(priority).find(idle) {
+            Some(idle) => idle,
+            None if fresh => {
+                self.slots.fresh(priority).map_err(|_| NoRing::NoMemory)?.ok_or(NoRing::AllInUse)?
+            }
+            None => return Err(NoRing::AllInUse),
+        };
         if ring.buffer().is_none() {
             let buffer = |bytes, claims| {
                 Memory::new(bytes).and_then(|memory| RingBuffer::new(memory, claims)).ok_or(NoRing::NoMemory)
@@ -122,7 +156,10 @@ impl Registry {
             NoRing::Closed => Error::new(PIPELINE_ERR_CLOSED, "the pipeline is closed"),
             NoRing::NoMemory => Error::new(
                 PIPELINE_ERR_NO_MEMORY,
-                format!("ring_bytes: {} bytes cannot be mapped", self.shape.ring_bytes),
+                format!(
+                    "ring_bytes, priority_ring_bytes: {} and {} bytes cannot be mapped",
+                    self.shape.ring_bytes, self.shape.priority_ring_bytes
+                ),
             ),
             NoRing::AllInUse | NoRing::NotNow => Error::new(
                 PIPELINE_ERR_LIMIT,
@@ -147,28 +184,58 @@ impl Registry {
             return Err(NoRing::Closed);
         }
         // The shared and the library's own ring are not counted.
-        if self.in_use().0 >= self.shape.max_rings as usize + 2 {
+        let most = self.shape.max_rings as usize + 2;
+        if self.in_use_of(false).0 >= most || self.in_use_of(true).0 + 1 >= most {
             return Err(NoRing::AllInUse);
         }
         let own = &self.producers[..self.shape.max_rings as usize];
         let (at, producer) = own.iter().enumerate().find(|(_, p)| p.is_free()).ok_or(NoRing::AllInUse)?;
-        let ring = self.ready_ring(assignments, self.shape.ring_bytes, false, fresh)?;
+        let ring = self.ready_ring(assignments, Purpose::Ordinary, fresh)?;
+        let second = self.attach_priority(assignments, producer, owner, fresh).inspect_err(|_| {
+            ring.set_state(State::Free);
+        })?;
         producer.attach(ring, owner);
         if owner != 0 {
             self.owned.fetch_max(at as u32 + 1, Ordering::AcqRel);
-            self.tell_thread(assignments, ring, thread::os_id(), thread::name());
+            for ring in [Some(ring), second].into_iter().flatten() {
+                self.tell_thread(assignments, ring, thread::os_id(), thread::name());
+            }
         }
         Ok(producer)
+    }
+
+    /// Gives a producer that is about to be attached its priority ring, if the pipeline has such rings: so the first event with priority allocates nothing,
+    /// and may come from a signal handler.
+    fn attach_priority(
+        &self,
+        assignments: &mut Assignments,
+        producer: &Producer,
+        owner: u64,
+        fresh: bool,
+    ) -> Result<Option<&Slot>, NoRing> {
+        if self.slots.without_priority() {
+            return Ok(None);
+        }
+        if producer.priority().is_none() && !fresh {
+            return Err(NoRing::AllInUse);
+        }
+        let second = producer.make_priority().map_err(|_| NoRing::NoMemory)?;
+        let ring = self.ready_ring(assignments, Purpose::Priority, fresh)?;
+        second.attach(ring, owner);
+        Ok(Some(ring))
     }
 
     /// The producer's thread has ended, or its handle is closed: what it captured gets stored, its ring passes on.
     pub fn detach(&self, producer: &Producer) {
         let _held = self.hold();
-        if let Some(ring) = producer.detach() {
+        let both = [producer.detach(), producer.priority().and_then(Producer::detach)];
+        for ring in both.into_iter().flatten() {
             ring.set_state(State::Draining);
             if let Some(unused) = ring.take_successor() {
                 unused.set_state(State::Draining);
             }
+        }
+        if both[0].is_some() {
             self.vacancies.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -200,11 +267,13 @@ impl Registry {
         if self.iter().filter(leaves).count() >= self.shape.max_retired_rings as usize {
             return false;
         }
-        let Some(buffer) = pinned.buffer() else { return false };
-        let ready = self.ready_ring(&mut held.assignments, buffer.capacity(), pinned.is_meta(), true);
-        let Ok(ring) = ready else { return false };
+        let Ok(ring) = self.ready_ring(&mut held.assignments, Purpose::of(pinned), true) else {
+            return false;
+        };
         pinned.set_successor(ring);
-        if let Some(p) = self.counted().iter().find(|p| p.ring().is_some_and(|r| std::ptr::eq(r, pinned))) {
+        let second = pinned.is_priority();
+        let mut producers = self.counted().iter().filter_map(|p| if second { p.priority() } else { Some(p) });
+        if let Some(p) = producers.find(|p| p.ring().is_some_and(|r| std::ptr::eq(r, pinned))) {
             let (tid, name) = p.thread();
             if tid != 0 {
                 self.tell_thread(&held.assignments, ring, tid, name);

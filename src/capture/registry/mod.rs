@@ -3,6 +3,7 @@
 
 mod assignments;
 pub(super) mod rules;
+mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -14,8 +15,10 @@ use crate::ring::intake::{Intake, Overflow};
 use crate::ring::ring_buffer::RingBuffer;
 use crate::ring::slot::{Slot, State};
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
-use assignments::Assignments;
 pub use assignments::NoRing;
+use assignments::{Assignments, Purpose};
+use slots::Slots;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// How many rings of what size.
@@ -23,6 +26,8 @@ use std::ptr::NonNull;
 pub struct Shape {
     /// Bytes of a ring.
     pub ring_bytes: u64,
+    /// Bytes of a priority ring; 0: there are none.
+    pub priority_ring_bytes: u64,
     /// Rings of threads and handles.
     pub max_rings: u32,
     /// Rings to replace pinned ones.
@@ -41,7 +46,7 @@ pub struct Registry {
     /// The part of the pipeline that producers read.
     pub intake: Intake,
     shape: Shape,
-    rings: Box<[Slot]>,
+    slots: Slots,
     producers: Box<[Producer]>,
     assignments: Mutex<Assignments>,
     rules: Mutex<rules::Sets>,
@@ -57,14 +62,14 @@ impl Registry {
     /// No ring yet but the shared one and the one for the library's own events.
     pub fn new(intake: Intake, shape: Shape) -> Result<std::sync::Arc<Self>> {
         let producers = shape.max_rings as usize + 2;
-        let rings = producers + shape.max_retired_rings as usize;
-        let mut indices = 0..;
-        let rings = memory::boxed(rings, || Slot::new(indices.next().unwrap_or_default()))?;
-        let producers = memory::boxed(producers, Producer::new)?;
+        let slots = producers + shape.max_retired_rings as usize;
+        // All but the library's own producer have a priority ring.
+        let slots = Slots::new(slots, if shape.priority_ring_bytes == 0 { 0 } else { slots - 1 })?;
+        let producers = memory::boxed(producers, || Producer::new(false))?;
         let mut this = std::sync::Arc::new(Self {
             intake,
             shape,
-            rings,
+            slots,
             producers,
             assignments: Mutex::new(Assignments { next_ring_id: 1 }),
             rules: Mutex::default(),
@@ -82,15 +87,23 @@ impl Registry {
         }
         {
             let mut held = this.hold();
-            for (producer, bytes, meta) in
-                [(this.shared(), shape.ring_bytes, false), (this.meta(), META_RING_BYTES, true)]
-            {
-                let ring = this.ready_ring(&mut held.assignments, bytes, meta, true).map_err(|_| {
-                    let error = std::io::Error::last_os_error();
-                    let text = format!("ring_bytes: {bytes} bytes cannot be mapped: {error}");
-                    Error::new(PIPELINE_ERR_NO_MEMORY, text)
-                })?;
+            let refused = |field: &str, bytes: u64| {
+                let error = std::io::Error::last_os_error();
+                Error::new(
+                    PIPELINE_ERR_NO_MEMORY,
+                    format!("{field}: {bytes} bytes cannot be mapped: {error}"),
+                )
+            };
+            let (shared, rings) = (this.shared(), &mut held.assignments);
+            for (producer, what) in [(shared, Purpose::Ordinary), (this.meta(), Purpose::Meta)] {
+                let bytes = this.bytes_for(what);
+                let ring = this.ready_ring(rings, what, true).map_err(|_| refused("ring_bytes", bytes))?;
                 producer.attach(ring, 0);
+            }
+            if !this.slots.without_priority() {
+                let bytes = this.bytes_for(Purpose::Priority);
+                let ring = this.ready_ring(rings, Purpose::Priority, true);
+                shared.make_priority()?.attach(ring.map_err(|_| refused("priority_ring_bytes", bytes))?, 0);
             }
         }
         Ok(this)
@@ -113,8 +126,7 @@ impl Registry {
 
     /// Every ring that was ever used.
     pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        // The first ones, see `used`: a pipeline may have room for many more than it ever needs.
-        self.rings.iter().take_while(|r| r.buffer().is_some())
+        self.slots.part(false).chain(self.slots.part(true))
     }
 
     /// The index of the slot whose capture was the last to wake a writer, as a rule.
@@ -122,19 +134,31 @@ impl Registry {
         self.intake.last_waker.load(Ordering::Relaxed) as usize
     }
 
-    /// Every slot.
-    pub fn all(&self) -> &[Slot] {
-        &self.rings
+    /// The slot with this index.
+    #[inline]
+    pub fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
     }
 
-    /// The producers whose counts make the ledger: all but the one of the library's own events.
+    /// The indices of all slots that were ever used, for events with priority or for others. In each of the two parts new ones come at the end.
+    pub fn used(&self, priority: bool) -> Range<usize> {
+        self.slots.used(priority)
+    }
+
+    /// The index of the first slot for events with priority, or for others.
+    pub fn first(&self, priority: bool) -> usize {
+        self.slots.first(priority)
+    }
+
+    /// The indices of all slots that were ever used.
+    pub fn all_used(&self) -> impl Iterator<Item = usize> {
+        self.used(false).chain(self.used(true))
+    }
+
+    /// The producers whose counts make the ledger: all but the one of the library's own events. Each may have a [priority
+    /// producer](Producer::priority).
     pub fn counted(&self) -> &[Producer] {
         &self.producers[..=self.shape.max_rings as usize]
-    }
-
-    /// How many slots of [`all`](Self::all) were ever used; those are the first ones.
-    pub fn used(&self) -> usize {
-        self.rings.iter().position(|r| r.buffer().is_none()).unwrap_or(self.rings.len())
     }
 
     /// How much of a ring claims may cover together. Where producers overwrite, a quarter (so, with one event more, at most half), so
@@ -144,8 +168,11 @@ impl Registry {
         if overwriting { buffer.capacity() / 4 } else { buffer.capacity() }
     }
 
-    /// Whether a claim would find something; `alone`: in a ring of which nothing is claimed.
-    pub fn any_claimable(&self, alone: bool) -> bool {
+    /// Whether a claim of events with priority, or of others, would find something; `alone`: in a ring of which nothing is claimed.
+    pub fn any_claimable(&self, priority: bool, alone: bool) -> bool {
+        if priority && !self.intake.priority.is_in_use() {
+            return false;
+        }
         let claimable = |ring: &Slot| {
             ring.buffer().is_some_and(|buffer| {
                 buffer.is_claimable(self.cover(buffer))
@@ -154,7 +181,8 @@ impl Registry {
             })
         };
         // A writer that was woken finds it there.
-        self.rings.get(self.last_waker()).is_some_and(claimable) || self.iter().any(claimable)
+        let last = self.slot(self.last_waker()).filter(|ring| ring.is_priority() == priority);
+        last.is_some_and(claimable) || self.slots.part(priority).any(claimable)
     }
 
     /// Whether the events of a ring may be claimed before those of other rings are settled. The library's own events may not: they are facts of which
@@ -183,16 +211,26 @@ impl Registry {
             fullest = fullest.max(here);
             claimed += ring.all_claimed_events();
         }
-        let events: u64 =
-            self.producers.iter().map(|p| p.counts()).map(|c| c.captured.saturating_sub(c.overwritten)).sum();
+        let kept = |producer: &Producer| {
+            let counts = producer.counts();
+            counts.captured.saturating_sub(counts.overwritten)
+        };
+        let events: u64 = self.producers.iter().map(|p| kept(p) + p.priority().map_or(0, kept)).sum();
         (events.saturating_sub(claimed), bytes, fullest)
     }
 
-    /// Rings in use that are not retired; and retired ones. A ring and its successor are one, whether the producer has moved or not.
+    /// Rings in use that are not retired, and retired ones; the priority rings included among the retired ones alone. A ring and its successor are one,
+    /// whether the producer has moved or not.
     pub fn in_use(&self) -> (usize, usize) {
+        let (used, retired) = self.in_use_of(false);
+        (used, retired + self.in_use_of(true).1)
+    }
+
+    /// The same for priority rings alone, or for all others.
+    fn in_use_of(&self, priority: bool) -> (usize, usize) {
         let mut used = 0;
         let mut retired = 0;
-        for ring in self.iter() {
+        for ring in self.slots.part(priority) {
             let has_successor = ring.has_successor();
             match ring.state() {
                 State::Live if !has_successor => used += 1,
@@ -219,7 +257,7 @@ impl Registry {
     /// # Safety
     /// No thread uses the rings in this process any more; `self` is never dropped here.
     pub unsafe fn unmap(&self) {
-        for ring in &self.rings {
+        for ring in self.iter() {
             for buffer in [ring.buffer(), ring.spill()].into_iter().flatten() {
                 // SAFETY: passed on.
                 unsafe { buffer.unmap() };
@@ -229,7 +267,8 @@ impl Registry {
 
     /// Whether a capture is under way at this moment.
     pub fn any_capturing(&self) -> bool {
-        self.producers.iter().any(Producer::is_capturing)
+        let captures = |p: &Producer| p.is_capturing() || p.priority().is_some_and(Producer::is_capturing);
+        self.producers.iter().any(captures)
     }
 
     /// Closes the intake, and waits until every capture under way is published, or `patience` is over. Returns whether all are.

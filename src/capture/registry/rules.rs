@@ -83,9 +83,8 @@ impl Registry {
             return;
         }
         barrier::heavy(self.intake.asymmetric);
-        let producers = self.counted();
-        sets.replaced
-            .retain(|set| producers.iter().any(|producer| producer.rules_read.names(Arc::as_ptr(set))));
+        let producers = || self.counted().iter().flat_map(|p| [Some(p), p.priority()]).flatten();
+        sets.replaced.retain(|set| producers().any(|producer| producer.rules_read.names(Arc::as_ptr(set))));
     }
 }
 

@@ -18,7 +18,15 @@ pub(crate) const RECORD: u64 = 256;
 const ALL: Limits = Limits { events: u32::MAX, bytes: u64::MAX, exceed: true, alone: false, cover: u64::MAX };
 
 pub(crate) fn shape(max_rings: u32, max_retired_rings: u32) -> Shape {
-    Shape { ring_bytes: BYTES, max_rings, max_retired_rings, max_claims: 8, spill: false, meta: false }
+    Shape {
+        ring_bytes: BYTES,
+        priority_ring_bytes: 0,
+        max_rings,
+        max_retired_rings,
+        max_claims: 8,
+        spill: false,
+        meta: false,
+    }
 }
 
 pub(crate) fn rings(overflow: Overflow, shape: Shape) -> Arc<Registry> {
@@ -221,7 +229,7 @@ pub(crate) fn fill_anew(producer: &Producer) {
 #[test]
 fn unclaimed_events_are_counted_over_all_rings() {
     let rings = rings(Overflow::DropNewest, shape(2, 0));
-    assert_eq!((rings.unclaimed(), rings.any_claimable(false)), ((0, 0, 0), false));
+    assert_eq!((rings.unclaimed(), rings.any_claimable(false, false)), ((0, 0, 0), false));
     let (one, other) = (rings.attach_handle().unwrap(), rings.attach_handle().unwrap());
     for producer in [one, one, one, other] {
         capture(producer);
@@ -229,11 +237,11 @@ fn unclaimed_events_are_counted_over_all_rings() {
     assert_eq!(rings.unclaimed(), (4, 4 * RECORD, 3 * RECORD));
     claim(ring_of(one), 2);
     assert_eq!(rings.unclaimed(), (2, 2 * RECORD, RECORD));
-    assert!(rings.any_claimable(true), "the other's");
+    assert!(rings.any_claimable(false, true), "the other's");
     claim(ring_of(other), 1);
-    assert_eq!((rings.any_claimable(false), rings.any_claimable(true)), (true, false));
+    assert_eq!((rings.any_claimable(false, false), rings.any_claimable(false, true)), (true, false));
     claim(ring_of(one), 1);
-    assert_eq!((rings.unclaimed(), rings.any_claimable(false)), ((0, 0, 0), false));
+    assert_eq!((rings.unclaimed(), rings.any_claimable(false, false)), ((0, 0, 0), false));
 }
 
 #[test]

@@ -19,6 +19,10 @@ pub struct Counts {
     pub in_doubt: u32,
     /// Slots whose batch is being filled, by a thread that claims events.
     pub claiming: u32,
+    /// Those of the batches in flight that hold events with priority.
+    pub priority_in_flight: u32,
+    /// Those of the slots being filled that are for events with priority.
+    pub priority_claiming: u32,
     /// Batches whose answer comes by token: `store` has returned `PIPELINE_STORE_PENDING`.
     pub pending: u32,
     /// The id of the last batch that was claimed.
@@ -27,6 +31,19 @@ pub struct Counts {
     pub settled: u64,
     /// The events of all batches: the writers' side of the ledger.
     pub events: ClaimedEvents,
+    /// Those of them with priority.
+    pub priority_events: ClaimedEvents,
+}
+
+impl Counts {
+    /// Changes the writers' side of the ledger, for events of a batch with priority or of another.
+    #[inline]
+    fn change_events(&mut self, priority: bool, change: impl Fn(&mut ClaimedEvents)) {
+        change(&mut self.events);
+        if priority {
+            change(&mut self.priority_events);
+        }
+    }
 }
 
 /// The batches of a pool.
@@ -103,17 +120,25 @@ impl Batches {
 
     // ---- filled from the rings ----
 
-    /// A free slot, with an empty batch that is to be filled. `None`: there is no memory for another.
+    /// A free slot, with an empty batch that is to be filled, with events that have `priority` or with others. `None`: there is no memory for
+    /// another.
     #[inline]
-    pub fn begin_claim(&mut self, pipeline_id: u64, generation: u64) -> Option<(usize, Box<Batch>)> {
-        let taken = match self.free.pop() {
+    pub fn begin_claim(
+        &mut self,
+        pipeline_id: u64,
+        generation: u64,
+        priority: bool,
+    ) -> Option<(usize, Box<Batch>)> {
+        let mut taken = match self.free.pop() {
             Some(slot) => {
                 let batch = self.slots[slot].take();
                 (slot, batch.unwrap_or_else(|| Self::another_batch(pipeline_id, generation)))
             }
             None => self.another_slot(pipeline_id, generation)?,
         };
+        taken.1.priority = priority;
         self.counts.claiming += 1;
+        self.counts.priority_claiming += u32::from(priority);
         Some(taken)
     }
 
@@ -140,19 +165,27 @@ impl Batches {
 
     /// The batch has stayed empty.
     pub fn cancel_claim(&mut self, slot: usize, batch: Box<Batch>) {
-        self.counts.claiming -= 1;
+        self.end_filling(&batch);
         self.free_slot(slot, batch);
     }
 
     /// The batch is filled: it has an id, and its events are in flight.
     #[inline]
     pub fn end_claim(&mut self, slot: usize, mut batch: Box<Batch>) {
-        self.counts.claiming -= 1;
+        self.end_filling(&batch);
         self.counts.in_flight += 1;
+        self.counts.priority_in_flight += u32::from(batch.priority);
         self.counts.last_id += 1;
         batch.id = self.last_id;
-        self.counts.events.claim(batch.unsettled());
+        let unsettled = batch.unsettled();
+        self.counts.change_events(batch.priority, |events| events.claim(unsettled));
         self.put(slot, batch);
+    }
+
+    #[inline]
+    fn end_filling(&mut self, batch: &Batch) {
+        self.counts.claiming -= 1;
+        self.counts.priority_claiming -= u32::from(batch.priority);
     }
 
     #[inline]
@@ -238,7 +271,9 @@ impl Batches {
         if attempt.in_doubt {
             self.counts.in_doubt -= 1;
             self.counts.in_flight += 1;
-            self.counts.events.end_doubt(batch.unsettled());
+            self.counts.priority_in_flight += u32::from(batch.priority);
+            let unsettled = batch.unsettled();
+            self.counts.change_events(batch.priority, |events| events.end_doubt(unsettled));
         }
         Some(attempt)
     }
@@ -248,7 +283,7 @@ impl Batches {
         let mut doubted = Vec::new();
         for (slot, batch) in self.slots.iter_mut().enumerate() {
             let Some(batch) = batch else { continue };
-            let (id, unsettled) = (batch.id, batch.unsettled());
+            let (id, unsettled, priority) = (batch.id, batch.unsettled(), batch.priority);
             let Some(attempt) = batch.attempt_mut() else { continue };
             let late_ns = now_ns.saturating_sub(attempt.since_ns);
             if attempt.in_doubt || late_ns < deadline_ns || self.counts.in_doubt >= most {
@@ -256,8 +291,9 @@ impl Batches {
             }
             attempt.in_doubt = true;
             self.counts.in_flight -= 1;
+            self.counts.priority_in_flight -= u32::from(priority);
             self.counts.in_doubt += 1;
-            self.counts.events.doubt(unsettled);
+            self.counts.change_events(priority, |events| events.doubt(unsettled));
             doubted.push(Doubted { slot, batch: id, late_ns });
         }
         doubted
@@ -274,7 +310,7 @@ impl Batches {
     #[inline]
     pub fn settle(&mut self, batch: &Batch, events: u64, outcome: Outcome) {
         if !batch.meta {
-            self.counts.events.settle(events, outcome);
+            self.counts.change_events(batch.priority, |terms| terms.settle(events, outcome));
         }
     }
 
@@ -282,6 +318,7 @@ impl Batches {
     #[inline]
     pub fn close(&mut self, slot: usize, batch: Box<Batch>) {
         self.counts.in_flight -= 1;
+        self.counts.priority_in_flight -= u32::from(batch.priority);
         self.counts.settled += u64::from(!batch.meta);
         self.free_slot(slot, batch);
     }
@@ -296,7 +333,7 @@ mod tests {
 
     /// A batch is claimed; where it is.
     fn claim(batches: &mut Batches) -> usize {
-        let (slot, mut batch) = batches.begin_claim(1, 2).unwrap();
+        let (slot, mut batch) = batches.begin_claim(1, 2, false).unwrap();
         batch.spans.push((0, Span { start: 0, end: 0, events: 0, bytes: 0 }));
         batches.end_claim(slot, batch);
         slot
@@ -325,7 +362,7 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_and_an_id_is_not() {
         let mut b = Batches::default();
-        let (slot, batch) = b.begin_claim(1, 2).unwrap();
+        let (slot, batch) = b.begin_claim(1, 2, false).unwrap();
         assert_eq!(b.claiming, 1);
         b.cancel_claim(slot, batch);
         for id in 1..4 {

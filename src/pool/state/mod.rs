@@ -16,6 +16,7 @@ pub mod retries;
 pub mod retry_queue;
 pub mod sleep;
 pub mod transforms;
+pub mod turns;
 pub mod writer;
 pub mod writers;
 
@@ -36,6 +37,7 @@ use quiet::Quiet;
 use retries::Retries;
 use sleep::Sleep;
 use transforms::Transforms;
+use turns::{Turns, Which};
 use writers::Writers;
 
 /// How long the exit of the process waits for a storage whose every attempt fails, for a capture that is under way, and for the end of a
@@ -56,6 +58,8 @@ pub struct State {
     pub batches: Batches,
     /// The writers and their counts.
     pub writers: Writers,
+    /// Whose turn the next call is.
+    pub turns: Turns,
     /// Sleeping and waking.
     pub sleep: Sleep,
     /// Calls of the storage that callers wait for.
@@ -136,8 +140,9 @@ impl State {
     }
 
     /// Events of batches that wait for an attempt.
-    pub fn waiting_events(&self) -> u64 {
+    pub fn waiting_events(&self, which: Which) -> u64 {
         let waits = |place: &Place| matches!(place, Place::Ready | Place::BackOff { .. });
-        self.batches.iter().filter(|b| waits(&b.place)).map(crate::batch::Batch::unsettled).sum()
+        let waiting = self.batches.iter().filter(|b| waits(&b.place) && which.includes(b.priority));
+        waiting.map(crate::batch::Batch::unsettled).sum()
     }
 }

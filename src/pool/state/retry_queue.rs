@@ -4,6 +4,7 @@
 use super::State;
 use super::batches::Batches;
 use super::retries::{back_off_ns, pace, too_old_at};
+use super::turns::Which;
 use crate::batch::{Batch, Phase, Place};
 use crate::storage::PIPELINE_REASON_RETRY_AGE;
 use log::Level;
@@ -23,10 +24,12 @@ impl State {
         self.batches.get(slot).is_some_and(|b| b.phase == Phase::Store)
     }
 
-    /// When something is due that waits for nothing but the time: an attempt, a probe, a batch that becomes too old.
-    pub fn next_due(&self, now: u64) -> Option<u64> {
+    /// When something is due that waits for nothing but the time: an attempt, a probe, a batch that becomes too old. `which`: with which batches a call may
+    /// begin.
+    pub fn next_due(&self, now: u64, which: Which) -> Option<u64> {
         let Self { batches, config, retries, .. } = self;
         let waiting = batches.back_off.iter().filter_map(|&slot| batches.get(slot));
+        let waiting = waiting.filter(|batch| which.includes(batch.priority));
         if retries.breaker.is_closed() {
             return waiting.map(due_ns).min();
         }
@@ -38,15 +41,24 @@ impl State {
         each.into_iter().chain(probe).min()
     }
 
-    /// Takes out the batch that goes next, if one is due. `None` also if a newly claimed one is to be the probe; `fresh`: there is one to be
-    /// claimed.
-    pub fn take_due(&mut self, now: u64, fresh: impl FnOnce(&mut Self) -> bool) -> Option<usize> {
+    /// Takes out the batch that goes next, if one of `which` is due. `None` also if a newly claimed one is to be the probe; `fresh`: there is one
+    /// to be claimed. While the circuit is not closed, all batches are looked at.
+    pub fn take_due(
+        &mut self,
+        now: u64,
+        which: Which,
+        fresh: impl FnOnce(&mut Self) -> bool,
+    ) -> Option<usize> {
         let due = |st: &Self, slot: usize| st.batches.get(slot).is_none_or(|b| due_ns(b) <= now);
         if self.retries.breaker.is_closed() {
-            return self.batches.ready.pop_front().or_else(|| {
-                let at = self.batches.back_off.iter().position(|&slot| due(self, slot))?;
-                Some(self.batches.back_off.swap_remove(at))
-            });
+            let is_one = |st: &Self, slot: usize| {
+                which == Which::All || st.batches.get(slot).is_none_or(|b| which.includes(b.priority))
+            };
+            if let Some(at) = self.batches.ready.iter().position(|&slot| is_one(self, slot)) {
+                return self.batches.ready.remove(at);
+            }
+            let at = self.batches.back_off.iter().position(|&slot| is_one(self, slot) && due(self, slot))?;
+            return Some(self.batches.back_off.swap_remove(at));
         }
         // The circuit breaker is for `store` alone.
         if let Some(at) = self.batches.ready.iter().position(|&slot| !self.is_for_store(slot)) {
@@ -194,7 +206,7 @@ mod tests {
     }
 
     fn claimed(st: &mut State, attempts: u32, at_ns: u64) -> usize {
-        let (slot, mut batch) = st.batches.begin_claim(1, 1).unwrap();
+        let (slot, mut batch) = st.batches.begin_claim(1, 1, false).unwrap();
         (batch.attempts, batch.first_attempt_ns) = (attempts, at_ns);
         st.batches.end_claim(slot, batch);
         slot
@@ -217,7 +229,7 @@ mod tests {
 
     /// The probe is taken, and fails at once.
     fn probe(st: &mut State, now: u64, fresh: bool) -> Option<usize> {
-        let slot = st.take_due(now, |_| fresh);
+        let slot = st.take_due(now, Which::All, |_| fresh);
         let id = slot.map_or(1000, |slot| st.batches.get(slot).unwrap().id);
         st.retries.breaker.begin(id, now);
         let pace = pace(&st.config);
@@ -232,13 +244,13 @@ mod tests {
         ready(&mut st, Phase::Store);
         let dead = waiting(&mut st, DEAD, 0);
         let release = ready(&mut st, Phase::Release);
-        assert_eq!(st.take_due(0, |_| true), Some(release));
-        assert_eq!(st.take_due(0, |_| true), None);
-        assert_eq!(st.next_due(0), Some(MS));
+        assert_eq!(st.take_due(0, Which::All, |_| true), Some(release));
+        assert_eq!(st.take_due(0, Which::All, |_| true), None);
+        assert_eq!(st.next_due(0, Which::All), Some(MS));
         st.retries.breaker.begin(7, MS);
         // A probe is out, and no other follows; a dead letter that is due goes all the same.
-        assert_eq!(st.take_due(499 * MS, |_| true), None);
-        assert_eq!(st.take_due(500 * MS, |_| true), Some(dead));
+        assert_eq!(st.take_due(499 * MS, Which::All, |_| true), None);
+        assert_eq!(st.take_due(500 * MS, Which::All, |_| true), Some(dead));
     }
 
     #[test]
@@ -277,20 +289,20 @@ mod tests {
     fn time_is_kept_for_probes_and_for_age_but_not_for_attempts_that_may_not_be_made() {
         let mut st = open();
         // No batch: what is needed is a capture, once the probe is due.
-        assert_eq!(st.next_due(0), Some(MS));
-        assert_eq!(st.next_due(MS), None);
+        assert_eq!(st.next_due(0, Which::All), Some(MS));
+        assert_eq!(st.next_due(MS, Which::All), None);
         waiting(&mut st, Phase::Store, 3 * MS);
-        assert_eq!(st.next_due(0), Some(MS));
-        assert_eq!(st.next_due(2 * MS), Some(MS));
+        assert_eq!(st.next_due(0, Which::All), Some(MS));
+        assert_eq!(st.next_due(2 * MS, Which::All), Some(MS));
         st.retries.breaker.begin(7, 2 * MS);
-        assert_eq!(st.next_due(2 * MS), Some(53 * MS)); // too old
+        assert_eq!(st.next_due(2 * MS, Which::All), Some(53 * MS)); // too old
         waiting(&mut st, DEAD, 0);
-        assert_eq!(st.next_due(2 * MS), Some(53 * MS));
+        assert_eq!(st.next_due(2 * MS, Which::All), Some(53 * MS));
         st.batches.back_off.remove(0);
-        assert_eq!(st.next_due(2 * MS), Some(500 * MS));
+        assert_eq!(st.next_due(2 * MS, Which::All), Some(500 * MS));
         // What was never tried does not grow old.
         st.batches.back_off.clear();
         ready(&mut st, Phase::Store);
-        assert_eq!(st.next_due(2 * MS), None);
+        assert_eq!(st.next_due(2 * MS, Which::All), None);
     }
 }

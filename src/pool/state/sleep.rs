@@ -3,7 +3,7 @@
 //! [`Plan::of`] is a function of what was [`Seen`] and of nothing else. The plan says whether the writer watches the rings, how it leaves
 //! the doorbell that captures ring, and until when it sleeps. `wake` carries it out.
 
-use super::naps::{Barriers, Naps};
+use super::naps::{BARRIER_EARNED_NS, Barriers, Naps};
 
 /// What lies unclaimed in the rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Seen {
     pub may_call: bool,
     /// A writer that is free could claim new events.
     pub may_claim: bool,
+    /// It could claim none but those with priority.
+    pub priority_only: bool,
     /// When something is due that waits for nothing but the time.
     pub next_due: Option<u64>,
     /// What lies in the rings; `Work::None` unless events may be claimed.
@@ -67,6 +69,9 @@ pub enum Watch {
     Linger,
     /// A capture rings it only when much has gathered; the writer looks again by the clock, without a barrier.
     Nap,
+    /// It leaves the doorbell as it is, and sets the bell for captures of events with priority. A heavy barrier makes sure that none is missed, if there is one to
+    /// be used.
+    Priority,
 }
 
 /// How the next sleep goes.
@@ -85,11 +90,17 @@ impl Plan {
         if !seen.is_last || !seen.may_claim {
             return Some(Self { watch: None, until: due });
         }
+        let nap = Some(seen.now + seen.naps.next());
         let (watch, end) = match seen.work {
             Work::Ripe if !seen.gathering => return None,
+            Work::Ripe => (Watch::Nap, nap),
+            // Without a barrier a capture that comes at this very moment may be missed. The next barrier is earned by then.
+            _ if seen.priority_only => {
+                (Watch::Priority, (!seen.has_barrier).then_some(seen.now + BARRIER_EARNED_NS))
+            }
             Work::RipeAt(time) => (Watch::Linger, Some(time)),
             Work::None if !seen.naps.go_on() && seen.has_barrier => (Watch::Sleep, None),
-            Work::None | Work::Ripe => (Watch::Nap, Some(seen.now + seen.naps.next())),
+            Work::None => (Watch::Nap, nap),
         };
         let until = [due, seen.poll_at, end].into_iter().flatten().min();
         Some(Self { watch: Some(watch), until })
@@ -106,6 +117,7 @@ mod tests {
         is_last: true,
         may_call: true,
         may_claim: true,
+        priority_only: false,
         next_due: None,
         work: Work::None,
         gathering: false,

@@ -62,6 +62,8 @@ pub struct Writer {
     pub call: Call,
     /// The slot of the batch that it carries.
     pub slot: Option<usize>,
+    /// Its last call is with a priority batch.
+    pub priority: bool,
     /// It was told to end.
     pub leaving: bool,
     /// Its call has outlived the deadline: another writer may take its place.
@@ -105,6 +107,7 @@ impl Writer {
             doing: Doing::Opening(not_before),
             call: Call::Release,
             slot: None,
+            priority: false,
             leaving: false,
             stuck: false,
             opened: false,

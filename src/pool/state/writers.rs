@@ -97,6 +97,11 @@ impl Writers {
         self.count(|w| w.stuck && !w.leaving && w.slot.is_none())
     }
 
+    /// Writers in a call that is not with a priority batch. Those that are stuck do not count, as others take their places.
+    pub fn calling_ordinary(&self) -> u32 {
+        self.count(|w| w.is_calling() && !w.priority && !w.leaving && !w.stuck)
+    }
+
     fn count(&self, counts: impl Fn(&Writer) -> bool) -> u32 {
         self.list.iter().filter(|w| counts(w)).count() as u32
     }

@@ -246,6 +246,7 @@ fn counts(ledger: &Ledger) -> [u64; COUNTS] {
         torn,
         bytes_captured: _,
         weight_captured: _,
+        priority: _,
     } = *ledger;
     [
         captured,

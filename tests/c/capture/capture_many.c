@@ -36,6 +36,8 @@ static void start(uint32_t overflow, uint64_t ring_bytes)
     pipeline_storage_t s = recorder_storage(&rec);
     pipeline_config_t c = config_defaults();
     c.overflow = overflow;
+    /* All in one ring buffer, so that their order is that of the offers. */
+    c.priority_ring_bytes = 0;
     /* With writers, a capture that waits gets its space. */
     c.block_timeout_us = ring_bytes ? 1000 : 60000000;
     if (ring_bytes)

@@ -188,7 +188,8 @@ static void short_lived(uint64_t threads, uint32_t max_rings)
     double each, bare;
     c.max_rings = max_rings;
     c.ring_bytes = 65536;
-    begin_counting(threads, threads + max_rings + 1000);
+    /* Each thread gets two ids, and so does the shared ring buffer. */
+    begin_counting(threads, 2 * (threads + max_rings) + 1000);
     refused = 0;
     p = start_counting(&c);
     bare = run_short(1000, no_event);

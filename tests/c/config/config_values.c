@@ -39,6 +39,10 @@ static const bad_value_t bad[] = {
     {FIELD(ring_bytes), 1048575, "power of two"},
     {FIELD(ring_bytes), UINT64_C(1) << 33, "4294967296"},
     {FIELD(ring_bytes), UINT64_MAX, "4294967296"},
+    {FIELD(priority_ring_bytes), 1, "4096"},
+    {FIELD(priority_ring_bytes), 2048, "0, or 4096"},
+    {FIELD(priority_ring_bytes), 4097, "0, or a power of two"},
+    {FIELD(priority_ring_bytes), UINT64_C(1) << 33, "4294967296"},
     {FIELD(max_rings), 0, "1"},
     {FIELD(max_rings), 65537, "65536"},
     {FIELD(max_rings), UINT32_MAX, "65536"},
@@ -99,6 +103,9 @@ static const field_value_t good[] = {
     {FIELD(max_in_doubt), 0},
     {FIELD(max_in_doubt), 4096},
     {FIELD(ring_bytes), 4096},
+    {FIELD(priority_ring_bytes), 0},
+    {FIELD(priority_ring_bytes), 4096},
+    {FIELD(priority_ring_bytes), UINT64_C(1) << 32},
     {FIELD(max_rings), 1},
     {FIELD(max_retired_rings), 0},
     {FIELD(max_event_bytes), 1048576 / 4 - 64},
@@ -137,7 +144,7 @@ static const field_value_t fixed[] = {
     {FIELD(max_retired_rings), 7},    {FIELD(max_event_bytes), 100},
     {FIELD(ordering), PIPELINE_ORDERING_PER_PRODUCER}, {FIELD(clock), PIPELINE_CLOCK_MONOTONIC},
     {FIELD(writer_class), PIPELINE_SCHED_BATCH}, {FIELD(writer_nice), 1},
-    {FIELD(writer_slice_us), 100},
+    {FIELD(writer_slice_us), 100},   {FIELD(priority_ring_bytes), 0},
 };
 
 static void check_message(const char *field, const char *limit, uint64_t value)
@@ -166,6 +173,7 @@ static void defaults(void)
     CHECK_U64(c.max_in_flight, 64);
     CHECK_U64(c.max_in_doubt, 16);
     CHECK_U64(c.ring_bytes, 1048576);
+    CHECK_U64(c.priority_ring_bytes, 65536);
     CHECK_U64(c.max_rings, 64);
     CHECK_U64(c.max_retired_rings, 8);
     CHECK_U64(c.max_event_bytes, 0);

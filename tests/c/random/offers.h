@@ -197,6 +197,8 @@ static void use_producer(worker_t *me)
         void *room = NULL;
         key = next_key(me);
         e.kind = kind_of(key);
+        if (below(&me->rng, 4) == 0)
+            e.flags = PIPELINE_EVENT_PRIORITY;
         if (below(&me->rng, 8) == 0) {
             len = world.max_event_bytes + 1;
             allowed = REFUSED_LARGE;

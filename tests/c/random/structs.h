@@ -29,6 +29,7 @@ static const field_t fields[] = {
     FIELD(max_in_flight, 1, 16, 4096),
     FIELD(max_in_doubt, 0, 4, 4096),
     FIELD(ring_bytes, 4096, 4096, UINT64_C(1) << 32),
+    FIELD(priority_ring_bytes, 4096, 4096, UINT64_C(1) << 32),
     FIELD(max_rings, 1, 8, 65536),
     FIELD(max_retired_rings, 0, 4, 4096),
     FIELD(max_event_bytes, 512, 960, UINT64_C(1) << 32),
@@ -124,6 +125,7 @@ static pipeline_config_t good_config(rng_t *rng)
         set_field(&c, &fields[i], good_value(rng, &fields[i]));
     c.min_writers = c.max_writers = 0;
     c.ring_bytes = UINT64_C(4096) << below(rng, 5);
+    c.priority_ring_bytes = below(rng, 4) ? UINT64_C(4096) << below(rng, 6) : 0;
     if (below(rng, 2))
         c.max_event_bytes = 0;
     if (below(rng, 2))

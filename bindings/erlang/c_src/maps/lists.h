@@ -61,6 +61,7 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, UNSIGNED, sampling_hold_ms, NULL),
     FIELD(pipeline_config_t, UNSIGNED, sampling_seed, NULL),
     FIELD(pipeline_config_t, UNSIGNED, share, NULL),
+    FIELD(pipeline_config_t, UNSIGNED, priority_ring_bytes, NULL),
 };
 
 static const struct field sqlite_options_fields[] = {
@@ -162,6 +163,21 @@ static const struct field metrics_fields[] = {
     FIELD(pipeline_metrics_t, UNSIGNED, transformed, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, transform_faults, NULL),
     FIELD(pipeline_metrics_t, UNSIGNED, permit_waits, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, offered_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, captured_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, dropped_full_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, dropped_sampled_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, dropped_rule_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, refused_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, stored_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, filtered_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, dead_lettered_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, discarded_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, overwritten_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, buffered_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, in_flight_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, in_doubt_priority, NULL),
+    FIELD(pipeline_metrics_t, UNSIGNED, left_priority, NULL),
 };
 
 static const struct field writer_metrics_fields[] = {
