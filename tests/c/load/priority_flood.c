@@ -12,14 +12,15 @@ static struct {
     pthread_cond_t changed;
     uint64_t offered, stored[2];
     int at_once, waiting;
-    bool over;
+    uint64_t until[MOST]; /* of each call that runs */
+    bool over, settled;
     /* Batches to be answered later, in their order. */
     struct {
         uint64_t token;
         size_t count;
     } later[MOST];
     size_t first, behind;
-} at = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {0, 0}, 1, 0, false, {{0, 0}}, 0, 0};
+} at = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {0, 0}, 1, 0, {0}, false, false, {{0, 0}}, 0, 0};
 
 static void note(const pipeline_batch_t *batch)
 {
@@ -32,10 +33,15 @@ static void note(const pipeline_batch_t *batch)
 static void work(size_t events)
 {
     const uint64_t until = at.offered + (uint64_t)events * SLOWER * (uint64_t)at.at_once;
+    int own = 0;
+    while (at.until[own] != 0)
+        own++;
+    at.until[own] = until;
     at.waiting++;
     pthread_cond_broadcast(&at.changed);
     while (at.offered < until && !at.over)
         pthread_cond_wait(&at.changed, &at.mutex);
+    at.until[own] = 0;
     at.waiting--;
 }
 
@@ -68,7 +74,7 @@ static void *answer(void *unused)
     pthread_mutex_lock(&at.mutex);
     for (;;) {
         uint64_t token;
-        while (at.first == at.behind && !at.over)
+        while (at.first == at.behind && !at.settled)
             pthread_cond_wait(&at.changed, &at.mutex);
         if (at.first == at.behind)
             break;
@@ -83,11 +89,15 @@ static void *answer(void *unused)
     return unused;
 }
 
+/* Calls that run; -1 if one is over and its thread has not seen it yet. */
 static int waiting(void)
 {
-    int n;
+    int n, i;
     pthread_mutex_lock(&at.mutex);
     n = at.waiting;
+    for (i = 0; i < MOST; i++)
+        if (at.until[i] != 0 && at.until[i] <= at.offered)
+            n = -1;
     pthread_mutex_unlock(&at.mutex);
     return n;
 }
@@ -97,7 +107,7 @@ static bool has_done_what_it_can(const pipeline_t *p, uint32_t max_in_flight)
 {
     const int calls = waiting();
     const pipeline_metrics_t m = metrics_of(p);
-    if (m.buffered == 0)
+    if (m.buffered == 0 && calls >= 0)
         return true;
     return calls > 0 && (m.buffered_priority == 0 || calls == at.at_once || at.behind - at.first >= max_in_flight);
 }
@@ -121,7 +131,7 @@ static void flood(const char *name, uint32_t writers, uint32_t flags, bool later
     s.flags = flags;
     at.offered = at.stored[0] = at.stored[1] = 0;
     at.at_once = flags & PIPELINE_STORAGE_CONCURRENT ? (int)writers : 1;
-    at.over = false;
+    at.over = at.settled = false;
     p = start_pipeline(&c, &s);
     if (later)
         CHECK_OR_STOP(pthread_create(&answers, NULL, answer, NULL) == 0);
@@ -142,7 +152,14 @@ static void flood(const char *name, uint32_t writers, uint32_t flags, bool later
         at.offered += FLOOD + 1;
         pthread_cond_broadcast(&at.changed);
         pthread_mutex_unlock(&at.mutex);
-        WAIT_FOR(has_done_what_it_can(p, c.max_in_flight));
+        {
+            /* (Once is enough: a writer may be on its way to the next call a moment later.) */
+            const uint64_t deadline = now_ms() + PATIENCE_MS;
+            bool done;
+            while (!(done = has_done_what_it_can(p, c.max_in_flight)) && now_ms() < deadline)
+                sched_yield();
+            CHECK_OR_STOP(done);
+        }
     }
     m = metrics_of(p);
     CHECK_U64(m.offered, (uint64_t)ROUNDS * (FLOOD + 1));
@@ -164,6 +181,10 @@ static void flood(const char *name, uint32_t writers, uint32_t flags, bool later
     CHECK_U64(at.stored[0], ordinary);
     printf("%s: of %d events with priority %" PRIu64 " were stored; of %d others %" PRIu64 "\n", name, ROUNDS, m.stored_priority,
            ROUNDS * FLOOD, m.stored - m.stored_priority);
+    pthread_mutex_lock(&at.mutex);
+    at.settled = true;
+    pthread_cond_broadcast(&at.changed);
+    pthread_mutex_unlock(&at.mutex);
     if (later)
         pthread_join(answers, NULL);
     END(p);
