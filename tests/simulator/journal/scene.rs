@@ -15,8 +15,8 @@ use capture_pipeline::platform::sync::{AtomicU32, Ordering};
 use capture_pipeline::platform::thread;
 use capture_pipeline::pool::shares::limit_calls;
 use capture_pipeline::status::{
-    PIPELINE_ERR_BUSY, PIPELINE_ERR_FULL, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT,
-    PIPELINE_OK, PIPELINE_SAMPLED,
+    PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_BUSY, PIPELINE_ERR_FULL, PIPELINE_ERR_STORAGE,
+    PIPELINE_ERR_SYSTEM, PIPELINE_ERR_TIMEOUT, PIPELINE_OK, PIPELINE_SAMPLED,
 };
 use capture_pipeline::storage::journal::{JournalStorage, OnFull, Sync};
 use std::path::Path;
@@ -220,7 +220,7 @@ impl Run<'_> {
                         break true;
                     }
                 }
-                PIPELINE_ERR_FULL | PIPELINE_ERR_BUSY | PIPELINE_SAMPLED => {}
+                PIPELINE_ERR_FULL | PIPELINE_ERR_BUSY | PIPELINE_SAMPLED | PIPELINE_DROPPED_BY_RULE => {}
                 _ => return Err(format!("a fresh event is answered {status}: {}", state_of(pipeline))),
             }
             if world::now_ns() - began > PATIENCE.as_nanos() as u64 {
