@@ -1131,12 +1131,9 @@ int32_t pipeline_rules_set(pipeline_t *p,
                            uint32_t flags);
 
 /**
- * Sets the rules of a pipeline, as `pipeline_rules_set` does, from a text. A rule a line:
- *
- * ```text # the name is optional, and so is the condition noise:  drop if kind = "heartbeat" and
- * payload_bytes < 16 errors: keep trace if status = "error" large:  limit 100/s burst 20, tag 3 if alloc.size
- * > 1 MiB or free.size > 1 MiB        # a line that begins with white space goes on with the rule rest:  
- * sample 1/10 ```
+ * Sets the rules of a pipeline, as `pipeline_rules_set` does, from a text with one rule a line: `errors: keep
+ * trace if status = "error"`, for example. The name and the condition may be missing. A line that begins with
+ * white space goes on with the rule before it, and `#` begins a comment.
  *
  * The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `tag N` and `redact
  * FIELD`. The conditions are those of `capture-pipeline cat --where`. `docs/rules.md` has the grammar. At

@@ -116,7 +116,8 @@ impl Pool {
         sleep.woken_by_capture = woken && watch == Watch::Sleep;
         match watch {
             // A ring has reached its share of a batch. That is enough, or each further capture would wake a writer again.
-            Watch::Linger => sleep.gathered |= woken,
+            // (An event with priority wakes as well, and is no reason to let the others linger no more.)
+            Watch::Linger => sleep.gathered |= woken && !self.rings.any_claimable(true, self.ordered),
             Watch::Sleep => sleep.polled |= asleep && !woken,
             Watch::Nap | Watch::Priority => {}
         }

@@ -157,6 +157,10 @@ int main(int argc, char **argv)
     enum way way;
     every_export_has_a_case();
     fflush(NULL);
+    {
+        FILE *text = fopen("rules.txt", "w");
+        CHECK_OR_STOP(text != NULL && fputs("drop if kind = 9\nkeep trace if correlation_id = 4\n", text) >= 0 && fclose(text) == 0);
+    }
     writer = fork();
     CHECK_OR_STOP(writer >= 0);
     if (writer == 0) {

@@ -210,6 +210,88 @@ static void kind_define(world_t *w)
     ALLOW(define_kind(w->p, 6, "six"));
 }
 
+static void attribute(world_t *w)
+{
+    ALLOW(pipeline_attribute(w->p, "service", "billing"));
+    ALLOW(pipeline_attribute(w->p, "service", "payments"));
+    ALLOW(pipeline_attribute(w->p, "host", "a"));
+    ALLOW_ALSO(pipeline_attribute(w->p, "", "a"), PIPELINE_ERR_INVALID);
+}
+
+/* As text, as data and from a file, and what a definition makes of them; events are judged meanwhile. */
+static void rules(world_t *w)
+{
+    static const uint64_t ids[] = {1, 2, 3};
+    static const uint32_t kinds[] = {1, 5};
+    static const char text[] = "a: tag 1, redact payload[0..2] if node_id in (1, 2)\nb: drop if five.value > 3\nsample 1/2 if kind = 77\n";
+    pipeline_rule_t rule;
+    pipeline_rule_metrics_t m = {.struct_size = sizeof m};
+    uint32_t count = 0;
+    int i, round;
+    for (round = 0; round < 3; round++) {
+        switch (round) {
+        case 0:
+            ALLOW_BOTH(pipeline_rules_set_text(w->p, text, 0), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_BUSY);
+            break;
+        case 1:
+            ALLOW(pipeline_rule_init(&rule, sizeof rule));
+            rule.name = "data";
+            rule.actions = PIPELINE_RULE_DROP;
+            rule.when = "payload_bytes > 100";
+            rule.kinds = kinds;
+            rule.kind_count = 2;
+            rule.node_ids = ids;
+            rule.node_id_count = 3;
+            ALLOW_BOTH(pipeline_rules_set(w->p, &rule, 1, PIPELINE_RULES_DRY), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_BUSY);
+            break;
+        default:
+            ALLOW_BOTH(pipeline_rules_load(w->p, "rules.txt", 0), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_BUSY);
+        }
+        for (i = 0; i < 20; i++) {
+            int32_t status = pipeline_capture(w->p, 1, payload, 8);
+            CHECK(status == PIPELINE_OK || status == PIPELINE_ERR_FULL);
+        }
+        ALLOW_BOTH(define_kind(w->p, 5, "five"), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_BUSY);
+        ALLOW(pipeline_rule_count(w->p, &count));
+        ALLOW_ALSO(pipeline_rule_metrics(w->p, 0, &m), PIPELINE_ERR_NOT_FOUND);
+    }
+    ALLOW_BOTH(pipeline_rules_set_text(w->p, "drop if (", 0), PIPELINE_ERR_INVALID, PIPELINE_ERR_SYSTEM);
+    ALLOW_BOTH(pipeline_rules_clear(w->p), PIPELINE_ERR_SYSTEM, PIPELINE_ERR_BUSY);
+}
+
+static int32_t rewrite(void *user_data, const pipeline_event_view_t *event, pipeline_rewrite_t *out)
+{
+    (void)user_data;
+    if (event->sequence % 3 == 0)
+        return PIPELINE_TRANSFORM_KEEP;
+    memset(out->scratch, 7, 16);
+    out->data = out->scratch;
+    out->len = 16;
+    return PIPELINE_TRANSFORM_REWRITE;
+}
+
+static void transforms(world_t *w)
+{
+    pipeline_transform_t t;
+    int i;
+    ALLOW(pipeline_transform_init(&t, sizeof t));
+    t.transform = rewrite;
+    ALLOW(pipeline_transform(w->p, &t));
+    for (i = 0; i < 100; i++)
+        (void)pipeline_capture(w->p, 1, payload, 8);
+    /* Batches wait while there is no memory for new payloads. */
+    ALLOW_ALSO(pipeline_flush(w->p, 20), PIPELINE_ERR_TIMEOUT);
+    ALLOW(pipeline_transform(w->p, NULL));
+}
+
+static void limit_calls(world_t *w)
+{
+    ALLOW(pipeline_limit_calls(1));
+    (void)pipeline_capture(w->p, 1, payload, 8);
+    ALLOW(pipeline_flush(w->p, 20000));
+    ALLOW(pipeline_limit_calls(0));
+}
+
 static void flush(world_t *w)
 {
     CHECK_STATUS(pipeline_capture(w->p, 1, payload, 8), PIPELINE_OK);
@@ -442,6 +524,7 @@ static void read_journal(world_t *w)
         pipeline_reader_event_t event;
         pipeline_reader_losses_t losses;
         pipeline_reader_thread_t thread;
+        pipeline_reader_attribute_t attribute;
         const pipeline_reader_kinds_t *kinds;
         pipeline_reader_t *reader = NULL;
         int32_t status;
@@ -464,6 +547,8 @@ static void read_journal(world_t *w)
         ALLOW(pipeline_reader_definitions(reader, &kinds));
         thread.struct_size = sizeof thread;
         ALLOW_ALSO(pipeline_reader_thread(reader, event.generation, event.ring_id, &thread), PIPELINE_ERR_NOT_FOUND);
+        attribute.struct_size = sizeof attribute;
+        ALLOW_ALSO(pipeline_reader_attribute(reader, event.generation, 0, &attribute), PIPELINE_ERR_NOT_FOUND);
         losses.struct_size = sizeof losses;
         ALLOW(pipeline_reader_losses(reader, &losses));
         /* Once there is memory again, nothing is missing. */
@@ -516,6 +601,12 @@ static const struct {
     {"pipeline_producer_open pipeline_producer_close", producers, 0},
     {"pipeline_kind_name", kind_name, 0},
     {"pipeline_kind_define", kind_define, 0},
+    {"pipeline_attribute", attribute, 0},
+    {"pipeline_rule_init pipeline_rules_set pipeline_rules_set_text pipeline_rules_load pipeline_rules_clear pipeline_rule_count "
+     "pipeline_rule_metrics",
+     rules, 0},
+    {"pipeline_transform_init pipeline_transform", transforms, 0},
+    {"pipeline_limit_calls", limit_calls, 0},
     {"pipeline_flush", flush, 0},
     {"pipeline_scale", scale, 0},
     {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
@@ -532,7 +623,7 @@ static const struct {
     {"pipeline_storage_sqlite", sqlite, BARE},
     {"pipeline_sqlite_create_indexes", create_indexes, BARE | DATABASE},
     {"pipeline_reader_options_init pipeline_reader_open pipeline_reader_next pipeline_reader_next_many pipeline_reader_definitions "
-     "pipeline_reader_thread pipeline_reader_losses pipeline_reader_close",
+     "pipeline_reader_thread pipeline_reader_attribute pipeline_reader_losses pipeline_reader_close",
      read_journal, BARE},
     {"pipeline_storage_journal", raw_journal, BARE},
     {"pipeline_storage_journal in columns", journal_in_columns, BARE},
