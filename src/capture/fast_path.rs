@@ -76,7 +76,8 @@ impl Producer {
         }
         let (window, at, end) = self.begin_fast(busy::NO, head.len)?;
         window.prefetch(at + ahead(end - at));
-        self.reserved.set((at, *head));
+        self.reserved_at.set(at);
+        self.reserved.set(*head);
         self.give_back(busy::RESERVED);
         // SAFETY: the window is this producer's, and the record ends in it.
         Some(unsafe { window.at(at).add(HEADER as usize) })
@@ -85,7 +86,7 @@ impl Producer {
     /// Captures the reserved event with the first `used` bytes of its payload by the fast path, or declines.
     #[inline(always)]
     pub(super) fn commit_fast(&self, used: usize) -> FastPath {
-        let (position, head) = self.reserved.get();
+        let (position, head) = (self.reserved_at.get(), self.reserved.get());
         // A length beyond the reserved one might have no valid stride. A reservation that is not at the head has a pad before it, which the
         // slow path publishes.
         if used > head.len || position != self.fast.head.get() {

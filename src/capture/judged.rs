@@ -137,6 +137,14 @@ impl Producer {
         unsafe { rules::read(self.intake(), &self.rules_read).is_none_or(|set| set.passes(&offered(offer))) }
     }
 
+    /// Whether the pipeline is open, and an offer that is valid needs no judge.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        let intake = self.intake();
+        let reasons = intake.doorbell.slow_path();
+        reasons & (slow_path::CLOSED | slow_path::JUDGED) == 0 && !intake.judge.sampling.is_allowed()
+    }
+
     /// Checks an offer, and has it judged. The error is a status; it is counted here.
     ///
     /// # Safety

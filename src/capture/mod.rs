@@ -69,8 +69,10 @@ pub struct Producer {
     limit: Cell<u64>,
     /// Where the next overwritten record goes if it is kept for its `release`.
     spill: Cell<Cursor>,
-    /// The open reservation: its position, and its event without the payload.
-    reserved: Cell<(u64, Offer)>,
+    /// The position of the open reservation.
+    reserved_at: Cell<u64>,
+    /// Its event without the payload.
+    reserved: Cell<Offer>,
     /// The last wait for space took so long that spinning is not worth it.
     waited_long: Cell<bool>,
     /// Events that it had captured and not overwritten when it got its ring.
@@ -143,7 +145,8 @@ impl Producer {
             ring: AtomicPtr::new(std::ptr::null_mut()),
             limit: Cell::new(0),
             spill: Cell::default(),
-            reserved: Cell::new((0, Offer::new(0, std::ptr::null(), 0))),
+            reserved_at: Cell::new(0),
+            reserved: Cell::new(Offer::new(0, std::ptr::null(), 0)),
             waited_long: Cell::new(false),
             kept_before: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),

@@ -39,7 +39,8 @@ impl Producer {
     fn reserve_here(&self, head: &Offer) -> Result<*mut u8, i32> {
         self.check(head, Payload::InPlace(head.len))?;
         let (buffer, position) = self.room_or_drop(head.len)?;
-        self.reserved.set((position, *head));
+        self.reserved_at.set(position);
+        self.reserved.set(*head);
         // SAFETY: the room is for a record of that payload.
         Ok(unsafe { buffer.record(position).add(HEADER as usize) })
     }
@@ -51,13 +52,14 @@ impl Producer {
         priority.begin_slow()?;
         let payload = priority.reserve_here(head);
         priority.give_back(if payload.is_ok() { busy::RESERVED } else { busy::NO });
-        self.reserved.set((ELSEWHERE, *head));
+        self.reserved_at.set(ELSEWHERE);
+        self.reserved.set(*head);
         payload
     }
 
     /// The producer in whose ring the open reservation lies.
     fn reserving(&self) -> &Self {
-        let elsewhere = self.reserved.get().0 == ELSEWHERE;
+        let elsewhere = self.reserved_at.get() == ELSEWHERE;
         self.priority().filter(|_| elsewhere).unwrap_or(self)
     }
 
@@ -89,12 +91,19 @@ impl Producer {
     /// Captures the event that is reserved in this producer's own ring.
     #[inline(always)]
     fn commit_here(&self, used: usize) -> i32 {
-        let (position, head) = self.reserved.get();
+        let (position, head) = (self.reserved_at.get(), self.reserved.get());
         self.begin(busy::RESERVED, self.intake().asymmetric);
         let Some(buffer) = self.ring().and_then(Slot::buffer) else {
             self.give_back(busy::NO);
             return PIPELINE_ERR_CLOSED;
         };
+        if self.is_plain() {
+            // What `reserve` has checked need not be checked again.
+            // SAFETY: `reserve` found this room, and nothing was published since.
+            return unsafe {
+                self.complete(Ok((buffer, position)), &head, &Verdict::KEEP, Payload::InPlace(used))
+            };
+        }
         // SAFETY: the room is for a record of that payload.
         let data = unsafe { buffer.record(position).add(HEADER as usize).cast_const() };
         // SAFETY: the caller has written the payload there.
@@ -146,6 +155,6 @@ impl Producer {
 
     /// The length that the open reservation has room for.
     pub fn reserved_len(&self) -> usize {
-        self.reserved.get().1.len
+        self.reserved.get().len
     }
 }
