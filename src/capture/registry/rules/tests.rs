@@ -1,6 +1,6 @@
 //! Captures under rules, and the replacement of rules beside them.
 
-use super::super::tests::{drain, ring_of, shape};
+use super::super::tests::{drain, ring_of, shape, until};
 use super::*;
 use crate::capture::{Counts, Offer, Producer};
 use crate::event::{PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_TAG_1, PIPELINE_EVENT_TAG_8};
@@ -13,7 +13,7 @@ use crate::status::{
 };
 use std::collections::HashMap;
 use std::sync::Weak;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 fn set(text: &str) -> Arc<RuleSet> {
     let known = Known { definitions: &Definitions::default(), more: None, names: &HashMap::new() };
@@ -181,10 +181,11 @@ fn too_many_sets_that_are_still_read_are_an_error_and_change_nothing() {
 fn rules_that_are_replaced_beside_captures_drop_each_event_whole_or_not_at_all() {
     for rings in registries() {
         let (done, mut sets) = (AtomicBool::new(false), Vec::<Weak<RuleSet>>::new());
+        let all_offered = AtomicU64::new(0);
         let dropped: u64 = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..2)
                 .map(|_| {
-                    let (rings, done) = (&rings, &done);
+                    let (rings, done, all_offered) = (&rings, &done, &all_offered);
                     let producer = rings.attach_handle().unwrap();
                     scope.spawn(move || {
                         let (mut offered, mut dropped) = (0, 0);
@@ -194,6 +195,7 @@ fn rules_that_are_replaced_beside_captures_drop_each_event_whole_or_not_at_all()
                             assert!([PIPELINE_OK, PIPELINE_DROPPED_BY_RULE].contains(&status), "{status}");
                             dropped += u64::from(status == PIPELINE_DROPPED_BY_RULE);
                             offered += 1;
+                            all_offered.fetch_add(1, Ordering::AcqRel);
                             if offered % 8 == 0 {
                                 drain(ring_of(producer));
                             }
@@ -209,6 +211,11 @@ fn rules_that_are_replaced_beside_captures_drop_each_event_whole_or_not_at_all()
                 let next = (!text.is_empty()).then(|| set(text));
                 sets.extend(next.as_ref().map(Arc::downgrade));
                 rings.set_rules(next).unwrap();
+                // Now and then captures meet these rules for certain.
+                if round % 64 == 2 {
+                    let before = all_offered.load(Ordering::Acquire);
+                    until("captures", || all_offered.load(Ordering::Acquire) > before + 2);
+                }
             }
             done.store(true, Ordering::Release);
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
