@@ -273,7 +273,8 @@ fn storm(
         }
         wrong.extend(shared.check_transforms().err());
         let retires = ordering == EventOrdering::None;
-        let facts = Facts::of(&pipeline, overflow == Overflow::DropOldest, retires);
+        let limits = (pipeline.max_event_bytes(), pipeline.max_priority_bytes());
+        let facts = Facts::of(limits, overflow == Overflow::DropOldest, retires);
         let l = &metrics.ledger;
         if l.buffered + l.in_flight + l.in_doubt + l.left != 0 {
             wrong.push(format!("close has left events behind: {l:?}"));

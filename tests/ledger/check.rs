@@ -7,7 +7,7 @@ use capture_pipeline::event::{
     PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
 };
 use capture_pipeline::ledger::Ledger;
-use capture_pipeline::manager::{Metrics, Pipeline};
+use capture_pipeline::manager::Metrics;
 use capture_pipeline::platform::sync::Ordering;
 use capture_pipeline::status::{
     PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_BUSY, PIPELINE_ERR_CLOSED, PIPELINE_ERR_FULL,
@@ -33,15 +33,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What is known of a pipeline that is destroyed.
-    pub fn of(pipeline: &Pipeline, overwrites: bool, retires: bool) -> Self {
-        Self {
-            max_event_bytes: pipeline.max_event_bytes(),
-            max_priority_bytes: pipeline.max_priority_bytes(),
-            overwrites,
-            retires,
-            destroyed: true,
-        }
+    /// What is known of a pipeline that is destroyed, with these largest payloads of events and of events with priority.
+    pub fn of(
+        (max_event_bytes, max_priority_bytes): (usize, Option<usize>),
+        overwrites: bool,
+        retires: bool,
+    ) -> Self {
+        Self { max_event_bytes, max_priority_bytes, overwrites, retires, destroyed: true }
     }
 
     /// Whether an offer was to go to a priority ring.

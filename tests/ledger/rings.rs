@@ -30,7 +30,7 @@ fn settle(pipeline: &Pipeline, shared: &Shared, sources: &Sources, facts: Facts)
 }
 
 fn facts(pipeline: &Pipeline, overwrites: bool) -> Facts {
-    Facts::of(pipeline, overwrites, false)
+    Facts::of((pipeline.max_event_bytes(), pipeline.max_priority_bytes()), overwrites, false)
 }
 
 #[test]

@@ -293,13 +293,10 @@ fn finish(
     wrong.extend(shared.check_transforms().err());
     let mut sums = Sums::default();
     if let Some(metrics) = metrics {
-        let facts = Facts {
-            max_event_bytes: shape.config.event_limit() as usize,
-            max_priority_bytes: shape.config.priority_event_limit().map(|limit| limit as usize),
-            overwrites: shape.config.overflow == Overflow::DropOldest,
-            retires: shape.config.ordering == EventOrdering::None,
-            destroyed: true,
-        };
+        let most = |limit: Option<u64>| limit.map(|limit| limit as usize);
+        let limits = (shape.config.event_limit() as usize, most(shape.config.priority_event_limit()));
+        let retires = shape.config.ordering == EventOrdering::None;
+        let facts = Facts::of(limits, shape.config.overflow == Overflow::DropOldest, retires);
         wrong.extend(check::compare(&sources.done.lock(), shared, &metrics, &facts));
         sums = Sums {
             captured: metrics.ledger.captured,
