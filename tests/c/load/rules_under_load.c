@@ -82,7 +82,7 @@ static void rules_change_a_thousand_times_a_second_and_the_ledger_is_exact(void)
 static void *on_a_small_stack(void *arg)
 {
     pipeline_t *p = (pipeline_t *)arg;
-    char text[200] = "drop if ";
+    char text[300] = "drop if ";
     int i;
     for (i = 0; i < 9; i++)
         strcat(text, "not (kind = 3 and (");
