@@ -108,7 +108,7 @@ fields(Struct) ->
     {match, [Body]} = re:run(Header, "\nstruct " ++ Struct ++ " \\{(.*?)\n\\};", [dotall, {capture, all_but_first, list}]),
     Bare = re:replace(Body, "/\\*.*?\\*/", "", [dotall, global, {return, list}]),
     {match, Names} = re:run(Bare, "(\\w+)(\\[\\d+\\])?;", [global, {capture, [1], list}]),
-    [N || [N] <- Names] -- ["struct_size", "reserved", "reserved2"].
+    [N || [N] <- Names] -- ["struct_size", "reserved", "reserved2", "reserved3"].
 
 header() -> header(filename:dirname(code:which(?MODULE))).
 header(Directory) ->

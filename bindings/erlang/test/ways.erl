@@ -23,7 +23,7 @@ captured_by(Storage, Terms) -> pipeline(Storage, Terms).
 %% ---- captures ----
 
 pipeline(Storage, Terms) ->
-    {ok, P} = ?C:start(#{batch_size => 100, ring_bytes => 1 bsl 28, max_event_bytes => ?LIMIT}, Storage),
+    {ok, P} = ?C:start(#{batch_size => 100, ring_bytes => 1 bsl 28, priority_ring_bytes => 1 bsl 28, max_event_bytes => ?LIMIT}, Storage),
     ok = ?C:pause(P),
     [ok = Capture(P, Term) || Capture <- captures(), Term <- Terms],
     {ok, _} = ?C:capture_many(P, 0, Terms),
