@@ -45,6 +45,14 @@ defmodule ElixirScope.Capture.RingBuffer do
   @spec pressure(t()) :: 0..100 | {:error, :destroyed}
   defdelegate pressure(buffer), to: NativeRingBuffer
 
+  @doc "See `ElixirScope.Capture.NativeRingBuffer.watch_pressure/3`."
+  @spec watch_pressure(t(), 0..100, 0..100) :: {:ok, reference()} | {:error, :badarg | :destroyed | :out_of_memory}
+  defdelegate watch_pressure(buffer, low, high), to: NativeRingBuffer
+
+  @doc "See `ElixirScope.Capture.NativeRingBuffer.unwatch_pressure/1`."
+  @spec unwatch_pressure(t()) :: :ok | {:error, :destroyed}
+  defdelegate unwatch_pressure(buffer), to: NativeRingBuffer
+
   @doc "See `ElixirScope.Capture.NativeRingBuffer.destroy/1`."
   @spec destroy(t()) :: :ok
   defdelegate destroy(buffer), to: NativeRingBuffer

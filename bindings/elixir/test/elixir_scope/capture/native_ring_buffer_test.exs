@@ -285,6 +285,8 @@ defmodule ElixirScope.Capture.NativeRingBufferTest do
       assert buffer.stats(ring).total_reads == 3
       assert buffer.size(ring) == 4
       assert buffer.pressure(ring) == 25
+      assert {:ok, _} = buffer.watch_pressure(ring, 0, 50)
+      assert buffer.unwatch_pressure(ring) == :ok
       assert buffer.clear(ring) == :ok
       assert buffer.destroy(ring) == :ok
       public = for {name, arity} <- Ring.__info__(:functions), name not in [:__struct__, :native], do: {name, arity}
