@@ -11,7 +11,8 @@ defmodule ElixirScope.Capture.PlainBatch do
   @type t :: %__MODULE__{
           events: [term()],
           count: non_neg_integer(),
-          entries: (() -> {:ok, [Batch.entry()]} | :gone)
+          # Of arity 0. It returns `{:ok, [Batch.entry()]}`, or `:gone`. (Elixir 1.14 and 1.18 format its precise type differently.)
+          entries: function()
         }
 
   @doc "The whole batch. `:gone`: it is no longer this writer's, so that another one stores it."
