@@ -109,7 +109,7 @@
     correlation_id => id(),
     node_id => id(),
     timestamp_ns => non_neg_integer(),
-    %% Marks the event for the storage. It is not stored earlier.
+    %% Puts the event into the priority ring. It is stored before others.
     priority => boolean()
 }.
 -type refusal() ::
