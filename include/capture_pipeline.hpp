@@ -789,7 +789,7 @@ class EventView {
         return static_cast<E>(view_->kind);
     }
     std::uint32_t flags() const noexcept { return view_->flags; }
-    /// The number of offered events that this event represents. 1 in this version, which does not sample.
+    /// The number of offered events that this event represents: 1 unless it was sampled.
     double weight() const noexcept { return view_->weight; }
     Bytes payload() const noexcept { return {view_->data, view_->len}; }
     const pipeline_event_view_t *raw() const noexcept { return view_; }
