@@ -34,7 +34,18 @@ pub enum FastPath {
     Captured,
     /// It is captured, and a writer may have to be woken: [`Producer::wake_writer`].
     CapturedWake,
+    /// Nothing yet: the doorbell has a reason against the fast path. The busy word is held, for [`Producer::capture_held`].
+    Held,
     /// Nothing. The event must take the slow path.
+    Declined,
+}
+
+/// Why the fast path has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotBegun {
+    /// The doorbell has a reason against it. The busy word is held.
+    Held,
+    /// Another reason. The busy word is as it was.
     Declined,
 }
 
@@ -57,7 +68,11 @@ impl Producer {
         if offer.data.is_null() || !in_order(offer, max_len) {
             return FastPath::Declined;
         }
-        let Some((window, at, end)) = self.begin_fast(busy::NO, offer.len) else { return FastPath::Declined };
+        let (window, at, end) = match self.begin_fast(busy::NO, offer.len) {
+            Ok(begun) => begun,
+            Err(NotBegun::Held) => return FastPath::Held,
+            Err(NotBegun::Declined) => return FastPath::Declined,
+        };
         window.prefetch(at + if LONG { ahead(end - at) } else { PREFETCH });
         let payload = if LONG { Payload::Long } else { Payload::Short };
         let number = || (self.next_sequence(), stamp(offer, || self.ticks()));
@@ -74,7 +89,7 @@ impl Producer {
         if !in_order(head, self.intake().max_event_bytes) {
             return None;
         }
-        let (window, at, end) = self.begin_fast(busy::NO, head.len)?;
+        let (window, at, end) = self.begin_fast_or_give_back(busy::NO, head.len)?;
         window.prefetch(at + ahead(end - at));
         self.reserved_at.set(at);
         self.reserved.set(*head);
@@ -83,35 +98,52 @@ impl Producer {
         Some(unsafe { window.at(at).add(HEADER as usize) })
     }
 
-    /// Captures the reserved event with the first `used` bytes of its payload by the fast path, or declines.
+    /// Captures the reserved event with the first `used` bytes of its payload by the fast path, or declines: `None`. Returns
+    /// whether a writer may have to be woken.
     #[inline(always)]
-    pub(super) fn commit_fast(&self, used: usize) -> FastPath {
+    pub(super) fn commit_fast(&self, used: usize) -> Option<bool> {
         let (position, head) = (self.reserved_at.get(), self.reserved.get());
         // A length beyond the reserved one might have no valid stride. A reservation that is not at the head has a pad before it, which the
         // slow path publishes.
         if used > head.len || position != self.fast.head.get() {
-            return FastPath::Declined;
+            return None;
         }
-        let Some((window, at, end)) = self.begin_fast(busy::RESERVED, used) else {
-            return FastPath::Declined;
-        };
+        let (window, at, end) = self.begin_fast_or_give_back(busy::RESERVED, used)?;
         let number = || (self.next_sequence(), stamp(&head, || self.ticks()));
         // SAFETY: as in `capture_fast`; the payload is in place.
         unsafe {
             Self::record(window.at(at), &head, Payload::InPlace(used), 1.0, number);
-            self.publish_fast(end, 1, used as u64)
+            Some(self.publish(end, 1, used as u64, true))
         }
     }
 
     /// Takes step 1 if everything is as usual and a record with `len` bytes of payload ends in the window. Returns the window, and the
-    /// positions where the record begins and ends. After `None` the busy word is as it was.
+    /// positions where the record begins and ends.
     #[inline(always)]
-    pub(super) fn begin_fast(&self, from: u32, len: usize) -> Option<(Window, u64, u64)> {
+    pub(super) fn begin_fast(&self, from: u32, len: usize) -> Result<(Window, u64, u64), NotBegun> {
         // Where captures pay for their fences, the doorbell keeps them on the slow path, so the fence here may be the asymmetric one.
+        if self.fast.forked() || !self.begin(from, true) {
+            return Err(NotBegun::Declined);
+        }
+        // The doorbell is read first, because the other order needs two more registers.
+        if !self.fast.doorbell().allows_fast_path() {
+            return Err(NotBegun::Held);
+        }
+        let (window, at) = (self.fast.window(), self.fast.head.get());
+        let end = at + stride(len);
+        if end > window.end {
+            self.give_back(from);
+            return Err(NotBegun::Declined);
+        }
+        Ok((window, at, end))
+    }
+
+    /// The same for those who have no other way for what the doorbell has a reason against. After `None` the busy word is as it was.
+    #[inline(always)]
+    pub(super) fn begin_fast_or_give_back(&self, from: u32, len: usize) -> Option<(Window, u64, u64)> {
         if self.fast.forked() || !self.begin(from, true) {
             return None;
         }
-        // The doorbell is read first, because the other order needs two more registers.
         let allowed = self.fast.doorbell().allows_fast_path();
         let (window, at) = (self.fast.window(), self.fast.head.get());
         let end = at + stride(len);

@@ -1,18 +1,18 @@
 //! Captures that are judged: the three steps of the [`protocol`](super::protocol), with a question to the [`Judge`](crate::rules::Judge) behind the first.
 //!
-//! [`capture_judged`](Producer::capture_judged) is the short way, for a record that ends in the window. As on the fast path, nothing in it waits, fails or
+//! [`capture_passing`](Producer::capture_passing) and [`capture_by_verdict`](Producer::capture_by_verdict) go on where the fast path has stopped, for a record that ends in the window. As on the fast path, nothing in it waits, fails or
 //! panics. [`admit`](Producer::admit) is for the slow path.
 
-use super::fast_path::{ahead, in_order};
+use super::fast_path::{PREFETCH, ahead};
 use super::protocol::{Payload, stamp};
 use super::registry::rules;
-use super::{Offer, Producer, add, busy};
+use super::{FastPath, Offer, Producer, add, busy};
 use crate::platform::sync::Ordering;
 use crate::ring::intake::{Overflow, slow_path};
 use crate::ring::record::{HEADER, stride};
 use crate::ring::slot::Slot;
 use crate::rules::{Event, Fate, Ranges, Rules, Verdict};
-use crate::status::{PIPELINE_DROPPED_BY_RULE, PIPELINE_SAMPLED};
+use crate::status::{PIPELINE_DROPPED_BY_RULE, PIPELINE_OK, PIPELINE_SAMPLED};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub enum Judged {
     CapturedWake,
     /// It is not kept, and counted. The status says why.
     NotKept(i32),
-    /// Nothing, but it was judged: it goes to the priority ring, by [`Producer::capture_promoted`] of the [priority producer](Producer::promoted).
-    Promoted(Verdict),
+    /// Nothing, but it was judged, and is kept: by [`Producer::capture_kept`].
+    Kept(Verdict),
     /// Nothing. The event must take the slow path.
     Declined,
 }
@@ -58,73 +58,38 @@ pub(super) unsafe fn redact(record: *mut u8, len: usize, ranges: &Ranges) {
 }
 
 impl Producer {
-    /// Whether offers are judged.
-    #[inline(always)]
-    pub fn is_judged(&self) -> bool {
-        self.fast.doorbell().judged() != 0
-    }
-
-    /// Captures an event that is to be judged, or declines it.
+    /// Captures an event that the fast path has [held](FastPath::Held), if it is so only because of rules of which none matches, by its kind and its ids. `LONG` is as for
+    /// [`capture_fast`](Self::capture_fast). After `FastPath::Held` the event is still held, for [`capture_by_verdict`](Self::capture_by_verdict).
     ///
     /// # Safety
-    /// As for [`capture`](Self::capture).
+    /// The busy word is held. `offer` is as for [`capture`](Self::capture), and one that the fast path takes.
     #[inline(always)]
-    pub unsafe fn capture_judged(&self, offer: &Offer) -> Judged {
-        let valid = !offer.data.is_null() && in_order(offer, self.intake().max_event_bytes);
-        if !valid || self.fast.forked() || !self.begin(busy::NO, true) {
-            return Judged::Declined;
-        }
+    pub unsafe fn capture_passing<const LONG: bool>(&self, offer: &Offer) -> FastPath {
         let reasons = self.fast.doorbell().slow_path();
         let (window, at) = (self.fast.window(), self.fast.head.get());
-        let end = at + stride(offer.len);
-        if reasons & slow_path::JUDGED != reasons || end > window.end {
+        let end = at.wrapping_add(stride(offer.len));
+        // (The length as well: the caller's event may have been read twice.)
+        let max_len = if LONG { self.intake().max_event_bytes } else { self.fast.max_len() };
+        if reasons & slow_path::JUDGED != reasons || offer.len > max_len {
             self.give_back(busy::NO);
-            return Judged::Declined;
+            return FastPath::Declined;
         }
-        window.prefetch(at + ahead(end - at));
-        // SAFETY: the busy word is held; the payload is readable, by contract.
-        let passes = reasons == slow_path::RULES && unsafe { self.passes(offer) };
-        if !passes || offer.len > self.fast.max_len() {
-            let offer = *offer;
-            // SAFETY: passed on; the record ends in the window.
-            return unsafe { self.capture_by_verdict(&offer, reasons, passes) };
+        // SAFETY: the busy word is held; the payload is readable, by contract. (Where captures pay for their fences, there is another reason.)
+        if reasons != slow_path::RULES || !unsafe { self.passes(offer) } {
+            return FastPath::Held;
         }
+        if end > window.end {
+            self.give_back(busy::NO);
+            return FastPath::Declined;
+        }
+        window.prefetch(at + if LONG { ahead(end - at) } else { PREFETCH });
+        let payload = if LONG { Payload::Long } else { Payload::Short };
         let number = || (self.next_sequence(), stamp(offer, || self.ticks()));
         // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
-        let wake = unsafe {
-            Self::record(window.at(at), offer, Payload::Short, 1.0, number);
-            self.publish(end, 1, offer.len as u64, true)
-        };
-        if wake { Judged::CapturedWake } else { Judged::Captured }
-    }
-
-    /// Steps 2 and 3 of an event that is kept, or not, as the judge says. `passes`: it needs no judge.
-    ///
-    /// # Safety
-    /// The busy word is held, and the record ends in the window. `offer` as for [`capture`](Self::capture).
-    #[inline(never)]
-    unsafe fn capture_by_verdict(&self, offer: &Offer, reasons: u32, passes: bool) -> Judged {
-        let mut verdict = Verdict::KEEP;
-        // SAFETY: the busy word is held; passed on.
-        if !passes && let Err(status) = unsafe { self.judge(offer, reasons, &mut verdict) } {
-            self.give_back(busy::NO);
-            return Judged::NotKept(status);
+        unsafe {
+            Self::record(window.at(at), offer, payload, 1.0, number);
+            self.publish_fast(end, 1, offer.len as u64)
         }
-        if self.promoted(offer.len, &verdict).is_some() {
-            self.give_back(busy::NO);
-            return Judged::Promoted(verdict);
-        }
-        let (window, at) = (self.fast.window(), self.fast.head.get());
-        let offer = Offer { flags: offer.flags | verdict.flags, ..*offer };
-        self.count_weight(&verdict);
-        let number = || (self.next_sequence(), stamp(&offer, || self.ticks()));
-        // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
-        let wake = unsafe {
-            Self::record(window.at(at), &offer, Payload::Long, verdict.weight as f32, number);
-            redact(window.at(at), offer.len, &verdict.redact);
-            self.publish(at + stride(offer.len), 1, offer.len as u64, true)
-        };
-        if wake { Judged::CapturedWake } else { Judged::Captured }
     }
 
     /// Whether no rule can match an offer, by its kind and its ids alone.
@@ -134,7 +99,74 @@ impl Producer {
     #[inline(always)]
     unsafe fn passes(&self, offer: &Offer) -> bool {
         // SAFETY: the busy word is held until the reading is dropped; the payload by contract.
-        unsafe { rules::read(self.intake(), &self.rules_read).is_none_or(|set| set.passes(&offered(offer))) }
+        match unsafe { rules::read(self.intake(), &self.rules_read, true) } {
+            // SAFETY: by contract.
+            Some(set) => set.passes(&unsafe { offered(offer) }),
+            None => true,
+        }
+    }
+
+    /// Captures an event that is held, as the judge says, if its record ends in the window. One that is not kept needs no room.
+    ///
+    /// # Safety
+    /// As for [`capture_passing`](Self::capture_passing). Afterwards the busy word is not held.
+    #[inline(always)]
+    pub unsafe fn capture_by_verdict(&self, offer: &Offer) -> Judged {
+        let (window, at) = (self.fast.window(), self.fast.head.get());
+        let (reasons, end) = (self.fast.doorbell().slow_path(), at.wrapping_add(stride(offer.len)));
+        let valid = offer.len <= self.intake().max_event_bytes && reasons & slow_path::JUDGED == reasons;
+        // (Where sampling is allowed, the slow path looks at how full the ring is before the event is judged.)
+        if !valid || (end > window.end && self.intake().judge.sampling.is_allowed()) {
+            self.give_back(busy::NO);
+            return Judged::Declined;
+        }
+        let mut verdict = Verdict::KEEP;
+        // SAFETY: the busy word is held; passed on.
+        if let Err(status) = unsafe { self.judge(offer, reasons, true, &mut verdict) } {
+            self.give_back(busy::NO);
+            return Judged::NotKept(status);
+        }
+        if end > window.end || self.promoted(offer.len, &verdict).is_some() {
+            self.give_back(busy::NO);
+            return Judged::Kept(verdict);
+        }
+        window.prefetch(at + ahead(end - at));
+        let flagged = Offer { flags: offer.flags | verdict.flags, ..*offer };
+        self.count_weight(&verdict);
+        let payload = if offer.len > self.fast.max_len() { Payload::Long } else { Payload::Short };
+        let number = || (self.next_sequence(), stamp(&flagged, || self.ticks()));
+        // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
+        let wake = unsafe {
+            Self::record(window.at(at), &flagged, payload, verdict.weight as f32, number);
+            redact(window.at(at), offer.len, &verdict.redact);
+            self.publish(end, 1, offer.len as u64, true)
+        };
+        if wake { Judged::CapturedWake } else { Judged::Captured }
+    }
+
+    /// Captures an event that is held in any way, and takes the slow path for what is declined. Returns a status.
+    ///
+    /// # Safety
+    /// As for [`capture_by_verdict`](Self::capture_by_verdict).
+    #[inline(never)]
+    pub(super) unsafe fn capture_held(&self, offer: &Offer) -> i32 {
+        // SAFETY: passed on.
+        let judged = match unsafe { self.capture_passing::<true>(offer) } {
+            FastPath::Captured => return PIPELINE_OK,
+            FastPath::CapturedWake => return self.wake_writer(),
+            // SAFETY: passed on.
+            FastPath::Held => unsafe { self.capture_by_verdict(offer) },
+            FastPath::Declined => Judged::Declined,
+        };
+        match judged {
+            Judged::Captured => PIPELINE_OK,
+            Judged::CapturedWake => self.wake_writer(),
+            Judged::NotKept(status) => status,
+            // SAFETY: passed on.
+            Judged::Kept(verdict) => unsafe { self.capture_kept(offer, &verdict) },
+            // SAFETY: passed on.
+            Judged::Declined => unsafe { self.capture_slow(offer) },
+        }
     }
 
     /// Whether the pipeline is open, and an offer that is valid needs no judge.
@@ -162,20 +194,27 @@ impl Producer {
         }
         let mut verdict = Verdict::KEEP;
         // SAFETY: passed on; NULL is refused unless there is no byte.
-        unsafe { self.judge(offer, reasons, &mut verdict) }.map(|()| verdict)
+        unsafe { self.judge(offer, reasons, intake.asymmetric, &mut verdict) }.map(|()| verdict)
     }
 
     /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number. `verdict` is that of an offer that is kept as it is, before.
+    /// `asymmetric` is about the fence: see [`barrier`](crate::platform::barrier).
     ///
     /// # Safety
     /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
     #[inline]
-    unsafe fn judge(&self, offer: &Offer, reasons: u32, verdict: &mut Verdict) -> Result<(), i32> {
+    unsafe fn judge(
+        &self,
+        offer: &Offer,
+        reasons: u32,
+        asymmetric: bool,
+        verdict: &mut Verdict,
+    ) -> Result<(), i32> {
         // No other event has this number: the ring's ids are not used twice, nor its sequence numbers.
         let alone = || self.ring().map_or(0, Slot::id).rotate_left(32) ^ self.next_sequence();
         let (intake, has_rules) = (self.intake(), reasons & slow_path::RULES != 0);
         // SAFETY: the busy word is held until the reading is dropped.
-        let set = if has_rules { unsafe { rules::read(intake, &self.rules_read) } } else { None };
+        let set = if has_rules { unsafe { rules::read(intake, &self.rules_read, asymmetric) } } else { None };
         let rules = set.as_deref().map(|set| Rules {
             set,
             // SAFETY: by contract.

@@ -14,7 +14,9 @@ impl Producer {
     /// Each offer that `next` gives is as for [`capture`](Self::capture). `next` itself captures nothing.
     #[inline(always)]
     pub unsafe fn capture_many_fast(&self, mut next: impl FnMut() -> Option<Offer>) -> (usize, FastPath) {
-        let Some((window, at, _)) = self.begin_fast(busy::NO, 0) else { return (0, FastPath::Declined) };
+        let Some((window, at, _)) = self.begin_fast_or_give_back(busy::NO, 0) else {
+            return (0, FastPath::Declined);
+        };
         // Addresses instead of positions, because the loop then needs one register less.
         let (start, limit) = (window.at(at), window.at(window.end));
         let mut record = start;

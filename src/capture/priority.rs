@@ -51,12 +51,21 @@ impl Producer {
         self.priority().filter(|_| Some(len) <= self.intake().priority.max_bytes)
     }
 
-    /// Captures an event that another producer was offered, and that the verdict moves into this one's ring. That producer's busy word is given back, unless the
+    /// Captures an event that was judged and is kept, into the ring that the verdict names.
+    ///
+    /// # Safety
+    /// As for [`capture`](Self::capture).
+    pub unsafe fn capture_kept(&self, offer: &Offer, verdict: &Verdict) -> i32 {
+        // SAFETY: passed on.
+        unsafe { self.promoted(offer.len, verdict).unwrap_or(self).capture_judged(offer, verdict) }
+    }
+
+    /// Captures an event that was judged, perhaps as the offer of another producer, into this one's ring. That producer's busy word is given back, unless the
     /// payload lies in its ring: nothing waits for a busy word, so both may be held.
     ///
     /// # Safety
     /// As for [`capture`](Self::capture).
-    pub unsafe fn capture_promoted(&self, offer: &Offer, verdict: &Verdict) -> i32 {
+    pub(super) unsafe fn capture_judged(&self, offer: &Offer, verdict: &Verdict) -> i32 {
         if let Err(status) = self.begin_slow() {
             return status;
         }

@@ -6,7 +6,7 @@
 
 use super::priority::ELSEWHERE;
 use super::protocol::Payload;
-use super::{FastPath, Offer, Producer, busy};
+use super::{Offer, Producer, busy};
 use crate::platform::sync::Ordering;
 use crate::ring::record::HEADER;
 use crate::ring::slot::Slot;
@@ -66,9 +66,9 @@ impl Producer {
     /// Captures the reserved event with the first `used` bytes of its payload.
     pub fn commit(&self, used: usize) -> i32 {
         match self.commit_fast(used) {
-            FastPath::Captured => PIPELINE_OK,
-            FastPath::CapturedWake => self.wake_writer(),
-            FastPath::Declined => self.commit_slow(used),
+            Some(false) => PIPELINE_OK,
+            Some(true) => self.wake_writer(),
+            None => self.commit_slow(used),
         }
     }
 
@@ -128,7 +128,7 @@ impl Producer {
     #[inline(never)]
     fn commit_in(&self, priority: &Self, offer: &Offer, verdict: &Verdict) -> i32 {
         // SAFETY: the reservation has room for the payload, which its caller has written.
-        let status = unsafe { priority.capture_promoted(offer, verdict) };
+        let status = unsafe { priority.capture_judged(offer, verdict) };
         self.give_back(busy::NO);
         status
     }

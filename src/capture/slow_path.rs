@@ -33,6 +33,8 @@ impl Producer {
         match unsafe { self.capture_fast::<true>(offer) } {
             FastPath::Captured => PIPELINE_OK,
             FastPath::CapturedWake => self.wake_writer(),
+            // SAFETY: passed on; the busy word is held.
+            FastPath::Held => unsafe { self.capture_held(offer) },
             // SAFETY: passed on.
             FastPath::Declined => unsafe { self.capture_slow(offer) },
         }
@@ -54,7 +56,7 @@ impl Producer {
                 Some(priority) => {
                     to.give_back(busy::NO);
                     // SAFETY: passed on.
-                    unsafe { priority.capture_promoted(offer, &verdict) }
+                    unsafe { priority.capture_judged(offer, &verdict) }
                 }
                 None => {
                     let room = to.room_or_drop(offer.len);

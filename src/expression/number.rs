@@ -100,7 +100,7 @@ pub(super) enum Wanted {
 
 impl Test {
     /// Whether it holds.
-    #[inline]
+    #[inline(always)]
     pub fn holds(&self, subject: &impl Subject) -> bool {
         let Some(bits) = self.number.read(subject) else { return false };
         match &self.wanted {

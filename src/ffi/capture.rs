@@ -1,10 +1,9 @@
-//! Capture: through the thread's own ring buffer, through a producer handle, in place.
+//! Capture: through the thread's own ring buffer, and through a producer's handle.
 
 use super::guard::{
-    guard, guard_capture, guard_pipeline_new, guard_target, null_argument, own_producer, require,
-    set_last_error,
+    guard, guard_capture, guard_pipeline_new, null_argument, own_producer, require, set_last_error,
 };
-use super::offer::{fast_offer, offer};
+use super::offer::{fast_offer, offer, offer_again};
 use super::target::Target;
 use crate::capture::{FastPath, Judged, Offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
@@ -15,7 +14,7 @@ use std::ffi::c_void;
 
 /// Keeps the reason of a refusal for `pipeline_last_error`. A drop has none.
 #[inline(always)]
-fn explained(status: i32, offer: &Offer, max_event_bytes: usize) -> i32 {
+pub(super) fn explained(status: i32, offer: &Offer, max_event_bytes: usize) -> i32 {
     if matches!(status, PIPELINE_ERR_TOO_LARGE | PIPELINE_ERR_INVALID) {
         explain(offer, max_event_bytes);
     }
@@ -36,65 +35,34 @@ fn explain(offer: &Offer, max_event_bytes: usize) {
     }
 }
 
-/// Captures an event by the fast path, or declines it: `None`. Nothing on this path can panic, so it needs no guard. The
-/// functions for the slow path are called last, so it needs no stack frame either.
+/// Captures an event that is held, as the rules and sampling say, or declines it: `None`. As on the fast path, nothing in it can panic.
 ///
 /// # Safety
-/// As for [`Producer::capture`].
+/// As for [`Producer::capture_by_verdict`].
 #[inline(always)]
-unsafe fn capture_fast(producer: &Producer, offer: &Offer) -> Option<i32> {
+unsafe fn capture_by_verdict(producer: &Producer, offer: &Offer) -> Option<i32> {
     // SAFETY: passed on.
-    match unsafe { producer.capture_fast::<false>(offer) } {
-        FastPath::Captured => Some(PIPELINE_OK),
-        FastPath::CapturedWake => Some(wake_writer(producer)),
-        FastPath::Declined => None,
-    }
-}
-
-/// Captures an event that is to be judged, by the short way, or declines it: `None`. As on the fast path, nothing can panic.
-///
-/// # Safety
-/// `target` is NULL or valid, and the calling thread's to use; the rest as for [`Producer::capture`].
-#[inline(always)]
-unsafe fn capture_judged<T: Target>(target: *const T, offer: &Offer) -> Option<i32> {
-    // SAFETY: by contract.
-    let producer = unsafe { target.as_ref() }.filter(|target| target.is_judged()).and_then(T::producer)?;
-    // SAFETY: passed on.
-    match unsafe { producer.capture_judged(offer) } {
+    match unsafe { producer.capture_by_verdict(offer) } {
         Judged::Captured => Some(PIPELINE_OK),
         Judged::CapturedWake => Some(wake_writer(producer)),
         Judged::NotKept(status) => Some(status),
         // SAFETY: passed on.
-        Judged::Promoted(verdict) => Some(unsafe { capture_promoted(producer, offer, verdict) }),
+        Judged::Kept(verdict) => Some(unsafe { capture_kept(producer, offer, verdict) }),
         Judged::Declined => None,
     }
 }
 
-/// Captures an event in the priority ring because its verdict says so.
+/// Captures an event that was judged and is kept.
 ///
 /// # Safety
 /// As for [`Producer::capture`].
 #[cold]
 #[inline(never)]
-unsafe fn capture_promoted(producer: &Producer, offer: &Offer, verdict: Verdict) -> i32 {
+unsafe fn capture_kept(producer: &Producer, offer: &Offer, verdict: Verdict) -> i32 {
     guard_capture(|| {
-        let to = producer.promoted(offer.len, &verdict).unwrap_or(producer);
         // SAFETY: passed on.
-        unsafe { to.capture_promoted(offer, &verdict) }
+        unsafe { producer.capture_kept(offer, &verdict) }
     })
-}
-
-/// The same as [`capture_judged`] for an event that is not read yet.
-///
-/// # Safety
-/// As for [`capture_event`].
-#[inline(always)]
-unsafe fn capture_event_judged<T: Target>(target: *const T, event: *const Event) -> Option<i32> {
-    // SAFETY: passed on.
-    unsafe {
-        target.as_ref().filter(|target| target.is_judged())?;
-        capture_judged(target, &fast_offer(event)?)
-    }
 }
 
 #[cold]
@@ -103,7 +71,8 @@ extern "C" fn wake_writer(producer: &Producer) -> i32 {
     guard_capture(|| producer.wake_writer())
 }
 
-/// `pipeline_capture` and `pipeline_producer_capture`.
+/// `pipeline_capture` and `pipeline_producer_capture`. Nothing on the fast path can panic, so it needs no guard. The functions for the other paths are
+/// called last, so it needs no stack frame either.
 ///
 /// # Safety
 /// `target` is NULL or valid, and the calling thread's to use; `data` points to `len` readable bytes.
@@ -111,12 +80,57 @@ extern "C" fn wake_writer(producer: &Producer) -> i32 {
 unsafe fn capture<T: Target>(target: *const T, kind: u32, data: *const c_void, len: usize) -> i32 {
     // SAFETY: by contract.
     unsafe {
-        if let Some(producer) = target.as_ref().and_then(T::producer)
-            && let Some(status) = capture_fast(producer, &Offer::new(kind, data.cast(), len))
-        {
-            return status;
+        if let Some(producer) = target.as_ref().and_then(T::producer) {
+            match producer.capture_fast::<false>(&Offer::new(kind, data.cast(), len)) {
+                FastPath::Captured => return PIPELINE_OK,
+                FastPath::CapturedWake => return wake_writer(producer),
+                FastPath::Held => return capture_held(target, kind, data, len, producer),
+                FastPath::Declined => {}
+            }
         }
         capture_slow(target, kind, data, len)
+    }
+}
+
+/// What [`capture`] does with an event that the fast path has held.
+///
+/// # Safety
+/// As for [`capture`]; the busy word of the producer is held.
+#[inline(never)]
+unsafe extern "C" fn capture_held<T: Target>(
+    target: *const T,
+    kind: u32,
+    data: *const c_void,
+    len: usize,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on.
+    unsafe {
+        match producer.capture_passing::<false>(&Offer::new(kind, data.cast(), len)) {
+            FastPath::Captured => PIPELINE_OK,
+            FastPath::CapturedWake => wake_writer(producer),
+            FastPath::Held => capture_judged(target, kind, data, len, producer),
+            FastPath::Declined => capture_slow(target, kind, data, len),
+        }
+    }
+}
+
+/// What [`capture`] does with an event that a rule may match, or that is sampled.
+///
+/// # Safety
+/// As for [`capture_held`].
+#[inline(never)]
+unsafe extern "C" fn capture_judged<T: Target>(
+    target: *const T,
+    kind: u32,
+    data: *const c_void,
+    len: usize,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on.
+    unsafe {
+        capture_by_verdict(producer, &Offer::new(kind, data.cast(), len))
+            .unwrap_or_else(|| capture_slow(target, kind, data, len))
     }
 }
 
@@ -128,10 +142,6 @@ unsafe extern "C" fn capture_slow<T: Target>(
     data: *const c_void,
     len: usize,
 ) -> i32 {
-    // SAFETY: passed on.
-    if let Some(status) = unsafe { capture_judged(target, &Offer::new(kind, data.cast(), len)) } {
-        return status;
-    }
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };
@@ -151,11 +161,52 @@ unsafe fn capture_event<T: Target>(target: *const T, event: *const Event) -> i32
     unsafe {
         if let Some(producer) = target.as_ref().and_then(T::producer)
             && let Some(offer) = fast_offer(event)
-            && let Some(status) = capture_fast(producer, &offer)
         {
-            return status;
+            match producer.capture_fast::<false>(&offer) {
+                FastPath::Captured => return PIPELINE_OK,
+                FastPath::CapturedWake => return wake_writer(producer),
+                FastPath::Held => return capture_event_held(target, event, producer),
+                FastPath::Declined => {}
+            }
         }
         capture_event_slow(target, event)
+    }
+}
+
+/// What [`capture_event`] does with an event that the fast path has held.
+///
+/// # Safety
+/// As for [`capture_event`]; the event was read by [`fast_offer`]; the busy word of the producer is held.
+#[inline(never)]
+unsafe extern "C" fn capture_event_held<T: Target>(
+    target: *const T,
+    event: *const Event,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on. The event is read again, because a pointer to what was read would cost the fast path a stack frame.
+    unsafe {
+        match producer.capture_passing::<false>(&offer_again(event)) {
+            FastPath::Captured => PIPELINE_OK,
+            FastPath::CapturedWake => wake_writer(producer),
+            FastPath::Held => capture_event_judged(target, event, producer),
+            FastPath::Declined => capture_event_slow(target, event),
+        }
+    }
+}
+
+/// What [`capture_event`] does with an event that a rule may match, or that is sampled.
+///
+/// # Safety
+/// As for [`capture_event_held`].
+#[inline(never)]
+unsafe extern "C" fn capture_event_judged<T: Target>(
+    target: *const T,
+    event: *const Event,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on.
+    unsafe {
+        capture_by_verdict(producer, &offer_again(event)).unwrap_or_else(|| capture_event_slow(target, event))
     }
 }
 
@@ -165,10 +216,6 @@ unsafe fn capture_event<T: Target>(target: *const T, event: *const Event) -> i32
 /// As for [`capture_event`].
 #[inline(never)]
 pub(super) unsafe extern "C" fn capture_event_slow<T: Target>(target: *const T, event: *const Event) -> i32 {
-    // SAFETY: passed on.
-    if let Some(status) = unsafe { capture_event_judged(target, event) } {
-        return status;
-    }
     guard_capture(|| {
         // SAFETY: by contract NULL or valid.
         let Some(target) = (unsafe { target.as_ref() }) else { return null_argument(T::NULL) };
@@ -183,7 +230,7 @@ pub(super) unsafe extern "C" fn capture_event_slow<T: Target>(target: *const T, 
 
 /// The result if the arguments of an offer could not be read: `status`, which is counted, or in a forked child
 /// `PIPELINE_ERR_FORKED`.
-fn unread(target: &impl Target, status: i32) -> i32 {
+pub(super) fn unread(target: &impl Target, status: i32) -> i32 {
     if target.forked() {
         return PIPELINE_ERR_FORKED;
     }
@@ -273,80 +320,6 @@ pub unsafe extern "C" fn pipeline_producer_capture(
 pub unsafe extern "C" fn pipeline_producer_capture_event(r: *mut Producer, event: *const Event) -> i32 {
     // SAFETY: passed on.
     unsafe { capture_event(r.cast_const(), event) }
-}
-
-/// Reserves room for a payload of up to `len` bytes, to be written in place. `head` is the event without its payload: its `data`
-/// and `len` are not read. NULL stands for an event of kind 0 and nothing else. `*payload` is 8-byte aligned and valid until
-/// commit, abort or close. Until then every other capture through this producer returns `PIPELINE_ERR_BUSY`. The event is offered
-/// when it is committed, and is stamped then.
-///
-/// A reservation that finds no room counts as a dropped event (`PIPELINE_ERR_FULL`). One that is too large counts as a refused
-/// event, as with `pipeline_capture`. Since 0.1.0.
-///
-/// # Safety
-/// `r` is NULL or open and used by no other thread; `payload` is NULL or writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pipeline_producer_reserve(
-    r: *mut Producer,
-    head: *const Event,
-    len: usize,
-    payload: *mut *mut c_void,
-) -> i32 {
-    guard_capture(|| {
-        // SAFETY: by contract NULL or open.
-        let Some(r) = (unsafe { r.as_ref() }) else { return null_argument("the producer is NULL") };
-        if payload.is_null() {
-            return null_argument("payload is NULL");
-        }
-        let mut head_offer = Offer::new(0, std::ptr::null(), 0);
-        if !head.is_null() {
-            // SAFETY: not NULL, and as its struct_size says.
-            match unsafe { offer(head) } {
-                Ok(offer) => head_offer = offer,
-                Err(status) => return unread(r, status),
-            }
-        }
-        head_offer.len = len;
-        match r.reserve(&head_offer) {
-            Ok(at) => {
-                // SAFETY: not NULL, writable by contract.
-                unsafe { payload.write(at.cast()) };
-                PIPELINE_OK
-            }
-            Err(status) => explained(status, &head_offer, r.max_event_bytes()),
-        }
-    })
-}
-
-/// Captures the reserved event with the first `used_len` bytes of its payload. If that is more than was reserved, it returns
-/// `PIPELINE_ERR_INVALID`, and the reservation stays open. Without a reservation it returns `PIPELINE_ERR_STATE`. If the pipeline
-/// was closed meanwhile, the reservation is gone, and the event is counted as `refused_closed`. Since 0.1.0.
-///
-/// # Safety
-/// `r` is NULL or open and used by no other thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pipeline_producer_commit(r: *mut Producer, used_len: usize) -> i32 {
-    let commit = |r: &Producer| {
-        let status = r.commit(used_len);
-        if status == PIPELINE_ERR_INVALID {
-            let reserved = r.reserved_len();
-            set_last_error(format_args!("used_len: {reserved} allowed (reserved), {used_len} given"));
-        }
-        status
-    };
-    // SAFETY: by contract NULL or open.
-    unsafe { guard_target(r, commit) }
-}
-
-/// Gives a reservation up. Its event is not offered, and not counted. Without a reservation it returns `PIPELINE_ERR_STATE`.
-/// Since 0.1.0.
-///
-/// # Safety
-/// `r` is NULL or open and used by no other thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pipeline_producer_abort(r: *mut Producer) -> i32 {
-    // SAFETY: by contract NULL or open.
-    unsafe { guard_target(r, Producer::abort) }
 }
 
 /// Closes a producer. An open reservation is aborted, captured events are still stored, and the handle is invalid afterwards. It

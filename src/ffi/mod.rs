@@ -12,6 +12,7 @@ pub mod many;
 mod offer;
 pub mod pressure;
 pub mod reader;
+pub mod reserve;
 pub mod rules;
 mod sized;
 pub mod storage;

@@ -48,6 +48,16 @@ pub(super) unsafe fn fast_offer(event: *const Event) -> Option<Offer> {
     }
 }
 
+/// Reads an event once more that was read by [`fast_offer`].
+///
+/// # Safety
+/// As for [`own_offer`]; it is of our size.
+#[inline(always)]
+pub(super) unsafe fn offer_again(event: *const Event) -> Offer {
+    // SAFETY: passed on.
+    unsafe { read(event, (&raw const (*event).flags).read_unaligned()) }
+}
+
 /// Two words as they lie in memory, as one.
 #[inline(always)]
 const fn as_one([first, second]: [u32; 2]) -> u64 {

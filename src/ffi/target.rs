@@ -12,9 +12,6 @@ pub(super) trait Target {
 
     fn max_event_bytes(&self) -> usize;
 
-    /// Whether offers are judged.
-    fn is_judged(&self) -> bool;
-
     /// The producer that the calling thread uses, if it has one yet.
     fn producer(&self) -> Option<&Producer>;
 
@@ -39,11 +36,6 @@ macro_rules! target {
 
             fn max_event_bytes(&self) -> usize {
                 self.max_event_bytes()
-            }
-
-            #[inline(always)]
-            fn is_judged(&self) -> bool {
-                self.is_judged()
             }
 
             #[inline(always)]

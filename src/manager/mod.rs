@@ -88,12 +88,6 @@ impl Pipeline {
         self.pool.intake().max_event_bytes
     }
 
-    /// Whether offers are judged: see [`rules`](crate::rules).
-    #[inline(always)]
-    pub fn is_judged(&self) -> bool {
-        self.pool.intake().doorbell.judged() != 0
-    }
-
     /// The largest payload that goes to a priority ring. `None`: there are no such rings.
     pub fn max_priority_bytes(&self) -> Option<usize> {
         self.pool.intake().priority.max_bytes

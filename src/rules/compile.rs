@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// The most bytes of all plans of a set.
 const MAX_PLAN_BYTES: usize = 64 << 20;
 
+/// How many of the first kinds find their plans without a search.
+const LOW: usize = 256;
+
 /// What a rule does, as far as it is the same for all kinds.
 #[derive(Debug)]
 pub(super) struct Act {
@@ -48,11 +51,15 @@ struct Shared {
 #[derive(Debug)]
 pub struct RuleSet {
     shared: Arc<Shared>,
-    /// By the kind, one more than the index of its plan.
-    kinds: Option<IdTable>,
+    /// By a kind below [`LOW`], one more than the index of its plan; 0: it has none of its own.
+    low: Box<[u32; LOW]>,
+    /// The same for all other kinds.
+    high: Option<IdTable>,
     plans: Box<[Plan]>,
     /// For all other kinds.
     unknown: Plan,
+    /// The kinds that have a plan of their own, or groups in that of all others, by their low bits.
+    special: [u64; LOW / 64],
     states: Box<[State]>,
 }
 
@@ -103,10 +110,27 @@ impl RuleSet {
     /// The plan for the events of a kind.
     #[inline(always)]
     pub(super) fn plan(&self, kind: u32) -> &Plan {
-        let Some(kinds) = &self.kinds else { return &self.unknown };
+        let number = self.low.get(kind as usize).copied().unwrap_or_else(|| self.search(kind));
+        self.plans.get((number as usize).wrapping_sub(1)).unwrap_or(&self.unknown)
+    }
+
+    #[inline(never)]
+    fn search(&self, kind: u32) -> u32 {
         // (No entry is 0, which is the answer for a kind without one.)
-        let number = kinds.mask(kind.into()) as usize;
-        self.plans.get(number.wrapping_sub(1)).unwrap_or(&self.unknown)
+        self.high.as_ref().map_or(0, |kinds| kinds.mask(kind.into()) as u32)
+    }
+
+    /// Whether the kind may make a difference.
+    #[inline(always)]
+    pub(super) fn is_special(&self, kind: u32) -> bool {
+        let bit = kind as usize % LOW;
+        self.special[bit / 64] >> (bit % 64) & 1 != 0
+    }
+
+    /// The plan for the events of all kinds that have none of their own.
+    #[inline(always)]
+    pub(super) fn of_others(&self) -> &Plan {
+        &self.unknown
     }
 
     #[inline]
@@ -191,14 +215,36 @@ fn bind(shared: &Arc<Shared>, known: Known<'_>, strict: bool) -> Result<RuleSet>
         plans.push(plan);
         entries.push((u64::from(kind), plans.len() as u64));
     }
-    let table = IdTable::new(entries.iter().copied()).ok_or_else(|| memory::refused(entries.len() * 32))?;
+    let mut special = [0; LOW / 64];
+    for kind in entries.iter().map(|(kind, _)| *kind).chain(unknown.kinds().iter()) {
+        let bit = kind as usize % LOW;
+        special[bit / 64] |= 1 << (bit % 64);
+    }
+    let mut low = zeroed()?;
+    let mut high = Vec::new();
+    for (kind, number) in entries {
+        match low.get_mut(kind as usize) {
+            Some(entry) => *entry = number as u32,
+            None => high.push((kind, number)),
+        }
+    }
+    let table = IdTable::new(high.iter().copied()).ok_or_else(|| memory::refused(high.len() * 32))?;
     Ok(RuleSet {
         shared: Arc::clone(shared),
-        kinds: (!table.is_empty()).then_some(table),
+        low,
+        high: (!table.is_empty()).then_some(table),
+        special,
         plans: plans.into_boxed_slice(),
         unknown,
         states: states.into_boxed_slice(),
     })
+}
+
+/// A table for the first kinds in which none has a plan.
+fn zeroed() -> Result<Box<[u32; LOW]>> {
+    let mut list = reserved(LOW)?;
+    list.resize(LOW, 0);
+    list.into_boxed_slice().try_into().map_err(|_| memory::refused(LOW * size_of::<u32>()))
 }
 
 type Kind<'a> = (u32, Option<&'a [u8]>, Option<&'a Definition>);

@@ -40,17 +40,28 @@ impl Judge {
         alone: impl FnOnce() -> u64,
         verdict: &mut Verdict,
     ) {
+        let mut ruling = Ruling::default();
         if let Some(rules) = rules
-            && let Some(ruling) = rules.set.judge(&rules.event, rules.producer, &mut verdict.redact)
+            && rules.set.judge(&rules.event, rules.producer, &mut ruling, &mut verdict.redact)
         {
-            self.ruled(offer, &ruling, &rules, sampling, alone, verdict);
+            if ruling.dropped_by.is_some() {
+                verdict.fate = Fate::Drop;
+            } else {
+                self.ruled(offer, &ruling, &rules, sampling, alone, verdict);
+            }
         } else if sampling && offer.flags & PIPELINE_EVENT_PRIORITY == 0 {
-            verdict.decide(self.sampling.decide(offer.correlation_id, alone));
+            self.sampled(offer, alone, verdict);
         }
     }
 
-    /// The verdict about an offer of which the rules have said something.
-    #[inline]
+    /// The verdict of sampling alone. (Its own function, so that its variables are not among those of the rules.)
+    #[inline(never)]
+    fn sampled(&self, offer: &Offer, alone: impl FnOnce() -> u64, verdict: &mut Verdict) {
+        verdict.decide(self.sampling.decide(offer.correlation_id, alone));
+    }
+
+    /// The verdict about an offer of which the rules have said something, but not that it is dropped.
+    #[inline(never)]
     fn ruled(
         &self,
         offer: &Offer,
@@ -60,10 +71,6 @@ impl Judge {
         alone: impl FnOnce() -> u64,
         verdict: &mut Verdict,
     ) {
-        if ruling.dropped_by.is_some() {
-            verdict.fate = Fate::Drop;
-            return;
-        }
         let priority = if ruling.priority { PIPELINE_EVENT_PRIORITY } else { 0 };
         verdict.flags = priority | (ruling.tags * PIPELINE_EVENT_TAG_1);
         if ruling.promote {

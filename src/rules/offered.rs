@@ -3,36 +3,23 @@
 use super::compile::RuleSet;
 use super::counts::Count;
 use super::event::Event;
-use super::plan::Plan;
 use super::ruling::{Ranges, Ruling};
 use crate::platform::time;
 
 impl RuleSet {
-    /// What the rules say of an event. `None`: none that is in effect matches. `producer` tells whose counts are changed: the first producers change
-    /// theirs alone, while they hold their busy word. What is to be zeroed in the copy is added to `redact`.
-    #[inline]
-    pub fn judge(&self, event: &Event<'_>, producer: u32, redact: &mut Ranges) -> Option<Ruling> {
-        let plan = self.plan(event.kind);
-        let groups = plan.groups(event);
-        if groups == 0 { None } else { self.follow(plan, groups, event, producer, redact) }
-    }
-
-    /// Whether no rule can match an event, by its kind and its ids alone.
+    /// Whether it is known at once, by its kind and its ids, that no rule matches an event.
     #[inline(always)]
     pub fn passes(&self, event: &Event<'_>) -> bool {
-        self.plan(event.kind).groups(event) == 0
+        !self.is_special(event.kind) && !self.of_others().may_match(event)
     }
 
-    #[inline(never)]
-    fn follow(
-        &self,
-        plan: &Plan,
-        mut groups: u64,
-        event: &Event<'_>,
-        producer: u32,
-        redact: &mut Ranges,
-    ) -> Option<Ruling> {
-        let mut ruling: Option<Ruling> = None;
+    /// What the rules say of an event. Returns whether one that is in effect matches; `ruling` then has what it says. `producer` tells whose counts are changed: the first producers
+    /// change theirs alone, while they hold their busy word. What is to be zeroed in the copy is added to `redact`.
+    #[inline]
+    pub fn judge(&self, event: &Event<'_>, producer: u32, ruling: &mut Ruling, redact: &mut Ranges) -> bool {
+        let plan = self.plan(event.kind);
+        let mut groups = plan.groups(event);
+        let mut matched = false;
         while groups != 0 {
             let group = groups.trailing_zeros();
             groups &= groups - 1;
@@ -50,10 +37,10 @@ impl RuleSet {
                 if act.dry {
                     continue;
                 }
-                let ruling = ruling.get_or_insert_with(Ruling::new);
+                matched = true;
                 if limited || act.drop {
                     ruling.dropped_by = Some(rule);
-                    return Some(*ruling);
+                    return true;
                 }
                 ruling.priority |= act.priority;
                 ruling.tags |= act.tags;
@@ -65,11 +52,11 @@ impl RuleSet {
                 }
                 if act.keep {
                     (ruling.keep, ruling.promote, ruling.weight) = (true, act.trace, 1);
-                    return Some(*ruling);
+                    return true;
                 }
             }
         }
-        ruling
+        matched
     }
 
     /// Counts that the event of a ruling was sampled out at the rate of its rule.

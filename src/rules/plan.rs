@@ -24,6 +24,8 @@ pub(super) struct Step {
 pub(super) struct Plan {
     /// The groups that are always looked at.
     always: u64,
+    /// There are no others.
+    all_always: bool,
     /// By an id, the groups that may match.
     kinds: IdTable,
     nodes: IdTable,
@@ -73,6 +75,7 @@ impl Plan {
         };
         Ok(Self {
             always: ways.always,
+            all_always: ways.are_all_always(),
             kinds: table(ways.kinds)?,
             nodes: table(ways.nodes)?,
             traces: table(ways.traces)?,
@@ -82,11 +85,43 @@ impl Plan {
         })
     }
 
+    /// Whether a rule may match an event of a kind that has no group of its own. If not, none does.
+    #[inline(always)]
+    pub fn may_match(&self, event: &Event<'_>) -> bool {
+        let Event { kind, flags, correlation_id, node_id, payload } = *event;
+        if self.nodes.may_have(node_id) | self.traces.may_have(correlation_id) | (self.always != 0) {
+            return true;
+        }
+        // (By value, and without a function for the numbers: the event then lies in registers.)
+        for range in &*self.ranges {
+            let number = match range.own {
+                Own::NodeId => node_id,
+                Own::CorrelationId => correlation_id,
+                Own::Kind => kind.into(),
+                Own::PayloadBytes => payload.len() as u64,
+                Own::Flags => flags.into(),
+                _ => return true,
+            };
+            if number.wrapping_sub(range.first) <= range.more {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The kinds that have groups of their own.
+    pub fn kinds(&self) -> &IdTable {
+        &self.kinds
+    }
+
     /// The groups of rules that may match an event; 0: none does.
     #[inline(always)]
     pub fn groups(&self, event: &Event<'_>) -> u64 {
         let (kind, node, trace) = (event.kind.into(), event.node_id, event.correlation_id);
         let mut groups = self.always;
+        if self.all_always {
+            return groups;
+        }
         // One branch for all of them, which is taken rarely.
         if self.kinds.may_have(kind) | self.nodes.may_have(node) | self.traces.may_have(trace) {
             groups |= self.kinds.mask(kind) | self.nodes.mask(node) | self.traces.mask(trace);
@@ -144,6 +179,10 @@ struct Ways {
 }
 
 impl Ways {
+    fn are_all_always(&self) -> bool {
+        [&self.kinds, &self.nodes, &self.traces].iter().all(|ids| ids.is_empty()) && self.ranges.is_empty()
+    }
+
     fn add(&mut self, screens: Option<Vec<Screen>>, group: u64) {
         let Some(screens) = screens else {
             self.always |= group;

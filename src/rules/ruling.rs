@@ -85,9 +85,10 @@ pub struct Ruling {
     pub tags: u32,
 }
 
-impl Ruling {
+impl Default for Ruling {
     /// No rule has said anything.
-    pub(super) fn new() -> Self {
+    #[inline]
+    fn default() -> Self {
         Self {
             dropped_by: None,
             keep: false,

@@ -76,8 +76,10 @@ fn event(kind: u32, payload: &[u8]) -> Event<'_> {
 /// What the rules say of an event.
 fn judged(set: &RuleSet, event: &Event<'_>, producer: u32) -> (Option<Ruling>, Ranges) {
     let mut redact = Ranges::NONE;
-    let ruling = set.judge(event, producer, &mut redact);
-    (ruling, redact)
+    let mut ruling = Ruling::default();
+    let matched = set.judge(event, producer, &mut ruling, &mut redact);
+    assert!(!(matched && set.passes(event)), "an event that a rule matches is said to pass: {event:?}");
+    (matched.then_some(ruling), redact)
 }
 
 /// What the rules say, in short: the rule that drops, or what is done.

@@ -107,7 +107,7 @@ fn what_a_verdict_moves_is_captured_there_once_with_the_flag() {
     assert!(producer.promoted(BYTES as usize / 4, &PROMOTE).is_none(), "too large");
     assert!(std::ptr::eq(to, second(producer)) && to.promoted(8, &PROMOTE).is_none());
     // SAFETY: the payload is a static.
-    let promote = || unsafe { to.capture_promoted(&offer(1), &PROMOTE) };
+    let promote = || unsafe { to.capture_judged(&offer(1), &PROMOTE) };
     assert_eq!(promote(), PIPELINE_OK);
     assert_eq!((producer.counts().captured, to.counts().captured), (0, 1));
     let (head, payload) = drain(ring_of(to)).remove(0);

@@ -19,7 +19,7 @@ pub(super) struct Sets {
     replaced: Vec<Arc<RuleSet>>,
 }
 
-/// The set in force, for the producer that has this hazard.
+/// The set in force, for the producer that has this hazard. `asymmetric` is about the fence: see [`barrier`].
 ///
 /// # Safety
 /// The calling thread holds the busy word of the producer, until the reading is dropped.
@@ -27,9 +27,10 @@ pub(super) struct Sets {
 pub(in super::super) unsafe fn read<'a>(
     intake: &'a Intake,
     hazard: &'a Hazard<RuleSet>,
+    asymmetric: bool,
 ) -> Option<Reading<'a, RuleSet>> {
     // SAFETY: a hazard is used under its producer's busy word alone; `free_unread` looks at those of all producers that are judged.
-    unsafe { intake.judge.rules.read(hazard, intake.asymmetric) }
+    unsafe { intake.judge.rules.read(hazard, asymmetric) }
 }
 
 impl Registry {

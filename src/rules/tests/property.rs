@@ -289,7 +289,7 @@ fn expected(rules: &[(&str, Condition)], event: &Event<'_>) -> String {
         if waits(condition) || !holds(condition, event) || *action == "dry drop" {
             continue;
         }
-        let ruling = ruling.get_or_insert_with(Ruling::new);
+        let ruling = ruling.get_or_insert_with(Ruling::default);
         let rule = rule as u32;
         match *action {
             "drop" => return format!("drop by {rule}"),

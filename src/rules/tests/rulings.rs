@@ -187,3 +187,32 @@ fn ten_thousand_rules_are_found_by_their_ids() {
         assert_eq!(set.counts_of(n as usize).matched, 1);
     }
 }
+
+#[test]
+fn kinds_with_the_same_low_bits_are_told_apart() {
+    let mut kinds = Kinds::default();
+    let mut other = Definition::new(7 + 256, "other");
+    other.fields = vec![Field::new("size", Type::Integer(Integer::U64), 8)];
+    other.fit();
+    kinds.define(alloc());
+    kinds.define(other);
+    let set = kinds.set("big: drop if size > 100\nsample 1/2 if kind in (8, 520)").unwrap();
+    let (at_0, at_8) = (
+        [200, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0],
+    );
+    let got = |kind, payload| words(judged(&set, &event(kind, payload), 0));
+    for (kind, first, second) in [
+        (7, "drop by 0", "-"),
+        (263, "-", "drop by 0"),
+        (519, "-", "-"),
+        (8, "1/2 by 1", "1/2 by 1"),
+        (264, "-", "-"),
+        (520, "1/2 by 1", "1/2 by 1"),
+        (776, "-", "-"),
+    ] {
+        assert_eq!((got(kind, &at_0).as_str(), got(kind, &at_8).as_str()), (first, second), "{kind}");
+    }
+    assert!([519, 264, 776].iter().all(|kind| !set.passes(&event(*kind, &at_0))), "they share their bits");
+    assert!([6, 9, 255].iter().all(|kind| set.passes(&event(*kind, &at_0))));
+}

@@ -147,7 +147,7 @@ fn a_replaced_set_is_kept_while_a_capture_reads_it() {
     let alive = || [&kept[0], &kept[1]].map(|set| set.upgrade().is_some());
     rings.set_rules(Some(first)).unwrap();
     // SAFETY: no other thread uses the producer.
-    let reading = unsafe { read(&rings.intake, &rings.counted()[1].rules_read) }.unwrap();
+    let reading = unsafe { read(&rings.intake, &rings.counted()[1].rules_read, true) }.unwrap();
     rings.set_rules(Some(second)).unwrap();
     assert_eq!((alive(), rings.free_replaced_rules()), ([true, true], 1));
     assert_eq!(reading.rules().len(), 1);
@@ -164,7 +164,7 @@ fn too_many_sets_that_are_still_read_are_an_error_and_change_nothing() {
     for at in 0..MOST_REPLACED {
         rings.set_rules(Some(set("drop"))).unwrap();
         // SAFETY: no other thread uses the producer.
-        readings.push(unsafe { read(&rings.intake, &rings.counted()[at].rules_read) });
+        readings.push(unsafe { read(&rings.intake, &rings.counted()[at].rules_read, true) });
     }
     rings.set_rules(Some(set("drop"))).unwrap();
     let refused = rings.set_rules(Some(set("tag 1"))).unwrap_err();
