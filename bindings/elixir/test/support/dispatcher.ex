@@ -2,13 +2,14 @@ defmodule CapturePipeline.Test.Dispatcher do
   @moduledoc """
   A small dispatcher with the contract of `:telemetry`, which cannot be had here: handlers are in an ETS table, run in the process that executes the event,
   and are detached when they fail.
-  """
 
-  @spec start() :: :ok
-  def start do
-    :ets.new(__MODULE__, [:named_table, :public, :bag])
-    :ok
-  end
+  `start_supervised!(Dispatcher)` starts it. A process of its own owns the table: ExUnit ends that process before the next test starts, but not the test's own
+  process, which may still have its tables then.
+  """
+  use Agent
+
+  @spec start_link(term()) :: Agent.on_start()
+  def start_link(_), do: Agent.start_link(fn -> :ets.new(__MODULE__, [:named_table, :public, :bag]) end)
 
   @spec attach_many(term(), [[atom()]], ([atom()], map(), map(), term() -> any()), term()) ::
           :ok | {:error, :already_exists}

@@ -38,7 +38,13 @@ defmodule ElixirScope.Capture.StoragesTest do
 
   defp server(module, opts \\ []) do
     {:ok, pid} = module.start([to: self()] ++ opts)
-    on_exit(fn -> Process.exit(pid, :kill) end)
+
+    on_exit(fn ->
+      Process.exit(pid, :kill)
+      # The name that it has is the next test's.
+      ended(pid)
+    end)
+
     pid
   end
 

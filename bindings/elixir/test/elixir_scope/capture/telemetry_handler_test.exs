@@ -7,7 +7,8 @@ defmodule ElixirScope.Capture.TelemetryHandlerTest do
   doctest ElixirScope.Capture.TelemetryHandler
 
   setup do
-    Dispatcher.start()
+    start_supervised!(Dispatcher)
+    :ok
   end
 
   defp stored(capture) do
