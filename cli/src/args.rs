@@ -185,6 +185,15 @@ pub enum Format {
     Csv,
     /// Apache Parquet
     Parquet,
+    /// A timeline for Perfetto: ui.perfetto.dev or trace_processor
+    Perfetto,
+}
+
+impl Format {
+    /// Whether it shows the events on a line of time, for which they come in the order of their times.
+    pub fn is_timeline(self) -> bool {
+        matches!(self, Self::Perfetto)
+    }
 }
 
 /// How the columns of a Parquet file are compressed.
@@ -213,17 +222,17 @@ pub struct Export {
     /// A journal: a directory or one segment
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
-    /// The file to write; - is the standard output, for NDJSON and CSV
+    /// The file to write; - is the standard output, for NDJSON, CSV and Perfetto
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet]
+    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet, .pftrace .perfetto-trace]
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub to: Option<Format>,
     #[command(flatten)]
     pub selection: Selection,
-    /// The order of the events
-    #[arg(long, value_enum, default_value_t = Order::Stored)]
-    pub order: Order,
+    /// The order of the events [default: stored; a timeline is always in the order of time]
+    #[arg(long, value_enum)]
+    pub order: Option<Order>,
     /// Replaces the file if it exists
     #[arg(short, long)]
     pub force: bool,

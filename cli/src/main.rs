@@ -14,6 +14,7 @@ mod messages;
 mod numbers;
 mod progress;
 mod time_bounds;
+mod timeline;
 
 use args::{Arguments, Command};
 use clap::Parser;

@@ -4,13 +4,15 @@ mod csv;
 mod groups;
 mod ndjson;
 mod parquet;
+mod perfetto;
 mod sqlite;
 mod target;
 
-use crate::args::{Export, Format, Payload};
+use crate::args::{Export, Format, Order, Payload};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Found, Journal};
 use crate::progress::Progress;
+use clap::ValueEnum;
 use std::ops::ControlFlow;
 use std::path::Path;
 use target::Target;
@@ -29,8 +31,9 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         Some(format) => format,
         None => {
             return Err(Failure::new(format!(
-                "{}: the name does not say which format is wanted; give --to sqlite, ndjson, csv or parquet",
-                args.file.display()
+                "{}: the name does not say which format is wanted; give --to {}",
+                args.file.display(),
+                names()
             )));
         }
     };
@@ -40,7 +43,16 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
             "this format cannot be written to the standard output; give the name of a file",
         ));
     }
-    let mut journal = Journal::open(&args.path, &args.selection, args.order, false)?;
+    let order = match (format.is_timeline(), args.order) {
+        (true, Some(Order::Stored)) => {
+            return Err(Failure::new(
+                "--order: a timeline is made of the events in the order of their times",
+            ));
+        }
+        (true, _) => Order::Time,
+        (false, order) => order.unwrap_or(Order::Stored),
+    };
+    let mut journal = Journal::open(&args.path, &args.selection, order, false)?;
     let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
     let payload = match args.payload {
         Payload::Auto => None,
@@ -55,6 +67,7 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         Format::Parquet => {
             Box::new(parquet::Parquet::new(target.open()?, &journal, payload, only_one, args.compression)?)
         }
+        Format::Perfetto => Box::new(perfetto::Perfetto::new(target.open()?, &journal, payload)),
     };
     let mut progress = Progress::new("exporting", !is_output);
     journal.each(&mut progress, |found| exporter.add(found).map(ControlFlow::Continue))?;
@@ -65,6 +78,16 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
     Ok(journal.outcome())
 }
 
+/// The names of the formats, for a message.
+fn names() -> String {
+    let names: Vec<String> = Format::value_variants()
+        .iter()
+        .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+    format!("{} or {last}", others.join(", "))
+}
+
 /// The format by the end of the file's name.
 fn by_name(file: &Path) -> Option<Format> {
     Some(match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
@@ -72,6 +95,7 @@ fn by_name(file: &Path) -> Option<Format> {
         "ndjson" | "jsonl" => Format::Ndjson,
         "csv" => Format::Csv,
         "parquet" => Format::Parquet,
+        "pftrace" | "perfetto-trace" => Format::Perfetto,
         _ => return None,
     })
 }

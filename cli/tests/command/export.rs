@@ -6,7 +6,7 @@ use capture_pipeline::kinds::{Definition, Field, Integer, Type};
 #[test]
 fn a_file_is_made_under_its_name_when_it_is_whole_and_no_other_is_replaced() {
     let (scratch, journal) = journal();
-    for format in ["sqlite", "ndjson", "csv", "parquet"] {
+    for format in ["sqlite", "ndjson", "csv", "parquet", "pftrace"] {
         let file = scratch.path().join(format!("out.{format}"));
         let name = text(&file);
         assert_eq!(well(&["export", &journal, &name]), "", "{format}");
@@ -23,7 +23,7 @@ fn a_file_is_made_under_its_name_when_it_is_whole_and_no_other_is_replaced() {
         assert_eq!(std::fs::read(&file).expect("the file"), before);
     }
     let names: Vec<_> = std::fs::read_dir(scratch.path()).expect("a directory").collect();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
 }
 
 #[test]
@@ -41,6 +41,7 @@ fn the_format_is_asked_for_or_known_by_the_name() {
     for (arguments, part) in [
         (&["export", &journal, &format!("{base}/x.txt")][..], "--to"),
         (&["export", &journal, "-"], "--to"),
+        (&["export", &journal, "-", "--to", "perfetto", "--order", "stored"], "--order"),
         (&["export", &journal, "-", "--to", "parquet"], "standard output"),
         (&["export", &journal, &base, "--to", "csv"], "a directory"),
         (&["export", &journal, &format!("{base}/no/x.csv")], "No such file"),
@@ -124,7 +125,7 @@ fn what_is_no_file_is_not_replaced() {
 #[test]
 fn a_file_that_an_interrupted_export_left_behind_is_not_used() {
     let (scratch, journal) = journal();
-    for format in ["db", "csv", "parquet"] {
+    for format in ["db", "csv", "parquet", "pftrace"] {
         let file = text(&scratch.path().join(format!("out.{format}")));
         let hidden = text(&scratch.path().join(".out."));
         let script =
@@ -156,7 +157,7 @@ fn every_format_has_the_permissions_that_the_umask_leaves() {
     use std::os::unix::fs::PermissionsExt;
     let (scratch, journal) = journal();
     for (umask, mode) in [("077", 0o600), ("022", 0o644), ("007", 0o660)] {
-        for format in ["db", "csv", "ndjson", "parquet"] {
+        for format in ["db", "csv", "ndjson", "parquet", "pftrace"] {
             let file = text(&scratch.path().join(format!("{umask}.{format}")));
             let done = shell(r#"umask "$4"; exec "$1" export "$2" "$3""#, &[&journal, &file, umask]);
             assert_eq!((done.status, done.err.as_str()), (0, ""), "{format}");

@@ -1,0 +1,165 @@
+//! Where events happened: the processes and threads of a journal, and one line of time for all of them.
+
+use crate::journal::{Found, Journal};
+use capture_pipeline::journal::format::segment::Owner;
+use std::collections::HashMap;
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// A number that no other process has, in any journal.
+    pub uuid: u64,
+    /// Its id.
+    pub pid: u32,
+    /// The name of its program.
+    pub program: Vec<u8>,
+    /// What is added to its CLOCK_MONOTONIC so that it is that of the first boot.
+    shift: i64,
+    owner: Owner,
+}
+
+/// A thread.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// A number that no other thread has, in any journal.
+    pub uuid: u64,
+    /// The place of its process in the list.
+    pub process: usize,
+    /// Its id. `None`: not known, so that the events of one ring are taken for those of a thread.
+    pub tid: Option<u64>,
+    /// Its name, or what is known instead.
+    pub name: Vec<u8>,
+}
+
+/// The processes and threads of a journal.
+#[derive(Debug)]
+pub struct Places {
+    /// The processes.
+    pub processes: Vec<Process>,
+    /// The threads that had an event.
+    pub threads: Vec<Thread>,
+    of_generation: HashMap<u64, usize>,
+    of_ring: HashMap<(u64, u64), usize>,
+    of_thread: HashMap<u64, usize>,
+    /// The rings that were looked up last, by the low bits of their numbers.
+    recent: [(u64, u64, usize); 64],
+}
+
+/// No thread has this place in the list.
+const NONE: usize = usize::MAX;
+
+/// A number made of others, which is never 0. It is the same in every export of the same things.
+pub fn number_of(parts: &[u64]) -> u64 {
+    let mixed = parts.iter().fold(0x9E37_79B9_7F4A_7C15_u64, |mixed, part| {
+        let mut word = (mixed ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ (word >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        word ^ (word >> 32)
+    });
+    mixed.max(1)
+}
+
+/// A number made of a text, which is never 0.
+pub fn number_of_text(start: u64, text: &[u8]) -> u64 {
+    text.chunks(8).fold(number_of(&[start, text.len() as u64]), |number, chunk| {
+        let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        number_of(&[number, word])
+    })
+}
+
+fn number_of_owner(owner: &Owner) -> u64 {
+    let words = [u64::from(owner.pid), owner.pid_namespace, owner.start_time];
+    number_of_text(number_of(&words), &owner.boot_id)
+}
+
+impl Places {
+    /// The processes that wrote a journal.
+    pub fn new(journal: &Journal) -> Self {
+        let mut places = Self {
+            processes: Vec::new(),
+            threads: Vec::new(),
+            of_generation: HashMap::new(),
+            of_ring: HashMap::new(),
+            of_thread: HashMap::new(),
+            recent: [(0, 0, NONE); 64],
+        };
+        let mut headers: Vec<_> = journal.reader().segments().map(|segment| &segment.header).collect();
+        headers.sort_by_key(|header| (header.realtime_ns, header.generation, header.number));
+        // The difference of the two clocks in each boot, by its first segment.
+        let difference = |ns: (u64, u64)| ns.0.wrapping_sub(ns.1).cast_signed();
+        let mut boots: HashMap<[u8; 16], i64> = HashMap::new();
+        let mut first = None;
+        for header in headers {
+            let own = difference((header.realtime_ns, header.monotonic_ns));
+            let first = *first.get_or_insert(own);
+            let of_boot = *boots.entry(header.owner.boot_id).or_insert(own);
+            if places.of_generation.contains_key(&header.generation) {
+                continue;
+            }
+            let known = places.processes.iter().position(|process| process.owner == header.owner);
+            let at = known.unwrap_or_else(|| {
+                places.processes.push(Process {
+                    uuid: number_of_owner(&header.owner),
+                    pid: header.owner.pid,
+                    program: header.program.clone(),
+                    shift: of_boot.wrapping_sub(first),
+                    owner: header.owner,
+                });
+                places.processes.len() - 1
+            });
+            places.of_generation.insert(header.generation, at);
+        }
+        places
+    }
+
+    /// The place of the thread of an event in the list.
+    #[inline]
+    pub fn find(&mut self, found: &Found<'_>) -> usize {
+        let (generation, ring) = (found.event.generation, found.event.ring_id);
+        let recent = &self.recent[ring as usize % 64];
+        if recent.2 != NONE && recent.0 == generation && recent.1 == ring {
+            return recent.2;
+        }
+        let at = match self.of_ring.get(&(generation, ring)) {
+            Some(at) => *at,
+            None => self.add(found),
+        };
+        self.recent[ring as usize % 64] = (generation, ring, at);
+        at
+    }
+
+    /// The thread of a ring that had no event yet.
+    #[cold]
+    fn add(&mut self, found: &Found<'_>) -> usize {
+        let (generation, ring) = (found.event.generation, found.event.ring_id);
+        let process = self.of_generation.get(&generation).copied().unwrap_or(0);
+        let owner = self.processes.get(process).map_or(0, |process| process.uuid);
+        // A thread id may be used again, by a thread of another name.
+        let (uuid, tid, name) = match found.thread.filter(|thread| thread.thread_id != 0) {
+            Some(thread) => {
+                let number = number_of_text(number_of(&[owner, generation, thread.thread_id]), &thread.name);
+                (number, Some(thread.thread_id), thread.name.clone())
+            }
+            None => {
+                let name = found.thread.map(|thread| thread.name.clone()).filter(|name| !name.is_empty());
+                (
+                    number_of(&[owner, generation, ring, 1]),
+                    None,
+                    name.unwrap_or_else(|| format!("ring {ring}").into()),
+                )
+            }
+        };
+        let at = *self.of_thread.entry(uuid).or_insert_with(|| {
+            self.threads.push(Thread { uuid, process, tid, name });
+            self.threads.len() - 1
+        });
+        self.of_ring.insert((generation, ring), at);
+        at
+    }
+
+    /// The time of an event of a thread: CLOCK_MONOTONIC of the first boot.
+    #[inline]
+    pub fn time(&self, thread: usize, ns: u64) -> u64 {
+        let process = self.threads.get(thread).and_then(|thread| self.processes.get(thread.process));
+        ns.saturating_add_signed(process.map_or(0, |process| process.shift))
+    }
+}

@@ -1,0 +1,4 @@
+//! The formats of other programs: how their bytes are made, whoever writes them and from where.
+
+pub mod perfetto;
+mod protobuf;

@@ -1,0 +1,336 @@
+//! The packets of a trace.
+
+use super::names::{Name, clean};
+use super::track::{Sequence, Track, TrackKind, Unit};
+use crate::formats::protobuf::{bytes, double, fixed, integer, message};
+use crate::kinds::Value;
+
+/// The number of the packet's field in a trace.
+const PACKET: u32 = 1;
+
+/// Fields of a packet.
+const CLOCK_SNAPSHOT: u32 = 6;
+const TIMESTAMP: u32 = 8;
+const SEQUENCE: u32 = 10;
+const TRACK_EVENT: u32 = 11;
+const INTERNED: u32 = 12;
+const FLAGS: u32 = 13;
+const CLOCK: u32 = 58;
+const DEFAULTS: u32 = 59;
+const DESCRIPTOR: u32 = 60;
+
+/// The state of the sequence is cleared; the packet needs that state.
+const CLEARED: u64 = 1;
+const NEEDS_STATE: u64 = 2;
+
+/// The clocks, by the numbers that the format gives them.
+const REALTIME: u64 = 1;
+const MONOTONIC: u64 = 3;
+const BOOTTIME: u64 = 6;
+/// A clock of the sequence's own: what an event's time is added to the one before it.
+const DIFFERENCES: u64 = 64;
+
+/// The sequence of the packets that have no events. Those of tracks have larger numbers.
+const OWN_SEQUENCE: u64 = 1;
+
+/// What an event is in its track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The beginning of a slice.
+    Begin = 1,
+    /// The end of the slice that began last.
+    End = 2,
+    /// Something without a duration.
+    Instant = 3,
+}
+
+/// An event of a track, without its fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Its time: CLOCK_MONOTONIC, at most [`LAST_TIME`](super::LAST_TIME).
+    pub ns: u64,
+    /// What it is.
+    pub mark: Mark,
+    /// Its name. The end of a slice has none.
+    pub name: Option<&'a Name>,
+    /// Its category. The end of a slice has none.
+    pub category: Option<&'a Name>,
+    /// What it is a step of: all steps have the same number; 0: of nothing.
+    pub flow: u64,
+}
+
+impl Event<'_> {
+    /// An event that nothing else is known of.
+    pub fn new(ns: u64, mark: Mark) -> Self {
+        Self { ns, mark, name: None, category: None, flow: 0 }
+    }
+}
+
+/// Makes packets, one after the other.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    /// The packets that were made. Whoever writes them clears it.
+    pub out: Vec<u8>,
+    event: Vec<u8>,
+    interned: Vec<u8>,
+}
+
+impl Encoder {
+    fn packet(&mut self, sequence: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        message(&mut self.out, PACKET, |out| {
+            integer(out, SEQUENCE, sequence);
+            write(out);
+        });
+    }
+
+    /// Relates the clocks: what CLOCK_MONOTONIC and CLOCK_REALTIME showed at one moment. It must come before the first event. CLOCK_BOOTTIME, which
+    /// the reader counts by, is taken for CLOCK_MONOTONIC: they differ by the time that the machine was suspended.
+    pub fn clocks(&mut self, monotonic_ns: u64, realtime_ns: u64) {
+        self.packet(OWN_SEQUENCE, |out| {
+            message(out, CLOCK_SNAPSHOT, |out| {
+                for (clock, ns) in
+                    [(BOOTTIME, monotonic_ns), (MONOTONIC, monotonic_ns), (REALTIME, realtime_ns)]
+                {
+                    message(out, 1, |out| {
+                        integer(out, 1, clock);
+                        integer(out, 2, ns);
+                    });
+                }
+                integer(out, 2, MONOTONIC);
+            });
+        });
+    }
+
+    /// Describes a track.
+    pub fn describe(&mut self, track: &Track<'_>) {
+        self.packet(OWN_SEQUENCE, |out| message(out, DESCRIPTOR, |out| descriptor(out, track)));
+    }
+
+    /// Begins a sequence: its clock counts from `ns` on.
+    fn begin(&mut self, sequence: &mut Sequence, ns: u64) {
+        self.packet(sequence.number.into(), |out| {
+            integer(out, FLAGS, CLEARED);
+            message(out, DEFAULTS, |out| {
+                message(out, 11, |out| integer(out, 11, sequence.track));
+                integer(out, CLOCK, DIFFERENCES);
+            });
+            message(out, CLOCK_SNAPSHOT, |out| {
+                message(out, 1, |out| {
+                    integer(out, 1, DIFFERENCES);
+                    integer(out, 2, 0);
+                    integer(out, 3, 1);
+                });
+                message(out, 1, |out| {
+                    integer(out, 1, MONOTONIC);
+                    integer(out, 2, ns);
+                });
+            });
+        });
+        sequence.last = Some(ns);
+    }
+
+    /// An event of a track. `annotate` adds its fields.
+    #[inline]
+    pub fn event(
+        &mut self,
+        sequence: &mut Sequence,
+        event: Event<'_>,
+        annotate: impl FnOnce(&mut Annotations<'_>),
+    ) {
+        self.event.clear();
+        self.interned.clear();
+        integer(&mut self.event, 9, event.mark as u64);
+        let mut annotations = Annotations { out: &mut self.event, interned: &mut self.interned, sequence };
+        if let Some(name) = event.name {
+            annotations.refer(name, 10, 23);
+        }
+        if let Some(category) = event.category {
+            annotations.refer(category, 3, 22);
+        }
+        if event.flow != 0 {
+            fixed(annotations.out, 47, event.flow);
+        }
+        annotate(&mut annotations);
+        self.finish(sequence, event.ns);
+    }
+
+    /// A value of a counter.
+    #[inline]
+    pub fn counter(&mut self, sequence: &mut Sequence, ns: u64, value: Value<'_>) {
+        self.event.clear();
+        self.interned.clear();
+        integer(&mut self.event, 9, 4);
+        match value {
+            Value::Signed(value) => integer(&mut self.event, 30, value.cast_unsigned()),
+            Value::Unsigned(value) if value <= i64::MAX as u64 => integer(&mut self.event, 30, value),
+            Value::Unsigned(value) => double(&mut self.event, 44, value as f64),
+            Value::F32(value) => double(&mut self.event, 44, value.into()),
+            Value::F64(value) => double(&mut self.event, 44, value),
+            _ => return,
+        }
+        self.finish(sequence, ns);
+    }
+
+    /// The packet of the event that was made.
+    #[inline]
+    fn finish(&mut self, sequence: &mut Sequence, ns: u64) {
+        let last = match sequence.last {
+            Some(last) => last,
+            None => {
+                self.begin(sequence, ns);
+                ns
+            }
+        };
+        let (event, interned) = (&self.event, &self.interned);
+        message(&mut self.out, PACKET, |out| {
+            match ns.checked_sub(last) {
+                Some(difference) => {
+                    integer(out, TIMESTAMP, difference);
+                    sequence.last = Some(ns);
+                }
+                None => {
+                    integer(out, TIMESTAMP, ns);
+                    integer(out, CLOCK, MONOTONIC);
+                }
+            }
+            integer(out, SEQUENCE, sequence.number.into());
+            integer(out, FLAGS, NEEDS_STATE);
+            if !interned.is_empty() {
+                bytes(out, INTERNED, interned);
+            }
+            bytes(out, TRACK_EVENT, event);
+        });
+    }
+}
+
+fn descriptor(out: &mut Vec<u8>, track: &Track<'_>) {
+    let name = clean(track.name);
+    integer(out, 1, track.uuid);
+    if track.parent != 0 {
+        integer(out, 5, track.parent);
+    }
+    match track.kind {
+        TrackKind::Process { pid } => message(out, 3, |out| {
+            integer(out, 1, pid.into());
+            bytes(out, 6, name.as_bytes());
+        }),
+        TrackKind::Thread { pid, tid } => message(out, 4, |out| {
+            integer(out, 1, pid.into());
+            integer(out, 2, tid);
+            bytes(out, 5, name.as_bytes());
+        }),
+        TrackKind::Counter(unit) => {
+            bytes(out, 2, name.as_bytes());
+            message(out, 8, |out| match unit {
+                Unit::Nanoseconds => integer(out, 3, 1),
+                Unit::Bytes => integer(out, 3, 3),
+                Unit::Named("") => {}
+                Unit::Named(unit) => bytes(out, 6, clean(unit.as_bytes()).as_bytes()),
+            });
+        }
+        TrackKind::Events => bytes(out, 2, name.as_bytes()),
+    }
+}
+
+/// The fields of an event.
+pub struct Annotations<'a> {
+    out: &'a mut Vec<u8>,
+    interned: &'a mut Vec<u8>,
+    sequence: &'a mut Sequence,
+}
+
+impl Annotations<'_> {
+    /// Appends a name by its number in the field `by_number`, or as it is in the field `as_text`.
+    #[inline(always)]
+    fn refer(&mut self, name: &Name, by_number: u32, as_text: u32) {
+        if name.number == 0 {
+            return bytes(self.out, as_text, name.text.as_bytes());
+        }
+        if self.sequence.said.first(name.number) {
+            self.say(name);
+        }
+        integer(self.out, by_number, name.number.into());
+    }
+
+    #[cold]
+    fn say(&mut self, name: &Name) {
+        message(self.interned, name.of as u32, |out| {
+            integer(out, 1, name.number.into());
+            bytes(out, 2, name.text.as_bytes());
+        });
+    }
+
+    /// A field whose value `write` appends.
+    #[inline(always)]
+    fn with(&mut self, name: &Name, write: impl FnOnce(&mut Vec<u8>)) {
+        if name.number != 0 && self.sequence.said.first(name.number) {
+            self.say(name);
+        }
+        message(self.out, 4, |out| {
+            if name.number != 0 {
+                integer(out, 1, name.number.into());
+            } else {
+                bytes(out, 10, name.text.as_bytes());
+            }
+            write(out);
+        });
+    }
+
+    /// A value that is one of a few texts.
+    #[inline]
+    pub fn one_of(&mut self, name: &Name, text: &Name) {
+        if text.number != 0 && self.sequence.said.first(text.number) {
+            self.say(text);
+        }
+        self.with(name, |out| match text.number {
+            0 => bytes(out, 6, text.text.as_bytes()),
+            number => integer(out, 17, number.into()),
+        });
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &Name, text: &[u8]) {
+        self.with(name, |out| bytes(out, 6, clean(text).as_bytes()));
+    }
+
+    /// An unsigned integer.
+    #[inline]
+    pub fn unsigned(&mut self, name: &Name, value: u64) {
+        match i64::try_from(value) {
+            Ok(_) => self.with(name, |out| integer(out, 3, value)),
+            Err(_) => self.text(name, value.to_string().as_bytes()),
+        }
+    }
+
+    /// A float. What is no number would be shown as nothing.
+    fn float(&mut self, name: &Name, value: f64) {
+        if value.is_nan() { self.text(name, b"NaN") } else { self.with(name, |out| double(out, 5, value)) }
+    }
+
+    /// Any value of a field. Bytes are in hexadecimal.
+    #[inline]
+    pub fn value(&mut self, name: &Name, value: Value<'_>) {
+        match value {
+            Value::Unsigned(value) => self.unsigned(name, value),
+            Value::Signed(value) => self.with(name, |out| integer(out, 4, value.cast_unsigned())),
+            Value::F32(value) => self.float(name, value.into()),
+            Value::F64(value) => self.float(name, value),
+            Value::Bool(value) => self.with(name, |out| integer(out, 2, value.into())),
+            Value::Address(value) if value <= i64::MAX as u64 => {
+                self.with(name, |out| integer(out, 7, value))
+            }
+            Value::Address(value) => self.text(name, format!("{value:#x}").as_bytes()),
+            Value::String(text) => self.text(name, text),
+            Value::Bytes(bytes) => self.text(name, hexadecimal(bytes).as_bytes()),
+            Value::Enum { name: Some(text), .. } => self.text(name, text.as_bytes()),
+            Value::Enum { value, name: None } => self.text(name, value.to_string().as_bytes()),
+        }
+    }
+}
+
+/// Bytes in hexadecimal.
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |digit: u8| char::from(DIGITS[usize::from(digit & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
