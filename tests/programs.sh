@@ -9,7 +9,7 @@
 #   --out DIR        keep the programs here (default: build/programs)
 #   --prefix DIR     where the library is installed (default: build/prefix)
 #   --jobs N         that many at once (default: 2)
-#   --timeout SEC    per program (default: 120, with valgrind 600)
+#   --timeout SEC    per program (default: 300, with valgrind 600)
 #   --only PATTERN   only programs whose path matches the shell pattern
 #   --except PATTERN not those whose path matches; may be given several times
 #
@@ -112,7 +112,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-LIMIT=${LIMIT:-$([ -n "$RUNNER" ] && echo 600 || echo 120)}
+LIMIT=${LIMIT:-$([ -n "$RUNNER" ] && echo 600 || echo 300)}
 PIPELINE_PREFIX=$(realpath "$prefix")
 PKG_CONFIG_PATH=$PIPELINE_PREFIX/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 # --as-needed: a program that names nothing of the library is not linked with it, so that it can dlopen it.

@@ -55,7 +55,7 @@ static atomic_int checks_failed, checks_in_vain;
 
 /* The time limit of a wait for a condition that must come true, in milliseconds. Only a failing test waits that long, and only once:
  * its later waits are short, so that it ends before the runner stops it. */
-#define PATIENCE_MS (checks_in_vain ? 1000 : 20000)
+#define PATIENCE_MS (checks_in_vain ? 1000 : 60000)
 
 CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
 {

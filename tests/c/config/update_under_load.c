@@ -51,11 +51,18 @@ static pipeline_config_t update_number(uint32_t n)
     return c;
 }
 
+/* Whether readers have seen enough: how often they run beside the updates is up to the machine. */
+static bool has_read_all_sorts(void)
+{
+    return distinct_reads > 10 && reads_autoscaling > 0 && reads_bound > 0 && reads_free > 0;
+}
+
 static void *updates(void *number)
 {
+    uint64_t deadline = now_ms() + PATIENCE_MS;
     uint32_t i;
-    for (i = 0; i < UPDATES; i++) {
-        pipeline_config_t c = update_number((uint32_t)(uintptr_t)number * UPDATES + i);
+    for (i = 0; i < UPDATES || (!has_read_all_sorts() && now_ms() < deadline); i++) {
+        pipeline_config_t c = update_number((uint32_t)(uintptr_t)number * UPDATES + i % UPDATES);
         CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
         if (i % 4 == 0)
             pause_a_little();
