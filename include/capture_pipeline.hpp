@@ -1687,6 +1687,26 @@ class Pipeline : public detail::Captures<Pipeline> {
     std::shared_ptr<detail::StorageState> state_;
 };
 
+/// The metrics of pipelines as text for Prometheus, or as OpenMetrics. The text of all of them is made at once, because the samples of a metric must stand
+/// together. No pipeline may be given twice. docs/metrics.md lists the metrics.
+inline std::string metrics_text(const std::vector<const Pipeline *> &pipelines,
+                                std::uint32_t format = PIPELINE_METRICS_PROMETHEUS) {
+    std::vector<const pipeline_t *> raw;
+    raw.reserve(pipelines.size());
+    for (const Pipeline *pipeline : pipelines) raw.push_back(pipeline == nullptr ? nullptr : pipeline->raw());
+    std::string text;
+    std::size_t length = 0;
+    detail::check(pipeline_metrics_text(raw.data(), raw.size(), format, nullptr, 0, &length));
+    std::int32_t status;
+    do { // more than once only if writers are added meanwhile
+        text.resize(length + 1);
+        status = pipeline_metrics_text(raw.data(), raw.size(), format, &text[0], text.size(), &length);
+    } while (status == PIPELINE_ERR_LIMIT);
+    detail::check(status);
+    text.resize(length);
+    return text;
+}
+
 /// Calls a function of yours when the pressure of a pipeline rises to `high`, and then when it falls to `low`, and so on by turns: with the
 /// pressure, and whether it is high. The calls are made on a thread of the library, one at a time. An exception that leaves the function is
 /// dropped. A pipeline has one watch: a new one takes the place of the one before.

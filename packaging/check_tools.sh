@@ -20,6 +20,8 @@ want cmake cmake
 want valgrind valgrind
 want sqlite3 sqlite3
 want man man-db
+# Its promtool checks the metrics as text.
+want promtool prometheus
 want python3 python3
 # One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then

@@ -5,7 +5,7 @@
 const SUB: u32 = 4;
 const BUCKETS: usize = ((64 - SUB as usize) + 1) << SUB;
 
-/// The histogram.
+/// The histogram, as fine as it is kept.
 #[derive(Debug)]
 pub struct Latency {
     buckets: Box<[u64; BUCKETS]>,
@@ -32,6 +32,36 @@ pub struct Percentiles {
     pub p999: u64,
     /// The largest.
     pub max: u64,
+}
+
+/// How many [`Spread::BOUNDS_NS`] there are.
+const BOUNDS: usize = 26;
+
+/// The histogram in few buckets, as programs that draw histograms want it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How many events took at most as long as each of [`Self::BOUNDS_NS`].
+    pub up_to: [u64; BOUNDS],
+    /// How many events there were.
+    pub count: u64,
+    /// How long all of them took together, in nanoseconds. It is added up from the fine buckets, so it is exact to 1/32.
+    pub sum_ns: u128,
+    /// How long the longest took, in nanoseconds.
+    pub max_ns: u64,
+}
+
+impl Spread {
+    /// The bounds: 2^10 - 1 ns (1 us), and each time about twice as much, to 2^35 - 1 ns (34 s). Fine buckets end at each of them, so the
+    /// counts are exact.
+    pub const BOUNDS_NS: [u64; BOUNDS] = {
+        let mut bounds = [0; BOUNDS];
+        let mut n = 0;
+        while n < BOUNDS {
+            bounds[n] = (1 << (10 + n)) - 1;
+            n += 1;
+        }
+        bounds
+    };
 }
 
 impl Default for Latency {
@@ -121,6 +151,25 @@ impl Latency {
         self.max = self.max.max(ns);
     }
 
+    /// All events so far in few buckets. Nothing in it is ever less than it was before.
+    pub fn spread(&self) -> Spread {
+        let mut spread = Spread { count: self.count, max_ns: self.max, ..Spread::default() };
+        let (mut seen, mut from) = (0, 0);
+        let mut upper = Spread::BOUNDS_NS.iter().zip(&mut spread.up_to).peekable();
+        for (i, &n) in self.buckets.iter().enumerate() {
+            let top = top(i);
+            if n > 0 {
+                seen += n;
+                spread.sum_ns += u128::from(n) * u128::from(from + (top - from) / 2);
+            }
+            from = top.wrapping_add(1);
+            if let Some((_, up_to)) = upper.next_if(|(bound, _)| **bound == top) {
+                *up_to = seen;
+            }
+        }
+        spread
+    }
+
     /// The percentiles of all events so far; zeros without any.
     pub fn percentiles(&self) -> Percentiles {
         let at = |per_mille: u64| {
@@ -191,6 +240,25 @@ mod tests {
                 (together.buckets, together.count, together.max)
             );
         }
+    }
+
+    #[test]
+    fn the_spread_counts_every_event_exactly_and_adds_up_times_to_a_thirty_second() {
+        let mut l = Latency::default();
+        assert_eq!(l.spread(), Spread::default());
+        let mut times: Vec<u64> =
+            Spread::BOUNDS_NS.iter().flat_map(|b| [b - 1, *b, b + 1, b * 3 / 2]).collect();
+        times.extend([0, 1, 15, 16, 17, 1 << 40]);
+        times.iter().for_each(|&ns| l.note(ns));
+        let spread = l.spread();
+        for (bound, up_to) in Spread::BOUNDS_NS.into_iter().zip(spread.up_to) {
+            assert_eq!(up_to, times.iter().filter(|&&ns| ns <= bound).count() as u64, "at most {bound} ns");
+        }
+        let sum: u128 = times.iter().map(|&ns| u128::from(ns)).sum();
+        assert!(spread.sum_ns.abs_diff(sum) <= sum / 32, "{} for {sum}", spread.sum_ns);
+        assert_eq!((spread.count, spread.max_ns), (times.len() as u64, 1 << 40));
+        l.note(u64::MAX);
+        assert_eq!(l.spread().count, times.len() as u64 + 1);
     }
 
     #[test]

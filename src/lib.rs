@@ -7,7 +7,7 @@
 //! 4. When the storage has answered, the [`pool`] settles the batch and releases its space in the ring.
 //!
 //! The [`ledger`] accounts for each event. The [`pool`] schedules and supervises the writers. The [`manager`] starts, changes and closes a pipeline, and
-//! [`ffi`] has the functions of the C ABI. [`kinds`] says what the payloads of typed kinds consist of. [`expression`] chooses events by their fields, [`rules`] says what becomes of them before they are captured. [`journal`] has the format of the files that the journal storage writes, [`formats`] has those of other programs. [`platform`] and [`clock`] are the layer below.
+//! [`ffi`] has the functions of the C ABI. [`kinds`] says what the payloads of typed kinds consist of. [`expression`] chooses events by their fields, [`rules`] says what becomes of them before they are captured. [`exposition`] writes the metrics as text for Prometheus. [`journal`] has the format of the files that the journal storage writes, [`formats`] has those of other programs. [`platform`] and [`clock`] are the layer below.
 
 /// Small allocations succeed even if `malloc` fails: see [`platform::memory`].
 #[cfg(all(feature = "memory-reserve", not(loom)))]
@@ -24,6 +24,9 @@ pub mod clock;
 pub mod config;
 #[cfg(not(loom))]
 pub mod event;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod exposition;
 /// cbindgen:ignore
 #[cfg(not(loom))]
 pub mod expression;

@@ -7,7 +7,7 @@
 //! A new field goes to the end of its list. Two fields of 32 bits fill one of 64, so that the struct has no gap.
 
 use crate::config::{Choice, Clock};
-use crate::latency::Percentiles;
+use crate::latency::{Percentiles, Spread};
 use crate::ledger::Ledger;
 use std::ffi::c_char;
 
@@ -317,6 +317,32 @@ list! {
         reserved: u32 = 0;
     }
     own {}
+}
+
+/// All figures of a pipeline at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// How long events took from capture to acknowledgement.
+    pub spread: Spread,
+    /// Its health in numbers.
+    pub condition: Condition,
+    /// Its writers, in the order of `pipeline_writer_metrics`.
+    pub writers: Vec<WriterMetrics>,
+}
+
+/// A pipeline's health without words; `pipeline_health_t` has the same names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// `PIPELINE_HEALTHY`, `PIPELINE_DEGRADED` or `PIPELINE_FAILING`.
+    pub status: u32,
+    /// The reasons for it, bits `PIPELINE_HEALTH_...`.
+    pub reasons: u32,
+    /// Batches that wait for their next attempt.
+    pub batches_retrying: u32,
+    /// The time in nanoseconds of the longest call or pending answer past `storage_deadline_ms`; 0 if there is none.
+    pub stuck_ns: u64,
 }
 
 /// What autoscaling has done.

@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod config;
 pub mod control;
+pub mod exposition;
 pub mod fast;
 mod guard;
 pub mod kinds;

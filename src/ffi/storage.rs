@@ -2,7 +2,7 @@
 
 use super::guard::{guard, null, require};
 use super::sized;
-use super::storage_journal;
+use super::{storage_journal, storage_sqlite};
 use crate::batch::BatchView;
 use crate::batch::token;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, Result};
@@ -56,7 +56,8 @@ pub(super) unsafe fn take(storage: *const pipeline_storage_t) -> Result<Box<dyn 
         std::mem::forget(owned);
         return Ok(Box::new(PanicGuard::new(*journal)));
     }
-    Ok(Box::new(owned))
+    let name = if storage_sqlite::is_ours(&s) { "sqlite" } else { "custom" };
+    Ok(Box::new(owned.named(name)))
 }
 
 /// Sets every member of `storage` to its default (NULL or 0), and `struct_size` to the caller's. Pass

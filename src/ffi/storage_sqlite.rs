@@ -236,6 +236,12 @@ unsafe fn path_of<'a>(path: *const c_char) -> Result<&'a Path> {
     Ok(Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes())))
 }
 
+/// Whether a storage stores into a database of this library: its `store` is the one below.
+pub(super) fn is_ours(storage: &pipeline_storage_t) -> bool {
+    let ours: unsafe extern "C-unwind" fn(*mut c_void, *const BatchView) -> i32 = store;
+    storage.store.is_some_and(|given| std::ptr::fn_addr_eq(given, ours))
+}
+
 // The functions of the storage. SAFETY of all four: the pipeline calls them with the `user_data` from the constructor, and
 // `destroy` once, after all others.
 

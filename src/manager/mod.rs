@@ -10,7 +10,7 @@ use crate::capture::registry::Registry;
 use crate::capture::{Offer, thread_cache};
 use crate::config::Config;
 use crate::kinds::Definition;
-pub use crate::metrics::{Health, Metrics, WriterMetrics};
+pub use crate::metrics::{Figures, Health, Metrics, WriterMetrics};
 use crate::platform::{barrier, thread};
 use crate::pool::Pool;
 pub use crate::pool::rules::RuleMetrics;
@@ -197,6 +197,21 @@ impl Pipeline {
     /// All figures.
     pub fn metrics(&self) -> Metrics {
         self.pool.metrics()
+    }
+
+    /// All figures of one moment: the metrics, those of the writers, and the health without words.
+    pub fn figures(&self) -> Result<Figures> {
+        self.pool.figures()
+    }
+
+    /// Its id, which no other pipeline of this process ever has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What its storage is called in metrics.
+    pub fn storage_name(&self) -> &'static str {
+        self.pool.storage_name
     }
 
     /// The figures of one writer.

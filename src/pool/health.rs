@@ -11,7 +11,7 @@ use super::state::flushes::Finish;
 use super::state::life_cycle::Stage;
 use super::state::writer::Writer;
 use crate::batch::Place;
-use crate::metrics::Health;
+use crate::metrics::{Condition, Health};
 use crate::platform::time;
 use words::{Late, Longest, counted};
 
@@ -67,13 +67,17 @@ pub const PIPELINE_HEALTH_TRANSFORM: u32 = 16384;
 struct Reasons {
     bits: u32,
     words: Vec<String>,
+    /// The bits are enough.
+    only_bits: bool,
 }
 
 impl Reasons {
     fn add(&mut self, on: bool, bit: u32, words: impl FnOnce() -> String) {
         if on {
             self.bits |= bit;
-            self.words.push(words());
+            if !self.only_bits {
+                self.words.push(words());
+            }
         }
     }
 }
@@ -114,18 +118,7 @@ impl Pool {
         let now = time::now_ns();
         let late = st.late(now);
         let writers_stuck = st.late_calls(now).count() as u32;
-        let blocked = !self.can.concurrent && st.is_blocked(now);
-        let reasons = self.reasons(&st, &late, blocked, now);
-        let dark = !st.retries.breaker.is_closed();
-        let live = st.writers.live();
-        let idle = live > 0 && st.useless(now) >= live;
-        let status = if !st.life.has_stopped() && (dark || blocked || idle || st.is_choked(now)) {
-            PIPELINE_FAILING
-        } else if reasons.bits & !PIPELINE_HEALTH_NO_MEMBARRIER != 0 {
-            PIPELINE_DEGRADED
-        } else {
-            PIPELINE_HEALTHY
-        };
+        let (status, reasons) = self.judge(&st, &late, now, false);
         let last = st.faults.last;
         let (fault, fault_answer) = match last.map(|f| f.what) {
             // (Those of transforms have a reason of their own.)
@@ -142,7 +135,7 @@ impl Pool {
         Health {
             status,
             reasons: reasons.bits,
-            writers_live: live,
+            writers_live: st.writers.live(),
             writers_stuck,
             batches_retrying: st.batches.back_off.len() as u32,
             message: if reasons.words.is_empty() { "healthy".to_owned() } else { reasons.words.join("; ") },
@@ -159,9 +152,45 @@ impl Pool {
         }
     }
 
+    /// The same without words, and so without memory.
+    pub(super) fn condition(&self, st: &State, now: u64) -> Condition {
+        let late = st.late(now);
+        let (status, reasons) = self.judge(st, &late, now, true);
+        Condition {
+            status,
+            reasons: reasons.bits,
+            batches_retrying: st.batches.back_off.len() as u32,
+            stuck_ns: late.first[0].as_ref().map_or(0, |(ns, _)| *ns),
+        }
+    }
+
+    /// The status, and the reasons.
+    fn judge(&self, st: &State, late: &Longest<Late<'_>>, now: u64, only_bits: bool) -> (u32, Reasons) {
+        let blocked = !self.can.concurrent && st.is_blocked(now);
+        let reasons = self.reasons(st, late, blocked, now, only_bits);
+        let dark = !st.retries.breaker.is_closed();
+        let live = st.writers.live();
+        let idle = live > 0 && st.useless(now) >= live;
+        let status = if !st.life.has_stopped() && (dark || blocked || idle || st.is_choked(now)) {
+            PIPELINE_FAILING
+        } else if reasons.bits & !PIPELINE_HEALTH_NO_MEMBARRIER != 0 {
+            PIPELINE_DEGRADED
+        } else {
+            PIPELINE_HEALTHY
+        };
+        (status, reasons)
+    }
+
     /// The reasons, the most serious first.
-    fn reasons(&self, st: &State, late: &Longest<Late<'_>>, blocked: bool, now: u64) -> Reasons {
-        let mut all = Reasons::default();
+    fn reasons(
+        &self,
+        st: &State,
+        late: &Longest<Late<'_>>,
+        blocked: bool,
+        now: u64,
+        only_bits: bool,
+    ) -> Reasons {
+        let mut all = Reasons { only_bits, ..Reasons::default() };
         let closed = !st.life.is_running();
         let paused = st.life.stage() == Stage::Paused;
         let no_writers = st.writers.target == 0 && !st.config.autoscales();

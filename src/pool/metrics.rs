@@ -1,15 +1,16 @@
 //! The metrics of a pool and of each writer, and the ledger.
 
 use super::Pool;
+use super::state::State;
 use super::state::turns::Which;
-use super::state::{State, writer::Doing};
+use super::state::writer::{Doing, Writer};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::ledger::Ledger;
 use crate::metrics::{
-    Metrics, PIPELINE_WRITER_ASLEEP, PIPELINE_WRITER_IN_CALL, PIPELINE_WRITER_OPENING,
+    Figures, Metrics, PIPELINE_WRITER_ASLEEP, PIPELINE_WRITER_IN_CALL, PIPELINE_WRITER_OPENING,
     PIPELINE_WRITER_SEARCHING, Scaling, WriterMetrics,
 };
-use crate::platform::time;
+use crate::platform::{memory, time};
 use crate::ring::intake::slow_path;
 use crate::ring::record::Tag;
 use crate::ring::ring_buffer::RingBuffer;
@@ -37,11 +38,31 @@ impl Pool {
         ledger
     }
 
-    /// All figures.
+    /// The metrics.
     pub fn metrics(&self) -> Metrics {
         let mut st = self.lock();
-        let ledger = self.ledger_of(&st);
+        self.metrics_of(&mut st, time::now_ns())
+    }
+
+    /// All figures of one moment. An error: there is no memory.
+    pub fn figures(&self) -> Result<Figures> {
+        let mut st = self.lock();
         let now = time::now_ns();
+        let mut writers = Vec::new();
+        let live = st.writers.list.iter().filter(|w| !w.leaving);
+        let count = live.clone().count();
+        writers.try_reserve_exact(count).map_err(|_| memory::refused(count * size_of::<WriterMetrics>()))?;
+        writers.extend(live.map(|w| st.metrics_of(w, now)));
+        Ok(Figures {
+            metrics: self.metrics_of(&mut st, now),
+            spread: st.latency.spread(),
+            condition: self.condition(&st, now),
+            writers,
+        })
+    }
+
+    fn metrics_of(&self, st: &mut State, now: u64) -> Metrics {
+        let ledger = self.ledger_of(st);
         let (capture_rate, store_rate) = st.rates.read(now, &ledger);
         let (rings, rings_retired) = self.rings.in_use();
         let breaker = &st.retries.breaker;
@@ -114,14 +135,20 @@ impl Pool {
                 format!("index: below {live} allowed (writers_live), {index} given"),
             )
         })?;
+        Ok(st.metrics_of(w, now))
+    }
+}
+
+impl State {
+    fn metrics_of(&self, w: &Writer, now: u64) -> WriterMetrics {
         let state = match w.doing {
             Doing::Searching => PIPELINE_WRITER_SEARCHING,
             Doing::Asleep => PIPELINE_WRITER_ASLEEP,
             Doing::Calling(_) | Doing::Ending(_) => PIPELINE_WRITER_IN_CALL,
             Doing::Opening(_) | Doing::Entering(_) => PIPELINE_WRITER_OPENING,
         };
-        let record = st.faults.record(w.id);
-        Ok(WriterMetrics {
+        let record = self.faults.record(w.id);
+        WriterMetrics {
             writer_id: w.id,
             state,
             thread_id: w.tid,
@@ -134,6 +161,6 @@ impl Pool {
             restarts: record.restarts,
             bad_results: record.bad_results,
             panics: record.panics,
-        })
+        }
     }
 }

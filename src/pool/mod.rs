@@ -84,6 +84,8 @@ pub struct Pool {
     storage: UnsafeCell<Option<Box<dyn Storage>>>,
     /// What the storage can do, asked once.
     can: Abilities,
+    /// What the storage is called in metrics.
+    pub storage_name: &'static str,
     /// Where the writers run, and how they are scheduled.
     placement: Placement,
     /// Tells when an event was captured.
@@ -216,6 +218,7 @@ impl Pool {
             generation: random::seed(),
             name: config.name.clone(),
             rings,
+            storage_name: storage.name(),
             storage: UnsafeCell::new(Some(storage)),
             can,
             placement,

@@ -76,7 +76,7 @@ impl Default for pipeline_storage_t {
 }
 
 /// A storage that consists of C functions. Its `destroy` runs when it is dropped, and therefore exactly once.
-pub struct CallbackStorage(pipeline_storage_t);
+pub struct CallbackStorage(pipeline_storage_t, &'static str);
 
 // SAFETY: the functions may be called on any writer thread, and overlap only with PIPELINE_STORAGE_CONCURRENT, by the contract of
 // `pipeline_storage_t`; `user_data` is never dereferenced here.
@@ -90,7 +90,13 @@ impl CallbackStorage {
     /// # Safety
     /// The functions may be called with `user_data` as `pipeline_storage_t` documents them.
     pub unsafe fn new(functions: pipeline_storage_t) -> Self {
-        Self(functions)
+        Self(functions, "custom")
+    }
+
+    /// The same under another name in metrics.
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.1 = name;
+        self
     }
 }
 
@@ -99,6 +105,10 @@ impl CallbackStorage {
 //
 // SAFETY: the caller of `CallbackStorage::new` has promised functions that keep the contract.
 unsafe impl Storage for CallbackStorage {
+    fn name(&self) -> &'static str {
+        self.1
+    }
+
     fn abilities(&self) -> Abilities {
         let has = |flag: u32| self.0.flags & flag != 0;
         Abilities {

@@ -127,6 +127,10 @@ pub trait Source: Send + Sync {
 /// An implementation must not use `batch` and its views after it has answered. If it answers `PIPELINE_STORE_PENDING` it may use them until it
 /// completes the token. It must never complete a token that it was not given.
 pub unsafe trait Storage: Send + Sync {
+    /// What it is called in metrics, in small letters. `custom`: it is the program's own. Asked once, when a pipeline starts.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
     /// What the storage does. Asked once, when a pipeline starts.
     fn abilities(&self) -> Abilities {
         Abilities::default()

@@ -49,6 +49,9 @@ fn guard<T>(function: &str, on_panic: T, call: impl FnOnce() -> T) -> T {
 
 // SAFETY: every call is passed on to a storage that keeps the contract.
 unsafe impl<S: Storage> Storage for PanicGuard<S> {
+    fn name(&self) -> &'static str {
+        guard("name", "custom", || self.0.name())
+    }
     fn abilities(&self) -> Abilities {
         self.0.abilities()
     }

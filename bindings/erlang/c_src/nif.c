@@ -54,7 +54,8 @@
     X(pipeline_pressure) \
     X(pipeline_watch_pressure) \
     X(tracer_new) \
-    X(delivery_enriched)
+    X(delivery_enriched) \
+    X(pipeline_metrics_text)
 
 struct pipeline_ops {
     struct ops base;
@@ -110,6 +111,7 @@ static ErlNifFunc functions[] = {
     { "pipeline_metrics", 1, pipeline_metrics_nif, 0 },
     { "pipeline_writer_metrics", 2, pipeline_writer_metrics_nif, 0 },
     { "pipeline_health", 1, pipeline_health_nif, 0 },
+    { "pipeline_metrics_text", 3, pipeline_metrics_text_nif, 0 },
     { "pipeline_kind_name", 3, pipeline_kind_name_nif, 0 },
     { "pipeline_kind_define", 2, pipeline_kind_define_nif, 0 },
     { "pipeline_pressure", 1, pipeline_pressure_nif, 0 },

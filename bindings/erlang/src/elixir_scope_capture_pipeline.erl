@@ -49,7 +49,7 @@
 -export([attach/1, detach/1, events/2, complete/3, complete_next/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3, kind_define/2]).
 -export([pressure/1, watch_pressure/2, unwatch_pressure/1]).
--export([config/1, metrics/1, writer_metrics/2, health/1]).
+-export([config/1, metrics/1, metrics_text/1, metrics_text/2, writer_metrics/2, health/1]).
 
 %% config/0, metrics/0, writer_metrics/0, health/0: written by `make header'.
 -include("elixir_scope_capture_pipeline_lists.hrl").
@@ -404,6 +404,25 @@ config(Pipeline) ->
 -spec metrics(pipeline()) -> {ok, metrics()} | {error, term()}.
 metrics(Pipeline) ->
     ?NIF:pipeline_metrics(Pipeline).
+
+%% @doc The metrics of a pipeline, or of all pipelines of a list, as text for Prometheus.
+-spec metrics_text(pipeline() | [pipeline()]) -> {ok, binary()} | {error, term()}.
+metrics_text(Pipelines) ->
+    metrics_text(Pipelines, prometheus).
+
+%% @doc The same in one of two formats. The samples of a metric stand together, so give all pipelines in one call, and each once. `docs/metrics.md' lists the
+%% metrics.
+-spec metrics_text(pipeline() | [pipeline()], prometheus | openmetrics) -> {ok, binary()} | {error, term()}.
+metrics_text([First | _] = Pipelines, Format) when Format =:= prometheus; Format =:= openmetrics ->
+    ?NIF:pipeline_metrics_text(First, Pipelines, case Format of prometheus -> 0; openmetrics -> 1 end);
+metrics_text([], prometheus) ->
+    {ok, <<>>};
+metrics_text([], openmetrics) ->
+    {ok, <<"# EOF\n">>};
+metrics_text(Pipeline, Format) when is_reference(Pipeline) ->
+    metrics_text([Pipeline], Format);
+metrics_text(_, _) ->
+    {error, badarg}.
 
 %% @doc The figures of one native writer; the index of the first is 0.
 -spec writer_metrics(pipeline(), non_neg_integer()) -> {ok, writer_metrics()} | {error, term()}.

@@ -10,7 +10,7 @@
     term_walk/2, term_flat/1, capture_info/0, clock_piece/2,
     %% pipelines, captures, delivery
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
-    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_kind_name/3,
+    pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_metrics_text/3, pipeline_kind_name/3,
     pipeline_kind_define/2, pipeline_pressure/1, pipeline_watch_pressure/4, pipeline_close/2,
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
@@ -174,6 +174,9 @@ pipeline_config(_Pipeline) -> ?NOT_LOADED.
 
 -spec pipeline_metrics(reference()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
 pipeline_metrics(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_metrics_text(reference(), [reference()], non_neg_integer()) -> {ok, binary()} | {error, atom() | {atom(), binary()}}.
+pipeline_metrics_text(_Pipeline, _Pipelines, _Format) -> ?NOT_LOADED.
 
 -spec pipeline_writer_metrics(reference(), non_neg_integer()) -> {ok, map()} | {error, badarg | {atom(), binary()}}.
 pipeline_writer_metrics(_Pipeline, _Index) -> ?NOT_LOADED.

@@ -131,6 +131,10 @@ impl JournalStorage {
 
 // SAFETY: a batch is used until it is answered, and not after; each token comes from the batch that carries it.
 unsafe impl Storage for JournalStorage {
+    fn name(&self) -> &'static str {
+        "journal"
+    }
+
     fn abilities(&self) -> Abilities {
         // Facts come from the source.
         Abilities {

@@ -103,6 +103,10 @@ impl SqliteStorage {
 // SAFETY: a queued batch is used by the committing thread until that completes its token, and not after; each token comes from the
 // batch that carries it.
 unsafe impl Storage for SqliteStorage {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn abilities(&self) -> Abilities {
         // Calls may overlap: `store` only adds to a queue that has a lock.
         Abilities { concurrent: true, meta: true, flush: true, finish: true, ..Abilities::default() }

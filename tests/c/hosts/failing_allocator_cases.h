@@ -317,6 +317,17 @@ static void figures(world_t *w)
     ALLOW(pipeline_config_read(w->p, &c));
 }
 
+static void metrics_text(world_t *w)
+{
+    static char text[65536];
+    const pipeline_t *list[1];
+    size_t length = 0;
+    list[0] = w->p;
+    ALLOW(pipeline_metrics_text(list, 1, PIPELINE_METRICS_PROMETHEUS, NULL, 0, &length));
+    CHECK(length < sizeof text);
+    ALLOW(pipeline_metrics_text(list, 1, PIPELINE_METRICS_OPENMETRICS, text, sizeof text, &length));
+}
+
 static void update(world_t *w)
 {
     pipeline_config_t c = config_of_cases();
@@ -610,6 +621,7 @@ static const struct {
     {"pipeline_flush", flush, 0},
     {"pipeline_scale", scale, 0},
     {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
+    {"pipeline_metrics_text", metrics_text, 0},
     {"pipeline_update", update, 0},
     {"pipeline_pause pipeline_resume", pause_and_resume, 0},
     {"pipeline_pressure pipeline_pressure_callback", pressure, 0},

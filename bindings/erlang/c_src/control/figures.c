@@ -66,6 +66,67 @@ ERL_NIF_TERM pipeline_health_call(ErlNifEnv *env, struct pipeline *p, int argc, 
     return answer_ok(env, map_put(env, health_to_map(env, &health), "message", make_text(env, message)));
 }
 
+/* The pipelines of a list. All must have been made by the copy of the library that made `first`, because it alone can read them. */
+static bool pipelines_of_list(ErlNifEnv *env, struct pipeline *first, ERL_NIF_TERM list, const pipeline_t **all)
+{
+    ERL_NIF_TERM head;
+    while (enif_get_list_cell(env, list, &head, &list)) {
+        struct pipeline *p = resource_get(env, head, RESOURCE_PIPELINE);
+        if (!p || p->base.ops != first->base.ops)
+            return false;
+        *all++ = p->native;
+    }
+    return true;
+}
+
+static ERL_NIF_TERM metrics_text(ErlNifEnv *env, const pipeline_t *const *all, unsigned count, uint32_t format)
+{
+    ErlNifBinary text = { 0 };
+    size_t length = 0;
+    int32_t status = pipeline_metrics_text(all, count, format, NULL, 0, &length);
+    if (status != PIPELINE_OK)
+        return answer_status(env, status);
+    if (!enif_alloc_binary(length + 1, &text))
+        return answer_error(env, "out_of_memory");
+    /* More than once only if writers are added meanwhile. */
+    while ((status = pipeline_metrics_text(all, count, format, (char *)text.data, text.size, &length)) == PIPELINE_ERR_LIMIT)
+        if (!enif_realloc_binary(&text, length + 1)) {
+            enif_release_binary(&text);
+            return answer_error(env, "out_of_memory");
+        }
+    if (status != PIPELINE_OK || !enif_realloc_binary(&text, length)) {
+        ERL_NIF_TERM answer = status != PIPELINE_OK ? answer_status(env, status) : answer_error(env, "out_of_memory");
+        enif_release_binary(&text);
+        return answer;
+    }
+    return answer_ok(env, enif_make_binary(env, &text));
+}
+
+PIPELINE_DIRTY(pipeline_metrics_text)
+
+ERL_NIF_TERM pipeline_metrics_text_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])
+{
+    enum { FEW = 16 }; /* a normal scheduler is kept for some 100 us at most */
+    unsigned count, format;
+    const pipeline_t *few[FEW], **all = few;
+    ERL_NIF_TERM answer;
+    if (!enif_get_list_length(env, argv[1], &count) || !enif_get_uint(env, argv[2], &format))
+        return answer_badarg(env);
+    if (count > FEW) {
+        if (on_normal_scheduler())
+            return enif_schedule_nif(env, "pipeline_metrics_text", ERL_NIF_DIRTY_JOB_CPU_BOUND, pipeline_metrics_text_dirty, argc, argv);
+        all = enif_alloc(count * sizeof *all);
+        if (!all)
+            return answer_error(env, "out_of_memory");
+    }
+    answer = pipelines_of_list(env, p, argv[1], all) ? metrics_text(env, all, count, format) : answer_badarg(env);
+    if (all != few)
+        enif_free(all);
+    if (count <= FEW)
+        enif_consume_timeslice(env, 5 + (int)count);
+    return answer;
+}
+
 ERL_NIF_TERM version(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     (void)argc;

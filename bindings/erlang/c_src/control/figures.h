@@ -12,6 +12,9 @@ pipeline_call pipeline_health_call;
 /* (Pipeline, Index) -> {ok, Map} | {error, _} */
 pipeline_call pipeline_writer_metrics_call;
 
+/* (Pipeline, Pipelines, Format) -> {ok, Text} | {error, _}: the metrics of all Pipelines, of which the first one is Pipeline */
+pipeline_call pipeline_metrics_text_call;
+
 /* () -> {Number, Text} */
 ERL_NIF_TERM version(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
