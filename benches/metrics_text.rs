@@ -63,7 +63,9 @@ fn main() {
         took.sort_by(f64::total_cmp);
         let (median, worst) = (took[CALLS / 2], took[CALLS - 1]);
         let lines = buffer[..length].iter().filter(|&&byte| byte == b'\n').count();
-        println!("{name}: {PIPELINES} pipelines, {lines} lines, {length} bytes: {median:.0} us, the worst of {CALLS} {worst:.0} us");
+        println!(
+            "{name}: {PIPELINES} pipelines, {lines} lines, {length} bytes: {median:.0} us, the worst of {CALLS} {worst:.0} us"
+        );
         late |= median > 1000.0;
     }
     assert!(!late, "over 1 ms");

@@ -2361,6 +2361,45 @@ struct pipeline_health_t {
  */
 int32_t pipeline_health(const pipeline_t *p, pipeline_health_t *out);
 
+/** `pipeline_metrics_text`: Prometheus' text format, version 0.0.4 (`text/plain; version=0.0.4`). */
+#define PIPELINE_METRICS_PROMETHEUS 0
+
+/**
+ * `pipeline_metrics_text`: OpenMetrics, version 1.0.0 (`application/openmetrics-text; version=1.0.0;
+ * charset=utf-8`).
+ */
+#define PIPELINE_METRICS_OPENMETRICS 1
+
+/**
+ * Writes the metrics of pipelines as text, in a format that Prometheus and others read: what
+ * `pipeline_metrics` and `pipeline_writer_metrics` have, the health, and a histogram of the time from capture
+ * to acknowledgement. docs/metrics.md lists them. `format` is `PIPELINE_METRICS_...`.
+ *
+ * The text of several pipelines is not that of each one after the other, because the samples of a metric
+ * stand together: give all of them in one call. The labels are `pipeline` (the name), `storage` ("journal",
+ * "sqlite" or "custom") and, of a writer's metrics, `writer` (its id). Of pipelines with the same name, the
+ * one that was started first has the plain name, and the others have `NAME#` and a number.
+ *
+ * `buffer` has `size` bytes. The text ends in a NUL. `*length` becomes its length, without the NUL. With
+ * `buffer` NULL and `size` 0, `*length` becomes a length that is enough for the next call as well: `*length`
+ * + 1 bytes suffice for the same pipelines, whatever they count meanwhile, unless writers are added. The same
+ * length is in `*length` after `PIPELINE_ERR_LIMIT`: `size` is too small, and `buffer` has an empty text.
+ *
+ * The figures of each pipeline are of one moment. It takes a few microseconds for each pipeline, and captures
+ * are not slowed down. Any thread, callbacks included, also after `pipeline_close`. Errors:
+ * `PIPELINE_ERR_NULL`; `_INVALID` (`format`, or a pipeline that is given twice); `_LIMIT`; `_FORKED`;
+ * `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `pipelines` has `count` pointers, each NULL or valid; it may be NULL if `count` is 0. `buffer` is
+ * NULL or has `size` writable bytes; `length` is NULL or writable.
+ */
+int32_t pipeline_metrics_text(const pipeline_t *const *pipelines,
+                              size_t count,
+                              uint32_t format,
+                              char *buffer,
+                              size_t size,
+                              size_t *length);
+
 /**
  * Returns how urgently the pipeline needs relief, 0 to 100: the larger of how full its fullest ring buffer is
  * (in percent of its size), and of the age of its oldest event that is not settled (in percent of

@@ -24,7 +24,6 @@ pub mod clock;
 pub mod config;
 #[cfg(not(loom))]
 pub mod event;
-/// cbindgen:ignore
 #[cfg(not(loom))]
 pub mod exposition;
 /// cbindgen:ignore

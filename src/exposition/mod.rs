@@ -132,7 +132,12 @@ impl<'a> Exposition<'a> {
         }
     }
 
-    fn family<T: 'a>(&self, out: &mut Out<'_>, family: &Family<T>, of: impl for<'o> Fn(&'o One<'a>) -> &'o T) {
+    fn family<T: 'a>(
+        &self,
+        out: &mut Out<'_>,
+        family: &Family<T>,
+        of: impl for<'o> Fn(&'o One<'a>) -> &'o T,
+    ) {
         if self.pipelines.is_empty() {
             return;
         }

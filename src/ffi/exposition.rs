@@ -11,7 +11,7 @@ use crate::status::{Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_E
 use std::ffi::c_char;
 
 /// Writes the metrics of pipelines as text, in a format that Prometheus and others read: what `pipeline_metrics` and `pipeline_writer_metrics` have,
-/// the health, and a histogram of the time from capture to acknowledgement. `docs/metrics.md` lists them. `format` is `PIPELINE_METRICS_...`.
+/// the health, and a histogram of the time from capture to acknowledgement. docs/metrics.md lists them. `format` is `PIPELINE_METRICS_...`.
 ///
 /// The text of several pipelines is not that of each one after the other, because the samples of a metric stand together: give all of them in one call.
 /// The labels are `pipeline` (the name), `storage` ("journal", "sqlite" or "custom") and, of a writer's metrics, `writer` (its id). Of pipelines with the same

@@ -156,6 +156,12 @@ static void sizes_and_errors(void)
     CHECK_U64(small[0], 0);
     CHECK_U64(small[32], 'x');
     CHECK_FAILS(pipeline_metrics_text(both, 2, 0, small, 0, &length), PIPELINE_ERR_LIMIT, "0 given");
+    /* So does one that has no room for the NUL. */
+    memset(small, 'x', sizeof small);
+    CHECK_FAILS(pipeline_metrics_text(NULL, 0, PIPELINE_METRICS_OPENMETRICS, small, 6, &length), PIPELINE_ERR_LIMIT, "7 needed, 6 given");
+    CHECK_U64(length, 6);
+    CHECK_U64(small[0], 0);
+    CHECK_U64(small[6], 'x');
     /* Both have the same name: the second one is told apart. */
     text = text_of(both, 2, PIPELINE_METRICS_OPENMETRICS);
     CHECK(strstr(text, "capture_pipeline_uptime_seconds{pipeline=\"pipeline\",storage=\"custom\"} ") != NULL);
