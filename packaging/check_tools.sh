@@ -23,6 +23,8 @@ want man man-db
 # Its promtool checks the metrics as text.
 want promtool prometheus
 want python3 python3
+# It runs the programs that read timelines.
+want node nodejs
 # One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then
     packages="$packages libsqlite3-dev"

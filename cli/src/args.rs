@@ -1,5 +1,6 @@
 //! The arguments of the command.
 
+use crate::export::pieces::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -233,6 +234,9 @@ pub struct Export {
     /// The order of the events [default: stored; a timeline is always in the order of time]
     #[arg(long, value_enum)]
     pub order: Option<Order>,
+    /// Timelines: several files that each open alone, FILE.0001.END and so on, of this size (1G, 500M) or time (10min)
+    #[arg(long, value_name = "SIZE|TIME", value_parser = Split::parse)]
+    pub split: Option<Split>,
     /// Replaces the file if it exists
     #[arg(short, long)]
     pub force: bool,

@@ -9,7 +9,6 @@ use crate::progress::Progress;
 use crate::time_bounds::Bound;
 use capture_pipeline::expression::{Expression, Own, Subject};
 use capture_pipeline::journal::reader::{self, Event, Facts, Options, Reader, Segment, Thread};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -62,26 +61,40 @@ impl Subject for Found<'_> {
     }
 }
 
-/// The threads of rings; the one that was looked up last is found at once.
-#[derive(Default)]
+/// The threads of rings; those that were looked up last are found at once.
 struct Threads {
-    known: BTreeMap<(u64, u64), Thread>,
-    last: Option<((u64, u64), Option<Thread>)>,
+    /// In the order of their keys.
+    known: Vec<((u64, u64), Thread)>,
+    /// Places in the list, by the low bits of the ring.
+    recent: [usize; 64],
 }
 
 impl Threads {
     fn new(facts: &Facts) -> Self {
-        Self { known: facts.threads.clone(), last: None }
+        let known = facts.threads.iter().map(|(key, thread)| (*key, thread.clone())).collect();
+        Self { known, recent: [usize::MAX; 64] }
     }
 
     #[inline]
     fn find(&mut self, generation: u64, ring_id: u64) -> Option<&Thread> {
         let key = (generation, ring_id);
-        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
-            self.last = Some((key, self.known.get(&key).cloned()));
+        let recent = &mut self.recent[ring_id as usize % 64];
+        if self.known.get(*recent).is_none_or(|(known, _)| *known != key) {
+            *recent = self.known.binary_search_by_key(&key, |(known, _)| *known).ok()?;
         }
-        self.last.as_ref().and_then(|(_, thread)| thread.as_ref())
+        self.known.get(*recent).map(|(_, thread)| thread)
     }
+}
+
+/// How a journal is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The events that are there and were asked for.
+    Once,
+    /// These, and those that are written later.
+    Following,
+    /// All events that are there in the times that were asked for: [`Journal::each_with`] tells which of them were.
+    All,
 }
 
 /// See the module.
@@ -90,6 +103,8 @@ pub struct Journal {
     reader: Reader,
     kinds: Kinds,
     threads: Threads,
+    /// The correlation id that was asked for, if the reader does not choose by it.
+    correlation_id: Option<u64>,
 }
 
 /// Opens a reader. If there is nothing to read, the message says whether the journal is missing or only the run.
@@ -121,7 +136,8 @@ pub fn span<'s>(segments: impl Iterator<Item = &'s Segment>) -> (u64, u64) {
 
 impl Journal {
     /// Opens a journal for the events that are asked for.
-    pub fn open(path: &Path, selection: &Selection, order: Order, follow: bool) -> Result<Self, Failure> {
+    pub fn open(path: &Path, selection: &Selection, order: Order, reading: Reading) -> Result<Self, Failure> {
+        let follow = reading == Reading::Following;
         let filter = match &selection.filter {
             None => None,
             Some(text) => Some(
@@ -162,10 +178,14 @@ impl Journal {
             bound.map_or(otherwise, |bound: Bound| bound.at(limits.0, limits.1))
         };
         (options.from_realtime_ns, options.to_realtime_ns) = (at(from, 0), at(until, u64::MAX));
+        if reading == Reading::All {
+            (options.kinds, options.correlation_id) = (None, None);
+        }
         let reader = open(path, options)?;
         let kinds = Kinds::new(reader.facts(), Asked { kinds: selection.kinds.clone(), filter });
         let threads = Threads::new(reader.facts());
-        Ok(Self { path: path.to_path_buf(), reader, kinds, threads })
+        let correlation_id = selection.correlation_id.filter(|_| reading == Reading::All);
+        Ok(Self { path: path.to_path_buf(), reader, kinds, threads, correlation_id })
     }
 
     /// The reader.
@@ -184,6 +204,19 @@ impl Journal {
         progress: &mut Progress,
         mut act: impl FnMut(Found<'_>) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
+        self.each_with(
+            progress,
+            |found: Found<'_>, is_chosen| if is_chosen { act(found) } else { Ok(ControlFlow::Continue(())) },
+        )
+    }
+
+    /// The same for all events that are read, with whether they were asked for.
+    pub fn each_with(
+        &mut self,
+        progress: &mut Progress,
+        mut act: impl FnMut(Found<'_>, bool) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
+        let correlation_id = self.correlation_id;
         let mut count = 0_u64;
         loop {
             count += 1;
@@ -191,6 +224,8 @@ impl Journal {
                 progress.show(self.reader.progress());
             }
             let Some(event) = self.reader.next_found()? else { return Ok(()) };
+            let is_of_id = correlation_id.is_none_or(|id| event.correlation_id == id);
+            let mut act = |found: Found<'_>, is_chosen| act(found, is_chosen && is_of_id);
             if show(&event, &mut self.kinds, &mut self.threads, &mut act)?.is_break() {
                 return Ok(());
             }
@@ -211,7 +246,10 @@ impl Journal {
         if self.threads.known.len() != self.reader.facts().threads.len() {
             self.threads = Threads::new(self.reader.facts());
         }
-        Ok(match show(&event, &mut self.kinds, &mut self.threads, &mut act)? {
+        let act = &mut |found: Found<'_>, is_chosen| {
+            if is_chosen { act(found) } else { Ok(ControlFlow::Continue(())) }
+        };
+        Ok(match show(&event, &mut self.kinds, &mut self.threads, act)? {
             ControlFlow::Break(()) => ControlFlow::Break(()),
             ControlFlow::Continue(()) => ControlFlow::Continue(true),
         })
@@ -243,7 +281,7 @@ fn show(
     event: &Event<'_>,
     kinds: &mut Kinds,
     threads: &mut Threads,
-    act: &mut impl FnMut(Found<'_>) -> Result<ControlFlow<()>, Failure>,
+    act: &mut impl FnMut(Found<'_>, bool) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<ControlFlow<()>, Failure> {
     let kind_at = kinds.find(event.generation, event.kind);
     let kind = &kinds.list()[kind_at];
@@ -252,7 +290,7 @@ fn show(
         Choice::All(all) => *all,
         Choice::Some(bound) => bound.matches(&found),
     };
-    if chosen { act(found) } else { Ok(ControlFlow::Continue(())) }
+    act(found, chosen)
 }
 
 /// The numbers of the kinds with these names or numbers. `None`: all.

@@ -18,7 +18,7 @@ const UNITS: [(&str, f64); 7] =
     [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("min", 6e10), ("s", 1e9), ("h", 3.6e12), ("d", 8.64e13)];
 
 /// A length of time in nanoseconds: numbers with units, as in `1h30min` or `2.5s`.
-fn duration(text: &str) -> Option<u64> {
+pub fn duration(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum = 0.0;
     while !rest.is_empty() {

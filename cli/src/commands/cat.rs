@@ -2,7 +2,7 @@
 
 use crate::args::{Cat, Lines};
 use crate::failure::{Failure, Outcome};
-use crate::journal::{Found, Journal};
+use crate::journal::{Found, Journal, Reading};
 use crate::line::{self, Json};
 use crate::progress::Progress;
 use std::io::{IsTerminal, Write};
@@ -66,7 +66,7 @@ impl Printer {
 
 /// Prints the events that are asked for.
 pub fn run(args: &Cat) -> Result<Outcome, Failure> {
-    let mut journal = Journal::open(&args.path, &args.selection, args.order, false)?;
+    let mut journal = Journal::open(&args.path, &args.selection, args.order, Reading::Once)?;
     let mut printer = Printer::new(args.lines);
     let mut left = args.limit.unwrap_or(u64::MAX);
     if left > 0 {

@@ -8,7 +8,7 @@ use super::table::{Table, bytes, duration, grouped, time};
 use crate::args::{Order, Stat};
 use crate::damage::counted;
 use crate::failure::{Failure, Outcome};
-use crate::journal::{Journal, span};
+use crate::journal::{Journal, Reading, span};
 use crate::line::shown;
 use crate::progress::Progress;
 use capture_pipeline::journal::reader::{LedgerBlock, Reader};
@@ -26,7 +26,7 @@ struct Count {
 
 /// Shows what a journal has.
 pub fn run(args: &Stat) -> Result<Outcome, Failure> {
-    let mut journal = Journal::open(&args.path, &args.selection, Order::Stored, false)?;
+    let mut journal = Journal::open(&args.path, &args.selection, Order::Stored, Reading::Once)?;
     let mut plot = Plot::new(span(journal.reader().segments()));
     let mut counts: Vec<Count> = Vec::new();
     journal.each(&mut Progress::new("reading", false), |found| {

@@ -3,7 +3,7 @@
 use super::cat::Printer;
 use crate::args::{Order, Tail};
 use crate::failure::{Failure, Outcome};
-use crate::journal::{Journal, span};
+use crate::journal::{Journal, Reading, span};
 use crate::progress::Progress;
 use capture_pipeline::journal::reader::Segment;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +22,8 @@ pub fn run(args: &Tail) -> Result<Outcome, Failure> {
     if is_free {
         selection.from = start_of_the_end(args)?;
     }
-    let mut journal = Journal::open(&args.path, &selection, Order::Time, args.follow)?;
+    let reading = if args.follow { Reading::Following } else { Reading::Once };
+    let mut journal = Journal::open(&args.path, &selection, Order::Time, reading)?;
     let mut printer = Printer::new(args.lines);
     let mut last = VecDeque::new();
     journal.each(&mut Progress::new("reading", false), |found| {
@@ -79,7 +80,7 @@ fn clock_was_kept<'s>(segments: impl Iterator<Item = &'s Segment>) -> bool {
 /// A time, so that at least as many of the wanted events as are asked for are not before it. `None`: there are not as many, or wall times do not tell. A large
 /// journal need not be read to find it.
 fn start_of_the_end(args: &Tail) -> Result<Option<String>, Failure> {
-    let journal = Journal::open(&args.path, &args.selection, Order::Stored, false)?;
+    let journal = Journal::open(&args.path, &args.selection, Order::Stored, Reading::Once)?;
     let (first, last) = span(journal.reader().segments());
     if !clock_was_kept(journal.reader().segments()) {
         return Ok(None);
@@ -95,10 +96,13 @@ fn start_of_the_end(args: &Tail) -> Result<Option<String>, Failure> {
         let mut selection = args.selection.clone();
         selection.from = text(from);
         let mut found = 0;
-        Journal::open(&args.path, &selection, Order::Stored, false)?.each(&mut Progress::none(), |_| {
-            found += 1;
-            Ok(if found < args.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
+        Journal::open(&args.path, &selection, Order::Stored, Reading::Once)?.each(
+            &mut Progress::none(),
+            |_| {
+                found += 1;
+                Ok(if found < args.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            },
+        )?;
         if found >= args.count {
             return Ok(text(from.saturating_sub(BLUR_NS)));
         }

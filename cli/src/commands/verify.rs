@@ -4,7 +4,7 @@ use super::table::bytes;
 use crate::args::{Order, Selection, Verify};
 use crate::damage::{counted, grouped, some};
 use crate::failure::{Failure, Outcome};
-use crate::journal::Journal;
+use crate::journal::{Journal, Reading};
 use crate::line::shown;
 use crate::progress::Progress;
 use capture_pipeline::journal::reader::{Reader, State};
@@ -17,7 +17,7 @@ use std::path::Path;
 pub fn run(args: &Verify) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::Well;
     for path in &args.paths {
-        let mut journal = Journal::open(path, &Selection::default(), Order::Stored, false)?;
+        let mut journal = Journal::open(path, &Selection::default(), Order::Stored, Reading::Once)?;
         let mut events = 0_u64;
         journal.each(&mut Progress::new("verifying", false), |_| {
             events += 1;

@@ -5,14 +5,16 @@ mod groups;
 mod ndjson;
 mod parquet;
 mod perfetto;
+pub mod pieces;
 mod sqlite;
 mod target;
 
 use crate::args::{Export, Format, Order, Payload};
 use crate::failure::{Failure, Outcome};
-use crate::journal::{Found, Journal};
+use crate::journal::{Found, Journal, Reading};
 use crate::progress::Progress;
 use clap::ValueEnum;
+use pieces::Pieces;
 use std::ops::ControlFlow;
 use std::path::Path;
 use target::Target;
@@ -21,6 +23,10 @@ use target::Target;
 pub trait Exporter {
     /// Takes an event.
     fn add(&mut self, found: Found<'_>) -> Result<(), Failure>;
+    /// Is shown an event that was not asked for. Only a timeline is: it finds out by them whether events are missing.
+    fn skip(&mut self, _found: Found<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Writes what is left. The file is whole afterwards.
     fn finish(self: Box<Self>) -> Result<(), Failure>;
 }
@@ -52,30 +58,60 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         (true, _) => Order::Time,
         (false, order) => order.unwrap_or(Order::Stored),
     };
-    let mut journal = Journal::open(&args.path, &args.selection, order, false)?;
-    let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
+    let reading = if format.is_timeline() { Reading::All } else { Reading::Once };
+    let mut journal = Journal::open(&args.path, &args.selection, order, reading)?;
     let payload = match args.payload {
         Payload::Auto => None,
         Payload::Always => Some(true),
         Payload::Never => Some(false),
     };
-    let only_one = !args.selection.kinds.is_empty();
-    let mut exporter: Box<dyn Exporter> = match format {
-        Format::Sqlite => Box::new(sqlite::Sqlite::new(target.temporary(), &journal, !args.no_indexes)?),
-        Format::Ndjson => Box::new(ndjson::Ndjson::new(target.open()?, args.strings, payload)),
-        Format::Csv => Box::new(csv::Csv::new(target.open()?, &journal, payload, only_one)?),
-        Format::Parquet => {
-            Box::new(parquet::Parquet::new(target.open()?, &journal, payload, only_one, args.compression)?)
+    let (mut exporter, target) = match format {
+        Format::Perfetto => {
+            let pieces = Pieces::new(&args.file, args.force, args.split)?;
+            let exporter: Box<dyn Exporter> = Box::new(perfetto::Perfetto::new(pieces, &journal, payload));
+            (exporter, None)
         }
-        Format::Perfetto => Box::new(perfetto::Perfetto::new(target.open()?, &journal, payload)),
+        _ => {
+            let (exporter, target) = table(args, format, &journal, payload)?;
+            (exporter, Some(target))
+        }
     };
     let mut progress = Progress::new("exporting", !is_output);
-    journal.each(&mut progress, |found| exporter.add(found).map(ControlFlow::Continue))?;
+    journal.each_with(&mut progress, |found, is_chosen| {
+        let done = if is_chosen { exporter.add(found) } else { exporter.skip(found) };
+        done.map(ControlFlow::Continue)
+    })?;
     progress.last_step(if format == Format::Sqlite { "making indexes" } else { "closing the file" });
     exporter.finish()?;
-    target.commit()?;
+    if let Some(target) = target {
+        target.commit()?;
+    }
     drop(progress);
     Ok(journal.outcome())
+}
+
+/// An exporter that makes a row of each event, in one file.
+fn table(
+    args: &Export,
+    format: Format,
+    journal: &Journal,
+    payload: Option<bool>,
+) -> Result<(Box<dyn Exporter>, Target), Failure> {
+    if args.split.is_some() {
+        return Err(Failure::new("--split: only timelines are split; this format has one file"));
+    }
+    let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
+    let only_one = !args.selection.kinds.is_empty();
+    let exporter: Box<dyn Exporter> = match format {
+        Format::Sqlite => Box::new(sqlite::Sqlite::new(target.temporary(), journal, !args.no_indexes)?),
+        Format::Ndjson => Box::new(ndjson::Ndjson::new(target.open()?, args.strings, payload)),
+        Format::Csv => Box::new(csv::Csv::new(target.open()?, journal, payload, only_one)?),
+        Format::Parquet => {
+            Box::new(parquet::Parquet::new(target.open()?, journal, payload, only_one, args.compression)?)
+        }
+        Format::Perfetto => return Err(Failure::new("a timeline is no table")),
+    };
+    Ok((exporter, target))
 }
 
 /// The names of the formats, for a message.

@@ -1,20 +1,94 @@
 //! Events on a line of time, for whoever draws them: rows of slices, instants and numbers.
+//!
+//! [`Timeline`] takes the events in the order of their times, and tells a [`Drawing`] what is to be drawn. [`pairs`] finds which begin an end belongs to, [`nest`]
+//! which slices lie within each other, [`rows`] where they are drawn, [`places`] in which process and thread they happened, [`gaps`] where events are missing.
 
+mod gaps;
+mod kept;
+pub mod nest;
+pub mod pairs;
 pub mod places;
 pub mod rows;
+mod slices;
 
 use crate::failure::Failure;
 use crate::journal::{Found, Journal};
+use crate::kinds::Kind;
+use capture_pipeline::event::PIPELINE_EVENT_OWN_TIME;
 use capture_pipeline::kinds::{Role, Value};
+use gaps::Gaps;
 use places::{Places, number_of};
 use rows::Rows;
+use slices::Slices;
 
-/// Draws a timeline. The times of a row need not rise: a slice whose duration is known at its end begins before what was drawn last.
+/// The latest time that is drawn, in nanoseconds: viewers count in signed numbers.
+pub const LAST_TIME: u64 = i64::MAX as u64;
+
+/// The clocks are told again when their difference has changed by more than this, in nanoseconds.
+const CLOCKS_DIFFER: u64 = 1_000_000;
+/// They are told at most so often: what two processes say of their clocks may differ.
+const CLOCKS_EVERY: u64 = 1_000_000_000;
+
+/// Why a slice ends without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// There are no more events of its run.
+    End,
+    /// Events of its thread were lost, and its end may be one of them.
+    Losses,
+    /// The file ends here, and it goes on in the next one.
+    Split,
+    /// The end of one came that it lies within. It goes on behind that.
+    Crossed,
+    /// Too many were open.
+    TooMany,
+}
+
+impl Why {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Losses => "losses",
+            Self::Split => "split",
+            Self::Crossed => "crossed",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// What a slice or an instant is, beside its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing else.
+    None,
+    /// The slice goes on: it was closed before.
+    Continued,
+    /// An end without a begin.
+    Unpaired,
+}
+
+/// Draws a timeline. The times of a row need not rise: a slice that is known when it ends begins before what was drawn last.
 pub trait Drawing {
+    /// What CLOCK_REALTIME showed at a time. It comes before the first event, and where the difference of the two has changed.
+    fn clocks(&mut self, ns: u64, realtime_ns: u64);
     /// A slice begins, by this event.
-    fn begin(&mut self, rows: &Rows, row: usize, ns: u64, found: &Found<'_>) -> Result<(), Failure>;
-    /// The slice ends that began last in its row.
-    fn end(&mut self, rows: &Rows, row: usize, ns: u64, by: Option<&Found<'_>>) -> Result<(), Failure>;
+    fn begin(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        ns: u64,
+        found: &Found<'_>,
+        note: Note,
+    ) -> Result<(), Failure>;
+    /// The slice ends that began last in its row: by its end, by nothing (it was known), or for want of its end.
+    fn end(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        ns: u64,
+        by: Result<Option<&Found<'_>>, Why>,
+    ) -> Result<(), Failure>;
     /// Something without a duration. `flow`: what it is a step of; 0: of nothing.
     fn instant(
         &mut self,
@@ -23,88 +97,251 @@ pub trait Drawing {
         ns: u64,
         found: &Found<'_>,
         flow: u64,
+        note: Note,
     ) -> Result<(), Failure>;
     /// A number.
     fn number(&mut self, rows: &Rows, row: usize, ns: u64, value: Value<'_>) -> Result<(), Failure>;
+    /// Events were lost between these two times: so many of each sort.
+    fn lost(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        times: (u64, u64),
+        counts: &[(&str, u64)],
+    ) -> Result<(), Failure>;
 }
 
 /// See the module.
 pub struct Timeline {
     rows: Rows,
+    plans: Vec<Option<Plan>>,
+    slices: Slices,
+    gaps: Gaps,
+    /// A time, and what CLOCK_REALTIME showed then.
+    clocks: Option<(u64, u64)>,
+    /// Events that are not drawn, because their times are beyond [`LAST_TIME`].
+    pub too_late: u64,
+}
+
+/// What a kind's events are on the line of time.
+struct Plan {
+    kind: Kind,
+    role: Role,
+    /// The kind that begins, of a pair.
+    begins: u32,
+    /// The pair is found by a key.
+    is_keyed: bool,
+}
+
+impl Plan {
+    fn new(kind: &Kind, others: &[Kind]) -> Self {
+        let definition = kind.definition.as_ref();
+        let role = definition.map_or(Role::Instant, |definition| definition.role);
+        let partner = definition.and_then(|definition| definition.pairs_with);
+        let partner =
+            others.iter().find(|other| other.generation == kind.generation && Some(other.number) == partner);
+        let other_is_keyed =
+            partner.and_then(|other| other.definition.as_ref()).is_none_or(|d| d.key_field.is_some());
+        let begins = match definition.and_then(|definition| definition.pairs_with) {
+            Some(partner) if role == Role::End => partner,
+            _ => kind.number,
+        };
+        let is_keyed = other_is_keyed && definition.is_some_and(|definition| definition.key_field.is_some());
+        Self { kind: kind.clone(), role, begins, is_keyed }
+    }
 }
 
 impl Timeline {
     /// The timeline of a journal, without events.
     pub fn new(journal: &Journal) -> Self {
-        Self { rows: Rows::new(Places::new(journal)) }
+        let mut timeline = Self {
+            rows: Rows::new(Places::new(journal)),
+            plans: Vec::new(),
+            slices: Slices::default(),
+            gaps: Gaps::new(journal),
+            clocks: None,
+            too_late: 0,
+        };
+        for (at, kind) in journal.kinds().iter().enumerate() {
+            timeline.plan(at, kind, journal.kinds());
+        }
+        timeline
+    }
+
+    #[cold]
+    fn plan(&mut self, at: usize, kind: &Kind, others: &[Kind]) {
+        if self.plans.len() <= at {
+            self.plans.resize_with(at + 1, || None);
+        }
+        self.plans[at] = Some(Plan::new(kind, others));
+    }
+
+    /// The time of an event.
+    pub fn time(&mut self, found: &Found<'_>) -> u64 {
+        let ring = self.rows.places.find(found);
+        self.rows.places.time(ring, found.event.timestamp_ns)
+    }
+
+    /// Tells what the clocks show, if that has changed.
+    #[inline]
+    fn relate(&mut self, ns: u64, found: &Found<'_>, drawing: &mut impl Drawing) {
+        let realtime_ns = found.event.realtime_ns;
+        let has_changed = self.clocks.is_none_or(|(before, realtime)| {
+            let moved =
+                realtime_ns.wrapping_sub(realtime).wrapping_sub(ns.wrapping_sub(before)).cast_signed();
+            moved.unsigned_abs() > CLOCKS_DIFFER
+                && ns.saturating_sub(before) >= CLOCKS_EVERY
+                && found.event.flags & PIPELINE_EVENT_OWN_TIME == 0
+        });
+        if has_changed && realtime_ns <= LAST_TIME {
+            self.clocks = Some((ns, realtime_ns));
+            drawing.clocks(ns, realtime_ns);
+        }
+    }
+
+    /// Takes an event that is not drawn: it shows that none is missing.
+    #[inline]
+    pub fn skip(&mut self, found: &Found<'_>, drawing: &mut impl Drawing) -> Result<(), Failure> {
+        let ring = self.rows.places.find(found);
+        let ns = self.rows.places.time(ring, found.event.timestamp_ns);
+        self.check(ring, ns, found, drawing)
+    }
+
+    /// Draws what is missing before an event.
+    #[inline]
+    fn check(
+        &mut self,
+        ring: usize,
+        ns: u64,
+        found: &Found<'_>,
+        drawing: &mut impl Drawing,
+    ) -> Result<(), Failure> {
+        match self.gaps.before(&mut self.rows.places.rings[ring], ns, found.event) {
+            None => Ok(()),
+            Some((from, count)) => self.lost(ring, (from, ns), count, drawing),
+        }
+    }
+
+    #[cold]
+    fn lost(
+        &mut self,
+        ring: usize,
+        times: (u64, u64),
+        count: u64,
+        drawing: &mut impl Drawing,
+    ) -> Result<(), Failure> {
+        let thread = self.rows.places.rings[ring].thread;
+        self.slices.cut(thread, times.1, Why::Losses, &mut self.rows, drawing)?;
+        let row = self.rows.of_losses(ring);
+        drawing.lost(&self.rows, row, times, &[("events", count)])
     }
 
     /// Draws an event.
     #[inline]
     pub fn add(&mut self, found: &Found<'_>, drawing: &mut impl Drawing) -> Result<(), Failure> {
-        let thread = self.rows.places.find(found);
-        let ns = self.rows.places.time(thread, found.event.timestamp_ns);
-        let Some(definition) = &found.kind.definition else {
-            let row = self.rows.of_thread(thread);
-            return drawing.instant(&self.rows, row, ns, found, 0);
-        };
-        match definition.role {
+        let ring = self.rows.places.find(found);
+        let ns = self.rows.places.time(ring, found.event.timestamp_ns);
+        if ns > LAST_TIME {
+            self.too_late += 1;
+            return Ok(());
+        }
+        self.relate(ns, found, drawing);
+        self.check(ring, ns, found, drawing)?;
+        let thread = self.rows.places.rings[ring].thread;
+        if self.plans.get(found.kind_at).is_none_or(Option::is_none) || found.kind.is_rest {
+            self.plan(found.kind_at, found.kind, &[]);
+        }
+        let Some(Some(plan)) = self.plans.get(found.kind_at) else { return Ok(()) };
+        match plan.role {
             Role::Instant | Role::Log => {
                 let row = self.rows.of_thread(thread);
-                drawing.instant(&self.rows, row, ns, found, 0)
+                drawing.instant(&self.rows, row, ns, found, 0, Note::None)
             }
             Role::Flow => {
                 let row = self.rows.of_thread(thread);
-                let flow = number_of(&[found.event.generation, found.event.kind.into(), key(found)]);
-                drawing.instant(&self.rows, row, ns, found, flow)
+                drawing.instant(&self.rows, row, ns, found, flow(found), Note::None)
             }
             Role::Begin => {
-                let row = self.rows.of_thread(thread);
-                drawing.begin(&self.rows, row, ns, found)
+                let is_keyed = plan.is_keyed;
+                self.slices.begin(thread, ns, found, is_keyed, &mut self.rows, drawing)
             }
             Role::End => {
-                let row = self.rows.of_thread(thread);
-                drawing.end(&self.rows, row, ns, Some(found))
+                let (begins, is_keyed) = (plan.begins, plan.is_keyed);
+                let kind_of = |at: usize| self.plans.get(at).and_then(Option::as_ref).map(|plan| &plan.kind);
+                self.slices.end(thread, ns, found, (begins, is_keyed), kind_of, &mut self.rows, drawing)
             }
-            Role::Complete => {
-                let row = self.rows.of_thread(thread);
-                let lasted = duration(found);
-                drawing.begin(&self.rows, row, ns.saturating_sub(lasted), found)?;
-                drawing.end(&self.rows, row, ns, None)
-            }
-            Role::Counter => {
-                for (at, (field, value)) in definition.values(found.event.payload).enumerate() {
-                    if let Some(value) = value
-                        && field.field_type.is_number()
-                        && definition.key_field != Some(at)
-                    {
-                        let row = self.rows.of_counter(thread, found, at);
-                        drawing.number(&self.rows, row, ns, value)?;
-                    }
-                }
-                Ok(())
-            }
+            Role::Complete => self.slices.complete(thread, ns, found, &mut self.rows, drawing),
+            Role::Counter => numbers(&mut self.rows, thread, ns, found, drawing),
         }
     }
-}
 
-/// The nanoseconds that a complete event has lasted.
-fn duration(found: &Found<'_>) -> u64 {
-    let definition = found.kind.definition.as_ref();
-    let field = definition.and_then(|definition| definition.fields.get(definition.duration_field?));
-    match field.and_then(|field| field.value(found.event.payload)) {
-        Some(Value::Unsigned(ns)) => ns,
-        Some(Value::Signed(ns)) => ns.max(0).unsigned_abs(),
-        _ => 0,
+    /// Closes what is open, because the file ends at this time. [`resume`](Self::resume) begins it again.
+    pub fn pause(&mut self, ns: u64, drawing: &mut impl Drawing) -> Result<(), Failure> {
+        self.slices.pause(ns, &self.rows, drawing)
+    }
+
+    /// Begins again what is open.
+    pub fn resume(&mut self, ns: u64, drawing: &mut impl Drawing) -> Result<(), Failure> {
+        if let Some((before, realtime)) = self.clocks {
+            drawing.clocks(ns, realtime.wrapping_add(ns.wrapping_sub(before)));
+        }
+        let kind_of = |at: usize| self.plans.get(at).and_then(Option::as_ref).map(|plan| &plan.kind);
+        self.slices.resume(ns, kind_of, &self.rows, drawing)
+    }
+
+    /// Closes what is open at the end of its run, and draws what the runs have lost in all.
+    pub fn finish(&mut self, drawing: &mut impl Drawing) -> Result<(), Failure> {
+        let mut ends = std::collections::HashMap::new();
+        for ring in &self.rows.places.rings {
+            let end = ends.entry(ring.generation).or_insert((ring.thread, 0));
+            end.1 = ring.ns.max(end.1);
+        }
+        let of_thread: Vec<_> =
+            self.rows.places.rings.iter().map(|ring| (ring.thread, ends[&ring.generation].1)).collect();
+        for (thread, ns) in of_thread {
+            self.slices.cut(thread, ns, Why::End, &mut self.rows, drawing)?;
+        }
+        for (generation, counts) in self.gaps.totals() {
+            let Some((thread, ns)) = ends.get(generation) else { continue };
+            let row = self.rows.of_totals(self.rows.places.threads[*thread].process);
+            drawing.lost(&self.rows, row, (*ns, *ns), counts)?;
+        }
+        Ok(())
     }
 }
 
-/// What tells one flow from others of its kind.
-fn key(found: &Found<'_>) -> u64 {
+/// Draws the numbers of a counter.
+fn numbers(
+    rows: &mut Rows,
+    thread: usize,
+    ns: u64,
+    found: &Found<'_>,
+    drawing: &mut impl Drawing,
+) -> Result<(), Failure> {
+    let Some(definition) = &found.kind.definition else { return Ok(()) };
+    for (at, (field, value)) in definition.values(found.event.payload).enumerate() {
+        let Some(value) = value.filter(|_| field.field_type.is_number() && definition.key_field != Some(at))
+        else {
+            continue;
+        };
+        let Some(row) = rows.of_counter(thread, found, at) else {
+            let row = rows.of_thread(thread);
+            return drawing.instant(rows, row, ns, found, 0, Note::None);
+        };
+        drawing.number(rows, row, ns, value)?;
+    }
+    Ok(())
+}
+
+/// What all steps of a flow have in common.
+fn flow(found: &Found<'_>) -> u64 {
     let definition = found.kind.definition.as_ref();
     let field = definition.and_then(|definition| definition.fields.get(definition.key_field?));
-    match field.and_then(|field| field.bytes(found.event.payload)) {
+    let key = match field.and_then(|field| field.bytes(found.event.payload)) {
         Some(bytes) => places::number_of_text(1, bytes),
+        // None of its own: it is a step of nothing.
+        None if found.event.correlation_id == 0 => return 0,
         None => found.event.correlation_id,
-    }
+    };
+    number_of(&[found.event.generation, found.event.kind.into(), key])
 }

@@ -31,6 +31,22 @@ pub struct Thread {
     pub name: Vec<u8>,
 }
 
+/// A ring: what is known of the event that came last.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// The run.
+    pub generation: u64,
+    /// Its number.
+    pub ring_id: u64,
+    /// The place of its thread in the list.
+    pub thread: usize,
+    /// The sequence of the last event. `None`: it had none yet.
+    pub last: Option<u64>,
+    /// The time of the last event.
+    pub ns: u64,
+    shift: i64,
+}
+
 /// The processes and threads of a journal.
 #[derive(Debug)]
 pub struct Places {
@@ -38,14 +54,16 @@ pub struct Places {
     pub processes: Vec<Process>,
     /// The threads that had an event.
     pub threads: Vec<Thread>,
+    /// The rings that had an event.
+    pub rings: Vec<Ring>,
     of_generation: HashMap<u64, usize>,
     of_ring: HashMap<(u64, u64), usize>,
     of_thread: HashMap<u64, usize>,
     /// The rings that were looked up last, by the low bits of their numbers.
-    recent: [(u64, u64, usize); 64],
+    recent: [usize; 64],
 }
 
-/// No thread has this place in the list.
+/// No ring has this place in the list.
 const NONE: usize = usize::MAX;
 
 /// A number made of others, which is never 0. It is the same in every export of the same things.
@@ -77,10 +95,11 @@ impl Places {
         let mut places = Self {
             processes: Vec::new(),
             threads: Vec::new(),
+            rings: Vec::new(),
             of_generation: HashMap::new(),
             of_ring: HashMap::new(),
             of_thread: HashMap::new(),
-            recent: [(0, 0, NONE); 64],
+            recent: [NONE; 64],
         };
         let mut headers: Vec<_> = journal.reader().segments().map(|segment| &segment.header).collect();
         headers.sort_by_key(|header| (header.realtime_ns, header.generation, header.number));
@@ -111,26 +130,29 @@ impl Places {
         places
     }
 
-    /// The place of the thread of an event in the list.
+    /// The place of the ring of an event in the list.
     #[inline]
     pub fn find(&mut self, found: &Found<'_>) -> usize {
-        let (generation, ring) = (found.event.generation, found.event.ring_id);
-        let recent = &self.recent[ring as usize % 64];
-        if recent.2 != NONE && recent.0 == generation && recent.1 == ring {
-            return recent.2;
+        let (generation, ring_id) = (found.event.generation, found.event.ring_id);
+        let recent = self.recent[ring_id as usize % 64];
+        if let Some(ring) = self.rings.get(recent)
+            && ring.ring_id == ring_id
+            && ring.generation == generation
+        {
+            return recent;
         }
-        let at = match self.of_ring.get(&(generation, ring)) {
+        let at = match self.of_ring.get(&(generation, ring_id)) {
             Some(at) => *at,
             None => self.add(found),
         };
-        self.recent[ring as usize % 64] = (generation, ring, at);
+        self.recent[ring_id as usize % 64] = at;
         at
     }
 
-    /// The thread of a ring that had no event yet.
+    /// A ring that had no event yet.
     #[cold]
     fn add(&mut self, found: &Found<'_>) -> usize {
-        let (generation, ring) = (found.event.generation, found.event.ring_id);
+        let (generation, ring_id) = (found.event.generation, found.event.ring_id);
         let process = self.of_generation.get(&generation).copied().unwrap_or(0);
         let owner = self.processes.get(process).map_or(0, |process| process.uuid);
         // A thread id may be used again, by a thread of another name.
@@ -142,24 +164,25 @@ impl Places {
             None => {
                 let name = found.thread.map(|thread| thread.name.clone()).filter(|name| !name.is_empty());
                 (
-                    number_of(&[owner, generation, ring, 1]),
+                    number_of(&[owner, generation, ring_id, 1]),
                     None,
-                    name.unwrap_or_else(|| format!("ring {ring}").into()),
+                    name.unwrap_or_else(|| format!("ring {ring_id}").into()),
                 )
             }
         };
-        let at = *self.of_thread.entry(uuid).or_insert_with(|| {
+        let thread = *self.of_thread.entry(uuid).or_insert_with(|| {
             self.threads.push(Thread { uuid, process, tid, name });
             self.threads.len() - 1
         });
-        self.of_ring.insert((generation, ring), at);
-        at
+        let shift = self.processes.get(process).map_or(0, |process| process.shift);
+        self.rings.push(Ring { generation, ring_id, thread, last: None, ns: 0, shift });
+        self.of_ring.insert((generation, ring_id), self.rings.len() - 1);
+        self.rings.len() - 1
     }
 
-    /// The time of an event of a thread: CLOCK_MONOTONIC of the first boot.
+    /// The time of an event of a ring: CLOCK_MONOTONIC of the first boot.
     #[inline]
-    pub fn time(&self, thread: usize, ns: u64) -> u64 {
-        let process = self.threads.get(thread).and_then(|thread| self.processes.get(thread.process));
-        ns.saturating_add_signed(process.map_or(0, |process| process.shift))
+    pub fn time(&self, ring: usize, ns: u64) -> u64 {
+        ns.saturating_add_signed(self.rings[ring].shift)
     }
 }

@@ -9,6 +9,8 @@
 //! - A name on the end of a slice is a condition: it is left out here.
 //! - A time of 2^63 and more is dropped: [`LAST_TIME`].
 //! - Integers of 2^63 and more are shown as negative: here they are written as texts.
+//! - Thread ids are cut to 32 bits: a larger one is in the thread's name here, and another one stands for it.
+//! - Of more than 512 slices within each other the deeper ones are never ended, and their ends end others: whoever draws them must use several tracks.
 //! - A text is cut at a NUL: here it becomes [`NUL`].
 
 mod names;

@@ -33,6 +33,11 @@ const DIFFERENCES: u64 = 64;
 /// The sequence of the packets that have no events. Those of tracks have larger numbers.
 const OWN_SEQUENCE: u64 = 1;
 
+/// The largest thread id that the reader takes.
+const LAST_TID: u64 = i32::MAX as u64;
+/// Ids from here on stand for larger ones. The system's are smaller.
+const MADE_UP_TID: u64 = 1 << 30;
+
 /// What an event is in its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -216,8 +221,14 @@ fn descriptor(out: &mut Vec<u8>, track: &Track<'_>) {
         }),
         TrackKind::Thread { pid, tid } => message(out, 4, |out| {
             integer(out, 1, pid.into());
-            integer(out, 2, tid);
-            bytes(out, 5, name.as_bytes());
+            // The reader would cut a longer id to 32 bits, and it might be that of another thread.
+            if tid <= LAST_TID {
+                integer(out, 2, tid);
+                bytes(out, 5, name.as_bytes());
+            } else {
+                integer(out, 2, MADE_UP_TID | track.uuid % MADE_UP_TID);
+                bytes(out, 5, format!("{name} {tid}").as_bytes());
+            }
         }),
         TrackKind::Counter(unit) => {
             bytes(out, 2, name.as_bytes());
