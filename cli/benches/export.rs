@@ -172,6 +172,13 @@ fn main() {
             vec!["export", &journal, &file("c.parquet"), "--kind", "malloc"],
             Some("c.parquet"),
         ),
+        ("perfetto", vec!["export", &journal, &file("a.pftrace")], Some("a.pftrace")),
+        (
+            "perfetto, none",
+            vec!["export", &journal, &file("b.pftrace"), "--compression", "none"],
+            Some("b.pftrace"),
+        ),
+        ("chrome", vec!["export", &journal, &file("a.json")], Some("a.json")),
         ("sqlite", vec!["export", &journal, &file("a.db")], Some("a.db")),
         ("sqlite, no indexes", vec!["export", &journal, &file("b.db"), "--no-indexes"], Some("b.db")),
     ] {

@@ -1,4 +1,4 @@
-//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `boots`, `odd` in a directory.
+//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `boots`, `odd`, `stacks` in a directory.
 //!
 //! `cargo run -p capture_pipeline_cli --example timelines -- DIRECTORY`
 
@@ -243,6 +243,27 @@ fn odd(directory: &Path) {
     rings.write(&mut builder, directory);
 }
 
+/// Events with stacks: texts, and addresses.
+fn stacks(directory: &Path) {
+    let mut builder = Builder::new(0xF1, 1);
+    let mut named = Definition::new(1, "named");
+    named.fields = vec![Field::new("stack", Type::String, 0)];
+    let mut numbered = Definition::new(2, "numbered");
+    numbered.fields = vec![Field::new("stack", Type::Bytes, 0)];
+    for definition in [named, numbered] {
+        builder
+            .kind_name(definition.kind, &definition.name)
+            .definition(definition.kind, &definition.to_bytes());
+    }
+    builder.thread(1, 77, "worker 1");
+    let mut rings = Rings::default();
+    rings.add(1, 1, 1, "main;run 12;a b");
+    rings.add(1, 2, 1, "main\nrun 12\na b").weight = 2.5;
+    rings.add(1, 3, 1, "main");
+    rings.add(1, 4, 2, words(&[0x10, 0x20]));
+    rings.write(&mut builder, directory);
+}
+
 fn main() {
     let directory = std::env::args().nth(1).expect("a directory");
     let directory = Path::new(&directory);
@@ -251,4 +272,5 @@ fn main() {
     gaps(&directory.join("gaps"));
     boots(&directory.join("boots"));
     odd(&directory.join("odd"));
+    stacks(&directory.join("stacks"));
 }

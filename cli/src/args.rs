@@ -188,22 +188,28 @@ pub enum Format {
     Parquet,
     /// A timeline for Perfetto: ui.perfetto.dev or trace_processor
     Perfetto,
+    /// A timeline as Chrome's JSON, for viewers that do not take Perfetto's traces
+    Chrome,
+    /// Collapsed stacks, for flame graphs: of the field `stack`, or of slices
+    Folded,
 }
 
 impl Format {
     /// Whether it shows the events on a line of time, for which they come in the order of their times.
     pub fn is_timeline(self) -> bool {
-        matches!(self, Self::Perfetto)
+        matches!(self, Self::Perfetto | Self::Chrome | Self::Folded)
     }
 }
 
-/// How the columns of a Parquet file are compressed.
+/// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Compression {
     /// Not at all
     None,
     /// By Zstandard
     Zstd,
+    /// By zlib
+    Zlib,
 }
 
 /// Which payloads are exported beside the fields.
@@ -223,10 +229,10 @@ pub struct Export {
     /// A journal: a directory or one segment
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
-    /// The file to write; - is the standard output, for NDJSON, CSV and Perfetto
+    /// The file to write; - is the standard output, not for SQLite and Parquet
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet, .pftrace .perfetto-trace]
+    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet, .pftrace .perfetto-trace, .json, .folded]
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub to: Option<Format>,
     #[command(flatten)]
@@ -240,9 +246,9 @@ pub struct Export {
     /// Replaces the file if it exists
     #[arg(short, long)]
     pub force: bool,
-    /// Parquet: the compression
-    #[arg(long, value_enum, default_value_t = Compression::Zstd)]
-    pub compression: Compression,
+    /// The compression: none, for Parquet zstd, for Perfetto zlib [default: these]
+    #[arg(long, value_enum)]
+    pub compression: Option<Compression>,
     /// Not for SQLite: whether payloads are exported beside the fields
     #[arg(long, value_enum, default_value_t = Payload::Auto)]
     pub payload: Payload,

@@ -145,7 +145,8 @@ impl Json {
         numbers::json_integer(into, number, self.strings);
     }
 
-    fn value(self, into: &mut Vec<u8>, value: Value<'_>) {
+    /// Appends the value of a field.
+    pub fn value(self, into: &mut Vec<u8>, value: Value<'_>) {
         match value {
             Value::Unsigned(number) | Value::Address(number) => self.integer(into, number),
             Value::Signed(number) if number < 0 => {

@@ -15,6 +15,8 @@ mod memory;
 mod service;
 #[path = "command/tail.rs"]
 mod tail;
+#[path = "command/timelines.rs"]
+mod timelines;
 #[path = "command/written.rs"]
 mod written;
 

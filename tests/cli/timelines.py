@@ -68,7 +68,7 @@ class Trace:
         slices, args, tracks, threads, counters, stats, flows, clocks = ask(
             path,
             "SELECT id, name, category, ts, dur, track_id, arg_set_id FROM slice ORDER BY ts, id",
-            "SELECT arg_set_id, key, value_type, int_value, string_value, real_value, display_value FROM args WHERE key LIKE 'debug.%'",
+            "SELECT arg_set_id, key, value_type, int_value, string_value, real_value, display_value FROM args WHERE key LIKE 'debug.%' OR key LIKE 'args.%'",
             "SELECT id, name, parent_id FROM track",
             "SELECT utid, tid, thread.name, pid, process.name AS process FROM thread LEFT JOIN process USING (upid)",
             "SELECT ts, value, t.name, t.unit FROM counter JOIN counter_track t ON t.id = track_id ORDER BY ts, counter.id",
@@ -84,7 +84,7 @@ class Trace:
         for row in args:
             value = {"int": row["int_value"], "uint": row["int_value"], "string": row["string_value"], "real": row["real_value"],
                      "pointer": row["int_value"], "bool": bool(row["int_value"])}.get(row["value_type"])
-            fields[row["arg_set_id"]][row["key"][len("debug."):]] = value
+            fields[row["arg_set_id"]][row["key"].split(".", 1)[1]] = value
         for row in slices:
             row["fields"] = fields.get(row["arg_set_id"], {})
             row["thread"] = (self.threads.get(utids.get(row["track_id"]), {}).get("name") or "").removesuffix(f" {2**40 + 7}") or None
@@ -229,6 +229,68 @@ def mixed():
     return everything
 
 
+def chrome(everything):
+    """The same timeline as Chrome's JSON: what its readers round or do not know is said in docs/cli.md."""
+    path = export("mixed", "mixed.json")
+    with open(path, encoding="utf-8") as file:
+        read = json.load(file)
+    check("chrome: Python reads it", len(read) > 6_000 and all(event["ts"] >= 0 for event in read if "ts" in event))
+    trace = Trace(path)
+    slices, numbers = expected(everything)
+
+    def text(value):
+        # What JavaScript would round is a text.
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) and value > 2**53 else value
+
+    ours = [(name, ns, lasted, {key: text(value) for key, value in fields.items()}) for name, _, ns, lasted, fields in slices]
+    theirs = [(row["name"], row["ts"], row["dur"], {key: value for key, value in row["fields"].items() if key != "_flow"}) for row in trace.slices]
+
+    def plain(one):
+        # (An integer that is large or a float comes back as a float or an integer.)
+        return (*one[:3], {key: float(value) if key == "_weight" else value for key, value in one[3].items()})
+
+    ours, theirs = as_set([plain(one) for one in ours]), as_set([plain(one) for one in theirs])
+    check(f"chrome: {len(slices)} slices and instants, to the nanosecond", ours == theirs, (list(ours - theirs)[:3], list(theirs - ours)[:3]))
+    check(f"chrome: {len(numbers)} numbers", len(trace.counters) == len(numbers), len(trace.counters))
+    check("chrome: nothing is dropped", not trace.bad, trace.bad)
+    threads = {row["name"] for row in trace.threads.values()}
+    check("chrome: the threads' names", {"main", f"wör\"ker\n2\u2400x {2**40 + 7}", "ring 4"} <= threads, threads)
+    steps = collections.Counter(event["args"]["_flow"] for event in read if event.get("name") == "hop")
+    check("chrome: the steps of a flow have one number", len(steps) == len({event["fields"]["message"] for event in everything if name_of(event) == "hop"}), len(steps))
+    rows = [(row["name"], row["ts"] // 10**9, row["dur"] // 10**9) for row in Trace(export("boots", "boots.json")).slices]
+    check("chrome: times of another boot", ("call", 705, 1) in rows and len(rows) == 7, rows)
+    with open(os.path.join(DIRECTORY, "cut.json"), "wb") as cut, open(path, "rb") as whole:
+        cut.write(whole.read()[:-500])
+    check("chrome: a file that is cut loads", len(Trace(os.path.join(DIRECTORY, "cut.json")).slices) > 3_000)
+    export("mixed", "cut.json", "--split", "200K")
+    pieces = sorted(name for name in os.listdir(DIRECTORY) if name.startswith("cut.0"))
+    count = sum(not row["fields"].get("_continued") for name in pieces for row in Trace(os.path.join(DIRECTORY, name)).slices)
+    check(f"chrome: {len(pieces)} pieces that open alone", len(pieces) > 2 and count == len(slices), (count, len(slices)))
+
+
+def lines_of(path):
+    with open(path, encoding="utf-8") as file:
+        return dict((line.rpartition(" ")[0], int(line.rpartition(" ")[2])) for line in file)
+
+
+def folded(everything):
+    found = lines_of(export("stacks", "stacks.folded"))
+    check("folded: stacks of texts and of addresses, with their weights", found == {
+        "worker_1;main;run_12;a b;named": 4, "worker_1;main;named": 1, "worker_1;0x20;0x10;numbered": 1}, found)
+    found = lines_of(export("crossed", "crossed.folded"))
+    check("folded: the time of slices alone", found == {"t;call": 100, "t;call;lock": 100, "t;job": 1500, "t;lock": 550, "t;lock;job": 250}, found)
+    found = lines_of(export("mixed", "mixed.folded"))
+    # Calls alone: what lies within each other is one thread's, so every nanosecond is counted once.
+    trace = Trace(os.path.join(DIRECTORY, "mixed.pftrace"))
+    outer = collections.Counter()
+    until = {}
+    for row in sorted(trace.slices, key=lambda row: (row["ts"], -row["dur"])):
+        if row["ts"] >= until.get(row["track_id"], 0):
+            until[row["track_id"]] = row["ts"] + row["dur"]
+            outer["all"] += row["dur"]
+    check(f"folded: {len(found)} stacks, with every nanosecond once", sum(found.values()) == outer["all"], (sum(found.values()), outer))
+
+
 def split(everything):
     for size in ("1ms", "64K"):
         export("mixed", "split.pftrace", "--split", size)
@@ -301,11 +363,17 @@ def odd():
           all(calls[1_000 + n] == (65_536 - n if n < 65_536 else 99_000 - n) for n in range(70_000)), [list(calls.items())[n] for n in (0, 1, 600, 65_535, 65_537)])
     check("odd: nothing is dropped", not trace.bad, trace.bad)
     # A file that is cut in its last packet, and two files behind each other.
-    whole = open(os.path.join(DIRECTORY, "crossed.pftrace"), "rb").read()
+    plain = open(export("odd", "plain.pftrace", "--compression", "none", error="1 event is left out"), "rb").read()
+    check("odd: without compression it is the same", len(plain) > 1_000_000 and len(Trace(os.path.join(DIRECTORY, "plain.pftrace")).slices) == len(trace.slices))
     cut = os.path.join(DIRECTORY, "cut.pftrace")
     with open(cut, "wb") as file:
-        file.write(whole[:-3])
-    check("odd: a file that is cut in its last packet loads", len(Trace(cut).slices) == 9)
+        file.write(plain[:-3])
+    check("odd: a file that is cut in its last packet loads", len(Trace(cut).slices) == len(trace.slices))
+    compressed = open(os.path.join(DIRECTORY, "odd.pftrace"), "rb").read()
+    with open(cut, "wb") as file:
+        file.write(compressed[:-3])
+    check("odd: so it does where packets are compressed, up to the last ones", 50_000 < len(Trace(cut).slices) < len(trace.slices))
+    whole = open(os.path.join(DIRECTORY, "crossed.pftrace"), "rb").read()
     with open(cut, "wb") as file:
         file.write(whole + open(os.path.join(DIRECTORY, "gaps.pftrace"), "rb").read())
     trace = Trace(cut)
@@ -314,6 +382,8 @@ def odd():
 
 def main():
     everything = mixed()
+    chrome(everything)
+    folded(everything)
     split(everything)
     crossed()
     gaps()

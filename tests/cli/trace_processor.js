@@ -116,6 +116,16 @@ function call(method, parts, done) {
     });
 }
 
+// The answer to a part of the trace, which may be an error.
+function loaded(answer) {
+    for (const result of [answer.get(201), answer.get(204)].filter(Boolean)) {
+        const error = new Map([...fields(result)]).get(2);
+        if (error?.length) refused = text(error);
+    }
+    return true;
+}
+let refused;
+
 async function query(sql) {
     const columns = [], rows = [];
     let error, row = [];
@@ -163,9 +173,13 @@ function json(value) {
     await new Promise((resolve) => setTimeout(resolve, 0));
     const data = fs.readFileSync(trace);
     for (let at = 0; at < data.length; at += 16 << 20) {
-        await call(1, [bytes(101, data.subarray(at, at + (16 << 20)))], () => true);
+        await call(1, [bytes(101, data.subarray(at, at + (16 << 20)))], loaded);
     }
-    await call(2, [], () => true);
+    await call(2, [], loaded);
+    if (refused !== undefined) {
+        process.stderr.write(`trace_processor.js: the trace is not read: ${refused}\n`);
+        process.exit(3);
+    }
     const answers = [];
     for (const sql of queries) answers.push(await query(sql));
     process.stdout.write(json(answers) + "\n", () => process.exit(0));

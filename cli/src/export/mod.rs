@@ -1,6 +1,8 @@
 //! `export`: events in a file of another format.
 
+mod chrome;
 mod csv;
+mod folded;
 mod groups;
 mod ndjson;
 mod parquet;
@@ -9,7 +11,7 @@ pub mod pieces;
 mod sqlite;
 mod target;
 
-use crate::args::{Export, Format, Order, Payload};
+use crate::args::{Compression, Export, Format, Order, Payload};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Found, Journal, Reading};
 use crate::progress::Progress;
@@ -66,13 +68,9 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         Payload::Never => Some(false),
     };
     let (mut exporter, target) = match format {
-        Format::Perfetto => {
-            let pieces = Pieces::new(&args.file, args.force, args.split)?;
-            let exporter: Box<dyn Exporter> = Box::new(perfetto::Perfetto::new(pieces, &journal, payload));
-            (exporter, None)
-        }
+        Format::Perfetto | Format::Chrome => (timeline(args, format, &journal, payload)?, None),
         _ => {
-            let (exporter, target) = table(args, format, &journal, payload)?;
+            let (exporter, target) = one_file(args, format, &journal, payload)?;
             (exporter, Some(target))
         }
     };
@@ -90,15 +88,48 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
     Ok(journal.outcome())
 }
 
-/// An exporter that makes a row of each event, in one file.
-fn table(
+/// An exporter that shows the events on a line of time. It gives its files their names by itself.
+fn timeline(
+    args: &Export,
+    format: Format,
+    journal: &Journal,
+    payload: Option<bool>,
+) -> Result<Box<dyn Exporter>, Failure> {
+    let own = if format == Format::Perfetto { Compression::Zlib } else { Compression::None };
+    let compresses = compression(args, own)? != Compression::None;
+    let pieces = Pieces::new(&args.file, args.force, args.split)?;
+    Ok(match format {
+        Format::Chrome => Box::new(chrome::Chrome::new(pieces, journal, payload)),
+        _ => Box::new(perfetto::Perfetto::new(pieces, journal, payload, compresses)),
+    })
+}
+
+/// The compression of a format that has this one, or none.
+fn compression(args: &Export, own: Compression) -> Result<Compression, Failure> {
+    match args.compression {
+        Some(given) if given != own && given != Compression::None => {
+            let name = |value: Compression| {
+                value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+            };
+            Err(Failure::new(format!(
+                "--compression: {} is not for this format, which has {}",
+                name(given),
+                if own == Compression::None { "none".into() } else { format!("{} and none", name(own)) }
+            )))
+        }
+        given => Ok(given.unwrap_or(own)),
+    }
+}
+
+/// An exporter that writes one file.
+fn one_file(
     args: &Export,
     format: Format,
     journal: &Journal,
     payload: Option<bool>,
 ) -> Result<(Box<dyn Exporter>, Target), Failure> {
     if args.split.is_some() {
-        return Err(Failure::new("--split: only timelines are split; this format has one file"));
+        return Err(Failure::new("--split: only timelines are split, in the formats perfetto and chrome"));
     }
     let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
     let only_one = !args.selection.kinds.is_empty();
@@ -107,9 +138,11 @@ fn table(
         Format::Ndjson => Box::new(ndjson::Ndjson::new(target.open()?, args.strings, payload)),
         Format::Csv => Box::new(csv::Csv::new(target.open()?, journal, payload, only_one)?),
         Format::Parquet => {
-            Box::new(parquet::Parquet::new(target.open()?, journal, payload, only_one, args.compression)?)
+            let compression = compression(args, Compression::Zstd)?;
+            Box::new(parquet::Parquet::new(target.open()?, journal, payload, only_one, compression)?)
         }
-        Format::Perfetto => return Err(Failure::new("a timeline is no table")),
+        Format::Folded => Box::new(folded::Folded::new(target.open()?, journal)),
+        Format::Perfetto | Format::Chrome => return Err(Failure::new("it may have several files")),
     };
     Ok((exporter, target))
 }
@@ -132,6 +165,8 @@ fn by_name(file: &Path) -> Option<Format> {
         "csv" => Format::Csv,
         "parquet" => Format::Parquet,
         "pftrace" | "perfetto-trace" => Format::Perfetto,
+        "json" => Format::Chrome,
+        "folded" => Format::Folded,
         _ => return None,
     })
 }

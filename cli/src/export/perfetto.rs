@@ -20,8 +20,8 @@ pub struct Perfetto {
 
 impl Perfetto {
     /// Writes to these files.
-    pub fn new(pieces: Pieces, journal: &Journal, payload: Option<bool>) -> Self {
-        Self { timeline: Timeline::new(journal), trace: Trace::new(pieces, payload) }
+    pub fn new(pieces: Pieces, journal: &Journal, payload: Option<bool>, compresses: bool) -> Self {
+        Self { timeline: Timeline::new(journal), trace: Trace::new(pieces, payload, compresses) }
     }
 
     /// Goes on in another file before an event of this time.

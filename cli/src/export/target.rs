@@ -77,7 +77,7 @@ impl Target {
                 Ok(found) if found.is_dir() => return refuse("a directory; give the name of a file"),
                 Ok(found) if !found.is_file() => {
                     return refuse(
-                        "a device, FIFO or socket, which is not replaced; give the name of a file, or - for the standard output (NDJSON, CSV, Perfetto)",
+                        "a device, FIFO or socket, which is not replaced; give the name of a file, or - for the standard output (not for SQLite and Parquet)",
                     );
                 }
                 _ => {}

@@ -5,6 +5,7 @@
 
 mod gaps;
 mod kept;
+pub mod long;
 pub mod nest;
 pub mod pairs;
 pub mod places;

@@ -15,6 +15,7 @@ const SEQUENCE: u32 = 10;
 const TRACK_EVENT: u32 = 11;
 const INTERNED: u32 = 12;
 const FLAGS: u32 = 13;
+const COMPRESSED: u32 = 50;
 const CLOCK: u32 = 58;
 const DEFAULTS: u32 = 59;
 const DESCRIPTOR: u32 = 60;
@@ -81,6 +82,11 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Appends a packet that stands for others, which zlib has compressed.
+    pub fn compressed(out: &mut Vec<u8>, packets: &[u8]) {
+        message(out, PACKET, |out| bytes(out, COMPRESSED, packets));
+    }
+
     fn packet(&mut self, sequence: u64, write: impl FnOnce(&mut Vec<u8>)) {
         message(&mut self.out, PACKET, |out| {
             integer(out, SEQUENCE, sequence);
@@ -226,7 +232,7 @@ fn descriptor(out: &mut Vec<u8>, track: &Track<'_>) {
                 integer(out, 2, tid);
                 bytes(out, 5, name.as_bytes());
             } else {
-                integer(out, 2, MADE_UP_TID | track.uuid % MADE_UP_TID);
+                integer(out, 2, MADE_UP_TID | (track.uuid % MADE_UP_TID));
                 bytes(out, 5, format!("{name} {tid}").as_bytes());
             }
         }),

@@ -72,7 +72,7 @@ pub fn run(
 /// The encodings of the columns, chosen by the first row group.
 fn properties(schema: &SchemaDescriptor, columns: &[Column], compression: Compression) -> WriterProperties {
     let codec = match compression {
-        Compression::None => Codec::UNCOMPRESSED,
+        Compression::None | Compression::Zlib => Codec::UNCOMPRESSED,
         Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
     };
     let mut builder = WriterProperties::builder()

@@ -2,6 +2,7 @@
 
 use crate::journal::Found;
 use crate::kinds::Kind;
+use crate::timeline::long::beginning;
 use capture_pipeline::formats::perfetto::{Annotations, Name, NameOf, Names};
 use capture_pipeline::kinds::{Type, Value};
 
@@ -100,7 +101,7 @@ pub fn annotate(
                     Some((_, text)) => annotations.one_of(&name.name, text),
                     None => annotations.text(&name.name, value.to_string().as_bytes()),
                 },
-                Some(value) => annotations.value(&name.name, value),
+                Some(value) => annotate_value(annotations, &name.name, value),
             }
         }
     }
@@ -117,7 +118,15 @@ pub fn annotate(
         annotations.unsigned(&own.flags, event.flags.into());
     }
     if payload.unwrap_or_else(|| !found.kind.fits(event.payload)) {
-        annotations.value(&own.payload, shown(event.payload));
+        annotate_value(annotations, &own.payload, shown(event.payload));
+    }
+}
+
+#[inline]
+fn annotate_value(annotations: &mut Annotations<'_>, name: &Name, value: Value<'_>) {
+    match beginning(&value) {
+        Some(text) => annotations.text(name, text.as_bytes()),
+        None => annotations.value(name, value),
     }
 }
 
