@@ -226,6 +226,14 @@ def mixed():
     trace = Trace(export("mixed", "jobs.pftrace", "--kind", "job", "--where", "number > 1000"))
     jobs = [event for event in everything if name_of(event) == "job" and event["fields"]["number"] > 1000]
     check(f"jobs: {len(jobs)} of one kind alone", len(trace.slices) == len(jobs) and {row["name"] for row in trace.slices} == {"job"}, len(trace.slices))
+
+    # Begins that are chosen end where they should: by their own ends, though these and other begins were not chosen.
+    trace = Trace(export("mixed", "calls.pftrace", "--where", "argument > 3000 or id > 9223372036854778808"))
+    wanted = [one for one in expected(everything)[0] if one[0] == "call" and int(one[4]["argument"]) > 3000 or
+              one[0] in ("request", "answer") and int(one[4].get("id", 0)) > 2**63 + 3000]
+    ours = as_set([(name, ns, lasted) for name, _, ns, lasted, fields in wanted])
+    theirs = as_set([(row["name"], row["ts"], row["dur"]) for row in trace.slices])
+    check(f"calls: {len(wanted)} slices that were chosen by the fields of their begins", len(wanted) > 500 and ours == theirs, (list(ours - theirs)[:4], list(theirs - ours)[:4]))
     return everything
 
 

@@ -200,12 +200,29 @@ impl Timeline {
         }
     }
 
-    /// Takes an event that is not drawn: it shows that none is missing.
+    /// Takes an event that is not drawn: it shows that none is missing, and may be the end of a slice that is.
     #[inline]
     pub fn skip(&mut self, found: &Found<'_>, drawing: &mut impl Drawing) -> Result<(), Failure> {
         let ring = self.rows.places.find(found);
         let ns = self.rows.places.time(ring, found.event.timestamp_ns);
-        self.check(ring, ns, found, drawing)
+        if ns > LAST_TIME {
+            return Ok(());
+        }
+        self.check(ring, ns, found, drawing)?;
+        let thread = self.rows.places.rings[ring].thread;
+        let Some(Some(plan)) = self.plans.get(found.kind_at) else { return Ok(()) };
+        match plan.role {
+            Role::Begin => {
+                let is_keyed = plan.is_keyed;
+                self.slices.begin_unseen(thread, ns, found, is_keyed, &mut self.rows, drawing)
+            }
+            Role::End => {
+                let of = (plan.begins, plan.is_keyed, false);
+                let kind_of = |at: usize| self.plans.get(at).and_then(Option::as_ref).map(|plan| &plan.kind);
+                self.slices.end(thread, ns, found, of, kind_of, &mut self.rows, drawing)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Draws what is missing before an event.
@@ -267,9 +284,9 @@ impl Timeline {
                 self.slices.begin(thread, ns, found, is_keyed, &mut self.rows, drawing)
             }
             Role::End => {
-                let (begins, is_keyed) = (plan.begins, plan.is_keyed);
+                let of = (plan.begins, plan.is_keyed, true);
                 let kind_of = |at: usize| self.plans.get(at).and_then(Option::as_ref).map(|plan| &plan.kind);
-                self.slices.end(thread, ns, found, (begins, is_keyed), kind_of, &mut self.rows, drawing)
+                self.slices.end(thread, ns, found, of, kind_of, &mut self.rows, drawing)
             }
             Role::Complete => self.slices.complete(thread, ns, found, &mut self.rows, drawing),
             Role::Counter => numbers(&mut self.rows, thread, ns, found, drawing),

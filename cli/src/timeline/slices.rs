@@ -32,6 +32,11 @@ impl Default for Slices {
 
 /// A slice that is open.
 struct Slice {
+    /// `None`: it is not drawn, because its begin was not asked for. It is there so that its end does not end another one.
+    drawn: Option<Drawn>,
+}
+
+struct Drawn {
     row: usize,
     /// Its lane. `None`: it is in its thread's row.
     lane: Option<usize>,
@@ -70,12 +75,30 @@ impl Slices {
             None => (rows.of_depth(thread, self.nest(thread).depth()), None),
         };
         let buffer = self.spare.pop().unwrap_or_default();
-        let slice = Slice { row, lane, kept: Kept::new(found, buffer) };
-        self.pairs.begin(thread, found.event.kind, key, slice);
+        let drawn = Some(Drawn { row, lane, kept: Kept::new(found, buffer) });
+        self.pairs.begin(thread, found.event.kind, key, Slice { drawn });
         if lane.is_none() {
             self.nest(thread).begin(ns);
         }
         drawing.begin(rows, row, ns, found, Note::None)
+    }
+
+    /// A slice begins that is not drawn.
+    pub fn begin_unseen(
+        &mut self,
+        thread: usize,
+        ns: u64,
+        found: &Found<'_>,
+        is_keyed: bool,
+        rows: &mut Rows,
+        drawing: &mut impl Drawing,
+    ) -> Result<(), Failure> {
+        for open in self.pairs.make_room() {
+            self.close(open, ns, Why::TooMany, rows, drawing)?;
+        }
+        let key = is_keyed.then(|| key_of(found));
+        self.pairs.begin(thread, found.event.kind, key, Slice { drawn: None });
+        Ok(())
     }
 
     /// Closes a slice that has no end.
@@ -87,42 +110,50 @@ impl Slices {
         rows: &mut Rows,
         drawing: &mut impl Drawing,
     ) -> Result<(), Failure> {
-        self.leave(&open, ns, rows);
-        drawing.end(rows, open.data.row, ns, Err(why))
+        let row = self.leave(open, ns, rows);
+        row.map_or(Ok(()), |row| drawing.end(rows, row, ns, Err(why)))
     }
 
-    /// A slice leaves its row.
-    fn leave(&mut self, open: &Open<Slice>, ns: u64, rows: &mut Rows) {
-        match open.data.lane {
+    /// A slice leaves its row, if it is drawn.
+    fn leave(&mut self, open: Open<Slice>, ns: u64, rows: &mut Rows) -> Option<usize> {
+        let drawn = open.data.drawn?;
+        match drawn.lane {
             Some(lane) => rows.free_lane(open.thread, open.kind, lane),
             None => self.nest(open.thread).end(ns),
         }
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(drawn.kept.into_buffer());
+        }
+        Some(drawn.row)
     }
 
-    /// A slice ends. `of`: the kind that began it, and whether it has a key.
+    /// A slice ends. `of`: the kind that began it, whether it has a key, and whether its end was asked for.
     #[expect(clippy::too_many_arguments, reason = "what is lent for the one call has no better place")]
     pub fn end<'k>(
         &mut self,
         thread: usize,
         ns: u64,
         found: &Found<'_>,
-        of: (u32, bool),
+        of: (u32, bool, bool),
         kind_of: impl Fn(usize) -> Option<&'k Kind>,
         rows: &mut Rows,
         drawing: &mut impl Drawing,
     ) -> Result<(), Failure> {
         let key = of.1.then(|| key_of(found));
-        let Some(Ended { open, crossed }) = self.pairs.end(thread, of.0, key) else {
+        let Some(Ended { open, crossed }) =
+            self.pairs.end(thread, of.0, key).filter(|ended| ended.open.data.drawn.is_some())
+        else {
+            if !of.2 {
+                return Ok(());
+            }
             let row = rows.of_thread(thread);
             return drawing.instant(rows, row, ns, found, 0, Note::Unpaired);
         };
         if crossed > 0 {
             return self.end_crossed(open, crossed, ns, found, kind_of, rows, drawing);
         }
-        self.leave(&open, ns, rows);
-        drawing.end(rows, open.data.row, ns, Ok(Some(found)))?;
-        self.keep(open);
-        Ok(())
+        let row = self.leave(open, ns, rows);
+        row.map_or(Ok(()), |row| drawing.end(rows, row, ns, Ok(Some(found))))
     }
 
     /// A slice ends that others lie within, which are still open: they are closed, and go on behind it.
@@ -139,28 +170,23 @@ impl Slices {
         drawing: &mut impl Drawing,
     ) -> Result<(), Failure> {
         let thread = open.thread;
-        for other in self.pairs.last(thread, crossed).iter().rev() {
+        let others = self.pairs.last(thread, crossed);
+        for other in others.iter().rev().filter_map(|other| other.data.drawn.as_ref()) {
             self.nests[thread].end(ns);
-            drawing.end(rows, other.data.row, ns, Err(Why::Crossed))?;
+            drawing.end(rows, other.row, ns, Err(Why::Crossed))?;
         }
-        self.leave(&open, ns, rows);
-        drawing.end(rows, open.data.row, ns, Ok(Some(found)))?;
-        self.keep(open);
-        for other in self.pairs.last(thread, crossed) {
+        if let Some(row) = self.leave(open, ns, rows) {
+            drawing.end(rows, row, ns, Ok(Some(found)))?;
+        }
+        for other in self.pairs.last(thread, crossed).iter_mut().filter_map(|other| other.data.drawn.as_mut())
+        {
             let row = rows.of_depth(thread, self.nests[thread].depth());
-            other.data.row = row;
+            other.row = row;
             self.nests[thread].begin(ns);
             let begin = |found: &Found<'_>| drawing.begin(rows, row, ns, found, Note::Continued);
-            other.data.kept.show(&kind_of, begin).transpose()?;
+            other.kept.show(&kind_of, begin).transpose()?;
         }
         Ok(())
-    }
-
-    /// Keeps the buffer of a slice that has ended.
-    fn keep(&mut self, open: Open<Slice>) {
-        if self.spare.len() < MOST_SPARE {
-            self.spare.push(open.data.kept.into_buffer());
-        }
     }
 
     /// A slice that is known when it ends.
@@ -200,8 +226,8 @@ impl Slices {
 
     /// Closes all slices, which go on in another file.
     pub fn pause(&mut self, ns: u64, rows: &Rows, drawing: &mut impl Drawing) -> Result<(), Failure> {
-        let mut all = self.pairs.all().into_iter().rev();
-        all.try_for_each(|open| drawing.end(rows, open.data.row, ns, Err(Why::Split)))
+        let mut all = self.pairs.all().into_iter().rev().filter_map(|open| open.data.drawn.as_ref());
+        all.try_for_each(|drawn| drawing.end(rows, drawn.row, ns, Err(Why::Split)))
     }
 
     /// Begins all slices again, in another file.
@@ -214,11 +240,12 @@ impl Slices {
     ) -> Result<(), Failure> {
         self.nests.iter_mut().for_each(|nest| *nest = Nest::default());
         for open in self.pairs.all() {
-            if open.data.lane.is_none() {
+            let Some(drawn) = &open.data.drawn else { continue };
+            if drawn.lane.is_none() {
                 self.nests[open.thread].begin(ns);
             }
-            let begin = |found: &Found<'_>| drawing.begin(rows, open.data.row, ns, found, Note::Continued);
-            open.data.kept.show(&kind_of, begin).transpose()?;
+            let begin = |found: &Found<'_>| drawing.begin(rows, drawn.row, ns, found, Note::Continued);
+            drawn.kept.show(&kind_of, begin).transpose()?;
         }
         Ok(())
     }
