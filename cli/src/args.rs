@@ -192,12 +192,21 @@ pub enum Format {
     Chrome,
     /// Collapsed stacks, for flame graphs: of the field `stack`, or of slices
     Folded,
+    /// A directory in the Common Trace Format 1.8: babeltrace2, Trace Compass
+    Ctf,
+    /// A directory with OpenTelemetry's OTLP as lines of JSON; with a URL as the file, it is sent to a collector
+    Otlp,
+    /// The same as protocol buffers
+    OtlpProto,
 }
 
 impl Format {
     /// Whether it shows the events on a line of time, for which they come in the order of their times.
     pub fn is_timeline(self) -> bool {
-        matches!(self, Self::Perfetto | Self::Chrome | Self::Folded)
+        match self {
+            Self::Sqlite | Self::Ndjson | Self::Csv | Self::Parquet => false,
+            Self::Perfetto | Self::Chrome | Self::Folded | Self::Ctf | Self::Otlp | Self::OtlpProto => true,
+        }
     }
 }
 
@@ -229,10 +238,10 @@ pub struct Export {
     /// A journal: a directory or one segment
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
-    /// The file to write; - is the standard output, not for SQLite and Parquet
+    /// The file to write (CTF and OTLP: the directory; OTLP: or http://HOST:4318); - is the standard output, not for SQLite, Parquet and directories
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet, .pftrace .perfetto-trace, .json, .folded]
+    /// The format [default: by the end of the file's name: .db .sqlite, .ndjson .jsonl, .csv, .parquet, .pftrace .perfetto-trace, .json, .folded, .ctf, .otlp, http://]
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub to: Option<Format>,
     #[command(flatten)]
@@ -246,6 +255,12 @@ pub struct Export {
     /// Replaces the file if it exists
     #[arg(short, long)]
     pub force: bool,
+    /// OTLP: the first half of trace ids, 16 hexadecimal digits, the same for all processes of a system [default: the run]
+    #[arg(long, value_name = "PREFIX", value_parser = trace_prefix)]
+    pub trace_prefix: Option<u64>,
+    /// OTLP to a collector: a header of each request, as "Authorization: Bearer TOKEN"
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
     /// The compression: none, for Parquet zstd, for Perfetto zlib [default: these]
     #[arg(long, value_enum)]
     pub compression: Option<Compression>,
@@ -264,6 +279,11 @@ fn number(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x");
     let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
     number.map_err(|_| "a number from 0 to 2^64 - 1 expected, decimal or 0x hexadecimal".into())
+}
+
+fn trace_prefix(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16)
+        .map_err(|_| "up to 16 hexadecimal digits expected".into())
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {

@@ -2,9 +2,12 @@
 
 mod chrome;
 mod csv;
+mod ctf;
 mod folded;
+mod folder;
 mod groups;
 mod ndjson;
+mod otlp;
 mod parquet;
 mod perfetto;
 pub mod pieces;
@@ -16,6 +19,7 @@ use crate::failure::{Failure, Outcome};
 use crate::journal::{Found, Journal, Reading};
 use crate::progress::Progress;
 use clap::ValueEnum;
+use folder::Folder;
 use pieces::Pieces;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -46,7 +50,9 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
         }
     };
     let is_output = args.file.as_os_str() == "-";
-    if is_output && matches!(format, Format::Sqlite | Format::Parquet) {
+    if is_output
+        && matches!(format, Format::Sqlite | Format::Parquet | Format::Ctf | Format::Otlp | Format::OtlpProto)
+    {
         return Err(Failure::new(
             "this format cannot be written to the standard output; give the name of a file",
         ));
@@ -69,6 +75,7 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
     };
     let (mut exporter, target) = match format {
         Format::Perfetto | Format::Chrome => (timeline(args, format, &journal, payload)?, None),
+        Format::Ctf | Format::Otlp | Format::OtlpProto => (directory(args, format, &journal, payload)?, None),
         _ => {
             let (exporter, target) = one_file(args, format, &journal, payload)?;
             (exporter, Some(target))
@@ -104,6 +111,51 @@ fn timeline(
     })
 }
 
+/// An exporter that writes a directory, or sends it to a collector.
+fn directory(
+    args: &Export,
+    format: Format,
+    journal: &Journal,
+    payload: Option<bool>,
+) -> Result<Box<dyn Exporter>, Failure> {
+    compression(args, Compression::None)?;
+    if format == Format::Ctf {
+        if args.split.is_some() {
+            return Err(Failure::new(
+                "--split: a trace in CTF is read in parts as it is; select a time by --from and --until",
+            ));
+        }
+        return Ok(Box::new(ctf::Ctf::new(Folder::new(&args.file)?, journal, payload)));
+    }
+    let output = otlp_output(args, format)?;
+    Ok(Box::new(otlp::Otlp::new(output, journal, payload, args.trace_prefix)))
+}
+
+/// Whether the file is the URL of a collector.
+fn is_url(file: &Path) -> bool {
+    file.to_str().is_some_and(|file| file.starts_with("http://") || file.starts_with("https://"))
+}
+
+/// Where OTLP goes: to a collector, or into a directory.
+fn otlp_output(args: &Export, format: Format) -> Result<otlp::Output, Failure> {
+    if is_url(&args.file) {
+        let url = args.file.to_str().unwrap_or_default();
+        if url.starts_with("https://") {
+            return Err(Failure::new(format!(
+                "{url}: http:// expected; a collector on this machine, or one behind a proxy here, takes it without encryption"
+            )));
+        }
+        return otlp::Output::collector(url, &args.header);
+    }
+    if !args.header.is_empty() {
+        return Err(Failure::new(
+            "--header: a collector's URL expected as the file, as in http://localhost:4318",
+        ));
+    }
+    let encoding = if format == Format::Otlp { otlp::Encoding::Json } else { otlp::Encoding::Protobuf };
+    otlp::Output::files(Folder::new(&args.file)?, encoding, args.split)
+}
+
 /// The compression of a format that has this one, or none.
 fn compression(args: &Export, own: Compression) -> Result<Compression, Failure> {
     match args.compression {
@@ -129,7 +181,9 @@ fn one_file(
     payload: Option<bool>,
 ) -> Result<(Box<dyn Exporter>, Target), Failure> {
     if args.split.is_some() {
-        return Err(Failure::new("--split: only timelines are split, in the formats perfetto and chrome"));
+        return Err(Failure::new(
+            "--split: only timelines are split, in the formats perfetto and chrome, and OTLP",
+        ));
     }
     let mut target = Target::new(&args.file, args.force, format == Format::Sqlite)?;
     let only_one = !args.selection.kinds.is_empty();
@@ -142,7 +196,9 @@ fn one_file(
             Box::new(parquet::Parquet::new(target.open()?, journal, payload, only_one, compression)?)
         }
         Format::Folded => Box::new(folded::Folded::new(target.open()?, journal)),
-        Format::Perfetto | Format::Chrome => return Err(Failure::new("it may have several files")),
+        Format::Perfetto | Format::Chrome | Format::Ctf | Format::Otlp | Format::OtlpProto => {
+            return Err(Failure::new("it may have several files"));
+        }
     };
     Ok((exporter, target))
 }
@@ -159,6 +215,9 @@ fn names() -> String {
 
 /// The format by the end of the file's name.
 fn by_name(file: &Path) -> Option<Format> {
+    if is_url(file) {
+        return Some(Format::Otlp);
+    }
     Some(match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "db" | "sqlite" | "sqlite3" => Format::Sqlite,
         "ndjson" | "jsonl" => Format::Ndjson,
@@ -167,6 +226,8 @@ fn by_name(file: &Path) -> Option<Format> {
         "pftrace" | "perfetto-trace" => Format::Perfetto,
         "json" => Format::Chrome,
         "folded" => Format::Folded,
+        "ctf" => Format::Ctf,
+        "otlp" => Format::Otlp,
         _ => return None,
     })
 }

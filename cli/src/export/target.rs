@@ -142,6 +142,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Writes to this file, which messages call so.
+    pub fn new(file: Box<dyn Write + Send>, path: PathBuf) -> Self {
+        Self { file, path }
+    }
+
     /// The failure of a write.
     pub fn failed(&self, error: &io::Error) -> Failure {
         Failure::of(&self.path, error)

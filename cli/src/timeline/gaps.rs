@@ -23,7 +23,7 @@ const LOSSES: [&str; 10] = [
 const CHOSEN: [&str; 3] = ["dropped_sampled", "dropped_rule", "filtered"];
 
 /// See the module.
-pub(super) struct Gaps {
+pub struct Gaps {
     /// The runs all of whose gaps are the program's choice.
     chosen: BTreeSet<u64>,
     /// What the ledgers of runs say that was lost.

@@ -3,14 +3,15 @@
 //! [`Timeline`] takes the events in the order of their times, and tells a [`Drawing`] what is to be drawn. [`pairs`] finds which begin an end belongs to, [`nest`]
 //! which slices lie within each other, [`rows`] where they are drawn, [`places`] in which process and thread they happened, [`gaps`] where events are missing.
 
-mod gaps;
+pub mod gaps;
 mod kept;
 pub mod long;
 pub mod nest;
 pub mod pairs;
 pub mod places;
+pub mod plan;
 pub mod rows;
-mod slices;
+pub mod slices;
 
 use crate::failure::Failure;
 use crate::journal::{Found, Journal};
@@ -19,6 +20,7 @@ use capture_pipeline::event::PIPELINE_EVENT_OWN_TIME;
 use capture_pipeline::kinds::{Role, Value};
 use gaps::Gaps;
 use places::{Places, number_of};
+use plan::Plan;
 use rows::Rows;
 use slices::Slices;
 
@@ -122,34 +124,6 @@ pub struct Timeline {
     clocks: Option<(u64, u64)>,
     /// Events that are not drawn, because their times are beyond [`LAST_TIME`].
     pub too_late: u64,
-}
-
-/// What a kind's events are on the line of time.
-struct Plan {
-    kind: Kind,
-    role: Role,
-    /// The kind that begins, of a pair.
-    begins: u32,
-    /// The pair is found by a key.
-    is_keyed: bool,
-}
-
-impl Plan {
-    fn new(kind: &Kind, others: &[Kind]) -> Self {
-        let definition = kind.definition.as_ref();
-        let role = definition.map_or(Role::Instant, |definition| definition.role);
-        let partner = definition.and_then(|definition| definition.pairs_with);
-        let partner =
-            others.iter().find(|other| other.generation == kind.generation && Some(other.number) == partner);
-        let other_is_keyed =
-            partner.and_then(|other| other.definition.as_ref()).is_none_or(|d| d.key_field.is_some());
-        let begins = match definition.and_then(|definition| definition.pairs_with) {
-            Some(partner) if role == Role::End => partner,
-            _ => kind.number,
-        };
-        let is_keyed = other_is_keyed && definition.is_some_and(|definition| definition.key_field.is_some());
-        Self { kind: kind.clone(), role, begins, is_keyed }
-    }
 }
 
 impl Timeline {

@@ -263,7 +263,7 @@ fn duration(found: &Found<'_>) -> u64 {
 }
 
 /// The key of an event. One that is absent is equal to others that are.
-fn key_of(found: &Found<'_>) -> Key {
+pub fn key_of(found: &Found<'_>) -> Key {
     const NUMBER: Key = 1 << 120;
     const TEXT: Key = 2 << 120;
     const LONG: Key = 3 << 120;
