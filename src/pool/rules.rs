@@ -41,12 +41,24 @@ impl Pool {
         let definitions = self.definitions.lock();
         self.rings.ready_for_rules()?;
         if rules.is_empty() {
-            return self.rings.set_rules(None);
+            return self.put_in_force(None);
         }
         let names = self.kind_names()?;
         let known = Known { definitions: &definitions, more: None, names: &names };
         let set = RuleSet::new(rules, dry, self.rings.counted().len(), time::now_ns(), known)?;
-        self.rings.set_rules(Some(Arc::new(set)))
+        self.put_in_force(Some(Arc::new(set)))
+    }
+
+    /// The definitions are locked. Before a rule samples out an event, its weight is known, so that a trace that is promoted later is known to
+    /// be cut.
+    fn put_in_force(&self, set: Option<Arc<RuleSet>>) -> Result<()> {
+        let sampling = &self.intake().judge.sampling;
+        let (before, weight) =
+            (sampling.weight_of_rules(), set.as_ref().map_or(1, |set| set.largest_weight()));
+        sampling.note_rules(before.max(weight), time::now_ns());
+        let done = self.rings.set_rules(set);
+        sampling.note_rules(if done.is_ok() { weight } else { before }, time::now_ns());
+        done
     }
 
     /// How many rules there are.

@@ -37,6 +37,7 @@ impl Pool {
         let intake: &Intake = self.intake();
         let samples = intake.doorbell.judged() & slow_path::SAMPLING != 0;
         let hold_ns = st.config.sampling_hold_ms.saturating_mul(1_000_000);
+        intake.judge.sampling.forget_rules(now, hold_ns);
         if samples || intake.judge.sampling.promotes() {
             intake.judge.sampling.keep_epoch(now, hold_ns);
         }

@@ -148,6 +148,12 @@ impl RuleSet {
         self.shared.names_kind.iter().any(|names| *names)
     }
 
+    /// The largest weight at which its rules sample; 1: they do not.
+    pub fn largest_weight(&self) -> u32 {
+        let sampling = self.shared.acts.iter().filter(|act| !act.dry);
+        sampling.map(|act| act.sample).max().unwrap_or(1)
+    }
+
     /// The rules, in their order.
     pub fn rules(&self) -> &[Rule] {
         &self.shared.rules

@@ -37,6 +37,7 @@ mod plan;
 mod rate;
 mod rule;
 mod ruling;
+mod sampled_by_rules;
 mod sampling;
 mod source;
 #[cfg(test)]

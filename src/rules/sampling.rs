@@ -8,6 +8,7 @@
 //! the table has no place, each event of the trace is decided by the weight of its moment. A kept event whose trace may have lost earlier events
 //! is flagged `PIPELINE_EVENT_PARTIAL`.
 
+use super::sampled_by_rules::SampledByRules;
 use super::traces::{EPOCHS, Found, Trace, Traces};
 use super::verdict::{Decision, Fate};
 use crate::event::PIPELINE_EVENT_PARTIAL;
@@ -64,6 +65,7 @@ pub struct Sampling {
     untracked: AtomicU64,
     /// 1: traces were promoted.
     promotes: AtomicU32,
+    by_rules: SampledByRules,
     seed: u64,
     traces: OnceLock<Traces>,
 }
@@ -197,7 +199,7 @@ impl Sampling {
         }
         let verdict = if under_load { self.decide(id, || number) } else { Decision::KEEP };
         // (Both decide by the same hash, so what the larger weight keeps, the smaller one does.)
-        let kept = (u128::from(self.hash(number)) * u128::from(weight)) >> 64 == 0;
+        let kept = is_kept_by_rule(self.hash(number), weight);
         let fate = if kept { verdict.fate } else { Fate::SampleOut };
         let decision = Decision { fate, weight: verdict.weight.max(weight), ..verdict };
         Sampled { decision, by_weight: !kept }
@@ -208,19 +210,36 @@ impl Sampling {
         let Some(traces) = self.traces.get().filter(|_| id != 0) else { return Decision::KEEP };
         self.promotes.store(1, Ordering::Relaxed);
         let (hash, epoch) = (self.hash(id), self.epoch.load(Ordering::Relaxed));
-        let new = || Trace { log2: 0, partial: !is_kept(hash, self.level().highest), promoted: true };
-        match traces.find(hash, epoch, new) {
+        // What a weight has sampled out before is gone.
+        let cut_by_rule = !is_kept_by_rule(hash, self.by_rules.of_late());
+        let partial = cut_by_rule || !is_kept(hash, self.level().highest);
+        match traces.find(hash, epoch, || Trace { log2: 0, partial, promoted: true }) {
+            Found::Trace(trace) if trace.promoted => verdict(hash, 0, trace.partial),
             Found::Trace(trace) => {
-                // What its weight has sampled out is gone.
-                let partial = trace.partial || !is_kept(hash, trace.log2);
+                let partial = trace.partial || cut_by_rule || !is_kept(hash, trace.log2);
                 traces.promote(hash, partial);
                 verdict(hash, 0, partial)
             }
             Found::NoPlace | Found::Locked => {
                 self.untracked.fetch_add(1, Ordering::Relaxed);
-                Decision::KEEP
+                verdict(hash, 0, partial)
             }
         }
+    }
+
+    /// The largest weight at which the rules in force sample.
+    pub fn weight_of_rules(&self) -> u32 {
+        self.by_rules.in_force()
+    }
+
+    /// From now on, rules sample at this weight at most.
+    pub fn note_rules(&self, weight: u32, now_ns: u64) {
+        self.by_rules.note(weight, now_ns);
+    }
+
+    /// Forgets rules that were replaced longer than `hold_ns` ago.
+    pub fn forget_rules(&self, now_ns: u64, hold_ns: u64) {
+        self.by_rules.forget(now_ns, hold_ns);
     }
 
     /// Whether traces were ever promoted.
@@ -264,6 +283,12 @@ impl Sampling {
     fn hash(&self, id: u64) -> u64 {
         mix(id ^ self.seed)
     }
+}
+
+/// Whether a trace with this hash is kept at the weight of a rule. 0: there is none.
+#[inline(always)]
+fn is_kept_by_rule(hash: u64, weight: u32) -> bool {
+    (u128::from(hash) * u128::from(weight)) >> 64 == 0
 }
 
 /// Whether a trace with this hash is kept at the weight with this logarithm.

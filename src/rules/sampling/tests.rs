@@ -262,3 +262,45 @@ fn a_promoted_trace_is_kept_with_weight_1_whatever_sampling_and_rules_ask_for() 
     assert!((1..2_000).filter(|id| ![kept, cut].contains(id)).any(|id| by_rule(id, 16, false).by_weight));
     assert_eq!(sampling.promote(0), Decision::KEEP);
 }
+
+#[test]
+fn what_is_kept_of_a_promoted_trace_that_a_rule_has_cut_is_flagged() {
+    let sampling = sampling(1, 64);
+    sampling.note_rules(16, 1_000);
+    let by_rule = |id, weight| sampling.decide_at(id, || 0, weight, false).decision;
+    for id in 1..300 {
+        let cut = by_rule(id, 16).fate == Fate::SampleOut;
+        let flags = if cut { PIPELINE_EVENT_PARTIAL } else { 0 };
+        // Also where the rule was replaced since, by one that cuts nothing more of it.
+        if id % 2 == 0 {
+            sampling.note_rules(1, 2_000);
+            sampling.forget_rules(2_099, 100);
+        }
+        let expected = Decision { flags, ..Decision::KEEP };
+        assert_eq!(sampling.promote(id), expected, "{id}");
+        // A rule that came later has cut nothing of it.
+        sampling.note_rules(1 << 20, 2_000);
+        assert_eq!((by_rule(id, 1 << 20), sampling.promote(id)), (expected, expected), "{id}");
+        sampling.note_rules(0, 2_000);
+        sampling.forget_rules(2_100, 100);
+        sampling.note_rules(16, 1_000);
+    }
+    sampling.note_rules(0, 2_000);
+    sampling.forget_rules(2_100, 100);
+    assert!((1_000..1_300).all(|id| sampling.promote(id) == Decision::KEEP));
+}
+
+#[test]
+fn a_promoted_trace_without_a_place_is_flagged_if_it_may_have_lost_events() {
+    let sampling = Sampling::new(1);
+    sampling.prepare_table(1).unwrap();
+    sampling.note_rules(16, 1_000);
+    // The table has seven places, and the first seven traces keep them.
+    (1..=7).for_each(|id| _ = sampling.promote(id));
+    for id in 8..300 {
+        let cut = sampling.decide_at(id, || 0, 16, false).decision.fate == Fate::SampleOut;
+        let flags = if cut { PIPELINE_EVENT_PARTIAL } else { 0 };
+        assert_eq!(sampling.promote(id), Decision { flags, ..Decision::KEEP }, "{id}");
+    }
+    assert_eq!(sampling.untracked(), 292);
+}

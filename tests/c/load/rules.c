@@ -104,12 +104,16 @@ static void a_trace_is_sampled_as_a_whole(void)
 static void a_trace_that_matters_is_kept_from_there_on(void)
 {
     pipeline_t *p = start(0);
-    uint64_t trace, kept = 0, errors = 0;
+    uint64_t trace, kept = 0, errors = 0, flagged = 0;
+    bool cut[301];
+    size_t before = rec.stored.count, n;
     int i;
     CHECK_STATUS(pipeline_rules_set_text(p, "keep trace if kind = 9\nsample 1/1000", 0), PIPELINE_OK);
     for (trace = 1; trace <= 300; trace++) {
         bool matters = trace % 3 == 0;
-        CHECK(offer(p, 1, trace, 0, "x") >= PIPELINE_OK);
+        int32_t first = offer(p, 1, trace, 0, "x");
+        CHECK(first >= PIPELINE_OK);
+        cut[trace] = first == PIPELINE_SAMPLED;
         if (matters) {
             CHECK_STATUS(offer(p, 9, trace, 0, "x"), PIPELINE_OK);
             errors++;
@@ -123,6 +127,45 @@ static void a_trace_that_matters_is_kept_from_there_on(void)
     CHECK(kept >= 3 * errors && kept < 3 * errors + 30);
     CHECK_U64(rule_of(p, 0).matched, errors);
     CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
+    CHECK_STATUS(pipeline_flush(p, 20000), PIPELINE_OK);
+    /* What was sampled out before the rule matched is gone, and the rest says so. */
+    for (n = before; n < rec.stored.count; n++) {
+        const recorded_t *e = &rec.stored.at[n];
+        flagged += e->flags == PIPELINE_EVENT_PARTIAL;
+        if ((e->flags == PIPELINE_EVENT_PARTIAL) != cut[e->correlation_id])
+            CHECK_U64(e->correlation_id, 0);
+    }
+    CHECK(flagged > 0);
+    END(p);
+}
+
+/* The flags of the event that a rule promotes the trace with. */
+static uint32_t promoted(pipeline_t *p, uint64_t trace)
+{
+    CHECK_STATUS(offer(p, 9, trace, 0, "x"), PIPELINE_OK);
+    CHECK_STATUS(pipeline_flush(p, 20000), PIPELINE_OK);
+    CHECK_U64(rec.stored.at[rec.stored.count - 1].correlation_id, trace);
+    return rec.stored.at[rec.stored.count - 1].flags;
+}
+
+/* A rule that was replaced may have cut a trace that goes on; after sampling_hold_ms none does. */
+static void a_trace_that_a_former_rule_has_cut_is_told_so_for_a_while(void)
+{
+    pipeline_config_t c;
+    pipeline_t *p = start(1);
+    uint64_t trace = 0;
+    CHECK_STATUS(pipeline_rules_set_text(p, "sample 1/1048576", 0), PIPELINE_OK);
+    CHECK_STATUS(offer(p, 1, 5, 0, "x"), PIPELINE_SAMPLED);
+    CHECK_STATUS(pipeline_rules_set_text(p, "keep trace if kind = 9", 0), PIPELINE_OK);
+    CHECK_U64(promoted(p, 5), PIPELINE_EVENT_PARTIAL);
+    c = config_of(p);
+    c.sampling_hold_ms = 1;
+    CHECK_STATUS(pipeline_update(p, &c), PIPELINE_OK);
+    WAIT_FOR(promoted(p, 100 + trace++) == 0);
+    CHECK_STATUS(pipeline_rules_set_text(p, "keep trace if kind = 9\ndry sample 1/1048576", 0), PIPELINE_OK);
+    CHECK_U64(promoted(p, 1000000), 0);
+    CHECK_STATUS(pipeline_rules_set_text(p, "keep trace if kind = 9\nsample 1/1048576", 0), PIPELINE_OK);
+    CHECK_U64(promoted(p, 1000001), PIPELINE_EVENT_PARTIAL);
     END(p);
 }
 
@@ -330,6 +373,7 @@ int main(void)
     a_sampled_event_stands_for_others();
     a_trace_is_sampled_as_a_whole();
     a_trace_that_matters_is_kept_from_there_on();
+    a_trace_that_a_former_rule_has_cut_is_told_so_for_a_while();
     every_form_of_capture();
     dry_rules_only_count();
     each_condition_of_the_struct();
