@@ -1,7 +1,7 @@
 #!/bin/bash
 # readme.sh PREFIX: the README's programs in C and C++ build by the README's commands, run, and print or store what the README
-# says; tables fit a screen; names in documents are those of the sources; the picture is what its script draws; the guide's
-# snippets are those of a program that runs.
+# says; tables fit a screen; names in documents are those of the sources; the picture is what its script draws; the
+# pages' snippets are those of programs that run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/check.sh
@@ -57,27 +57,33 @@ done
 check "files, functions, tests and mutations that documents name are there" tests/documents.py
 check "docs/pipeline.svg is what docs/draw_pipeline.py draws" docs/draw_pipeline.py --check
 
-# The guide's snippets are compiled and run as parts of tests/c/guide.c and tests/cpp/guide.cpp: each stands there word for word.
-for language in c cpp; do
-    file=tests/$language/guide.$language
-    program=$(<"$file")
-    snippets=$(grep -c "^\`\`\`$language\$" docs/guide.md)
-    check "the guide has snippets in $language" test "$snippets" -gt 1
-    for ((n = 1; n <= snippets; n++)); do
-        snippet=$(awk -v fence='```'$language -v n="$n" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' docs/guide.md)
-        check "snippet $n of the guide is in $file" test -z "${program##*"$snippet"*}"
+# The pages' snippets are compiled and run as parts of programs: each stands there word for word, but for its indentation. A page with a language of which
+# this list has no program must have no snippets in it.
+snippets_of() { # snippets_of PAGE LANGUAGE PROGRAM
+    local page=docs/$1 language=$2 file=$3 program count snippet n
+    program=$(sed 's/^ *//' "$file")
+    count=$(grep -c "^\`\`\`$language\$" "$page")
+    check "$1 has snippets in $language" test "$count" -gt 0
+    for ((n = 1; n <= count; n++)); do
+        snippet=$(awk -v fence='```'"$language" -v n="$n" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' "$page" | sed 's/^ *//')
+        check "snippet $n of $1 is in $file" test -z "${program##*"$snippet"*}"
     done
-done
-
-# So are those of the page about kinds, parts of the examples.
-for language in c cpp; do
-    file=c_examples/typed.$language
-    program=$(<"$file")
-    snippets=$(grep -c "^\`\`\`$language\$" docs/kinds.md)
-    check "the page about kinds has snippets in $language" test "$snippets" -gt 1
-    for ((n = 1; n <= snippets; n++)); do
-        snippet=$(awk -v fence='```'$language -v n="$n" '$0 == fence { at++; inside = at == n; next } /^```/ { inside = 0 } inside' docs/kinds.md)
-        check "snippet $n of the page about kinds is in $file" test -z "${program##*"$snippet"*}"
+}
+pages='guide.md c tests/c/guide.c
+guide.md cpp tests/cpp/guide.cpp
+kinds.md c c_examples/typed.c
+kinds.md cpp c_examples/typed.cpp
+rules.md c tests/c/pages.c
+transforms.md c tests/c/pages.c
+journal.md c tests/c/pages.c
+reader.md c tests/c/pages.c
+reader.md cpp tests/cpp/pages.cpp
+sqlite.md c tests/c/pages.c'
+while read -r page language file; do snippets_of "$page" "$language" "$file"; done <<<"$pages"
+for page in docs/*.md docs/architecture/*.md; do
+    [ -e "$page" ] || continue
+    for language in c cpp; do
+        ! grep -q "^\`\`\`$language\$" "$page" || check "the $language snippets of $page are in a program" grep -q "^${page#docs/} $language " <<<"$pages"
     done
 done
 
