@@ -238,3 +238,44 @@ fn of_a_sleeper_and_a_producer_one_sees_the_other() {
         assert!(sees_work || sees_doorbell, "a lost wake-up");
     });
 }
+
+/// The bell for captures of events with priority: a writer that may claim nothing else sets it, and looks once more before it sleeps on the doorbell's
+/// word. Two captures find the bell; the one that takes it changes the word.
+#[test]
+fn of_a_sleeper_that_watches_for_priority_and_two_captures_one_sees_the_other() {
+    use capture_pipeline::platform::barrier;
+    use capture_pipeline::platform::sync::{AtomicU32, Ordering};
+    use capture_pipeline::ring::priority::Priority;
+    model(|| {
+        let bell = Arc::new(Priority::new(CAPACITY, CAPACITY, Some(64)));
+        let word = Arc::new(AtomicU32::new(0));
+        let buffers = [buffer(), buffer()];
+        let producers: Vec<_> = buffers
+            .iter()
+            .map(|buffer| {
+                let (buffer, bell, word) = (Arc::clone(buffer), Arc::clone(&bell), Arc::clone(&word));
+                thread::spawn(move || {
+                    let mut cursor = buffer.cursor();
+                    bell.note_use();
+                    write(&buffer, &mut cursor, 0).unwrap();
+                    barrier::light(false);
+                    if bell.may_need_ring() && bell.take_bell() {
+                        word.fetch_add(1, Ordering::AcqRel);
+                    }
+                })
+            })
+            .collect();
+        let seen = word.load(Ordering::Acquire);
+        bell.set_bell();
+        let mut asleep = word.compare_exchange(seen, seen, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if asleep {
+            barrier::heavy(false);
+            let any = bell.is_in_use() && buffers.iter().any(|buffer| buffer.has_unclaimed());
+            asleep = !any;
+        }
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        // Who sleeps on a word that does not change any more sleeps although there is work.
+        let sleeps_on = asleep && word.load(Ordering::Acquire) == seen;
+        assert!(!sleeps_on, "a lost wake-up");
+    });
+}

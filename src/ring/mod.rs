@@ -19,7 +19,6 @@ pub mod memory;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod pressure;
-#[cfg(not(loom))]
 pub mod priority;
 pub mod record;
 #[cfg(not(loom))]

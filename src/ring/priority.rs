@@ -32,7 +32,7 @@ impl Priority {
     /// An event is about to be published in a priority ring. A writer that goes to sleep says so, passes the heavy barrier and looks; so this comes
     /// before the capture's light barrier, as the head does.
     #[inline]
-    pub(crate) fn note_use(&self) {
+    pub fn note_use(&self) {
         if self.in_use.load(Ordering::Relaxed) == 0 {
             self.in_use.store(1, Ordering::Relaxed);
         }
@@ -46,17 +46,17 @@ impl Priority {
 
     /// Whether a capture into a priority ring, which is published, has to ring.
     #[inline]
-    pub(crate) fn may_need_ring(&self) -> bool {
+    pub fn may_need_ring(&self) -> bool {
         self.bell.load(Ordering::Relaxed) != 0
     }
 
     /// A writer is about to sleep that may claim priority events only. It passes the heavy barrier and looks at the priority rings after this.
-    pub(crate) fn set_bell(&self) {
+    pub fn set_bell(&self) {
         self.bell.store(1, Ordering::Release);
     }
 
     /// Returns whether the bell was set. It is not any more.
-    pub(crate) fn take_bell(&self) -> bool {
+    pub fn take_bell(&self) -> bool {
         self.bell.swap(0, Ordering::AcqRel) != 0
     }
 
