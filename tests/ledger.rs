@@ -52,7 +52,7 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 
 /// A storage that answers OK, and keeps the book.
 pub fn calm(release: bool) -> Arc<Shared> {
-    Shared::new(Settings {
+    let settings = Settings {
         seed: 0,
         concurrent: true,
         dead_letter: false,
@@ -66,7 +66,9 @@ pub fn calm(release: bool) -> Arc<Shared> {
         faults: 0,
         span_bytes: None,
         most_weight: 1,
-    })
+        traces: false,
+    };
+    Shared::new(settings, None)
 }
 
 /// So often at least a storm's pipeline is changed after its transform has done all that it can do.
@@ -169,6 +171,7 @@ fn storm(
         faults: 0,
         span_bytes,
         most_weight: if Dice(mix(seed ^ 0x3E16)).once_in(2) { 64 } else { 1 },
+        traces: false,
     };
     let ages = settings.release && dice.once_in(3);
     let settings = Settings { ages, ..settings };
@@ -196,7 +199,7 @@ fn storm(
         ..Config::default()
     };
     println!("{overflow:?} {ordering:?} few_rings={few_rings} {settings:?}");
-    let shared = Shared::new(settings);
+    let shared = Shared::new(settings, None);
     let pipeline = Pipeline::start(config, Chaos(Arc::clone(&shared))).expect("starts");
     let sources = Sources::default();
     let (live, steps) = (AtomicU32::new(THREADS as u32), AtomicU32::new(0));

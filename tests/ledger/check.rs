@@ -1,6 +1,6 @@
 //! The comparison, event by event: what was offered and answered, what the storage saw and did, what the ledger says.
 
-use crate::producers::{Record, Source};
+use crate::producers::{Record, Source, trace_of};
 use crate::rules::TAGS;
 use crate::storage::{Entry, Fate, Made, Shared, rewritten_len};
 use capture_pipeline::event::{
@@ -175,6 +175,10 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     }
 
     check_rings(&mut wrong, &by_id, &book.events, facts);
+    if shared.settings.traces {
+        let tracked = metrics.traces_untracked == 0;
+        check_traces(&mut wrong, shared, sources, &book.events, tracked);
+    }
     wrong.truncate(30);
     wrong
 }
@@ -304,6 +308,56 @@ fn check_rings(
         wrong.push(format!(
             "{shared_rings:?} rings had several threads, ordinary ones and those for events with priority"
         ));
+    }
+}
+
+/// What is kept of a trace behind an event of it that was sampled out says so. And a trace is kept or sampled out as a whole, with one weight, if all
+/// are `tracked`; but what came before sampling began, and what a rule asks for, has the weight 1. (No trace is forgotten, and no rule samples.)
+fn check_traces(
+    wrong: &mut Vec<String>,
+    shared: &Shared,
+    sources: &[Source],
+    events: &HashMap<(u64, u64), Entry>,
+    tracked: bool,
+) {
+    let by_number: HashMap<u64, &Entry> = events.values().map(|e| (e.number, e)).collect();
+    let mut weights: HashMap<u64, HashSet<u64>> = HashMap::new();
+    let mut cut: HashSet<u64> = HashSet::new();
+    let sampled = |r: &Record| r.flags & PIPELINE_EVENT_PRIORITY == 0;
+    for source in sources {
+        let mut cut_here = HashSet::new();
+        for (n, r) in source.records.iter().enumerate().filter(|(_, r)| sampled(r)) {
+            let number = u64::from(source.id) << 32 | n as u64;
+            let trace = trace_of(number);
+            if trace == 0 {
+                continue;
+            }
+            if r.status == PIPELINE_SAMPLED {
+                cut_here.insert(trace);
+                shared.tally.cut.fetch_add(1, Ordering::Relaxed);
+            }
+            let Some(e) = by_number.get(&number).filter(|_| r.status == PIPELINE_OK) else { continue };
+            let partial = e.flags & PIPELINE_EVENT_PARTIAL != 0;
+            shared.tally.partial_traces.fetch_add(partial.into(), Ordering::Relaxed);
+            if cut_here.contains(&trace) && !partial {
+                wrong.push(format!(
+                    "event {number:#x} of the trace {trace:#x} does not say that it lost others: {e:?}"
+                ));
+            }
+            if e.weight > 1 {
+                weights.entry(trace).or_default().insert(e.weight);
+            }
+        }
+        cut.extend(cut_here);
+    }
+    shared.tally.weighed.fetch_add(weights.len() as u64, Ordering::Relaxed);
+    for (trace, weights) in weights.iter().filter(|_| tracked) {
+        if weights.len() > 1 || cut.contains(trace) {
+            wrong.push(format!(
+                "the trace {trace:#x} is kept with {weights:?}; sampled out: {}",
+                cut.contains(trace)
+            ));
+        }
     }
 }
 

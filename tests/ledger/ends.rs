@@ -137,7 +137,7 @@ fn close_counts_what_a_hanging_storage_leaves() {
     let hung = Hung::new(&[Order::Hang]);
     let config = Config { writers: 1, batch_size: 10, storage_deadline_ms: 60_000, ..Config::default() };
     let pipeline = start(&hung, false, config);
-    let mut source = Source { id: 1, records: Vec::new() };
+    let mut source = Source::of(1);
     offer(&mut source, &pipeline, 100);
     wait_for("the call that hangs", || hung.hanging() > 0);
     let in_call = hung.hanging();
@@ -167,7 +167,7 @@ fn close_counts_what_a_hanging_storage_leaves() {
 fn a_close_that_timed_out_is_finished_by_another() {
     let hung = Hung::new(&[Order::Hang]);
     let pipeline = start(&hung, false, Config { batch_size: 10, ..Config::default() });
-    let mut source = Source { id: 1, records: Vec::new() };
+    let mut source = Source::of(1);
     offer(&mut source, &pipeline, 100);
     wait_for("the call that hangs", || hung.hanging() > 0);
     for timeout in [0, 1, 10] {
@@ -189,7 +189,7 @@ fn a_close_that_timed_out_is_finished_by_another() {
 fn a_close_that_another_cut_short_is_finished_by_a_third() {
     let hung = Hung::new(&[Order::Hang]);
     let pipeline = start(&hung, true, Config { batch_size: 10, ..Config::default() });
-    let mut source = Source { id: 0, records: Vec::new() };
+    let mut source = Source::of(0);
     offer(&mut source, &pipeline, 100);
     wait_for("the call that hangs", || hung.hanging() > 0);
     std::thread::scope(|scope| {
@@ -224,7 +224,7 @@ fn doubts_and_pending_answers_are_counted_apart_when_close_times_out() {
         ..Config::default()
     };
     let pipeline = start(&hung, true, config);
-    let mut source = Source { id: 1, records: Vec::new() };
+    let mut source = Source::of(1);
     offer(&mut source, &pipeline, 100);
     wait_for("two pending and one that hangs", || {
         hung.hanging() > 0 && hung.tokens.lock().unwrap().len() == 2
@@ -264,7 +264,7 @@ fn an_abandoned_pipeline_ends_with_its_last_token() {
         let hung = Hung::new(&[Order::Pend, Order::Pend]);
         let pipeline = start(&hung, true, Config { batch_size: 10, ..Config::default() });
         let handle = pipeline.open_producer().expect("opens");
-        let mut source = Source { id: 1, records: Vec::new() };
+        let mut source = Source::of(1);
         offer(&mut source, &pipeline, 100);
         wait_for("two tokens", || hung.tokens.lock().unwrap().len() == 2);
         pipeline.abandon();
@@ -289,7 +289,7 @@ fn an_abandoned_pipeline_ends_with_its_last_token() {
 fn an_abandoned_pipeline_ends_with_its_last_call() {
     let hung = Hung::new(&[Order::Hang]);
     let pipeline = start(&hung, false, Config { batch_size: 10, ..Config::default() });
-    let mut source = Source { id: 1, records: Vec::new() };
+    let mut source = Source::of(1);
     offer(&mut source, &pipeline, 100);
     wait_for("the call that hangs", || hung.hanging() > 0);
     drop(pipeline);
@@ -305,7 +305,7 @@ fn scaling_against_close_leaves_nobody_waiting() {
         let shared = calm(false);
         let pipeline =
             Pipeline::start(Config::default(), crate::storage::Chaos(Arc::clone(&shared))).expect("starts");
-        let mut source = Source { id: 1, records: Vec::new() };
+        let mut source = Source::of(1);
         for _ in 0..20 {
             assert_eq!(source.offer(&Door::Thread(&pipeline), 32), PIPELINE_OK);
         }
@@ -343,7 +343,7 @@ fn what_is_captured_while_a_pipeline_ends_is_released_too() {
                     scope.spawn(move || {
                         // SAFETY: open until it is closed below; this thread alone uses it.
                         let producer = unsafe { &*(handle as *const Producer) };
-                        let mut source = Source { id, records: Vec::new() };
+                        let mut source = Source::of(id);
                         while source.offer(&Door::Handle(producer), 2000) != PIPELINE_ERR_CLOSED {}
                         source.records.iter().filter(|r| r.status == PIPELINE_OK).count() as u64
                     })
@@ -372,7 +372,7 @@ fn what_is_left_is_released_while_others_look_at_the_rings() {
     for _ in 0..20 {
         let hung = Hung::new(&[]);
         let pipeline = start(&hung, false, Config { writers: 0, ..Config::default() });
-        let mut source = Source { id: 0, records: Vec::new() };
+        let mut source = Source::of(0);
         for _ in 0..60 {
             let handle = pipeline.open_producer().expect("opens");
             // SAFETY: open, and closed only afterwards; what it captured stays in its ring.

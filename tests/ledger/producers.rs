@@ -3,12 +3,14 @@
 //! An event's content follows from its number: its correlation id is the number, its payload is made from it, its node id is
 //! the payload's checksum. So whoever meets the event anywhere can tell whether it is whole.
 
+use crate::storage::Turns;
 use capture_pipeline::capture::Offer;
 use capture_pipeline::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED};
 use capture_pipeline::manager::{Pipeline, Producer};
 use capture_pipeline::platform::random::mix;
 use capture_pipeline::platform::sync::{AtomicU32, Mutex, Ordering};
 use capture_pipeline::status::{PIPELINE_ERR_BUSY, PIPELINE_ERR_INVALID, PIPELINE_ERR_STATE, PIPELINE_OK};
+use std::sync::Arc;
 
 /// A sequence of numbers that follows from its seed.
 #[derive(Clone, Debug)]
@@ -47,23 +49,39 @@ pub struct Record {
 pub struct Source {
     pub id: u32,
     pub records: Vec<Record>,
+    traces: bool,
+    turns: Option<Arc<Turns>>,
 }
 
 /// Where sources are kept once they are done.
 #[derive(Debug, Default)]
 pub struct Sources {
-    next: AtomicU32,
+    pub next: AtomicU32,
     pub done: Mutex<Vec<Source>>,
+    /// Several events have one correlation id: [`trace_of`]. Then the number is the node id.
+    pub traces: bool,
+    /// Half of the events have priority.
+    pub urgent: bool,
+    /// Is told of each offer, if there is one.
+    pub turns: Option<Arc<Turns>>,
 }
 
 impl Sources {
     pub fn new_source(&self) -> Source {
-        Source { id: self.next.fetch_add(1, Ordering::Relaxed) + 1, records: Vec::new() }
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        Source { traces: self.traces, turns: self.turns.clone(), ..Source::of(id) }
     }
 
     pub fn keep(&self, source: Source) {
         self.done.lock().push(source);
     }
+}
+
+/// The trace of event `number`, where several have one: three traces at a time, each with a few events, every other time of all sources together. 0: none.
+pub fn trace_of(number: u64) -> u64 {
+    let (source, n) = (number >> 32, number & 0xFFFF_FFFF);
+    let (time, which) = (n / 16, n % 3);
+    if n % 16 == 15 { 0 } else { mix(time * 3 + which ^ (source * (time % 2)) << 32 ^ 0x7_EACE) | 1 }
 }
 
 /// The payload of event `number`. Some of its words look like the padding of a ring's end, of odd lengths: whoever takes a
@@ -103,8 +121,18 @@ impl Door<'_> {
 }
 
 impl Source {
+    /// A source of events that have a correlation id each.
+    pub fn of(id: u32) -> Self {
+        Self { id, records: Vec::new(), traces: false, turns: None }
+    }
+
     fn next_number(&self) -> u64 {
         u64::from(self.id) << 32 | self.records.len() as u64
+    }
+
+    /// The correlation id and the node id of event `number`.
+    fn ids(&self, number: u64, payload: &[u8]) -> (u64, u64) {
+        if self.traces { (trace_of(number), number) } else { (number, checksum(payload)) }
     }
 
     /// Offers one event of `len` bytes as it is, and notes the answer.
@@ -117,12 +145,14 @@ impl Source {
         let number = self.next_number();
         let payload = &mut buffer[..len];
         fill(number, payload);
+        let (correlation_id, node_id) = self.ids(number, payload);
+        self.tell_offer(len, flags);
         let offer = Offer {
             kind,
             flags,
             timestamp: mix(number),
-            correlation_id: number,
-            node_id: checksum(payload),
+            correlation_id,
+            node_id,
             data: if len == 0 { std::ptr::null() } else { payload.as_ptr() },
             len,
         };
@@ -133,7 +163,16 @@ impl Source {
 
     fn note(&mut self, (len, room): (usize, usize), kind: u32, flags: u32, status: i32) {
         let timestamp = mix(self.next_number());
+        if let Some(turns) = self.turns.as_ref().filter(|_| status == PIPELINE_OK) {
+            turns.captured(self.next_number());
+        }
         self.records.push(Record { len: len as u32, room: room as u32, kind, flags, timestamp, status });
+    }
+
+    fn tell_offer(&self, room: usize, flags: u32) {
+        if let Some(turns) = &self.turns {
+            turns.offers(self.next_number(), flags & PIPELINE_EVENT_PRIORITY != 0, room);
+        }
     }
 
     /// Reserve, write in place, then commit or abort. `Err`: an answer that should not be.
@@ -148,12 +187,14 @@ impl Source {
         let number = self.next_number();
         let used = if dice.once_in(3) { dice.below(len as u64 + 1) as usize } else { len };
         fill(number, &mut buffer[..used]);
+        let (correlation_id, node_id) = self.ids(number, &buffer[..used]);
+        self.tell_offer(len, flags);
         let head = Offer {
             kind,
             flags,
             timestamp: mix(number),
-            correlation_id: number,
-            node_id: checksum(&buffer[..used]),
+            correlation_id,
+            node_id,
             data: std::ptr::null(),
             len,
         };
@@ -220,7 +261,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn random(dice: &mut Dice, limit: usize) -> Self {
+    fn random(dice: &mut Dice, limit: usize, urgent: bool) -> Self {
         let len = match dice.below(64) {
             0 => limit,
             1 => limit + 1,
@@ -236,6 +277,7 @@ impl Shape {
         let flags = match dice.below(16) {
             0..3 => PIPELINE_EVENT_OWN_TIME,
             3 => PIPELINE_EVENT_PRIORITY,
+            4..11 if urgent => PIPELINE_EVENT_PRIORITY,
             _ => 0,
         };
         Self { len, kind, flags }
@@ -260,7 +302,7 @@ pub fn live(
     let mut held = sources.new_source();
     let mut result = Ok(());
     for i in 0..events {
-        let shape = Shape::random(&mut dice, limit);
+        let shape = Shape::random(&mut dice, limit, sources.urgent);
         let Shape { len, kind, flags } = shape;
         match producer {
             Some(producer) if !implicit || dice.once_in(2) => {

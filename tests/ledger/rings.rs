@@ -89,11 +89,7 @@ fn rings_of_ended_threads_come_back() {
             // SAFETY: open, and not used again.
             unsafe { Producer::close(handle) };
         }
-        std::thread::scope(|s| {
-            s.spawn(|| Source { id: 1, records: Vec::new() }.offer(&Door::Thread(&pipeline), 8))
-                .join()
-                .unwrap()
-        });
+        std::thread::scope(|s| s.spawn(|| Source::of(1).offer(&Door::Thread(&pipeline), 8)).join().unwrap());
         pipeline.flush(Some(PATIENCE)).expect("flushes");
         wait_for("the thread's ring", || pipeline.metrics().rings == 0);
     }
@@ -226,7 +222,7 @@ fn a_pinned_ring_is_retired_and_nothing_is_lost() {
         ..Config::default()
     };
     let pipeline = Pipeline::start(config, Withholding(Arc::clone(&held))).expect("starts");
-    let mut source = Source { id: 1, records: Vec::new() };
+    let mut source = Source::of(1);
     // The producer moves on when it finds its ring full; it gets two rings more, and then there is none.
     wait_for("two retired rings and drops after them", || {
         let status = source.offer(&Door::Thread(&pipeline), 500);
@@ -365,7 +361,7 @@ fn a_capture_that_waits_is_told_of_a_little_space_where_no_more_comes() {
     let waiter = AtomicU32::new(0);
     std::thread::scope(|scope| {
         let capture = scope.spawn(|| {
-            let mut source = Source { id: 1, records: Vec::new() };
+            let mut source = Source::of(1);
             for n in 0..=fitting {
                 if n == fitting {
                     waiter.store(os_id(), Ordering::Release);

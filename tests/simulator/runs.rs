@@ -166,6 +166,10 @@ pub fn main() {
         assert!(pool_runs < 1_000 || all.sampled > 0, "no event was sampled out");
         assert!(pool_runs < 1_000 || all.ruled_out > 0, "no event was dropped by a rule");
         assert!(pool_runs < 1_000 || all.spans > 0, "no batch was shown as spans");
+        let turns = all.first > 0 && all.eighth > 0;
+        assert!(pool_runs < 1_000 || turns, "no call with priority, or none without, while both waited");
+        let traces = all.cut > 0 && all.partial > 0 && all.weighed > 0;
+        assert!(pool_runs < 1_000 || traces, "no trace was sampled out, flagged or kept with a weight");
         let transformed = all.filtered > 0 && all.rewritten > 0;
         assert!(pool_runs < 1_000 || transformed, "no event was filtered or rewritten");
     }

@@ -5,7 +5,7 @@ use crate::check::{self, Facts};
 use crate::producers::{self, Dice, Sources};
 use crate::shape::{End, Shape};
 use crate::start::start;
-use crate::storage::Shared;
+use crate::storage::{Shared, Turns};
 use crate::threads::{
     PATIENCE, check_at_once, check_time, flood, fresh_event, meddle, ping, spawn, state_of,
 };
@@ -36,6 +36,13 @@ pub struct Sums {
     pub spans: u64,
     pub filtered: u64,
     pub rewritten: u64,
+    /// Calls with priority, and without, while both waited.
+    pub first: u64,
+    pub eighth: u64,
+    /// Where traces were looked at: events sampled out, events that say that their trace lost others, traces kept with a weight.
+    pub cut: u64,
+    pub partial: u64,
+    pub weighed: u64,
 }
 
 impl Sums {
@@ -50,6 +57,11 @@ impl Sums {
         self.spans += other.spans;
         self.filtered += other.filtered;
         self.rewritten += other.rewritten;
+        self.first += other.first;
+        self.eighth += other.eighth;
+        self.cut += other.cut;
+        self.partial += other.partial;
+        self.weighed += other.weighed;
     }
 }
 
@@ -66,11 +78,17 @@ impl std::fmt::Display for Sums {
             spans,
             filtered,
             rewritten,
+            first,
+            eighth,
+            cut,
+            partial,
+            weighed,
         } = self;
         write!(
             f,
             "{captured} events captured, {sampled} sampled out, {ruled_out} dropped by rules, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
-             replaced, {spans} attempts shown as spans, {filtered} events filtered, {rewritten} rewritten"
+             replaced, {spans} attempts shown as spans, {filtered} events filtered, {rewritten} rewritten; {first} calls with priority and {eighth} without while both waited; of traces {cut} events \
+             sampled out, {partial} flagged, {weighed} kept with a weight"
         )
     }
 }
@@ -79,7 +97,11 @@ impl std::fmt::Display for Sums {
 pub fn play(seed: u64) -> Result<Sums, String> {
     let shape = Shape::random(seed);
     let mut dice = Dice(mix(seed ^ 0xD1CE));
-    let shared = Shared::new(shape.settings.clone());
+    let turns = shape.urgent.then(|| {
+        let most = shape.config.priority_event_limit().map(|limit| limit as usize);
+        Arc::new(Turns::new(most, shape.config.max_in_flight))
+    });
+    let shared = Shared::new(shape.settings.clone(), turns.clone());
     // The limit is the process's, and may be left from the run before.
     limit_calls(0).map_err(|error| error.to_string())?;
     let pipeline = match start(&shape, &shared) {
@@ -96,7 +118,12 @@ pub fn play(seed: u64) -> Result<Sums, String> {
         }
         Err(error) => return Err(format!("start: {error}")),
     };
-    let sources = Arc::new(Sources::default());
+    let sources = Arc::new(Sources {
+        traces: shape.settings.traces,
+        urgent: shape.urgent,
+        turns,
+        ..Sources::default()
+    });
     let live = Arc::new(AtomicU32::new(shape.producers as u32));
     let completers: Vec<_> = (0..1 + dice.below(2))
         .map(|_| {
@@ -233,6 +260,7 @@ fn finish_quietly(
     let mut wrong = Vec::new();
     shared.get_well();
     pipeline.resume().map_err(|e| format!("resume: {e}"))?;
+    shared.turns.iter().for_each(|turns| turns.resumed());
     loop {
         match pipeline.scale(1 + dice.below(4) as u32) {
             Err(error) if error.status == PIPELINE_ERR_SYSTEM => {}
@@ -298,6 +326,7 @@ fn finish(
         let retires = shape.config.ordering == EventOrdering::None;
         let facts = Facts::of(limits, shape.config.overflow == Overflow::DropOldest, retires);
         wrong.extend(check::compare(&sources.done.lock(), shared, &metrics, &facts));
+        let chosen = shared.turns.as_ref().map_or([0; 2], |turns| turns.chosen());
         sums = Sums {
             captured: metrics.ledger.captured,
             sampled: metrics.ledger.dropped_sampled,
@@ -309,6 +338,11 @@ fn finish(
             spans: shared.tally.spans.load(Ordering::Acquire),
             filtered: metrics.ledger.filtered,
             rewritten: metrics.transformed,
+            first: chosen[1],
+            eighth: chosen[0],
+            cut: shared.tally.cut.load(Ordering::Acquire),
+            partial: shared.tally.partial_traces.load(Ordering::Acquire),
+            weighed: shared.tally.weighed.load(Ordering::Acquire),
         };
     } else {
         wrong.extend(shared.failures());

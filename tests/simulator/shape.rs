@@ -23,6 +23,8 @@ pub struct Shape {
     pub meddling: bool,
     /// Whether it begins with a transform.
     pub transforms: bool,
+    /// Half of the events have priority, and nothing but the turns of the calls holds any back.
+    pub urgent: bool,
     pub end: End,
 }
 
@@ -79,6 +81,7 @@ impl Shape {
             faults,
             span_bytes,
             most_weight,
+            traces: false,
         };
         let calm = settings.calm;
         let settings = Settings { most_weight: if calm { 1 } else { settings.most_weight }, ..settings };
@@ -119,16 +122,40 @@ impl Shape {
             config.max_writers = 1 + dice.below(6) as u32;
             config.min_writers = u32::from(calm) + dice.below(u64::from(config.max_writers)) as u32;
         }
-        Self {
+        let mut shape = Self {
             config,
             settings,
             by_c: dice.once_in(2),
             producers: 1 + dice.below(4),
             events: 1 + dice.below(60) as usize,
             meddling: !calm && !dice.once_in(4),
+            urgent: false,
             // (Of a batch in parts, of which one grew too old, the book would miss the rest.)
             transforms: other.once_in(4) && !calm,
             end,
+        };
+        // (From another sequence again.)
+        shape.vary(Dice(mix(seed ^ 0x7EACE)), overflow);
+        shape
+    }
+
+    /// Makes some a run of one of two kinds, in which more can be said.
+    fn vary(&mut self, mut dice: Dice, overflow: Overflow) {
+        let (config, settings) = (&mut self.config, &mut self.settings);
+        if dice.once_in(4) && !settings.calm && self.end == End::Quiet && overflow != Overflow::DropOldest {
+            self.urgent = true;
+            self.transforms = false;
+            self.events *= 4;
+            settings.concurrent = false;
+            (config.batch_size, config.linger_us, config.breaker_failures) = (1 + dice.below(4) as u32, 0, 0);
+            config.priority_ring_bytes = 4096;
+        } else if dice.once_in(2) && settings.most_weight > 1 {
+            // No trace is forgotten, and no rule samples.
+            settings.traces = true;
+            settings.most_weight = if self.meddling { 2 } else { settings.most_weight };
+            config.sampling_max_weight = settings.most_weight;
+            config.sampling_hold_ms = 86_400_000;
+            self.events *= 1 + 3 * dice.below(2) as usize;
         }
     }
 }

@@ -137,12 +137,22 @@ pub fn meddle(
 ) -> Result<(), String> {
     let mut before = Ledger::default();
     let wrong = Arc::new(AtomicU32::new(0));
+    // What holds events back besides, whose turn it is cannot be told.
+    let turns = || shared.into_iter().filter_map(|shared| shared.turns.as_ref());
+    let disarm = || turns().for_each(|turns| turns.disarm());
     while live.load(Ordering::Acquire) > 0 {
         let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
         let result = match dice.below(18) {
             0..4 => pipeline.scale(dice.below(7) as u32),
-            4 => pipeline.pause(),
-            5 | 6 => pipeline.resume(),
+            4 => {
+                turns().for_each(|turns| turns.pause());
+                pipeline.pause()
+            }
+            5 | 6 => {
+                let resumed = pipeline.resume();
+                turns().for_each(|turns| turns.resumed());
+                resumed
+            }
             7 => {
                 let mut next = pipeline.config();
                 next.batch_size = 1 + dice.below(30) as u32;
@@ -155,6 +165,7 @@ pub fn meddle(
                 if dice.once_in(3) {
                     (next.min_writers, next.max_writers) = (dice.below(3) as u32, 2 + dice.below(5) as u32);
                 }
+                disarm();
                 pipeline.update(next)
             }
             12 => pipeline.kind_name(dice.below(9) as u32, format!("name {}", dice.below(3)).as_bytes()),
@@ -162,8 +173,11 @@ pub fn meddle(
             17 => rules::change(pipeline, &mut dice, shape.config.sampling_max_weight),
             14 => watch_pressure(pipeline, &mut dice, &wrong),
             // (A transform keeps the book of a storage that fails.)
-            15 => pipeline
-                .set_transform(shared.filter(|_| !dice.once_in(3)).map(|shared| transform(shape, shared))),
+            15 => {
+                disarm();
+                let shared = shared.filter(|_| !dice.once_in(3));
+                pipeline.set_transform(shared.map(|shared| transform(shape, shared)))
+            }
             16 => limit_calls(dice.below(4) as u32),
             8 => {
                 let timeout = Duration::from_millis(dice.below(60));

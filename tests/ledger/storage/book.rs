@@ -4,7 +4,7 @@ use super::answers::Plan;
 use super::shown::Shown;
 use super::transform::Made;
 use super::{DIES, Shared};
-use crate::producers::{checksum, fill};
+use crate::producers::{checksum, fill, trace_of};
 use crate::world;
 use capture_pipeline::batch::BatchView;
 use capture_pipeline::event::{EventView, PIPELINE_EVENT_TRANSFORMED};
@@ -54,6 +54,8 @@ struct Expected {
     run: usize,
     /// An answer to `store` is outstanding.
     open: bool,
+    /// Its events are of priority rings.
+    priority: bool,
 }
 
 /// What the storage has noted.
@@ -73,6 +75,15 @@ pub struct Book {
 }
 
 impl Book {
+    /// Batches that are not settled, without and with priority.
+    pub fn out(&self) -> [usize; 2] {
+        let mut out = [0; 2];
+        for batch in self.batches.values().filter(|b| b.open || !b.rest.is_empty() || !b.dead.is_empty()) {
+            out[usize::from(batch.priority)] += 1;
+        }
+        out
+    }
+
     /// Whether an answer to `store` is outstanding.
     pub fn any_open(&self) -> bool {
         self.batches.values().any(|batch| batch.open)
@@ -84,8 +95,15 @@ impl Shared {
     pub(super) fn inspect(&self, event: &EventView) -> Entry {
         let mut wanted = vec![0; event.len];
         let rewritten = event.flags & PIPELINE_EVENT_TRANSFORMED != 0;
-        fill(if rewritten { !event.correlation_id } else { event.correlation_id }, &mut wanted);
-        let whole = wanted == event.payload() && checksum(&wanted) == event.node_id;
+        let traces = self.settings.traces;
+        let number = if traces { event.node_id } else { event.correlation_id };
+        fill(if rewritten { !number } else { number }, &mut wanted);
+        let ids = if traces {
+            event.correlation_id == trace_of(number)
+        } else {
+            event.node_id == checksum(&wanted)
+        };
+        let whole = ids && wanted == event.payload();
         self.must(whole, || {
             format!("the event {}:{} is not whole: {event:?}", event.ring_id, event.sequence)
         });
@@ -95,7 +113,7 @@ impl Shared {
             format!("its weight is {}", event.weight)
         });
         Entry {
-            number: event.correlation_id,
+            number,
             len: event.len as u32,
             kind: event.kind,
             flags: event.flags & !PIPELINE_EVENT_TRANSFORMED,
@@ -108,12 +126,28 @@ impl Shared {
         }
     }
 
+    fn must_be(&self, turn: Result<bool, String>) -> bool {
+        turn.unwrap_or_else(|what| {
+            self.fail(what);
+            false
+        })
+    }
+
+    /// A call with these events has begun. Returns whether they are of priority rings.
+    fn tell_begin(&self, book: &Book, shown: &[(Key, Entry)]) -> bool {
+        let (Some(turns), Some((_, first))) = (&self.turns, shown.first()) else { return false };
+        let new = shown.iter().filter(|(key, _)| !book.events.contains_key(key)).count();
+        self.must_be(turns.begins(first.number, new));
+        turns.is_priority(first.number)
+    }
+
     /// Checks a batch that `store` is shown against what must come, and opens the attempt in the book.
     pub(super) fn receive(&self, batch: &mut Shown) {
         let shown = std::mem::take(&mut batch.events);
         let keys: Vec<Key> = shown.iter().map(|(key, _)| *key).collect();
         let book = &mut *self.book.lock();
         let id = batch.batch_id;
+        let priority = self.tell_begin(book, &shown);
         if std::env::var_os("TRACE").is_some() {
             let at = world::now_ns();
             println!(
@@ -171,7 +205,8 @@ impl Shared {
                 );
             }
         }
-        book.batches.insert(id, Expected { rest: keys, attempt: 1, open: true, ..Expected::default() });
+        book.batches
+            .insert(id, Expected { rest: keys, attempt: 1, open: true, priority, ..Expected::default() });
         if self.settings.most_batches > 0 {
             let out = book.batches.values().filter(|b| !b.rest.is_empty() || !b.dead.is_empty()).count();
             let most = self.settings.most_batches;
@@ -244,6 +279,9 @@ impl Shared {
         answer: i32,
     ) -> bool {
         let id = batch.batch_id;
+        if let (Some(turns), Some(entry)) = (&self.turns, keys.first().and_then(|key| book.events.get(key))) {
+            self.must_be(turns.begins(entry.number, 0));
+        }
         let Some(known) = book.batches.get_mut(&id) else {
             self.fail(format!("batch {id}: first seen by the dead letter"));
             return false;

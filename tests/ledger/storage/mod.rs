@@ -5,9 +5,11 @@ mod answers;
 mod book;
 mod shown;
 mod transform;
+mod turns;
 
 pub use book::{Book, Entry, Fate, Key};
 pub use transform::{Made, rewritten_len, transform};
+pub use turns::Turns;
 
 use crate::producers::Dice;
 use crate::world;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub span_bytes: Option<u64>,
     /// As configured: how many events one may stand for.
     pub most_weight: u32,
+    /// Several events have one correlation id, and the number is the node id.
+    pub traces: bool,
 }
 
 /// What a call answers that shall not return: it panics, or ends its thread.
@@ -83,6 +87,10 @@ pub struct Tally {
     pub transforms: AtomicU64,
     pub transforms_dropped: AtomicU64,
     pub transforming: AtomicU64,
+    /// Where traces were looked at: events sampled out, events kept that say that their trace lost others, traces kept with a weight.
+    pub cut: AtomicU64,
+    pub partial_traces: AtomicU64,
+    pub weighed: AtomicU64,
 }
 
 /// What outlives the storage.
@@ -99,6 +107,8 @@ pub struct Shared {
     in_call: AtomicU32,
     failures: Mutex<Vec<String>>,
     pub dropped: AtomicU32,
+    /// Whose turn it is, where that is looked at: the calls do not overlap.
+    pub turns: Option<Arc<Turns>>,
 }
 
 fn add(counter: &AtomicU64) {
@@ -106,8 +116,9 @@ fn add(counter: &AtomicU64) {
 }
 
 impl Shared {
-    pub fn new(settings: Settings) -> Arc<Self> {
+    pub fn new(settings: Settings, turns: Option<Arc<Turns>>) -> Arc<Self> {
         Arc::new(Self {
+            turns,
             settings,
             book: Mutex::default(),
             tally: Tally::default(),
@@ -157,6 +168,9 @@ impl Shared {
     }
 
     fn leave(&self) {
+        if let Some(turns) = &self.turns {
+            turns.ends(&self.book.lock());
+        }
         self.in_call.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -420,8 +434,7 @@ impl Chaos {
             5 | 6 => PIPELINE_STORE_RETRY,
             _ => 77,
         };
-        let book = &mut *shared.book.lock();
-        if !shared.note_dead(book, batch, &keys, reason, answer) {
+        if !shared.note_dead(&mut shared.book.lock(), batch, &keys, reason, answer) {
             return 0;
         }
         shared.leave();

@@ -82,7 +82,9 @@ impl Shared {
                 let len = rewritten_len(number, rewrite.scratch_len);
                 let mut payload = vec![0; len];
                 fill(!number, &mut payload);
-                rewrite.node_id = checksum(&payload);
+                if !self.settings.traces {
+                    rewrite.node_id = checksum(&payload);
+                }
                 // SAFETY: the library has given so many bytes.
                 unsafe { std::ptr::copy(payload.as_ptr(), rewrite.scratch.cast(), len) };
                 (rewrite.data, rewrite.len) = (rewrite.scratch, len);
