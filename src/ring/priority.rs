@@ -62,7 +62,7 @@ impl Priority {
 
     /// What a priority ring with so many unclaimed bytes counts as, where captures ring once enough has gathered: events and bytes. Writers that
     /// linger are woken by any event of it. Those that nap are woken when it is as full as another ring would have to be.
-    pub(crate) fn gathered(&self, bytes: u64) -> (u64, u64) {
+    pub fn gathered(&self, bytes: u64) -> (u64, u64) {
         (u64::MAX - 1, bytes.saturating_mul(self.ratio))
     }
 }

@@ -295,6 +295,10 @@ fn cat_and_a_rule_with_the_same_expression_choose_the_same_events() {
         })
         .collect();
     judged.define_kind(later()).expect("defined");
+    for (kind, name) in (10..).zip(["red", "GET", "/", "/items/7"]) {
+        judged.kind_name(kind, name.as_bytes()).expect("named");
+    }
+    let mut unnamed = 0;
     let (mut compared, mut waited, mut refused, mut some) = (0, 0, 0, 0);
     for (expression, before) in expressions.iter().zip(before) {
         let by_command = chosen(&journal, expression);
@@ -313,7 +317,13 @@ fn cat_and_a_rule_with_the_same_expression_choose_the_same_events() {
             refused += 1;
             continue;
         };
-        assert!(active, "{expression}: the rule waits, and the command takes it");
+        if !active {
+            // The name of a kind may still be given; the command knows that nothing has it.
+            let reason = judged.rule_metrics(0).expect("there is one").waits_for.unwrap_or_default();
+            assert!(reason.contains("no kind has the name") && by_rule.is_empty(), "{expression}: {reason}");
+            unnamed += 1;
+            continue;
+        }
         assert_eq!(by_rule, by_command, "{expression}: by the rule, and by the command");
         if let Some((was_active, early)) = before {
             let of_others = |all: &BTreeSet<usize>| -> BTreeSet<usize> {
@@ -330,6 +340,8 @@ fn cat_and_a_rule_with_the_same_expression_choose_the_same_events() {
         some += usize::from(!by_rule.is_empty() && by_rule.len() < events.len());
     }
     close(&judged);
-    println!("{compared} compared, {some} chose some, {waited} waited for the definition, {refused} refused");
+    println!(
+        "{compared} compared, {some} chose some, {waited} waited for the definition, {refused} refused, {unnamed} name no kind"
+    );
     assert!(compared > 100 && some > 60 && waited > 20 && refused < 100);
 }
