@@ -81,7 +81,8 @@ impl Sources {
 pub fn trace_of(number: u64) -> u64 {
     let (source, n) = (number >> 32, number & 0xFFFF_FFFF);
     let (time, which) = (n / 16, n % 3);
-    if n % 16 == 15 { 0 } else { mix(time * 3 + which ^ (source * (time % 2)) << 32 ^ 0x7_EACE) | 1 }
+    let own = if time % 2 == 1 { source << 32 } else { 0 };
+    if n % 16 == 15 { 0 } else { mix((time * 3 + which) ^ own ^ 0x7_EACE) | 1 }
 }
 
 /// The payload of event `number`. Some of its words look like the padding of a ring's end, of odd lengths: whoever takes a

@@ -105,9 +105,8 @@ impl Turns {
         let out = book.out();
         let there = out[0] + out[1] < self.max_in_flight;
         self.with(|s| {
-            for which in 0..2 {
-                s.waited[which] = there && out[which] == 0 && s.captured[which] > s.shown[which];
-            }
+            let waits = |which: usize| there && out[which] == 0 && s.captured[which] > s.shown[which];
+            s.waited = [waits(0), waits(1)];
         });
     }
 
