@@ -115,7 +115,8 @@ impl Shared {
         // Without waiting where that says all there is to say; if the books are busy nothing has happened, and it waits.
         let now = if job.plan.prefix > 0 {
             Err(token::busy())
-        } else if !job.batch.is_multiple_of(4) {
+        } else if !job.batch.is_multiple_of(4) && self.turns.is_none() {
+            // (Where a batch comes in exchange, whose turn it is cannot be told: it is claimed beside the calls.)
             token::exchange(job.token, job.plan.result).map(|next| {
                 if let Some(next) = next {
                     // SAFETY: valid until its token is completed, which nobody knows yet.

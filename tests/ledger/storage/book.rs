@@ -75,10 +75,16 @@ pub struct Book {
 }
 
 impl Book {
-    /// Batches that are not settled, without and with priority.
-    pub fn out(&self) -> [usize; 2] {
+    /// Batches that have not left the pipeline, without and with priority. `release`: they have only when all their events were released.
+    pub fn out(&self, release: bool) -> [usize; 2] {
+        let unsettled = |batch: &Expected| batch.open || !batch.rest.is_empty() || !batch.dead.is_empty();
+        let mut ids: HashSet<u64> =
+            self.batches.iter().filter(|(_, batch)| unsettled(batch)).map(|(&id, _)| id).collect();
+        if release {
+            ids.extend(self.events.values().filter(|e| e.batch != 0 && !e.released).map(|e| e.batch));
+        }
         let mut out = [0; 2];
-        for batch in self.batches.values().filter(|b| b.open || !b.rest.is_empty() || !b.dead.is_empty()) {
+        for batch in ids.iter().filter_map(|id| self.batches.get(id)) {
             out[usize::from(batch.priority)] += 1;
         }
         out

@@ -169,7 +169,7 @@ impl Shared {
 
     fn leave(&self) {
         if let Some(turns) = &self.turns {
-            turns.ends(&self.book.lock());
+            turns.ends(&self.book.lock(), self.settings.release);
         }
         self.in_call.fetch_sub(1, Ordering::AcqRel);
     }

@@ -96,13 +96,14 @@ impl Turns {
                 )
             });
             s.in_a_row = if priority { s.in_a_row + 1 } else { 0 };
+            s.waited = [false; 2];
             told.map_or(Ok(priority), Err)
         })
     }
 
     /// A call returns.
-    pub fn ends(&self, book: &Book) {
-        let out = book.out();
+    pub fn ends(&self, book: &Book, release: bool) {
+        let out = book.out(release);
         let there = out[0] + out[1] < self.max_in_flight;
         self.with(|s| {
             let waits = |which: usize| there && out[which] == 0 && s.captured[which] > s.shown[which];
