@@ -75,6 +75,7 @@ kinds.md c c_examples/typed.c
 kinds.md cpp c_examples/typed.cpp
 rules.md c tests/c/pages.c
 transforms.md c tests/c/pages.c
+metrics.md c tests/c/pages.c
 journal.md c tests/c/pages.c
 reader.md c tests/c/pages.c
 reader.md cpp tests/cpp/pages.cpp

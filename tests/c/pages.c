@@ -1,4 +1,4 @@
-/* The C snippets of docs/rules.md, transforms.md, journal.md, reader.md and sqlite.md, compiled and run. Each stands here word for word, but for its
+/* The C snippets of docs/rules.md, transforms.md, metrics.md, journal.md, reader.md and sqlite.md, compiled and run. Each stands here word for word, but for its
  * indentation; tests/readme.sh compares them. */
 #include "recorder.h"
 
@@ -100,6 +100,30 @@ static void transforms(void)
     END(p);
 }
 
+/* ---- docs/metrics.md ---- */
+
+static char *metrics_text(const pipeline_t *const *pipelines, size_t count)
+{
+    size_t length;
+    char *text;
+    pipeline_metrics_text(pipelines, count, PIPELINE_METRICS_PROMETHEUS, NULL, 0, &length);
+    text = malloc(length + 1);
+    pipeline_metrics_text(pipelines, count, PIPELINE_METRICS_PROMETHEUS, text, length + 1, &length);
+    return text;
+}
+
+static void metrics(void)
+{
+    pipeline_t *p = begin();
+    const pipeline_t *pipelines[1];
+    char *text;
+    pipelines[0] = p;
+    text = metrics_text(pipelines, 1);
+    CHECK_HAS(text, "# TYPE ");
+    free(text);
+    END(p);
+}
+
 /* ---- docs/journal.md, docs/reader.md, docs/sqlite.md ---- */
 
 static pipeline_t *starts_with_a_journal(pipeline_config_t config)
@@ -189,6 +213,7 @@ int main(void)
 {
     rules();
     transforms();
+    metrics();
     storages();
     return SUMMARY();
 }
