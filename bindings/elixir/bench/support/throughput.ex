@@ -4,7 +4,7 @@ defmodule CapturePipeline.Bench.Throughput do
   the last is stored. A contender that has no room makes its producer try again.
   """
 
-  alias CapturePipeline.Bench.{Captured, Delivered, DeliveredBlocks, Dictionary, Event, Figures, Machine, Plot, Send}
+  alias CapturePipeline.Bench.{Captured, Contender, Delivered, DeliveredBlocks, Dictionary, Event, Figures, Machine, Plot, Send}
   alias ElixirScope.Capture.Capture
 
   # Blocks apart only where they are not what all captures take.
@@ -60,7 +60,7 @@ defmodule CapturePipeline.Bench.Throughput do
   defp offer(contender, context, payload, left) do
     case contender.burst(context, payload, min(left, 512)) do
       0 ->
-        :erlang.yield()
+        Contender.pause(1)
         offer(contender, context, payload, left)
 
       taken ->

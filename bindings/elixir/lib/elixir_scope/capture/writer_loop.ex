@@ -26,8 +26,10 @@ defmodule ElixirScope.Capture.WriterLoop do
     Telemetry
   }
 
-  # Space for the enriched events of some batches. With a smaller heap, most of what a collection finds is still in use.
-  @capture_heap_words 262_144
+  # Space for the enriched events of a batch. The VM collects a heap of more than 128 Ki words, what was just added to it included, on a dirty
+  # scheduler: the process is moved there and back for each batch, which takes longer than the batch. This is the largest of its heap sizes that stays below with a
+  # batch of 512 events beside it.
+  @capture_heap_words 75_113
 
   defstruct [:group, :tally, :source, :view, :next_poll, attached: nil]
 
