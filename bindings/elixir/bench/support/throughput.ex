@@ -4,7 +4,19 @@ defmodule CapturePipeline.Bench.Throughput do
   the last is stored. A contender that has no room makes its producer try again.
   """
 
-  alias CapturePipeline.Bench.{Captured, Contender, Delivered, DeliveredBlocks, Dictionary, Event, Figures, Machine, Plot, Send}
+  alias CapturePipeline.Bench.{
+    Captured,
+    Contender,
+    Delivered,
+    DeliveredBlocks,
+    Dictionary,
+    Event,
+    Figures,
+    Machine,
+    Plot,
+    Send
+  }
+
   alias ElixirScope.Capture.Capture
 
   # Blocks apart only where they are not what all captures take.
