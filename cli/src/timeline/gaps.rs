@@ -58,7 +58,7 @@ impl Gaps {
     #[inline]
     pub fn before(&self, ring: &mut Ring, ns: u64, event: &Event<'_>) -> Option<(u64, u64)> {
         // Their own times may have brought them into another order.
-        if event.flags & PIPELINE_EVENT_OWN_TIME != 0 {
+        if event.flags & PIPELINE_EVENT_OWN_TIME != 0 || ring.is_rest {
             ring.last = None;
             ring.ns = ring.ns.max(ns);
             return None;

@@ -44,6 +44,8 @@ pub struct Ring {
     pub last: Option<u64>,
     /// The time of the last event.
     pub ns: u64,
+    /// It stands for many rings, whose sequences say nothing together.
+    pub is_rest: bool,
     shift: i64,
 }
 
@@ -58,10 +60,16 @@ pub struct Places {
     pub rings: Vec<Ring>,
     of_generation: HashMap<u64, usize>,
     of_ring: HashMap<(u64, u64), usize>,
+    rests: HashMap<u64, usize>,
     of_thread: HashMap<u64, usize>,
     /// The rings that were looked up last, by the low bits of their numbers.
     recent: [usize; 64],
 }
+
+/// The most rings that are told from others. Those that come later are one ring for each run, and so are threads past their own bound: memory is bounded, and a
+/// program may start a thread for each of its requests.
+const MOST_RINGS: usize = 262_144;
+const MOST_THREADS: usize = 65_536;
 
 /// No ring has this place in the list.
 const NONE: usize = usize::MAX;
@@ -98,6 +106,7 @@ impl Places {
             rings: Vec::new(),
             of_generation: HashMap::new(),
             of_ring: HashMap::new(),
+            rests: HashMap::new(),
             of_thread: HashMap::new(),
             recent: [NONE; 64],
         };
@@ -153,6 +162,9 @@ impl Places {
     #[cold]
     fn add(&mut self, found: &Found<'_>) -> usize {
         let (generation, ring_id) = (found.event.generation, found.event.ring_id);
+        if self.rings.len() >= MOST_RINGS {
+            return self.rest(generation);
+        }
         let process = self.of_generation.get(&generation).copied().unwrap_or(0);
         let owner = self.processes.get(process).map_or(0, |process| process.uuid);
         // A thread id may be used again, by a thread of another name.
@@ -163,21 +175,49 @@ impl Places {
             }
             None => {
                 let name = found.thread.map(|thread| thread.name.clone()).filter(|name| !name.is_empty());
-                (
-                    number_of(&[owner, generation, ring_id, 1]),
-                    None,
-                    name.unwrap_or_else(|| format!("ring {ring_id}").into()),
-                )
+                let name = name.unwrap_or_else(|| format!("ring {ring_id}").into());
+                (number_of(&[owner, generation, ring_id, 1]), None, name)
             }
         };
-        let thread = *self.of_thread.entry(uuid).or_insert_with(|| {
-            self.threads.push(Thread { uuid, process, tid, name });
-            self.threads.len() - 1
-        });
+        let thread = match self.of_thread.get(&uuid) {
+            Some(thread) => *thread,
+            None if self.threads.len() >= MOST_THREADS => {
+                let rest = self.rest(generation);
+                self.rings[rest].thread
+            }
+            None => self.push_thread(Thread { uuid, process, tid, name }),
+        };
+        self.push_ring(generation, ring_id, thread, false)
+    }
+
+    fn push_thread(&mut self, thread: Thread) -> usize {
+        self.of_thread.insert(thread.uuid, self.threads.len());
+        self.threads.push(thread);
+        self.threads.len() - 1
+    }
+
+    fn push_ring(&mut self, generation: u64, ring_id: u64, thread: usize, is_rest: bool) -> usize {
+        let process = self.threads.get(thread).map_or(0, |thread| thread.process);
         let shift = self.processes.get(process).map_or(0, |process| process.shift);
-        self.rings.push(Ring { generation, ring_id, thread, last: None, ns: 0, shift });
-        self.of_ring.insert((generation, ring_id), self.rings.len() - 1);
+        self.rings.push(Ring { generation, ring_id, thread, last: None, ns: 0, is_rest, shift });
+        if !is_rest {
+            self.of_ring.insert((generation, ring_id), self.rings.len() - 1);
+        }
         self.rings.len() - 1
+    }
+
+    /// The ring that stands for those of a run that are not told from others.
+    fn rest(&mut self, generation: u64) -> usize {
+        if let Some(ring) = self.rests.get(&generation) {
+            return *ring;
+        }
+        let process = self.of_generation.get(&generation).copied().unwrap_or(0);
+        let owner = self.processes.get(process).map_or(0, |process| process.uuid);
+        let uuid = number_of(&[owner, generation, 8]);
+        let thread = self.push_thread(Thread { uuid, process, tid: None, name: b"other threads".to_vec() });
+        let ring = self.push_ring(generation, u64::MAX, thread, true);
+        self.rests.insert(generation, ring);
+        ring
     }
 
     /// The time of an event of a ring: CLOCK_MONOTONIC of the first boot.

@@ -61,7 +61,7 @@ struct Lanes {
 /// There is no such row yet.
 const NONE: usize = usize::MAX;
 /// The most rows beside those of threads: what would need another one is shown in the row of its thread.
-const MOST: usize = 100_000;
+const MOST: usize = 50_000;
 
 impl Rows {
     pub(super) fn new(places: Places) -> Self {

@@ -111,3 +111,21 @@ fn a_piece_that_cannot_be_written_is_removed_and_the_others_stay() {
     assert!(done.status == 2 && done.err.contains("out.0001.pftrace"), "{}", done.err);
     assert_eq!(pieces(&scratch), ["out.0000.pftrace"]);
 }
+
+/// A program may start a thread for each of its requests. Those past the bound share a row.
+#[test]
+fn a_timeline_has_so_many_threads_and_no_more() {
+    let scratch = Scratch::new();
+    let mut builder = sample::segments::Builder::new(1, 1);
+    const RINGS: u64 = 65_536 + 1_000;
+    for ring in 1..=RINGS {
+        builder.events(ring, &[sample::segments::Event::new(1, ring * 1_000, "x")]);
+    }
+    builder.seal().write(scratch.path());
+    let file = text(&scratch.path().join("many.json"));
+    well(&["export", &text(scratch.path()), &file]);
+    let json = std::fs::read_to_string(&file).expect("the file");
+    let named = |name: &str| json.matches(&format!("\"args\":{{\"name\":\"{name}")).count();
+    assert_eq!((named("ring "), named("other threads")), (65_536, 1));
+    assert_eq!(json.matches("\"ph\":\"i\"").count() as u64, RINGS);
+}
