@@ -1,6 +1,6 @@
 //! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `boots`, `odd`, `stacks` in a directory.
 //!
-//! `cargo run -p capture_pipeline_cli --example timelines -- DIRECTORY`
+//! `cargo run -p capture_pipeline_cli --example timelines -- DIRECTORY [EVENTS]`: so many events in `mixed`; the tests are made for as many as without
 
 #[path = "../../tests/journal/segments.rs"]
 mod segments;
@@ -110,7 +110,7 @@ impl Rings {
 }
 
 /// A bit of everything: two threads, one of them with two rings, and a ring whose thread is not known.
-fn mixed(directory: &Path) {
+fn mixed(directory: &Path, count: u64) {
     let mut builder = start(0xA1);
     builder
         .kind_name(PLAIN, "pla\"in\nki\0nd\\")
@@ -120,7 +120,7 @@ fn mixed(directory: &Path) {
     let (mut rings, mut random) = (Rings::default(), Random(5));
     let mut depth = [0_u64; 3];
     let mut requests: Vec<(usize, u64)> = Vec::new();
-    for n in 0..6_000_u64 {
+    for n in 0..count {
         let ns = 5_000_000_000 + n * 1_000 + random.below(900);
         let at = random.below(3) as usize;
         // Two rings of the thread 0.
@@ -267,7 +267,8 @@ fn stacks(directory: &Path) {
 fn main() {
     let directory = std::env::args().nth(1).expect("a directory");
     let directory = Path::new(&directory);
-    mixed(&directory.join("mixed"));
+    let count = std::env::args().nth(2).map_or(6_000, |count| count.parse().expect("a number"));
+    mixed(&directory.join("mixed"), count);
     crossed(&directory.join("crossed"));
     gaps(&directory.join("gaps"));
     boots(&directory.join("boots"));

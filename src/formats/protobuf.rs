@@ -46,11 +46,17 @@ pub fn double(out: &mut Vec<u8>, field: u32, value: f64) {
     fixed(out, field, value.to_bits());
 }
 
+/// The beginning of a field with so many bytes, which follow.
+#[inline(always)]
+pub fn field_of_bytes(out: &mut Vec<u8>, field: u32, bytes: usize) {
+    varint(out, key(field, 2));
+    varint(out, bytes as u64);
+}
+
 /// A field with bytes, a text or a whole message.
 #[inline(always)]
 pub fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    varint(out, key(field, 2));
-    varint(out, value.len() as u64);
+    field_of_bytes(out, field, value.len());
     out.extend_from_slice(value);
 }
 

@@ -23,7 +23,8 @@ pub struct Nest {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
-    Open(u64),
+    /// When it began, and how many had ended before it in its level.
+    Open(u64, usize),
     Ended(Ended),
 }
 
@@ -45,7 +46,7 @@ impl Nest {
     /// A slice begins, within those that are open.
     #[inline]
     pub fn begin(&mut self, ns: u64) {
-        self.items.push(Item::Open(ns));
+        self.items.push(Item::Open(ns, self.ended));
         self.open += 1;
         self.ended = 0;
     }
@@ -57,10 +58,9 @@ impl Nest {
         while let Some(item) = self.items.pop() {
             match item {
                 Item::Ended(ended) => within = within.max(ended.height),
-                Item::Open(began) => {
+                Item::Open(began, before) => {
                     self.open -= 1;
-                    self.ended =
-                        self.items.iter().rev().take_while(|item| matches!(item, Item::Ended(_))).count();
+                    self.ended = before;
                     // What lies within the last one of a row is in the next row.
                     let is_last = self.open % MOST_DEEP == MOST_DEEP - 1;
                     let height = if is_last { 1 } else { within + 1 };
@@ -81,7 +81,7 @@ impl Nest {
                     within = within.max(ended.height);
                 }
                 Item::Ended(ended) if ended.ns <= began => break,
-                Item::Open(start) if start <= began => break,
+                Item::Open(start, _) if start <= began => break,
                 _ => return false,
             }
         }
@@ -100,7 +100,7 @@ impl Nest {
             let old = self.items.splice(first..first + MOST / 2, []);
             let mut all = old.filter_map(|item| match item {
                 Item::Ended(ended) => Some(ended),
-                Item::Open(_) => None,
+                Item::Open(..) => None,
             });
             let one = all.next().map(|one| {
                 all.fold(one, |one, next| Ended { ns: next.ns, height: one.height.max(next.height), ..one })

@@ -2,7 +2,7 @@
 
 use super::names::{Name, clean};
 use super::track::{Sequence, Track, TrackKind, Unit};
-use crate::formats::protobuf::{bytes, double, fixed, integer, message};
+use crate::formats::protobuf::{bytes, double, field_of_bytes, fixed, integer, message};
 use crate::kinds::Value;
 
 /// The number of the packet's field in a trace.
@@ -82,9 +82,12 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Appends a packet that stands for others, which zlib has compressed.
-    pub fn compressed(out: &mut Vec<u8>, packets: &[u8]) {
-        message(out, PACKET, |out| bytes(out, COMPRESSED, packets));
+    /// Appends what stands before packets that zlib has compressed, which are so many bytes together.
+    pub fn compressed(out: &mut Vec<u8>, bytes: usize) {
+        let mut inner = Vec::new();
+        field_of_bytes(&mut inner, COMPRESSED, bytes);
+        field_of_bytes(out, PACKET, inner.len() + bytes);
+        out.extend_from_slice(&inner);
     }
 
     fn packet(&mut self, sequence: u64, write: impl FnOnce(&mut Vec<u8>)) {

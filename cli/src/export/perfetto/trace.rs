@@ -39,15 +39,16 @@ pub struct Trace {
 struct Compressor {
     zlib: Compress,
     compressed: Vec<u8>,
-    packet: Vec<u8>,
+    start: Vec<u8>,
 }
 
 impl Compressor {
     fn new() -> Self {
-        Self { zlib: Compress::new(Compression::fast(), true), compressed: Vec::new(), packet: Vec::new() }
+        Self { zlib: Compress::new(Compression::fast(), true), compressed: Vec::new(), start: Vec::new() }
     }
 
-    fn compress(&mut self, packets: &[u8]) -> Result<&[u8], Failure> {
+    /// The packet, in two parts.
+    fn compress(&mut self, packets: &[u8]) -> Result<[&[u8]; 2], Failure> {
         self.zlib.reset();
         self.compressed.clear();
         // (zlib adds five bytes for each 16 KiB that it cannot make smaller.)
@@ -56,9 +57,9 @@ impl Compressor {
         if !matches!(status, Ok(Status::StreamEnd)) {
             return Err(Failure::new(format!("zlib: {status:?} for {} bytes", packets.len())));
         }
-        self.packet.clear();
-        Encoder::compressed(&mut self.packet, &self.compressed);
-        Ok(&self.packet)
+        self.start.clear();
+        Encoder::compressed(&mut self.start, self.compressed.len());
+        Ok([&self.start, &self.compressed])
     }
 }
 
@@ -111,7 +112,9 @@ impl Trace {
     fn write(&mut self) -> Result<(), Failure> {
         match &mut self.compressor {
             Some(compressor) if !self.encoder.out.is_empty() => {
-                self.pieces.put(compressor.compress(&self.encoder.out)?)?;
+                for part in compressor.compress(&self.encoder.out)? {
+                    self.pieces.put(part)?;
+                }
             }
             _ => self.pieces.put(&self.encoder.out)?,
         }
