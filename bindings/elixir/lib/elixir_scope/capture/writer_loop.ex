@@ -26,9 +26,8 @@ defmodule ElixirScope.Capture.WriterLoop do
     Telemetry
   }
 
-  # Space for the enriched events of a batch. The VM collects a heap of more than 128 Ki words, what was just added to it included, on a dirty
-  # scheduler: the process is moved there and back for each batch, which takes longer than the batch. This is the largest of its heap sizes that stays below with a
-  # batch of 512 events beside it.
+  # Space for the events of a batch. With more, the VM would collect it on a dirty scheduler: above 128 Ki words, the batch that was just added
+  # included. It would move the process there and back for each batch.
   @capture_heap_words 75_113
 
   defstruct [:group, :tally, :source, :view, :next_poll, attached: nil]
