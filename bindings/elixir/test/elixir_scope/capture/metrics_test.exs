@@ -8,7 +8,7 @@ defmodule ElixirScope.Capture.MetricsTest do
   @health [:elixir_scope, :capture, :health]
 
   setup do
-    Dispatcher.start()
+    start_supervised!(Dispatcher)
     test = self()
     tell = fn event, measurements, metadata, _ -> send(test, {event, measurements, metadata}) end
     :ok = Dispatcher.attach_many(:tell, [@metrics, @health], tell, nil)
