@@ -629,6 +629,12 @@ int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, s
 #define PIPELINE_EVENT_RELEASE 4
 
 /**
+ * `pipeline_event_t.flags`: the payload has a form that only the program and its storage understand, such as
+ * an address. Rules see its length, but neither compare its bytes nor redact them.
+ */
+#define PIPELINE_EVENT_OPAQUE 8
+
+/**
  * `pipeline_event_view_t.flags`: sampling keeps the event, and may have dropped earlier events of its trace.
  * Set by the library.
  */

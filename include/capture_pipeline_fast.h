@@ -136,7 +136,7 @@ int32_t pipeline_producer_wake(pipeline_producer_t *r);
 /* How far ahead of a record cache lines are fetched. */
 #define PIPELINE_FAST_PREFETCH 2048
 /* Events with another flag are calls. (Those with PIPELINE_EVENT_PRIORITY go to another ring buffer.) */
-#define PIPELINE_FAST_FLAGS (PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE)
+#define PIPELINE_FAST_FLAGS (PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE | PIPELINE_EVENT_OPAQUE)
 
 #define PIPELINE_FAST_RARELY(condition) __builtin_expect(!!(condition), 0)
 

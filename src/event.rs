@@ -10,6 +10,9 @@ pub const PIPELINE_EVENT_OWN_TIME: u32 = 2;
 /// `pipeline_event_t.flags`: the payload is a handle that the storage's `release` gives back. It only matters to a
 /// storage with `PIPELINE_STORAGE_RELEASE_MARKED`.
 pub const PIPELINE_EVENT_RELEASE: u32 = 4;
+/// `pipeline_event_t.flags`: the payload has a form that only the program and its storage understand, such as an address. Rules see its length, but neither compare
+/// its bytes nor redact them.
+pub const PIPELINE_EVENT_OPAQUE: u32 = 8;
 /// `pipeline_event_view_t.flags`: sampling keeps the event, and may have dropped earlier events of its trace. Set by the library.
 pub const PIPELINE_EVENT_PARTIAL: u32 = 1 << 8;
 /// `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it.
@@ -61,7 +64,7 @@ pub const PIPELINE_KIND_ATTRIBUTE: u32 = 0xFFFF_0006;
 /// cbindgen:ignore
 /// The flags with which the fast path takes an event. Events with another flag go by the slow path. `PIPELINE_FAST_FLAGS` in
 /// `capture_pipeline_fast.h`.
-pub(crate) const FAST_FLAGS: u32 = PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
+pub(crate) const FAST_FLAGS: u32 = PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE | PIPELINE_EVENT_OPAQUE;
 
 /// cbindgen:ignore
 /// All flags that a caller may set.

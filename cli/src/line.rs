@@ -3,8 +3,8 @@
 use crate::journal::Found;
 use crate::numbers;
 use capture_pipeline::event::{
-    PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_RELEASE,
-    PIPELINE_EVENT_TRANSFORMED,
+    PIPELINE_EVENT_OPAQUE, PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY,
+    PIPELINE_EVENT_RELEASE, PIPELINE_EVENT_TRANSFORMED,
 };
 use capture_pipeline::kinds::{Hint, Value};
 use std::io::Write;
@@ -60,6 +60,7 @@ fn flags(flags: u32) -> String {
         (PIPELINE_EVENT_PRIORITY, "priority"),
         (PIPELINE_EVENT_OWN_TIME, "own_time"),
         (PIPELINE_EVENT_RELEASE, "release"),
+        (PIPELINE_EVENT_OPAQUE, "opaque"),
         (PIPELINE_EVENT_PARTIAL, "partial"),
         (PIPELINE_EVENT_TRANSFORMED, "transformed"),
     ];

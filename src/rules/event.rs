@@ -1,5 +1,6 @@
 //! An event as the rules see it.
 
+use crate::event::PIPELINE_EVENT_OPAQUE;
 use crate::expression::{Own, Subject};
 
 /// An event that is offered: what is known of it before it is captured.
@@ -17,10 +18,18 @@ pub struct Event<'a> {
     pub payload: &'a [u8],
 }
 
+impl Event<'_> {
+    /// Whether nobody but its program and storage may look into the payload.
+    #[inline]
+    pub fn is_opaque(&self) -> bool {
+        self.flags & PIPELINE_EVENT_OPAQUE != 0
+    }
+}
+
 impl Subject for Event<'_> {
     #[inline]
     fn payload(&self) -> &[u8] {
-        self.payload
+        if self.is_opaque() { &[] } else { self.payload }
     }
 
     #[inline]

@@ -47,7 +47,8 @@ impl RuleSet {
                 if act.sample > ruling.weight {
                     (ruling.weight, ruling.sampled_by) = (act.sample, rule);
                 }
-                for range in &step.redact {
+                let ranges = if event.is_opaque() { &[] } else { &*step.redact };
+                for range in ranges {
                     redact.add(*range);
                 }
                 if act.keep {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::PIPELINE_EVENT_OPAQUE;
 
 fn judge(text: &str, events: &[Event<'_>]) -> Vec<String> {
     let mut kinds = Kinds::default();
@@ -51,6 +52,16 @@ fn an_event_for_which_no_rule_matches_gets_no_ruling() {
         [plain, Event { node_id: 3, ..plain }, Event { node_id: 2, ..plain }, Event { kind: 101, ..plain }];
     assert_eq!(judge(text, &events), ["-", "-", "drop by 0", "tags 0b1"]);
     assert_eq!(judge("", &events[..1]), ["-"]);
+}
+
+#[test]
+fn an_opaque_payload_has_a_length_and_is_neither_compared_nor_redacted() {
+    let text = "tag 1 if payload_bytes = 30\ntag 2 if size or not size\ntag 3 if payload contains \"a\"
+tag 4 if not payload contains \"a\"\ntag 5, redact payload[0..8], size, alloc.data\ntag 6 if size = 0x6161616161616161";
+    let plain = event(7, &[b'a'; 30]);
+    let opaque = Event { flags: PIPELINE_EVENT_OPAQUE, ..plain };
+    let expected = ["tags 0b110111, redact 0..8, redact 24..", "tags 0b11011"];
+    assert_eq!(judge(text, &[plain, opaque]), expected);
 }
 
 #[test]

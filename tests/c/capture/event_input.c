@@ -70,7 +70,7 @@ static void refusals(enum way way)
     CHECK_U64(after.offered - before.offered, 11);
     CHECK_U64(after.captured, before.captured);
     if (way == EVENT || way == PRODUCER_EVENT || way == RESERVE) {
-        static const uint32_t flags[] = {8, 0x40000000u, 0x80000000u, UINT32_MAX};
+        static const uint32_t flags[] = {16, 0x40000000u, 0x80000000u, UINT32_MAX};
         for (i = 0; i < sizeof flags / sizeof *flags; i++)
             CHECK_FAILS(offer(way, 1, flags[i], big, 4), PIPELINE_ERR_INVALID, "flags");
         CHECK_U64(metrics_of(p).refused_invalid - after.refused_invalid, 4);

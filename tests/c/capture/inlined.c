@@ -42,7 +42,7 @@ static int32_t offer(side_t *side, unsigned n)
     case 5: return with_all(side, NULL);
     case 6: e.flags = PIPELINE_EVENT_OWN_TIME; e.timestamp_ns = n; break;
     case 7: e.flags = PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_RELEASE; break;
-    case 8: e.flags = n % 2 ? 8 : UINT32_C(1) << 30; break;
+    case 8: e.flags = n % 2 ? 16 : UINT32_C(1) << 30; break;
     case 9: e.reserved = 1; break;
     case 10: e.struct_size = n % 2 ? 4 : 5000; break;
     case 11: e.kind = UINT32_MAX; break;

@@ -25,7 +25,7 @@ CHECK_UNUSED static bool readable(const void *block, size_t size, uint32_t claim
 /* The status of an offer to an open pipeline whose ring has space. */
 static int32_t expected_status(const pipeline_event_t *e, uint32_t claimed, size_t max_event_bytes)
 {
-    const uint32_t flags = PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE;
+    const uint32_t flags = PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_OWN_TIME | PIPELINE_EVENT_RELEASE | PIPELINE_EVENT_OPAQUE;
     if (!readable(e, sizeof *e, claimed))
         return PIPELINE_ERR_VERSION;
     if (e->reserved != 0 || e->kind >= PIPELINE_KIND_RESERVED || (e->flags & ~flags) != 0)

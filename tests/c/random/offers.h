@@ -77,7 +77,7 @@ static unsigned random_event(worker_t *me, uint64_t key, unsigned char **payload
         e.kind = PIPELINE_KIND_RESERVED + below(&me->rng, 65536);
         break;
     case 4:
-        e.flags |= UINT32_C(8) << below(&me->rng, 29);
+        e.flags |= UINT32_C(16) << below(&me->rng, 28);
         break;
     case 5:
         e.reserved = 1 + below(&me->rng, 1000);
