@@ -165,10 +165,11 @@ demo: check-tools build local
 test: check-tools check-tools-beam
 	tests/all.sh
 
-# The demonstration for Elixir: the function calls of a real library are captured, stored and printed.
+# The demonstrations for Elixir: the function calls of a real library are captured, stored and printed; and a storage gets more than it can take.
 EVENTS ?= 300000
 demo-elixir: check-tools-beam build
 	cd bindings/elixir && mix run demo/demo.exs $(EVENTS)
+	cd bindings/elixir && mix run demo/overload.exs
 
 # The costs of the library beside lower bounds and peers: a table, limits, and plots in docs/benchmarks. QUICK=1 takes a minute. PARTS:
 # capture each payload throughput wake load idle writers storage. A peer that cannot be installed is named and left out.

@@ -36,6 +36,7 @@ elixir)
     MIX_ENV=bench mix compile --warnings-as-errors
     QUICK=1 MIX_ENV=bench mix run bench/run.exs default wake traced
     mix run demo/demo.exs 20000 | tail -n 30
+    timeout 300 mix run demo/overload.exs 2
     ../../tests/elixir_release.sh
     ;;
 eunit)

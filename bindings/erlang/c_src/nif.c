@@ -55,7 +55,13 @@
     X(pipeline_watch_pressure) \
     X(tracer_new) \
     X(delivery_enriched) \
-    X(pipeline_metrics_text)
+    X(pipeline_metrics_text) \
+    X(pipeline_rules_set) \
+    X(pipeline_rules_text) \
+    X(pipeline_rules_load) \
+    X(pipeline_rules_clear) \
+    X(pipeline_rules_info) \
+    X(pipeline_attribute)
 
 struct pipeline_ops {
     struct ops base;
@@ -116,6 +122,13 @@ static ErlNifFunc functions[] = {
     { "pipeline_kind_define", 2, pipeline_kind_define_nif, 0 },
     { "pipeline_pressure", 1, pipeline_pressure_nif, 0 },
     { "pipeline_watch_pressure", 4, pipeline_watch_pressure_nif, IO },
+    { "pipeline_rules_set", 3, pipeline_rules_set_nif, IO },
+    { "pipeline_rules_text", 3, pipeline_rules_text_nif, IO },
+    { "pipeline_rules_load", 3, pipeline_rules_load_nif, IO },
+    { "pipeline_rules_clear", 1, pipeline_rules_clear_nif, IO },
+    { "pipeline_rules_info", 1, pipeline_rules_info_nif, CPU },
+    { "pipeline_attribute", 3, pipeline_attribute_nif, IO },
+    { "limit_calls", 1, limit_calls, IO },
     { "pipeline_close", 2, pipeline_close_nif, 0 },
     { "pipeline_forget", 2, pipeline_forget_nif, 0 },
 

@@ -46,17 +46,18 @@
 
 -export([start/1, start/2, close/1, close/2, version/0, capture_info/0]).
 -export([capture/2, capture/3, capture/5, capture_event/2, capture_many/3, capture_wait/4, capture_wait/6]).
--export([attach/1, detach/1, events/2, complete/3, complete_next/3]).
+-export([attach/1, detach/1, events/2, flags/1, complete/3, complete_next/3]).
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3, kind_define/2]).
 -export([pressure/1, watch_pressure/2, unwatch_pressure/1]).
+-export([set_rules/2, set_rules/3, load_rules/2, load_rules/3, clear_rules/1, rules/1, attribute/3, limit_calls/1]).
 -export([config/1, metrics/1, metrics_text/1, metrics_text/2, writer_metrics/2, health/1]).
 
 %% config/0, metrics/0, writer_metrics/0, health/0: written by `make header'.
 -include("elixir_scope_capture_pipeline_lists.hrl").
 
 -export_type([
-    pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, kind/0, id/0, event/0, captured/0, batch/0, token/0, result/0,
-    refusal/0, answer/0, milliseconds/0
+    pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, kind/0, id/0, event/0, captured/0, batch/0, mark/0, flag/0, token/0, result/0,
+    refusal/0, answer/0, milliseconds/0, rules/0, rules_options/0
 ]).
 
 -define(NIF, elixir_scope_capture_pipeline_nif).
@@ -113,7 +114,10 @@
     priority => boolean()
 }.
 -type refusal() ::
-    badarg | full | too_large | closed | invalid | busy | no_ring | no_memory | limit | forked | internal.
+    badarg | full | too_large | closed | invalid | busy | no_ring | no_memory | limit | forked | internal | sampled | dropped_by_rule.
+%% `sampled' and `dropped_by_rule' are no failures: the event was left out on purpose, and is counted.
+-type rules() :: [elixir_scope_capture_pipeline_rule:rule()] | binary().
+-type rules_options() :: #{dry => boolean()}.
 -type answer() :: ok | {error, badarg | {atom(), unicode:unicode_binary() | term()}}.
 -type milliseconds() :: non_neg_integer() | infinity.
 -type token() :: pos_integer().
@@ -122,9 +126,14 @@
         CorrelationId :: id(), NodeId :: id()}.
 -type batch() ::
     {capture_batch, pipeline(), token(), BatchId :: pos_integer(), Attempt :: pos_integer(), [captured()] | Count :: pos_integer(),
-        {Generation :: id(), RealtimeOffsetNs :: integer()}}.
+        {Generation :: id(), RealtimeOffsetNs :: integer()} | {Generation :: id(), RealtimeOffsetNs :: integer(), [mark()] | unknown}}.
 %% With the storage `notices' a batch has the number of its events, which {@link events/2} reads. `TimestampNs' is of the system's
-%% CLOCK_MONOTONIC; the sum with `RealtimeOffsetNs' is wall time.
+%% CLOCK_MONOTONIC; the sum with `RealtimeOffsetNs' is wall time. Only if some events of the batch have marks, these follow. `unknown': there was no memory for
+%% them, and the batch may be answered `retry'.
+-type mark() :: {Index :: non_neg_integer(), Weight :: number(), Flags :: non_neg_integer()}.
+%% An event that sampling, a rule, a transform or its caller has marked, by its index in the batch, from 0. `Weight': how many captured events it stands for. For the
+%% flags see {@link flags/1}. An event without a mark has the weight 1 and no flag.
+-type flag() :: priority | partial | transformed | {tag, 1..8}.
 -type result() :: ok | retry | {ok, Rejected :: [non_neg_integer()]}.
 
 %% ---- start and end ----
@@ -235,7 +244,8 @@ measure_and_capture(Pipeline, Payload, Kind, CorrelationId, NodeId, Flags, Time,
         end,
     ?NIF:capture_bound(Pipeline, Payload, Kind, CorrelationId, NodeId, Flags, Time, Bytes, Needs).
 
-%% @doc Captures a list of events of one kind, in order, up to the first one that is refused. `Rest' begins with that one.
+%% @doc Captures a list of events of one kind, in order, up to the first one that is refused. `Rest' begins with that one. Events that are sampled out,
+%% or that a rule drops, do not end it: they are among those that are counted as captured here.
 -spec capture_many(pipeline(), kind(), [term()]) ->
     {ok, non_neg_integer()} | {error, refusal(), Captured :: non_neg_integer(), Rest :: term()}.
 capture_many(Pipeline, Kind, Payloads) ->
@@ -250,6 +260,7 @@ capture_many(Pipeline, Kind, Payloads, Before) ->
         {Captured, [Payload | Rest] = Left, Slow} when Slow =:= opaque; Slow =:= large ->
             case capture_fields(Pipeline, Payload, Kind, 0, 0, 0, 0) of
                 ok -> capture_many(Pipeline, Kind, Rest, Before + Captured + 1);
+                {error, LeftOut} when LeftOut =:= sampled; LeftOut =:= dropped_by_rule -> capture_many(Pipeline, Kind, Rest, Before + Captured + 1);
                 {error, Reason} -> {error, Reason, Before + Captured, Left}
             end;
         {Captured, Rest, Reason} ->
@@ -313,6 +324,12 @@ complete(Pipeline, Token, Result) ->
 -spec complete_next(pipeline(), token(), result()) -> ok | batch() | {error, badarg | unknown_token}.
 complete_next(Pipeline, Token, Result) ->
     ?NIF:delivery_next(Pipeline, Token, Result).
+
+%% @doc The names of the flags of a {@link mark()}. `partial': sampling may have dropped earlier events of its trace. `{tag, N}': a rule has set it.
+-spec flags(non_neg_integer()) -> [flag()].
+flags(Flags) ->
+    Known = [{1, priority}, {1 bsl 8, partial}, {1 bsl 9, transformed} | [{1 bsl (15 + N), {tag, N}} || N <- lists:seq(1, 8)]],
+    [Name || {Bit, Name} <- Known, Flags band Bit =/= 0].
 
 %% ---- control ----
 
@@ -391,6 +408,73 @@ kind_define(Pipeline, Kind) ->
         {ok, Definition} -> ?NIF:pipeline_kind_define(Pipeline, Definition);
         {error, badarg} = Error -> Error
     end.
+
+%% ---- under load ----
+
+%% @equiv set_rules(Pipeline, Rules, #{})
+-spec set_rules(pipeline(), rules()) -> answer().
+set_rules(Pipeline, Rules) ->
+    set_rules(Pipeline, Rules, #{}).
+
+%% @doc Sets the rules of a pipeline, in place of those before: from then on each event that is captured is judged by them. They are data
+%% ({@link elixir_scope_capture_pipeline_rule}), or a text as a binary: `<<"noise: drop if kind = 7\nrest: sample 1/10">>'. `docs/rules.md' has the grammar.
+%% With `dry => true' they only count.
+%%
+%% All rules are taken, or none: `{error, {invalid, Text}}' names the rule, for a text with line and column, and what was expected. Counts begin at 0.
+-spec set_rules(pipeline(), rules(), rules_options()) -> answer().
+set_rules(Pipeline, Text, Options) when is_binary(Text) ->
+    with_flags(Options, fun(Flags) -> ?NIF:pipeline_rules_text(Pipeline, Text, Flags) end);
+set_rules(Pipeline, Rules, Options) ->
+    case elixir_scope_capture_pipeline_rule:native(Rules) of
+        {ok, Native} -> with_flags(Options, fun(Flags) -> ?NIF:pipeline_rules_set(Pipeline, Native, Flags) end);
+        {error, _} = Error -> Error
+    end.
+
+%% @equiv load_rules(Pipeline, Path, #{})
+-spec load_rules(pipeline(), file:name_all()) -> answer() | {error, {badarg, path}}.
+load_rules(Pipeline, Path) ->
+    load_rules(Pipeline, Path, #{}).
+
+%% @doc Sets the rules from a file with a text. Call it again when the file has changed: nobody watches it. If anything is wrong, the rules before stay in force.
+-spec load_rules(pipeline(), file:name_all(), rules_options()) -> answer() | {error, {badarg, path}}.
+load_rules(Pipeline, Path, Options) ->
+    case ?TEXT:path(Path) of
+        Binary when is_binary(Binary) -> with_flags(Options, fun(Flags) -> ?NIF:pipeline_rules_load(Pipeline, Binary, Flags) end);
+        error -> {error, {badarg, path}}
+    end.
+
+with_flags(Options, Set) when is_map(Options) ->
+    case Options of
+        #{dry := true} when map_size(Options) =:= 1 -> Set(1);
+        #{dry := false} when map_size(Options) =:= 1 -> Set(0);
+        #{} when map_size(Options) =:= 0 -> Set(0);
+        #{} -> {error, badarg}
+    end;
+with_flags(_Options, _Set) ->
+    {error, badarg}.
+
+%% @doc Ends all rules.
+-spec clear_rules(pipeline()) -> answer().
+clear_rules(Pipeline) ->
+    ?NIF:pipeline_rules_clear(Pipeline).
+
+%% @doc The rules in force, in their order, with their counts. One that names a kind or a field that is not known yet is not `active', and `waits_for' says for
+%% what it waits.
+-spec rules(pipeline()) -> {ok, [elixir_scope_capture_pipeline_rule:metrics()]} | {error, term()}.
+rules(Pipeline) ->
+    ?NIF:pipeline_rules_info(Pipeline).
+
+%% @doc Sets an attribute of the pipeline: what is the same for all its events, such as the host, the service or the version. Native storages keep it once. Of several
+%% values of one name the last one counts.
+-spec attribute(pipeline(), atom() | unicode:chardata(), atom() | unicode:chardata()) -> answer().
+attribute(Pipeline, Name, Value) ->
+    ?NIF:pipeline_attribute(Pipeline, ?TEXT:text(Name), ?TEXT:text(Value)).
+
+%% @doc Limits how many calls of native storages run at once in this VM, over all its pipelines; 0: no limit. Each pipeline may have one at any time. Those beyond are
+%% divided by the `share' in each pipeline's configuration. `permit_waits' of {@link metrics/1} counts how often a pipeline began to wait.
+-spec limit_calls(non_neg_integer()) -> answer().
+limit_calls(Permits) ->
+    ?NIF:limit_calls(Permits).
 
 %% ---- figures ----
 

@@ -12,6 +12,8 @@
     pipeline_start/2, version/0, pipeline_scale/2, pipeline_flush/2, pipeline_pause/1, pipeline_resume/1, pipeline_update/2,
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_metrics_text/3, pipeline_kind_name/3,
     pipeline_kind_define/2, pipeline_pressure/1, pipeline_watch_pressure/4, pipeline_close/2,
+    pipeline_rules_set/3, pipeline_rules_text/3, pipeline_rules_load/3, pipeline_rules_clear/1, pipeline_rules_info/1,
+    pipeline_attribute/3, limit_calls/1,
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
     pipeline_attach/1, pipeline_detach/1, delivery_complete/3, delivery_next/3,
@@ -189,6 +191,28 @@ pipeline_kind_name(_Pipeline, _Kind, _Name) -> ?NOT_LOADED.
 
 -spec pipeline_kind_define(reference(), tuple()) -> answer().
 pipeline_kind_define(_Pipeline, _Definition) -> ?NOT_LOADED.
+
+%% Rules as elixir_scope_capture_pipeline_rule makes them. Flags: 1 if all of them only count.
+-spec pipeline_rules_set(reference(), [tuple()], 0..1) -> answer().
+pipeline_rules_set(_Pipeline, _Rules, _Flags) -> ?NOT_LOADED.
+
+-spec pipeline_rules_text(reference(), binary(), 0..1) -> answer().
+pipeline_rules_text(_Pipeline, _Text, _Flags) -> ?NOT_LOADED.
+
+-spec pipeline_rules_load(reference(), binary(), 0..1) -> answer() | {error, {badarg, path}}.
+pipeline_rules_load(_Pipeline, _Path, _Flags) -> ?NOT_LOADED.
+
+-spec pipeline_rules_clear(reference()) -> answer().
+pipeline_rules_clear(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_rules_info(reference()) -> {ok, [map()]} | {error, badarg | {atom(), binary()}}.
+pipeline_rules_info(_Pipeline) -> ?NOT_LOADED.
+
+-spec pipeline_attribute(reference(), binary(), binary()) -> answer().
+pipeline_attribute(_Pipeline, _Name, _Value) -> ?NOT_LOADED.
+
+-spec limit_calls(non_neg_integer()) -> answer().
+limit_calls(_Permits) -> ?NOT_LOADED.
 
 -spec pipeline_close(reference(), milliseconds()) -> {wait, reference()} | answer().
 pipeline_close(_Pipeline, _Timeout) -> ?NOT_LOADED.

@@ -125,6 +125,8 @@ wrong_arguments_are_refused_and_not_offered_test() ->
     ?assertMatch({ok, #{offered := 0}}, ?C:metrics(P)),
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_event(P, x, 0, 0, 0, x, 0)),
     ?assertMatch({error, invalid}, elixir_scope_capture_pipeline_nif:capture_event(P, x, 0, 0, 0, 64, 0)),
+    %% What says that the payload is a term, or a handle of one.
+    [?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_event(P, <<"x">>, 0, 0, 0, Flag, 0)) || Flag <- [4, 8]],
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_bound(P, x, 0, 0, 0, 0, 0, x, 0)),
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_binary(P, 0, x)),
     ?assertMatch({error, badarg}, elixir_scope_capture_pipeline_nif:capture_binary(P, 0, <<1:1>>)),

@@ -71,7 +71,7 @@ a_message_says_all_about_its_events_test() ->
     Before = erlang:system_time(nanosecond),
     ok = ?C:capture_event(P, #{payload => {a, 1}, kind => 5, correlation_id => 1 bsl 63, node_id => 7, priority => true}),
     receive
-        {capture_batch, P, Token, Id, 1, [Event], {Generation, Offset}} ->
+        {capture_batch, P, Token, Id, 1, [Event], {Generation, Offset, [{0, 1, 1}]}} ->
             {{a, 1}, Ring, Sequence, Time, 5, Correlation, 7} = Event,
             ?assertEqual(1 bsl 63, Correlation),
             ?assert(is_integer(Ring) andalso is_integer(Sequence) andalso is_integer(Id) andalso is_integer(Generation)),

@@ -138,7 +138,7 @@ static ERL_NIF_TERM new_correlation_id(ErlNifEnv *env, uint64_t order)
 static ERL_NIF_TERM enriched(ErlNifEnv *env, struct shapes_made *made, struct plan *plans, const struct enrichment *common,
     const pipeline_event_view_t *event, uint64_t index)
 {
-    if (!(event->kind & KIND_TERM) || !flat_is(*(const uint64_t *)event->data) || index >= ENRICHMENT_NUMBERS)
+    if (!(event->flags & EVENT_TERM) || !flat_is(*(const uint64_t *)event->data) || index >= ENRICHMENT_NUMBERS)
         return 0;
     int shape = flat_map_shape(event->data);
     if (shape < 0)

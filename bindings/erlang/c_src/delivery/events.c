@@ -25,7 +25,7 @@ void events_load(ErlNifEnv *env)
 static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event)
 {
     ERL_NIF_TERM term;
-    if (event->kind & KIND_TERM) {
+    if (event->flags & EVENT_TERM) {
         const struct handle *handle = event->data;
         if (flat_is(*(const uint64_t *)event->data))
             return flat_term(env, made, event->data);
@@ -44,7 +44,7 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const p
 ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
 {
     ERL_NIF_TERM parts[7] = { event_term(env, made, e), event_number(env, e->ring_id), event_number(env, e->sequence), event_number(env, e->timestamp_ns),
-        event_number(env, e->kind & ~KIND_TERM), event_number(env, e->correlation_id), event_number(env, e->node_id) };
+        event_number(env, e->kind), event_number(env, e->correlation_id), event_number(env, e->node_id) };
     return enif_make_tuple_from_array(env, parts, 7);
 }
 
@@ -83,7 +83,7 @@ static ERL_NIF_TERM list_by_words(
         for (size_t i = 0; i < count; i++) {
             const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, from + i);
             some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), event_number(env, e->ring_id),
-                event_number(env, e->sequence), event_number(env, e->timestamp_ns), event_number(env, e->kind & ~KIND_TERM),
+                event_number(env, e->sequence), event_number(env, e->timestamp_ns), event_number(env, e->kind),
                 event_number(env, e->correlation_id), event_number(env, e->node_id) }, nil, nil };
         }
         ERL_NIF_TERM tuple = enif_make_tuple_from_array(env, some[0].captured, (unsigned)(count * LINKED_WORDS - 1));

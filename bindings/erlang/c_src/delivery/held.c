@@ -1,5 +1,6 @@
 /* The references that a batch holds: see held.h. */
 #include "delivery/held.h"
+#include "delivery/marks.h"
 #include "pipeline/payload.h"
 
 #include <string.h>
@@ -25,8 +26,11 @@ bool held_note(struct held *held, const pipeline_batch_t *batch)
     held->more = NULL;
     held->count = held->bytes = 0;
     held->known = false;
+    held->marked = true;
+    bool marked = false;
     for (size_t i = 0; i < batch->count; i++) {
         const pipeline_event_view_t *event = PIPELINE_BATCH_EVENT(batch, i);
+        marked |= marks_has(event);
         if (!(event->flags & PIPELINE_EVENT_RELEASE))
             continue;
         struct block *block = ((const struct handle *)event->data)->block;
@@ -46,6 +50,7 @@ bool held_note(struct held *held, const pipeline_batch_t *batch)
         *run = (struct held_run) { block, 1 };
     }
     held->known = true;
+    held->marked = marked;
     return true;
 }
 

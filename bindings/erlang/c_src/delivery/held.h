@@ -21,6 +21,7 @@ struct held {
     size_t count;
     size_t bytes;               /* that the terms take */
     bool known;                 /* false: there was no memory for the runs */
+    bool marked;                /* some event of the batch has a mark (marks.h): looked for here, because here each event is looked at */
     struct held_run first[HELD_FIRST];
 };
 

@@ -22,6 +22,8 @@ void outstanding_init(struct outstanding *o, const pipeline_batch_t *batch)
     o->message = (struct message) {
         .token = batch->token, .batch_id = batch->batch_id, .generation = batch->generation, .count = batch->count,
         .realtime_offset_ns = batch->realtime_offset_ns, .attempt = batch->attempt,
+        /* Copied, because the batch may be answered before its message is sent. */
+        .marks = o->held.marked ? marks_make(batch) : NULL,
     };
 }
 
@@ -126,6 +128,7 @@ static void assign(struct delivery *d, struct consumer *consumer, struct outstan
         move_to_end(d, consumer);
     outgoing->message = o->message;
     o->message.env = NULL;
+    o->message.marks = NULL;
     outgoing->pid = consumer->pid;
     outgoing->pipeline = d->pipeline;
     /* The consumer holds a reference, so that the resource is alive. */
@@ -182,6 +185,7 @@ void outstanding_free(struct outstanding *o)
 {
     if (o->message.env)
         enif_free_env(o->message.env);
+    marks_free(o->message.marks);
     held_forget(&o->held);
     enif_free(o);
 }
@@ -206,14 +210,18 @@ void outstanding_return(struct outstanding *list)
 
 /* ---- messages; not under the lock ---- */
 
-static ERL_NIF_TERM message_term(ErlNifEnv *env, const struct outgoing *outgoing)
+/* Frees the marks. */
+static ERL_NIF_TERM message_term(ErlNifEnv *env, struct outgoing *outgoing)
 {
-    const struct message *m = &outgoing->message;
+    struct message *m = &outgoing->message;
+    ERL_NIF_TERM generation = enif_make_uint64(env, m->generation), offset = enif_make_int64(env, m->realtime_offset_ns);
+    ERL_NIF_TERM origin = m->marks ? enif_make_tuple3(env, generation, offset, marks_term(env, m->marks))
+                                   : enif_make_tuple2(env, generation, offset);
+    marks_free(m->marks);
+    m->marks = NULL;
     return enif_make_tuple7(env, atom_capture_batch, enif_make_resource(env, outgoing->pipeline),
         enif_make_uint64(env, m->token), enif_make_uint64(env, m->batch_id),
-        enif_make_uint(env, m->attempt), m->env ? m->events : enif_make_uint64(env, m->count),
-        enif_make_tuple2(env, enif_make_uint64(env, m->generation),
-            enif_make_int64(env, m->realtime_offset_ns)));
+        enif_make_uint(env, m->attempt), m->env ? m->events : enif_make_uint64(env, m->count), origin);
 }
 
 /* The consumer did not get the message: returns the batch to the library, which delivers it again. */

@@ -5,6 +5,7 @@
 #define CAPTURE_NIF_OUTSTANDING_H
 
 #include "delivery/held.h"
+#include "delivery/marks.h"
 #include "delivery/space_waiters.h"
 
 #include <capture_pipeline.h>
@@ -25,6 +26,7 @@ struct message {
     uint64_t token, batch_id, generation;
     int64_t realtime_offset_ns;
     size_t count;
+    struct marks *marks;                /* NULL: none (marks_free) */
     uint32_t attempt;
 };
 

@@ -145,8 +145,7 @@ static inline int32_t put_handle(
     struct thread_cache *cache = cache_of(p);
     pipeline_producer_t *producer = producer_of(p, cache);
     void *payload;
-    event->kind |= KIND_TERM;
-    event->flags |= bytes ? PIPELINE_EVENT_RELEASE : 0;
+    event->flags |= EVENT_TERM | (bytes ? PIPELINE_EVENT_RELEASE : 0);
     event->len = bytes > sizeof handle ? bytes : sizeof handle;
     if (!producer)
         return put_handle_shared(env, p, event, term, bytes, needs);
@@ -176,7 +175,7 @@ static inline int32_t put_flat(ErlNifEnv *env, struct pipeline *p, pipeline_even
     /* The walk decides whether a term is too large, by the same measure for all terms. */
     if (!flat_make(env, term, &flat) || flat.bytes > p->max_event_bytes)
         return IS_NOT_FLAT;
-    event->kind |= KIND_TERM;
+    event->flags |= EVENT_TERM;
     event->data = flat.words;
     event->len = flat.bytes;
     return put_bytes(p, event);
@@ -304,10 +303,12 @@ ERL_NIF_TERM capture_term_call(ErlNifEnv *env, struct pipeline *p, int argc, con
 /* Kind, ids, flags and time, from argv[2] on. */
 static bool get_head(ErlNifEnv *env, const ERL_NIF_TERM argv[], pipeline_event_t *event)
 {
+    /* These say what the payload is, which is not the caller's to say. */
+    const uint32_t own = EVENT_TERM | PIPELINE_EVENT_RELEASE;
     *event = event_of(0);
     return get_kind(env, argv[2], &event->kind) && get_id(env, argv[3], &event->correlation_id) &&
         get_id(env, argv[4], &event->node_id) && enif_get_uint(env, argv[5], &event->flags) &&
-        get_id(env, argv[6], &event->timestamp_ns);
+        (event->flags & own) == 0 && get_id(env, argv[6], &event->timestamp_ns);
 }
 
 PIPELINE_DIRTY(capture_event)
@@ -352,7 +353,8 @@ ERL_NIF_TERM capture_many_call(ErlNifEnv *env, struct pipeline *p, int argc, con
            enif_get_list_cell(env, list, &head, &tail)) {
         pipeline_event_t event = event_of(kind);
         int32_t status = put_either(env, p, &event, head, true);
-        if (status == PIPELINE_OK) {
+        /* What sampling or a rule leaves out counts, too: the list goes on behind it. */
+        if (status == PIPELINE_OK || status == PIPELINE_SAMPLED || status == PIPELINE_DROPPED_BY_RULE) {
             captured++;
             bytes += event.len;
             list = tail;

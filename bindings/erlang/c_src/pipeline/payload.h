@@ -7,10 +7,11 @@
 
 #include <capture_pipeline.h>
 
-/* The bit of an event's kind that says that the payload is a term and no bytes. A caller's kind stays below those that are reserved with
- * that bit. */
-#define KIND_TERM UINT32_C(0x80000000)
-#define KIND_END (PIPELINE_KIND_RESERVED - KIND_TERM)
+/* The flag that says that the payload is a term and no bytes. Rules leave such a payload alone: what they would zero in it, a handle or the words of a
+ * heap, would end the VM at its delivery. */
+#define EVENT_TERM PIPELINE_EVENT_OPAQUE
+/* A caller's kind is below this. */
+#define KIND_END UINT32_C(0x7FFF0000)
 
 /* A term and its block; NULL: the term is an immediate, which needs no block. The event's length is the memory that the term takes, so that
  * the ring is charged with it. Of that length only the handle is ever written or read. */

@@ -8,16 +8,24 @@
 enum { STATUSES = sizeof statuses / sizeof *statuses };
 static ERL_NIF_TERM status_atoms[STATUSES];
 
+/* Those that inform: from 1 on. */
+static const char *const informing[] = { "sampled", "dropped_by_rule", "end" };
+enum { INFORMING = sizeof informing / sizeof *informing };
+_Static_assert(PIPELINE_SAMPLED == 1 && PIPELINE_DROPPED_BY_RULE == 2 && PIPELINE_END == 3, "the order of the names");
+static ERL_NIF_TERM informing_atoms[INFORMING];
+
 void status_load(ErlNifEnv *env)
 {
     for (int i = 0; i < STATUSES; i++)
         status_atoms[i] = enif_make_atom(env, statuses[i]);
+    for (int i = 0; i < INFORMING; i++)
+        informing_atoms[i] = enif_make_atom(env, informing[i]);
 }
 
 ERL_NIF_TERM status_atom(ErlNifEnv *env, int32_t status)
 {
-    if (status == PIPELINE_SAMPLED)
-        return enif_make_atom(env, "sampled");
+    if (status > 0 && status <= INFORMING)
+        return informing_atoms[status - 1];
     return status <= 0 && status > -STATUSES ? status_atoms[-status] : enif_make_atom(env, "internal");
 }
 

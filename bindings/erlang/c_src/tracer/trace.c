@@ -171,7 +171,7 @@ static size_t encode(struct tracer *t, ErlNifEnv *env, const ERL_NIF_TERM argv[]
 static int32_t put_encoded(struct tracer *t, struct tracer_ring *ring, ErlNifEnv *env, const ERL_NIF_TERM argv[], uint32_t kind)
 {
     uint64_t words[ENCODED_BYTES / 8]; /* not cleared, because it is large and this is a hot path */
-    pipeline_event_t event = { .struct_size = sizeof event, .kind = kind | KIND_TERM, .data = words };
+    pipeline_event_t event = { .struct_size = sizeof event, .kind = kind, .flags = EVENT_TERM, .data = words };
     event.len = encode(t, env, argv, words, kind);
     return pipeline_producer_capture_event(ring->producer, &event);
 }

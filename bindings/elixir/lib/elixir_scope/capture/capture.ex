@@ -22,17 +22,24 @@ defmodule ElixirScope.Capture.Capture do
     * `:overflow`: what a capture does when its ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
     * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default). The calling process waits, not a scheduler;
     * `:terms`: `:blocks` captures no term as flat words, which costs more; by default the way of `capture_info/0` is taken;
+    * `:rules`: a list of rules, a text, or `{:file, path}`: see `ElixirScope.Capture.Rules`;
+    * `:attributes`: a keyword list or map of what is the same for all events, such as `[service: "shop", version: "1.2"]`: see `attribute/3`;
+    * `:sampling_max_weight` (a power of two; by default nothing is sampled), `:sampling_hold_ms`, `:sampling_traces`, `:sampling_seed`, `:watermark_percent`: adaptive
+      sampling by `correlation_id`, which begins when a ring is filled beyond the watermark;
+    * `:priority_ring_bytes`: the size of a scheduler's second ring, for events with priority; `:share`: what `:elixir_scope_capture_pipeline.limit_calls/1` divides;
     * `:ring_bytes` of each scheduler's ring, which is charged with the memory that an event takes, `:max_event_bytes`, `:batch_size`, `:name`, and
       all others of `t:elixir_scope_capture_pipeline.config/0`.
 
   ## Refusals
 
   `{:error, reason}` with `:full`, `:too_large`, `:closed`, `:badarg`, `:busy` or a rarer one. No function here raises on a payload. Each refusal
-  is counted in `metrics/1`.
+  is counted in `metrics/1`. `{:error, :sampled}` and `{:error, :dropped_by_rule}` are no failures: sampling or a rule has left the event out, which
+  `metrics/1` counts as `dropped_sampled` and `dropped_rule`.
   """
 
   alias ElixirScope.Capture.Capture.Event
-  alias ElixirScope.Capture.{CaptureKind, Enrichment, NativeStorage, Options}
+  alias ElixirScope.Capture.Capture.UnderLoad
+  alias ElixirScope.Capture.{CaptureKind, NativeStorage, Options}
   alias :elixir_scope_capture_pipeline, as: Pipeline
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
@@ -55,14 +62,14 @@ defmodule ElixirScope.Capture.Capture do
   @doc "Starts a pipeline. `{:error, {:badarg, key}}` names an invalid option."
   @spec new(keyword() | map()) :: {:ok, t()} | {:error, term()}
   def new(options \\ []) do
-    {own, config} = options |> Options.to_map() |> Map.split([:storage, :block_timeout_ms])
+    {own, config} = options |> Options.to_map() |> Map.split([:storage, :block_timeout_ms, :rules, :attributes])
     storage = Map.get(own, :storage)
     block_ms = if config[:overflow] == :block, do: Map.get(own, :block_timeout_ms, 0), else: 0
 
     with :ok <- check_block(block_ms),
          {:ok, native_storage} <- native_storage(storage),
          {:ok, native} <- Pipeline.start(Map.merge(never_block(config), config), native_storage) do
-      {:ok, %__MODULE__{native: native, block_ms: block_ms, storage: storage}}
+      UnderLoad.begin(%__MODULE__{native: native, block_ms: block_ms, storage: storage}, own)
     end
   end
 
@@ -158,6 +165,18 @@ defmodule ElixirScope.Capture.Capture do
       answer -> slow_path(answer, capture, kind, binary, correlation_id, node_id)
     end
   end
+
+  @doc """
+  Captures a term with what is given: `:kind`, `:correlation_id`, `:node_id`, `:timestamp_ns`, and `priority: true` for an event that matters more than
+  others. That one has a ring of its own, so it finds room where the others have filled theirs, and it is stored before them.
+
+      iex> {:ok, capture} = ElixirScope.Capture.Capture.new()
+      iex> ElixirScope.Capture.Capture.offer(capture, %{payment: 7}, correlation_id: 3, priority: true)
+      :ok
+      iex> {:ok, %{captured_priority: 1}} = ElixirScope.Capture.Capture.metrics(capture)
+  """
+  @spec offer(t(), term(), keyword() | map()) :: answer()
+  defdelegate offer(capture, term, options \\ []), to: UnderLoad
 
   # ---- typed kinds ----
 
@@ -258,7 +277,10 @@ defmodule ElixirScope.Capture.Capture do
     ingest(capture, :error, {Event, :error, type, message, stacktrace, self()}, 0)
   end
 
-  @doc "Captures a list of events in order, up to the first one that is refused. Returns how many were captured."
+  @doc """
+  Captures a list of events in order, up to the first one that is refused. Returns how many were captured; those that sampling or a rule leaves out count as
+  well, and the list goes on behind them.
+  """
   @spec ingest_batch(t(), [term()]) :: {:ok, non_neg_integer()} | {:error, atom()}
   def ingest_batch(%__MODULE__{native: native}, events) do
     case Pipeline.capture_many(native, 0, events) do
@@ -318,6 +340,26 @@ defmodule ElixirScope.Capture.Capture do
   @spec unwatch_pressure(t()) :: :ok | {:error, term()}
   def unwatch_pressure(%__MODULE__{native: native}), do: Pipeline.unwatch_pressure(native)
 
+  @doc """
+  Changes options of `t:elixir_scope_capture_pipeline.config/0` while the capture runs: all that are given, or none. `{:error, {:fixed, text}}` names one that
+  cannot change.
+
+      iex> {:ok, capture} = ElixirScope.Capture.Capture.new()
+      iex> ElixirScope.Capture.Capture.update(capture, sampling_max_weight: 64, share: 3)
+      :ok
+      iex> ElixirScope.Capture.Capture.update(capture, sampling_max_weight: 3)
+      {:error, {:invalid, "pipeline_config_t.sampling_max_weight: 0, or a power of two allowed, 3 given"}}
+  """
+  @spec update(t(), keyword() | map()) :: :ok | {:error, term()}
+  def update(%__MODULE__{native: native}, options), do: Pipeline.update(native, Options.to_map(options))
+
+  @doc """
+  Sets an attribute of the capture: what is the same for all of its events, such as the host, the service or the version. A native storage keeps it once,
+  not in each event. Of several values of one name the last one counts.
+  """
+  @spec attribute(t(), atom() | String.t(), atom() | String.t()) :: :ok | {:error, term()}
+  def attribute(%__MODULE__{native: native}, name, value), do: Pipeline.attribute(native, name, value)
+
   # ---- delivery: for the writers ----
 
   @doc false
@@ -335,29 +377,6 @@ defmodule ElixirScope.Capture.Capture do
   @doc false
   @spec events(reference(), pos_integer()) :: [tuple()] | {:error, atom()}
   def events(native, token), do: Pipeline.events(native, token)
-
-  @doc false
-  # The same, enriched. The reader completes what the NIF could not enrich, and left as in events/2.
-  @spec enriched(reference(), pos_integer(), Enrichment.common(), ([map() | tuple()], non_neg_integer() -> [term()])) ::
-          [term()] | {:error, atom()}
-  def enriched(native, token, common, complete), do: enriched(native, token, 0, common, complete)
-
-  defp enriched(native, token, from, common, complete) do
-    case Nif.delivery_enriched(native, token, from, common) do
-      {{whole, events}, next} ->
-        events = if whole, do: events, else: complete.(events, from)
-        enriched(events, native, token, next, common, complete)
-
-      {:error, _} = error ->
-        error
-    end
-  end
-
-  defp enriched(events, _native, _token, :done, _common, _complete), do: events
-
-  defp enriched(events, native, token, next, common, complete) do
-    with more when is_list(more) <- enriched(native, token, next, common, complete), do: events ++ more
-  end
 
   @doc false
   @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}

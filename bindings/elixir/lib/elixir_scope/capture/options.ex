@@ -3,6 +3,8 @@ defmodule ElixirScope.Capture.Options do
   # The options of `start_link/1` and `new/1` as one atom-keyed map, and the functions to read a value of it. A configuration keeps all given
   # options, also unknown ones and invalid values. These functions replace an invalid value by the default.
 
+  import Bitwise
+
   @doc "The defaults, merged with the given options (a keyword list, a map or nothing)."
   @spec config(term(), map()) :: map()
   def config(given, defaults), do: Map.merge(defaults, to_map(given))
@@ -65,6 +67,16 @@ defmodule ElixirScope.Capture.Options do
     end
   end
 
+  @doc "The options that a manager gives to its capture."
+  @spec capture_keys() :: [atom()]
+  def capture_keys, do: [:sampling_max_weight, :sampling_hold_ms, :watermark_percent, :share]
+
+  defp valid?(:sampling_max_weight, weight),
+    do: weight == 0 or (is_integer(weight) and weight in 1..1_048_576 and (weight &&& weight - 1) == 0)
+
+  defp valid?(:sampling_hold_ms, ms), do: is_integer(ms) and ms in 1..86_400_000
+  defp valid?(:watermark_percent, percent), do: is_integer(percent) and percent in 1..100
+  defp valid?(:share, share), do: is_integer(share) and share in 1..1_000
   defp valid?(:async_writer_pool_size, size), do: is_integer(size) and size in 0..1_024
 
   defp valid?(key, value) when key in [:batch_size, :poll_interval_ms, :retry_initial_ms, :retry_max_ms],

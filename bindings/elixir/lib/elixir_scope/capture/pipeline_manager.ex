@@ -12,7 +12,8 @@ defmodule ElixirScope.Capture.PipelineManager do
 
   A keyword list, a map, or nothing: `:name` (this module), `:async_writer_pool_size` (4), `:batch_size` (50), `:max_backlog` (5,000),
   `:correlation_enabled` (true), `:backpressure_enabled` (true; without effect: the `overflow_strategy` of a ring decides what happens when it is full),
-  and all options of `ElixirScope.Capture.AsyncWriter`. Unknown options are kept in `config` and ignored.
+  and all options of `ElixirScope.Capture.AsyncWriter`. `:sampling_max_weight`, `:sampling_hold_ms`, `:watermark_percent` and `:share` are given to the ring buffer, if it
+  is an `ElixirScope.Capture.Capture`: see `ElixirScope.Capture.Capture.update/2`. Unknown options are kept in `config` and ignored.
 
   The functions take the server, by default the one that is registered as this module. For a server on another node (its pid, `{name, node}`, a
   global name) they run on that node, which needs this module. If that fails, they return `{:error, {:remote, node, reason}}`, and
@@ -21,6 +22,7 @@ defmodule ElixirScope.Capture.PipelineManager do
 
   use Supervisor
 
+  alias ElixirScope.Capture.Capture.UnderLoad
   alias ElixirScope.Capture.{AsyncWriterPool, ConsumerGroup, DeadLetters, Options, Remote, Source}
 
   @defaults %{
@@ -97,7 +99,8 @@ defmodule ElixirScope.Capture.PipelineManager do
   uses the default, because it always returns `{:ok, pid}`.) These are checked:
   `:async_writer_pool_size` (0 to 1,024); `:batch_size`, `:poll_interval_ms`, `:retry_initial_ms`, `:retry_max_ms` (1 or more); `:max_backlog`,
   `:retry_limit`, `:storage_timeout_ms`, `:max_dead_letters`, `:max_stored_events` (1 or more, or `:infinity`); `:correlation_enabled` and
-  `:backpressure_enabled` (true or false). `:max_dead_letters` and `:max_stored_events` have an effect at the start only.
+  `:backpressure_enabled` (true or false); `:sampling_max_weight` (0, or a power of two up to 1,048,576), `:sampling_hold_ms` (1 to 86,400,000),
+  `:watermark_percent` (1 to 100), `:share` (1 to 1,000). `:max_dead_letters` and `:max_stored_events` have an effect at the start only.
   """
   @spec update_config(Supervisor.supervisor(), map() | keyword()) ::
           :ok | {:error, :not_running | {:invalid_config, atom(), term()}} | Remote.error()
@@ -109,6 +112,7 @@ defmodule ElixirScope.Capture.PipelineManager do
     with {:ok, manager} <- find(server),
          :ok <- Options.check(new_config) do
       :ets.insert(manager.table, for({key, value} <- new_config, do: {{:config, key}, value}))
+      UnderLoad.configure(Options.source(new_config) || group(manager).source, new_config)
       # An option has two names; the value given last counts.
       for key <- Options.replaced(new_config), do: :ets.delete(manager.table, {:config, key})
       reload_pool(server, 20)
@@ -121,12 +125,15 @@ defmodule ElixirScope.Capture.PipelineManager do
   @doc """
   `status` (`:healthy`, `:degraded`, `:down` if the pipeline does not run, or `:unknown` with the reason `{:remote, node, reason}` if its node
   cannot be asked), `children_count`, `uptime_ms`, `reasons` (those of
-  `AsyncWriterPool.health_check/1`, `:pool_restarting`, `:not_running`), `worker_restarts`, `pool_restarts`, `workers`.
+  `AsyncWriterPool.health_check/1`, `:pool_restarting`, `:not_running`), `worker_restarts`, `pool_restarts`, `workers`; `pressure` (0 to 100) of an
+  `ElixirScope.Capture.Capture` or `ElixirScope.Capture.NativeRingBuffer`, and `sampling_weight`, for how many events a kept one of a new trace stands.
   """
   @spec health_check(Supervisor.supervisor()) :: map()
   def health_check(server \\ __MODULE__) do
     with {:error, reason} <- Remote.ask(server, __MODULE__, :health_check, [], fn -> health(server) end) do
-      Map.merge(%{status: :unknown, reasons: [reason], workers: 0, children_count: 0, uptime_ms: 0.0}, restarts(nil))
+      %{status: :unknown, reasons: [reason], workers: 0, children_count: 0, uptime_ms: 0.0}
+      |> Map.merge(restarts(nil))
+      |> Map.merge(Source.load(nil))
     end
   end
 
@@ -145,6 +152,7 @@ defmodule ElixirScope.Capture.PipelineManager do
           uptime_ms: ConsumerGroup.uptime_ms(manager.start_time)
         }
         |> Map.merge(restarts(group))
+        |> Map.merge(Source.load(group))
 
       :error ->
         %{
@@ -155,6 +163,7 @@ defmodule ElixirScope.Capture.PipelineManager do
           uptime_ms: 0.0
         }
         |> Map.merge(restarts(nil))
+        |> Map.merge(Source.load(nil))
     end
   end
 
@@ -162,6 +171,9 @@ defmodule ElixirScope.Capture.PipelineManager do
   `events_processed`, `processing_rate` (events per second, over the last five seconds), `backlog_size` (captured and not yet
   stored); and `events_read`, `batches_processed`, `error_count`, `dead_lettered`, `discarded` (dead letters), `overwritten`,
   `skipped`, `retries`, `worker_restarts`, `pool_restarts`, `uptime_ms`. No counter ever decreases.
+
+  Of the present ring buffer, if it is an `ElixirScope.Capture.Capture`: `dropped_full`, `dropped_sampled`, `dropped_rule` and
+  `stored_priority`.
   """
   @spec get_metrics(Supervisor.supervisor()) :: map() | Remote.error()
   def get_metrics(server \\ __MODULE__), do: Remote.ask(server, __MODULE__, :get_metrics, [], fn -> metrics(server) end)
@@ -173,6 +185,7 @@ defmodule ElixirScope.Capture.PipelineManager do
 
         group
         |> ConsumerGroup.totals()
+        |> Map.merge(Source.left_out(group))
         |> Map.merge(%{
           processing_rate: ConsumerGroup.processing_rate(group),
           backlog_size: Source.backlog(group),
@@ -180,7 +193,9 @@ defmodule ElixirScope.Capture.PipelineManager do
         })
 
       :error ->
-        Map.merge(ConsumerGroup.totals(nil), %{processing_rate: 0.0, backlog_size: 0, uptime_ms: 0.0})
+        ConsumerGroup.totals(nil)
+        |> Map.merge(Source.left_out(nil))
+        |> Map.merge(%{processing_rate: 0.0, backlog_size: 0, uptime_ms: 0.0})
     end
   end
 
@@ -222,6 +237,7 @@ defmodule ElixirScope.Capture.PipelineManager do
     config = Options.config(opts, @defaults)
     table = :ets.new(:capture_manager, [:set, :public, read_concurrency: true])
     group = ConsumerGroup.new(config, default_storage: true)
+    UnderLoad.configure(group.source, config)
     :ets.insert(table, {:group, group})
     :ets.insert(table, for({key, value} <- config, do: {{:config, key}, value}))
     Process.put(@manager, %{table: table, start_time: System.monotonic_time(:nanosecond)})

@@ -223,6 +223,36 @@ defmodule ElixirScope.Capture.Source do
     end
   end
 
+  @left_out %{dropped_full: 0, dropped_sampled: 0, dropped_rule: 0, stored_priority: 0}
+  @load %{pressure: 0, sampling_weight: 1}
+
+  @doc "How many events the source has left out, and how many with priority were stored. A ring that is no capture has zeros."
+  @spec left_out(ConsumerGroup.t() | nil) :: map()
+  def left_out(group), do: figures(group, @left_out)
+
+  @doc "How urgently the source needs relief, and for how many events a kept one of a new trace stands."
+  @spec load(ConsumerGroup.t() | nil) :: %{pressure: 0..100, sampling_weight: pos_integer()}
+  def load(group) do
+    with %{source: source} <- group, {:native, ring} <- resolve(source) do
+      %{@load | pressure: pressure(NativeRingBuffer.pressure(ring))}
+    else
+      _ -> figures(group, @load)
+    end
+  end
+
+  defp figures(group, default) do
+    with %{source: source} <- group,
+         {:capture, capture} <- resolve(source),
+         {:ok, metrics} <- Capture.metrics(capture) do
+      Map.take(metrics, Map.keys(default))
+    else
+      _ -> default
+    end
+  end
+
+  defp pressure(percent) when is_integer(percent), do: percent
+  defp pressure(_destroyed), do: 0
+
   defp info(group), do: Nif.cursor_info(group.cursor)
 
   defp written(ring) do

@@ -193,7 +193,7 @@ defmodule ElixirScope.Capture.EnrichedTest do
     for correlate? <- [true, false] do
       common = Enrichment.common(correlate?)
       here = native |> Capture.events(token) |> Capture.Event.entries(origin, common)
-      there = Capture.enriched(native, token, common, &Capture.Event.events(&1, origin, common, &2))
+      there = Notice.enriched(native, token, common, &Capture.Event.events(&1, origin, common, &2))
       assert there === for({event, _, _} <- here, do: event)
     end
 

@@ -269,7 +269,11 @@ defmodule ElixirScope.Capture.PipelineManagerTest do
           max_dead_letters: [-1, "all"],
           max_stored_events: [-1, :many],
           correlation_enabled: [nil, 1, "no"],
-          backpressure_enabled: [:yes]
+          backpressure_enabled: [:yes],
+          sampling_max_weight: [-1, 3, 2_097_152, nil],
+          sampling_hold_ms: [0, 86_400_001],
+          watermark_percent: [0, 101],
+          share: [0, 1_001, 1.5]
         ],
         value <- values do
       # Together with a valid value.

@@ -19,6 +19,10 @@ defmodule ElixirScope.Capture.Capture.Event do
     error: 0x7FFE0008
   }
 
+  @doc "The kinds of all helpers, by name."
+  @spec kinds() :: %{atom() => Capture.kind()}
+  def kinds, do: @kinds
+
   @doc "The kind under which a helper captures."
   @spec kind(atom()) :: Capture.kind()
   for {type, number} <- @kinds do
