@@ -9,6 +9,8 @@ set -eu
 have() { command -v "$1" >/dev/null 2>&1; }
 
 packages=
+# Packages that tests do without, with a message.
+wish=
 # want COMMAND PACKAGE: adds the Debian package to the list if the command is missing.
 want() { have "$1" || packages="$packages $2"; }
 
@@ -25,6 +27,10 @@ want promtool prometheus
 want python3 python3
 # It runs the programs that read timelines.
 want node nodejs
+# It shows the page of capture-pipeline serve.
+if ! have chromium && ! have chromium-browser && ! have google-chrome; then
+    wish="$wish chromium"
+fi
 # It reads traces in CTF. (It belongs to Debian's own Python.)
 if ! /usr/bin/python3 -c 'import bt2' 2>/dev/null; then
     packages="$packages python3-bt2"
@@ -67,6 +73,14 @@ if [ "${1:-}" = bench ] && have dpkg-query; then
         echo "check-tools: not installed: $peer; the benchmark leaves out what needs it"
     done
 fi
+
+for package in $wish; do
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "installing: $package"
+        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } >/dev/null 2>&1; then continue; fi
+    fi
+    echo "check-tools: not installed: $package; the tests leave out what needs it"
+done
 
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && have apt-get; then

@@ -38,6 +38,10 @@ else
     echo "cli: skipped: PyPI's opentelemetry-proto is not there; OTLP is not read"
 fi
 
+"$built/examples/page" $work || exit 1
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+$python tests/cli/page.py "$built/capture-pipeline" $work ${browser:+"$browser"} || failed=1
+
 viewer=$(dirname "$(find build/cli-venv -name engine_bundle.js 2>/dev/null | head -n 1)")
 if [ -f "$viewer/engine_bundle.js" ] && command -v node >/dev/null; then
     $python tests/cli/timelines.py "$built/capture-pipeline" $work "$viewer" || failed=1

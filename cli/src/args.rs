@@ -32,6 +32,8 @@ pub enum Command {
     Verify(Verify),
     /// Writes events to a file in another format
     Export(Export),
+    /// Serves a page with what a journal has, for a browser on this machine
+    Serve(Serve),
     /// Prints the completions for a shell
     Completions {
         /// The shell
@@ -162,6 +164,20 @@ pub struct Tail {
     /// Goes on with what is written, until it is interrupted or no writer is left
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// A journal: a directory or one segment
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Where it listens: an address with a port, or a port alone, which is on 127.0.0.1; port 0 is any that is free
+    #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// A name by which requests may call this machine, beside its address; may be given several times
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
 }
 
 /// `verify`

@@ -7,11 +7,13 @@ mod commands;
 mod damage;
 mod export;
 mod failure;
+mod http;
 mod journal;
 mod kinds;
 mod line;
 mod messages;
 mod numbers;
+mod page;
 mod progress;
 mod time_bounds;
 mod timeline;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => commands::tail::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Serve(args) => page::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),
         Command::Man { directory } => commands::pages::manual(&directory),
     };

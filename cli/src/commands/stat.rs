@@ -1,6 +1,6 @@
 //! `stat`
 
-mod losses;
+pub mod losses;
 mod plot;
 
 use super::ls::{Run, runs};

@@ -21,8 +21,9 @@ use crate::progress::Progress;
 use clap::ValueEnum;
 use folder::Folder;
 use pieces::Pieces;
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use target::Target;
 
 /// Writes events in a format.
@@ -93,6 +94,21 @@ pub fn run(args: &Export) -> Result<Outcome, Failure> {
     }
     drop(progress);
     Ok(journal.outcome())
+}
+
+/// Writes the timeline of a journal that was opened for all its events, for Perfetto, to this output, which messages call `name`.
+pub fn perfetto_to(
+    journal: &mut Journal,
+    output: Box<dyn Write + Send>,
+    name: PathBuf,
+) -> Result<(), Failure> {
+    let pieces = Pieces::of_output(target::Output::new(output, name));
+    let mut exporter = Box::new(perfetto::Perfetto::new(pieces, journal, None, true));
+    journal.each_with(&mut Progress::none(), |found, is_chosen| {
+        let done = if is_chosen { exporter.add(found) } else { exporter.skip(found) };
+        done.map(ControlFlow::Continue)
+    })?;
+    exporter.finish()
 }
 
 /// An exporter that shows the events on a line of time. It gives its files their names by itself.

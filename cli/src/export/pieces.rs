@@ -104,6 +104,12 @@ impl Pieces {
         Ok(Self { path: path.to_path_buf(), force, split, number, target, output, written: 0, first: None })
     }
 
+    /// One piece, which is written to this.
+    pub fn of_output(output: super::target::Output) -> Self {
+        let (path, target) = (PathBuf::from("-"), Target::of_output());
+        Self { path, force: false, split: None, number: 0, target, output, written: 0, first: None }
+    }
+
     /// Whether the piece ends before an event of this time. `pending`: so many of its bytes are not written yet.
     #[inline]
     pub fn ends_before(&mut self, ns: u64, pending: usize) -> bool {

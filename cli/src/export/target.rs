@@ -90,6 +90,11 @@ impl Target {
         Ok(Self { file: Some(Paths { path: path.to_path_buf(), temporary, file: Some(file), ends }) })
     }
 
+    /// For an output that is there already.
+    pub fn of_output() -> Self {
+        Self { file: None }
+    }
+
     /// The name that the file has until it is whole.
     pub fn temporary(&self) -> &Path {
         self.file.as_ref().map_or(Path::new("-"), |paths| &paths.temporary)

@@ -3,11 +3,11 @@
 use crate::commands::table::{Table, grouped};
 use crate::commands::verify::absent;
 use crate::line::shown;
-use capture_pipeline::journal::reader::Reader;
+use capture_pipeline::journal::reader::{Reader, RingEvents};
 use std::io::Write;
 
 /// So many rings are listed.
-const LISTED: usize = 20;
+pub const LISTED: usize = 20;
 /// The counts of a ledger that are losses, with what they mean.
 const LOSSES: [(&str, &str); 9] = [
     ("dropped_full", "the ring buffer was full"),
@@ -41,17 +41,33 @@ fn lines_of(reader: &Reader, counts: &[(&str, &str)]) -> Vec<String> {
     lines
 }
 
+/// What was left out by choice, a line for each.
+pub fn chosen(reader: &Reader) -> Vec<String> {
+    lines_of(reader, &CHOSEN)
+}
+
+/// What was lost, a line for each.
+pub fn lost(reader: &Reader) -> Vec<String> {
+    let mut lines = lines_of(reader, &LOSSES);
+    lines.extend(absent(reader));
+    lines
+}
+
+/// The rings of which events are missing, those with the most first.
+pub fn rings_with_gaps(reader: &Reader) -> Vec<&RingEvents> {
+    let mut rings: Vec<_> = reader.rings().filter(|ring| ring.missing() > 0).collect();
+    rings.sort_by_key(|ring| (std::cmp::Reverse(ring.missing()), ring.generation, ring.ring_id));
+    rings
+}
+
 /// Appends what was left out, and what was lost.
 pub fn show(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
-    let chosen = lines_of(reader, &CHOSEN);
+    let chosen = chosen(reader);
     if !chosen.is_empty() {
         writeln!(text, "Left out by choice")?;
         chosen.iter().try_for_each(|line| writeln!(text, "  {line}"))?;
     }
-    let mut lines = lines_of(reader, &LOSSES);
-    lines.extend(absent(reader));
-    let mut rings: Vec<_> = reader.rings().filter(|ring| ring.missing() > 0).collect();
-    rings.sort_by_key(|ring| (std::cmp::Reverse(ring.missing()), ring.generation, ring.ring_id));
+    let (lines, rings) = (lost(reader), rings_with_gaps(reader));
     if lines.is_empty() && rings.is_empty() {
         return writeln!(text, "Losses: none");
     }

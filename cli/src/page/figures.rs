@@ -1,0 +1,245 @@
+//! The figures of the page. The first ones are those of the segments' headers and seals; the others grow while the events are read.
+
+use super::latencies::Latencies;
+use crate::args::{Order, Selection};
+use crate::commands::ls::runs;
+use crate::commands::stat::losses;
+use crate::damage;
+use crate::failure::Failure;
+use crate::journal::{Found, Journal, Reading, span};
+use crate::messages::tell;
+use crate::progress::Progress;
+use crate::timeline::Timeline;
+use capture_pipeline::journal::reader::{LEDGER_COUNTS, Reader};
+use capture_pipeline::wall_time;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The parts of the time that events are counted in.
+const STEPS: usize = 120;
+/// The most kinds that have counts of their own in each part.
+const MOST_KINDS: usize = 8;
+/// The figures are shown again so often.
+const EVERY: Duration = Duration::from_millis(200);
+/// JavaScript keeps integers up to here.
+const EXACT: u64 = 1 << 53;
+
+/// Opens the journal for its figures.
+pub fn open(path: &Path, selection: &Selection) -> Result<Journal, Failure> {
+    Journal::open(path, selection, Order::Time, Reading::All)
+}
+
+/// The figures as they are now, in JSON.
+#[derive(Default)]
+pub struct Figures {
+    shown: Mutex<Arc<String>>,
+}
+
+/// The events of a kind.
+#[derive(Clone, Default)]
+struct Count {
+    events: u64,
+    bytes: u64,
+    weight: f64,
+}
+
+/// What was read so far.
+struct Read {
+    events: u64,
+    span: (u64, u64),
+    rates: Vec<u64>,
+    counts: Vec<Count>,
+    latencies: Latencies,
+    problem: Option<String>,
+    is_done: bool,
+}
+
+/// A number that JavaScript reads as it is: as a text, if it would be rounded.
+fn number(number: u64) -> Value {
+    if number > EXACT { number.to_string().into() } else { number.into() }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn time(ns: u64) -> String {
+    text(&wall_time::write(ns))
+}
+
+impl Figures {
+    /// The figures that were shown last.
+    pub fn shown(&self) -> Arc<String> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, value: &Value) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value.to_string());
+    }
+
+    /// Reads a journal, and shows its figures meanwhile.
+    pub fn read(&self, mut journal: Journal) {
+        let mut read = Read {
+            events: 0,
+            span: span(journal.reader().segments()),
+            rates: vec![0; STEPS],
+            counts: Vec::new(),
+            latencies: Latencies::default(),
+            problem: None,
+            is_done: false,
+        };
+        self.show(&read.to_json(&journal));
+        let mut timeline = Timeline::new(&journal);
+        let result = loop {
+            let end = Instant::now() + EVERY;
+            let mut is_last = true;
+            let result = journal.each(&mut Progress::none(), |found| {
+                read.add(&found);
+                timeline.add(&found, &mut read.latencies)?;
+                if read.events.is_multiple_of(1024) && Instant::now() > end {
+                    is_last = false;
+                    return Ok(ControlFlow::Break(()));
+                }
+                Ok(ControlFlow::Continue(()))
+            });
+            if is_last || result.is_err() {
+                break result;
+            }
+            self.show(&read.to_json(&journal));
+        };
+        if let Err(Failure::Told(why)) = result.and_then(|()| timeline.finish(&mut read.latencies)) {
+            tell(&why);
+            read.problem = Some(why);
+        }
+        read.is_done = true;
+        self.show(&read.to_json(&journal));
+    }
+}
+
+impl Read {
+    fn add(&mut self, found: &Found<'_>) {
+        self.events += 1;
+        if self.counts.len() <= found.kind_at {
+            self.counts.resize(found.kind_at + 1, Count::default());
+        }
+        let count = &mut self.counts[found.kind_at];
+        count.events += 1;
+        count.bytes += found.event.payload.len() as u64;
+        count.weight += found.event.weight;
+        let (first, last) = self.span;
+        let length = u128::from(last.saturating_sub(first)) + 1;
+        let after = u128::from(found.event.realtime_ns.clamp(first, last.max(first)) - first);
+        self.rates[(after * STEPS as u128 / length) as usize] += 1;
+    }
+
+    fn to_json(&self, journal: &Journal) -> Value {
+        let reader = journal.reader();
+        let progress = reader.progress();
+        let (first, last) = self.span;
+        let sealed: u64 = reader.segments().map(|segment| segment.events).sum();
+        json!({
+            "done": self.is_done,
+            "problem": self.problem,
+            "read_bytes": number(progress.done_bytes),
+            "all_bytes": number(progress.total_bytes),
+            "events": number(sealed.max(self.events)),
+            "read_events": number(self.events),
+            "first": (first <= last).then(|| time(first)),
+            "last": (first <= last).then(|| time(last)),
+            "first_ns": first.to_string(),
+            "last_ns": last.to_string(),
+            "runs": runs_of(reader),
+            "kinds": self.kinds(journal),
+            "rates": self.rates.iter().map(|count| number(*count)).collect::<Vec<_>>(),
+            "latencies": self.latencies(),
+            "without_end": number(self.latencies.without_end),
+            "losses": losses::lost(reader),
+            "chosen": losses::chosen(reader),
+            "rings": rings(reader),
+            "damage": damage::summary(reader.losses()),
+        })
+    }
+
+    fn kinds(&self, journal: &Journal) -> Value {
+        let rows = journal.kinds().iter().zip(&self.counts).filter(|(_, count)| count.events > 0);
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|(kind, count)| (std::cmp::Reverse(count.events), kind.number));
+        let row = |(kind, count): (&crate::kinds::Kind, &Count)| {
+            let fields = kind.definition.iter().flat_map(|definition| &definition.fields);
+            json!({
+                "name": if kind.is_rest { "(others)".into() } else { kind.label() },
+                "number": kind.number,
+                "events": number(count.events),
+                "bytes": number(count.bytes),
+                "weight": count.weight,
+                "fields": fields.map(|field| field.name.as_str()).collect::<Vec<_>>(),
+            })
+        };
+        rows.into_iter().take(MOST_KINDS * 64).map(row).collect()
+    }
+
+    fn latencies(&self) -> Value {
+        let rows = self.latencies.list.iter().filter(|(_, durations)| durations.count > 0);
+        rows.map(|(kind, durations)| {
+            let part = |part: f64| number(durations.percentile(part));
+            json!({
+                "kind": kind,
+                "count": number(durations.count),
+                "p50": part(0.5), "p90": part(0.9), "p99": part(0.99), "p999": part(0.999),
+                "longest": number(durations.longest),
+            })
+        })
+        .collect()
+    }
+}
+
+fn runs_of(reader: &Reader) -> Value {
+    let facts = reader.facts();
+    let row = |run: crate::commands::ls::Run| {
+        let ledger = facts.ledgers.get(&run.generation).map(|ledger| {
+            let counts =
+                LEDGER_COUNTS.iter().filter_map(|name| Some((*name, ledger.count(name).filter(|n| *n > 0)?)));
+            let counts: Vec<_> = counts.map(|(name, count)| json!([name, number(count)])).collect();
+            json!({ "offered": number(ledger.offered()), "counts": counts })
+        });
+        let attributes: BTreeMap<_, _> =
+            facts.attributes_of(run.generation).map(|(name, value)| (text(name), text(value))).collect();
+        json!({
+            "run": format!("{:016x}", run.generation),
+            "program": text(&run.program),
+            "pid": run.pid,
+            "state": run.state(),
+            "started": time(run.started_ns),
+            "segments": number(run.segments),
+            "blocks": number(run.blocks),
+            "events": number(run.events),
+            "bytes": number(run.size),
+            "attributes": attributes,
+            "ledger": ledger,
+        })
+    };
+    runs(reader.segments()).into_iter().map(row).collect()
+}
+
+/// The rings with the most events missing.
+fn rings(reader: &Reader) -> Value {
+    let facts = reader.facts();
+    losses::rings_with_gaps(reader)
+        .into_iter()
+        .take(losses::LISTED)
+        .map(|ring| {
+            let thread = facts.threads.get(&(ring.generation, ring.ring_id));
+            json!({
+                "run": format!("{:016x}", ring.generation),
+                "ring": number(ring.ring_id),
+                "thread": thread.map(|thread| format!("{}/{}", text(&thread.name), thread.thread_id)),
+                "stored": number(ring.events),
+                "missing": number(ring.missing()),
+            })
+        })
+        .collect()
+}
