@@ -34,7 +34,6 @@ pub fn open(path: &Path, selection: &Selection) -> Result<Journal, Failure> {
 }
 
 /// The figures as they are now, in JSON.
-#[derive(Default)]
 pub struct Figures {
     shown: Mutex<Arc<String>>,
 }
@@ -72,6 +71,11 @@ fn time(ns: u64) -> String {
 }
 
 impl Figures {
+    /// The first figures of a journal.
+    pub fn new(journal: &Journal) -> Self {
+        Self { shown: Mutex::new(Arc::new(Read::new(journal).to_json(journal).to_string())) }
+    }
+
     /// The figures that were shown last.
     pub fn shown(&self) -> Arc<String> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -83,16 +87,7 @@ impl Figures {
 
     /// Reads a journal, and shows its figures meanwhile.
     pub fn read(&self, mut journal: Journal) {
-        let mut read = Read {
-            events: 0,
-            span: span(journal.reader().segments()),
-            rates: vec![0; STEPS],
-            counts: Vec::new(),
-            latencies: Latencies::default(),
-            problem: None,
-            is_done: false,
-        };
-        self.show(&read.to_json(&journal));
+        let mut read = Read::new(&journal);
         let mut timeline = Timeline::new(&journal);
         let result = loop {
             let end = Instant::now() + EVERY;
@@ -121,6 +116,18 @@ impl Figures {
 }
 
 impl Read {
+    fn new(journal: &Journal) -> Self {
+        Self {
+            events: 0,
+            span: span(journal.reader().segments()),
+            rates: vec![0; STEPS],
+            counts: Vec::new(),
+            latencies: Latencies::default(),
+            problem: None,
+            is_done: false,
+        }
+    }
+
     fn add(&mut self, found: &Found<'_>) {
         self.events += 1;
         if self.counts.len() <= found.kind_at {

@@ -24,7 +24,7 @@ pub fn run(args: &Serve) -> Result<Outcome, Failure> {
     let access = Access::new(address.port())?;
     // A journal that cannot be read is told before anybody looks at its page.
     let journal = figures::open(&args.path, &Selection::default())?;
-    let figures = Figures::default();
+    let figures = Figures::new(&journal);
     let answers = Answers { path: &args.path, figures: &figures, access: &access, busy: Mutex::new(()) };
     let shown = format!("http://{address}/?token={}\n", access.token());
     let mut output = std::io::stdout();
