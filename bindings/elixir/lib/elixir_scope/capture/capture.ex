@@ -43,14 +43,13 @@ defmodule ElixirScope.Capture.Capture do
   alias :elixir_scope_capture_pipeline, as: Pipeline
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
-  @enforce_keys [:native, :block_ms, :storage, :name]
+  @enforce_keys [:native, :block_ms, :storage]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           native: reference(),
           block_ms: non_neg_integer() | :infinity,
-          storage: NativeStorage.t() | nil,
-          name: String.t()
+          storage: NativeStorage.t() | nil
         }
   @typedoc "The kind of an event, by the caller's own numbers below 0x7FFE0000."
   @type kind :: 0..0x7FFEFFFF
@@ -70,9 +69,7 @@ defmodule ElixirScope.Capture.Capture do
     with :ok <- check_block(block_ms),
          {:ok, native_storage} <- native_storage(storage),
          {:ok, native} <- Pipeline.start(Map.merge(never_block(config), config), native_storage) do
-      # (It was started, so the name is one.)
-      name = to_string(Map.get(config, :name, "pipeline"))
-      UnderLoad.begin(%__MODULE__{native: native, block_ms: block_ms, storage: storage, name: name}, own)
+      UnderLoad.begin(%__MODULE__{native: native, block_ms: block_ms, storage: storage}, own)
     end
   end
 

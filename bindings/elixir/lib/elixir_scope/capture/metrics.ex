@@ -57,9 +57,10 @@ defmodule ElixirScope.Capture.Metrics do
   def emit(%Capture{} = capture, dispatcher \\ :telemetry) do
     with true <-
            is_atom(dispatcher) and Code.ensure_loaded?(dispatcher) and function_exported?(dispatcher, :execute, 3),
+         {:ok, %{name: name}} <- capture |> Capture.pipeline() |> Pipeline.config(),
          {:ok, metrics} <- Capture.metrics(capture),
          {:ok, health} <- Capture.health(capture) do
-      execute(dispatcher, capture.name, metrics, health)
+      execute(dispatcher, name, metrics, health)
     else
       false -> {:error, :not_available}
       {:error, _} = error -> error
