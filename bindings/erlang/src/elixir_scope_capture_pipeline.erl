@@ -478,7 +478,7 @@ limit_calls(Permits) ->
 
 %% ---- figures ----
 
-%% @doc The running configuration.
+%% @doc The running configuration, with the pipeline's name, but without the other texts.
 -spec config(pipeline()) -> {ok, config()} | {error, term()}.
 config(Pipeline) ->
     ?NIF:pipeline_config(Pipeline).

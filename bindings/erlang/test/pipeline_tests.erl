@@ -73,6 +73,14 @@ update_changes_fields_and_names_a_fixed_one_test() ->
     ?assertEqual({error, {badarg, writers}}, ?C:update(P, #{writers => 1})),
     ?assertMatch({ok, #{batch_size := 3}}, ?C:config(P)).
 
+the_configuration_has_the_name_test() ->
+    [begin
+        {ok, P} = ?C:start(Config, notices),
+        {ok, #{name := Name}} = ?C:config(P),
+        ok = ?C:update(P, #{name => Name}),
+        {error, {fixed, _}} = ?C:update(P, #{name => "another"})
+    end || {Config, Name} <- [{#{}, <<"pipeline">>}, {#{name => shop}, <<"shop">>}, {#{name => "Käse"}, <<"Käse"/utf8>>}]].
+
 block_is_shown_as_it_was_given_test() ->
     P = started(#{overflow => block, ring_bytes => 4096}),
     ?assertMatch({ok, #{overflow := block}}, ?C:config(P)),
@@ -101,7 +109,7 @@ health_has_every_field_of_the_header_test() ->
 
 config_has_every_field_of_the_header_test() ->
     {ok, C} = ?C:config(started()),
-    ?assertEqual(["flags", "name", "ring_dir", "writer_cpus"], lists:sort(fields("pipeline_config_t") -- [atom_to_list(K) || K <- maps:keys(C)])).
+    ?assertEqual(["flags", "ring_dir", "writer_cpus"], lists:sort(fields("pipeline_config_t") -- [atom_to_list(K) || K <- maps:keys(C)])).
 
 fields(Struct) ->
     {ok, Header} = file:read_file(header()),

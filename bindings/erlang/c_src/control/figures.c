@@ -11,7 +11,9 @@ ERL_NIF_TERM pipeline_config_call(ErlNifEnv *env, struct pipeline *p, int argc, 
     int32_t status = pipeline_config_read(p->native, &config);
     (void)argc;
     (void)argv;
-    return status == PIPELINE_OK ? answer_ok(env, config_to_map(env, &config, p->blocks)) : answer_status(env, status);
+    if (status != PIPELINE_OK)
+        return answer_status(env, status);
+    return answer_ok(env, map_put(env, config_to_map(env, &config, p->blocks), "name", make_text(env, p->name)));
 }
 
 ERL_NIF_TERM pipeline_metrics_call(ErlNifEnv *env, struct pipeline *p, int argc, const ERL_NIF_TERM argv[])

@@ -10,6 +10,7 @@
 #include "pipeline/status.h"
 #include "term/flat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,7 @@ static ERL_NIF_TERM start(ErlNifEnv *env, struct pipeline *p, struct config *con
             storage->destroy(storage->user_data);
         return answer_detail(env, "no_memory", "");
     }
+    snprintf(p->name, sizeof p->name, "%s", config->native.name ? config->native.name : "pipeline");
     int32_t status = pipeline_start(&config->native, storage, &p->native);
     if (status != PIPELINE_OK)
         return answer_status(env, status);

@@ -30,6 +30,7 @@ struct pipeline {
     unsigned thread_cache_count;
     struct pipeline_end *end;       /* memory for the destructor */
     struct watcher *watcher;        /* whom the pressure callback tells; NULL: nobody. Under `control` */
+    char name[256];                 /* the library does not tell it */
     size_t max_event_bytes;
     bool flat;                      /* terms may be captured as flat words */
     ErlNifMutex *control;
