@@ -18,10 +18,15 @@ defmodule ElixirScope.Capture.RulesTest do
   defp collected(capture, form \\ :plain) do
     test = self()
 
+    stored = fn some ->
+      send(test, {:stored, some})
+      :ok
+    end
+
     storage =
       case form do
-        :plain -> fn events -> send(test, {:stored, events}) && :ok end
-        :batch -> fn _events, batch -> send(test, {:stored, batch.entries}) && :ok end
+        :plain -> stored
+        :batch -> fn _events, batch -> stored.(batch.entries) end
       end
 
     start_supervised!({AsyncWriterPool, ring_buffer: capture, storage: storage, pool_size: 1})
