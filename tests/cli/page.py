@@ -7,11 +7,13 @@ Licence: MIT OR Apache-2.0.
 """
 
 import base64
+import collections
 import http.client
 import json
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -154,6 +156,54 @@ def durations():
     check("durations of pairs", call["count"] == 200 and call["longest"] == call["p50"] == 5 * 10**6, call)
 
 
+# The roles of the kinds of the example `timelines`: of an end the kind that begins, and of both the key.
+ENDS = {"call_return": ("call", None), "answer": ("request", "id"), "unlock": ("lock", None)}
+
+
+def pairs(journal):
+    """The durations of a journal from which nothing is missing, by plain rules: an end belongs to the begin of its thread, kind and key that came last."""
+    opened, lasted = collections.defaultdict(list), collections.defaultdict(list)
+    for line in run("cat", os.path.join(DIRECTORY, journal), "--json").stdout.splitlines():
+        event = json.loads(line)
+        name, fields = event.get("kind_name"), event.get("fields", {})
+        begin, key = ENDS.get(name, (name, None))
+        place = (event["generation"], event.get("tid", ("ring", event["ring_id"])), begin, fields.get("id"))
+        if name in ("call", "request", "lock"):
+            opened[place].append(event["time_ns"])
+        elif name in ENDS and opened[place]:
+            lasted[begin].append(event["time_ns"] - opened[place].pop())
+        elif name == "job":
+            lasted[name].append(fields["took"])
+    with Server(journal) as server:
+        figures = server.figures()
+    ours = {row["kind"]: (row["count"], int(row["longest"])) for row in figures["latencies"]}
+    theirs = {kind: (len(all_of), max(all_of)) for kind, all_of in lasted.items()}
+    check(f"{journal}: durations of {sum(count for count, _ in theirs.values())} slices", ours == theirs, (ours, theirs))
+    halves = {kind: sorted(all_of)[(len(all_of) - 1) // 2] for kind, all_of in lasted.items()}
+    near = all(halves[row["kind"]] <= row["p50"] <= halves[row["kind"]] * 1.032 for row in figures["latencies"])
+    check(f"{journal}: half of them are not longer", near, (halves, figures["latencies"]))
+
+
+def crowd():
+    """Connections that ask nothing take places for some seconds only, and no more than there are."""
+    with Server("markup") as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        idle[0].sendall(b"GET /figures HTTP/1.1\r\nHost: loc")
+        for connection in idle:
+            connection.close()
+
+        def is_answered():
+            try:
+                return server.ask("/figures")[0] == 200
+            except (ConnectionError, http.client.HTTPException):
+                return False
+        check("it answers after a crowd that asked nothing", wait(is_answered))
+        # The rest of a download is not taken: others are answered meanwhile.
+        with socket.create_connection(("127.0.0.1", server.port)) as download:
+            download.sendall(f"GET /timeline HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode())
+            check("it answers beside a download", server.ask("/figures")[0] == 200 and download.recv(12) == b"HTTP/1.1 200")
+
+
 def searches():
     with Server("markup") as server:
         search = lambda **asked: json.loads(server.ask("/events?" + urllib.parse.urlencode(asked))[2])
@@ -278,7 +328,10 @@ refusals()
 for name in ["journal", "mixed", "gaps"]:
     compare(name)
 durations()
+for name in ["mixed", "crossed"]:
+    pairs(name)
 searches()
+crowd()
 if BROWSER:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         chromium = Browser(profile)

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// The parts of the time that events are counted in.
 const STEPS: usize = 120;
-/// The most kinds that have counts of their own in each part.
-const MOST_KINDS: usize = 8;
+/// The most kinds that are listed, those with the most events.
+const MOST_KINDS: usize = 512;
 /// The figures are shown again so often.
 const EVERY: Duration = Duration::from_millis(200);
 /// JavaScript keeps integers up to here.
@@ -186,7 +186,7 @@ impl Read {
                 "fields": fields.map(|field| field.name.as_str()).collect::<Vec<_>>(),
             })
         };
-        rows.into_iter().take(MOST_KINDS * 64).map(row).collect()
+        rows.into_iter().take(MOST_KINDS).map(row).collect()
     }
 
     fn latencies(&self) -> Value {

@@ -3,8 +3,9 @@
 use crate::failure::Failure;
 use crate::journal::Found;
 use crate::timeline::rows::Rows;
+use crate::timeline::slices::duration;
 use crate::timeline::{Drawing, Note, Why};
-use capture_pipeline::kinds::Value;
+use capture_pipeline::kinds::{Role, Value};
 use std::collections::{BTreeMap, HashMap};
 
 /// The most names of kinds.
@@ -71,6 +72,8 @@ struct Begun {
 #[derive(Default)]
 pub struct Latencies {
     labels: HashMap<String, usize>,
+    /// The places of labels in the list, by the places of kinds in the journal's.
+    kinds: Vec<Option<usize>>,
     pub list: Vec<(String, Durations)>,
     rows: Vec<Vec<Begun>>,
     /// Those that were closed because another one's end came, and that go on behind it.
@@ -80,8 +83,24 @@ pub struct Latencies {
 }
 
 impl Latencies {
+    #[inline]
     fn label(&mut self, found: &Found<'_>) -> Option<usize> {
-        let label = found.kind.label();
+        if let Some(Some(at)) = self.kinds.get(found.kind_at) {
+            return Some(*at);
+        }
+        let at = self.find(found.kind.label())?;
+        // (One that stands for others has another name each time.)
+        if !found.kind.is_rest {
+            if self.kinds.len() <= found.kind_at {
+                self.kinds.resize(found.kind_at + 1, None);
+            }
+            self.kinds[found.kind_at] = Some(at);
+        }
+        Some(at)
+    }
+
+    #[cold]
+    fn find(&mut self, label: String) -> Option<usize> {
         if let Some(at) = self.labels.get(&label) {
             return Some(*at);
         }
@@ -91,6 +110,16 @@ impl Latencies {
         self.labels.insert(label.clone(), self.list.len());
         self.list.push((label, Durations::default()));
         Some(self.list.len() - 1)
+    }
+
+    /// Counts an event that has its duration, also one that there is no room for in a row, or that began before the time that is drawn.
+    fn complete(&mut self, found: &Found<'_>) -> bool {
+        let is_complete =
+            found.kind.definition.as_ref().is_some_and(|definition| definition.role == Role::Complete);
+        if is_complete && let Some(label) = self.label(found) {
+            self.list[label].1.add(duration(found));
+        }
+        is_complete
     }
 }
 
@@ -106,8 +135,9 @@ impl Drawing for Latencies {
         note: Note,
     ) -> Result<(), Failure> {
         let by = (found.event.generation, found.event.ring_id, found.event.sequence);
+        let is_counted = self.complete(found);
         let ns = if note == Note::Continued { self.crossed.remove(&by).unwrap_or(ns) } else { ns };
-        let label = self.label(found);
+        let label = if is_counted { None } else { self.label(found) };
         if self.rows.len() <= row {
             self.rows.resize_with(row + 1, Vec::new);
         }
@@ -139,10 +169,11 @@ impl Drawing for Latencies {
         _rows: &Rows,
         _row: usize,
         _ns: u64,
-        _found: &Found<'_>,
+        found: &Found<'_>,
         _flow: u64,
         _note: Note,
     ) -> Result<(), Failure> {
+        self.complete(found);
         Ok(())
     }
 

@@ -252,7 +252,7 @@ impl Slices {
 }
 
 /// The nanoseconds that a complete event has lasted.
-fn duration(found: &Found<'_>) -> u64 {
+pub fn duration(found: &Found<'_>) -> u64 {
     let definition = found.kind.definition.as_ref();
     let field = definition.and_then(|definition| definition.fields.get(definition.duration_field?));
     match field.and_then(|field| field.value(found.event.payload)) {
