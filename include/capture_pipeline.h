@@ -1511,11 +1511,20 @@ int32_t pipeline_sqlite_create_indexes(const char *path);
 /** `pipeline_journal_options_t.on_full`: new events are rejected, and counted as `discarded`. */
 #define PIPELINE_JOURNAL_REJECT 1
 
+/**
+ * `pipeline_journal_options_t.flags`: a file in the directory shows the figures of the pipeline to other
+ * processes, such as `capture-pipeline metrics`. A thread of the storage writes it, at most once a second and
+ * only if the figures have changed. It has 32 KiB and the permissions 0600, and is deleted when the pipeline
+ * ends. That of a process that was killed is there until the next pipeline with this flag starts in the
+ * directory. If it cannot be written, that is logged, and events are stored all the same.
+ */
+#define PIPELINE_JOURNAL_LIVE_FIGURES 1
+
 /** The options of a journal storage. `pipeline_journal_options_init` writes every default. */
 struct pipeline_journal_options_t {
     /** `sizeof(pipeline_journal_options_t)` of the caller. */
     uint32_t struct_size;
-    /** 0. */
+    /** 0, or `PIPELINE_JOURNAL_LIVE_FIGURES`. */
     uint32_t flags;
     /**
      * The bytes after which a segment is sealed and the next one is begun, 65536 to 2^40. Default 67108864

@@ -154,20 +154,30 @@ impl Latency {
     /// All events so far in few buckets. Nothing in it is ever less than it was before.
     pub fn spread(&self) -> Spread {
         let mut spread = Spread { count: self.count, max_ns: self.max, ..Spread::default() };
-        let (mut seen, mut from) = (0, 0);
-        let mut upper = Spread::BOUNDS_NS.iter().zip(&mut spread.up_to).peekable();
-        for (i, &n) in self.buckets.iter().enumerate() {
-            let top = top(i);
-            if n > 0 {
-                seen += n;
-                spread.sum_ns += u128::from(n) * u128::from(from + (top - from) / 2);
+        let mut seen = 0;
+        // The 16 buckets of one power of two, most of which are empty.
+        for (power, buckets) in self.buckets.chunks_exact(1 << SUB).enumerate() {
+            let events: u64 = buckets.iter().sum();
+            if events > 0 {
+                seen += events;
+                for (at, &n) in buckets.iter().enumerate().filter(|(_, n)| **n > 0) {
+                    let bucket = (power << SUB) + at;
+                    let from = bucket.checked_sub(1).map_or(0, |before| top(before) + 1);
+                    spread.sum_ns += u128::from(n) * u128::from(from + (top(bucket) - from) / 2);
+                }
             }
-            from = top.wrapping_add(1);
-            if let Some((_, up_to)) = upper.next_if(|(bound, _)| **bound == top) {
+            // They end at 2^(SUB + power) - 1.
+            let bound = (SUB as usize + power).checked_sub(10).and_then(|n| spread.up_to.get_mut(n));
+            if let Some(up_to) = bound {
                 *up_to = seen;
             }
         }
         spread
+    }
+
+    /// The longest time so far.
+    pub fn longest(&self) -> u64 {
+        self.max
     }
 
     /// The percentiles of all events so far; zeros without any.

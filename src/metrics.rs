@@ -6,10 +6,16 @@
 //!
 //! A new field goes to the end of its list. Two fields of 32 bits fill one of 64, so that the struct has no gap.
 
+mod figures;
+mod words;
+
+pub use figures::{Condition, Figures};
+
 use crate::config::{Choice, Clock};
-use crate::latency::{Percentiles, Spread};
+use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use std::ffi::c_char;
+use words::Word;
 
 macro_rules! list {
     (
@@ -43,6 +49,26 @@ macro_rules! list {
         impl From<&$rust> for $c {
             fn from($m: &$rust) -> Self {
                 Self { struct_size: 0, $($($from: $value,)* $($own: $m.$own,)*)* }
+            }
+        }
+
+        impl $c {
+            /// How many members it has behind its size.
+            pub const MEMBERS: usize = [$($(stringify!($from),)* $(stringify!($own),)*)*].len();
+
+            /// The members behind its size, each as a word, in their order. A text has the word 0.
+            pub fn words(&self) -> [u64; Self::MEMBERS] {
+                [$($(self.$from.to_word(),)* $(self.$own.to_word(),)*)*]
+            }
+
+            /// The struct of such words. Members without a word are 0.
+            pub fn from_words(words: impl IntoIterator<Item = u64>) -> Self {
+                let mut words = words.into_iter();
+                let mut next = || words.next().unwrap_or(0);
+                Self {
+                    struct_size: 0,
+                    $($($from: <$from_type>::from_word(next()),)* $($own: <$own_type>::from_word(next()),)*)*
+                }
             }
         }
     };
@@ -317,32 +343,6 @@ list! {
         reserved: u32 = 0;
     }
     own {}
-}
-
-/// All figures of a pipeline at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// Its metrics.
-    pub metrics: Metrics,
-    /// How long events took from capture to acknowledgement.
-    pub spread: Spread,
-    /// Its health in numbers.
-    pub condition: Condition,
-    /// Its writers, in the order of `pipeline_writer_metrics`.
-    pub writers: Vec<WriterMetrics>,
-}
-
-/// A pipeline's health without words; `pipeline_health_t` has the same names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
-    /// `PIPELINE_HEALTHY`, `PIPELINE_DEGRADED` or `PIPELINE_FAILING`.
-    pub status: u32,
-    /// The reasons for it, bits `PIPELINE_HEALTH_...`.
-    pub reasons: u32,
-    /// Batches that wait for their next attempt.
-    pub batches_retrying: u32,
-    /// The time in nanoseconds of the longest call or pending answer past `storage_deadline_ms`; 0 if there is none.
-    pub stuck_ns: u64,
 }
 
 /// What autoscaling has done.

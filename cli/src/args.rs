@@ -34,6 +34,8 @@ pub enum Command {
     Export(Export),
     /// Serves a page with what a journal has, for a browser on this machine
     Serve(Serve),
+    /// Prints or serves the live figures of pipelines, as text for Prometheus
+    Metrics(Metrics),
     /// Prints the completions for a shell
     Completions {
         /// The shell
@@ -178,6 +180,23 @@ pub struct Serve {
     /// A name by which requests may call this machine, beside its address; may be given several times
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+}
+
+/// `metrics`
+#[derive(Debug, Args)]
+pub struct Metrics {
+    /// Directories with journals of pipelines that write live figures
+    #[arg(value_name = "DIRECTORY", required = true, value_hint = ValueHint::DirPath)]
+    pub paths: Vec<PathBuf>,
+    /// Serves http://ADDRESS/metrics until it is interrupted, and prints nothing; a port alone is on 127.0.0.1
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// With --listen: a name by which requests may call this machine, beside its address; may be given several times
+    #[arg(long = "host", value_name = "NAME", requires = "listen")]
+    pub hosts: Vec<String>,
+    /// Prints OpenMetrics; a server answers in the format that it is asked for
+    #[arg(long, conflicts_with = "listen")]
+    pub openmetrics: bool,
 }
 
 /// `verify`

@@ -12,6 +12,7 @@ mod journal;
 mod kinds;
 mod line;
 mod messages;
+mod metrics;
 mod numbers;
 mod page;
 mod progress;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Serve(args) => page::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),
         Command::Man { directory } => commands::pages::manual(&directory),
     };

@@ -3,7 +3,7 @@
 //! Names follow Prometheus' conventions: base units (seconds, bytes, ratios), which end the name, and `_total` behind the name of a counter, which `Kind`
 //! adds. A description has no quote, no backslash and no line end, because the two formats escape them differently.
 
-use super::{Condition, WriterMetrics, pipeline_metrics_t};
+use super::{Condition, Process, pipeline_metrics_t, pipeline_writer_metrics_t};
 use crate::pool::health::*;
 
 /// What a metric is.
@@ -165,8 +165,16 @@ families! {
 }
 
 families! {
+    /// Where it runs, in texts that are not of the process that writes them.
+    PROCESS: m of Process;
+    Gauge "process_alive" alive = Value::Count(m.alive.into()), "1 while the process runs. If it is 0, its other metrics are the last ones.";
+    Gauge "process_id" id = Value::Count(m.id.into()), "The process.";
+    Gauge "start_time_seconds" started_ns = Value::Ns(m.started_ns), "When the pipeline was started, since 1970.";
+}
+
+families! {
     /// Those of a writer.
-    WRITER: m of WriterMetrics;
+    WRITER: m of pipeline_writer_metrics_t;
     Gauge "writer_state" state = Value::Count(m.state.into()), "0 searching, 1 asleep, 2 in a call of the storage, 3 opening.";
     Counter "writer_attempts" attempts = Value::Count(m.attempts), "Attempts of the writer, of batches and of dead letters.";
     Counter "writer_events" events = Value::Count(m.events), "Events that the writer gave to the storage and that were acknowledged at once.";
@@ -210,21 +218,34 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("thread_id", "an id, not a figure"),
 ];
 
-/// What the documentation has on each metric: the name of its samples, its kind, the label `writer`, the member of a C struct, and the description.
-pub fn documented() -> Vec<(String, Kind, bool, &'static str, &'static str)> {
-    fn each<T>(
-        families: &'static [Family<T>],
-        writer: bool,
-    ) -> impl Iterator<Item = (String, Kind, bool, &'static str, &'static str)> {
+/// What the documentation has on a metric.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// The name of its samples.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Which table has it: that of pipelines, of writers, or of processes.
+    pub table: &'static str,
+    /// The member of a struct that it shows.
+    pub field: &'static str,
+    /// Its description.
+    pub help: &'static str,
+}
+
+/// All metrics, in their order.
+pub fn documented() -> Vec<Metric> {
+    const LATENCIES: &[Family<()>] = &[LATENCY];
+    fn each<T>(families: &'static [Family<T>], table: &'static str) -> impl Iterator<Item = Metric> {
         families.iter().map(move |f| {
             let total = if f.kind == Kind::Counter { "_total" } else { "" };
-            (format!("{}{total}", f.name), f.kind, writer, f.field, f.help)
+            Metric { name: format!("{}{total}", f.name), kind: f.kind, table, field: f.field, help: f.help }
         })
     }
-    const LATENCIES: &[Family<()>] = &[LATENCY];
-    each(PIPELINE, false)
-        .chain(each(CONDITION, false))
-        .chain(each(LATENCIES, false))
-        .chain(each(WRITER, true))
+    each(PIPELINE, "pipeline")
+        .chain(each(CONDITION, "pipeline"))
+        .chain(each(LATENCIES, "pipeline"))
+        .chain(each(WRITER, "writer"))
+        .chain(each(PROCESS, "process"))
         .collect()
 }

@@ -7,13 +7,13 @@ mod families;
 mod labels;
 mod out;
 
-pub use families::{Kind, LEFT_OUT, documented};
+pub use families::{Kind, LEFT_OUT, Metric, documented};
 
 use crate::latency::Spread;
-use crate::metrics::{Condition, Figures, WriterMetrics, pipeline_metrics_t};
+use crate::metrics::{Condition, Figures, pipeline_metrics_t, pipeline_writer_metrics_t};
 use crate::platform::memory;
 use crate::status::Result;
-use families::{CONDITION, Family, LATENCY, PIPELINE, WRITER};
+use families::{CONDITION, Family, LATENCY, PIPELINE, PROCESS, WRITER};
 use labels::Labels;
 use out::Out;
 
@@ -42,6 +42,8 @@ pub struct Source<'a> {
     pub storage: &'a str,
     /// Its figures.
     pub figures: &'a Figures,
+    /// The process that it is in. `None`: this one.
+    pub process: Option<Process>,
 }
 
 /// What a text needs that is not written yet: figures and labels of each pipeline.
@@ -51,9 +53,20 @@ pub struct Exposition<'a> {
     format: Format,
 }
 
+/// The process whose figures they are, if that may be another than the one that writes the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub id: u32,
+    /// Whether it still runs.
+    pub alive: bool,
+    /// When the pipeline was started, in nanoseconds since 1970.
+    pub started_ns: u64,
+}
+
 struct One<'a> {
-    metrics: pipeline_metrics_t,
     figures: &'a Figures,
+    process: Option<Process>,
 }
 
 impl<'a> Exposition<'a> {
@@ -62,11 +75,8 @@ impl<'a> Exposition<'a> {
         let mut pipelines = Vec::new();
         let bytes = size_of_val(sources);
         pipelines.try_reserve_exact(sources.len()).map_err(|_| memory::refused(bytes))?;
-        pipelines.extend(
-            sources
-                .iter()
-                .map(|source| One { metrics: (&source.figures.metrics).into(), figures: source.figures }),
-        );
+        pipelines
+            .extend(sources.iter().map(|source| One { figures: source.figures, process: source.process }));
         Ok(Self { pipelines, labels: Labels::of(sources)?, format })
     }
 
@@ -99,10 +109,13 @@ impl<'a> Exposition<'a> {
 
     fn write_all(&self, out: &mut Out<'_>) {
         for family in PIPELINE {
-            self.family(out, family, |one| &one.metrics);
+            self.family(out, family, |one| Some(&one.figures.metrics));
         }
         for family in CONDITION {
-            self.family(out, family, |one| &one.figures.condition);
+            self.family(out, family, |one| Some(&one.figures.condition));
+        }
+        for family in PROCESS {
+            self.family(out, family, |one| one.process.as_ref());
         }
         self.latency(out);
         self.writers(out);
@@ -136,16 +149,17 @@ impl<'a> Exposition<'a> {
         &self,
         out: &mut Out<'_>,
         family: &Family<T>,
-        of: impl for<'o> Fn(&'o One<'a>) -> &'o T,
+        of: impl for<'o> Fn(&'o One<'a>) -> Option<&'o T>,
     ) {
-        if self.pipelines.is_empty() {
+        if self.pipelines.iter().all(|one| of(one).is_none()) {
             return;
         }
         self.head(out, family);
         for (n, one) in self.pipelines.iter().enumerate() {
+            let Some(values) = of(one) else { continue };
             self.sample(out, family, n);
             out.put(b"} ");
-            out.value((family.value)(of(one)));
+            out.value((family.value)(values));
             out.put(b"\n");
         }
     }

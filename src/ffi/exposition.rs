@@ -63,6 +63,7 @@ pub unsafe extern "C" fn pipeline_metrics_text(
             id: p.id(),
             storage: p.storage_name(),
             figures,
+            process: None,
         }));
         let exposition = Exposition::new(&sources, format)?;
         // SAFETY: `buffer` has `size` writable bytes if it is not NULL, and `length` is writable, by contract.

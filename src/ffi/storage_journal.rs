@@ -46,13 +46,19 @@ pub const PIPELINE_JOURNAL_DELETE_OLDEST: u32 = 0;
 /// `pipeline_journal_options_t.on_full`: new events are rejected, and counted as `discarded`.
 pub const PIPELINE_JOURNAL_REJECT: u32 = 1;
 
+/// `pipeline_journal_options_t.flags`: a file in the directory shows the figures of the pipeline to other processes, such as
+/// `capture-pipeline metrics`. A thread of the storage writes it, at most once a second and only if the figures have changed. It has 32 KiB and the
+/// permissions 0600, and is deleted when the pipeline ends. That of a process that was killed is there until the next pipeline with this flag starts in the
+/// directory. If it cannot be written, that is logged, and events are stored all the same.
+pub const PIPELINE_JOURNAL_LIVE_FIGURES: u32 = 1;
+
 /// The options of a journal storage. `pipeline_journal_options_init` writes every default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct pipeline_journal_options_t {
     /// `sizeof(pipeline_journal_options_t)` of the caller.
     pub struct_size: u32,
-    /// 0.
+    /// 0, or `PIPELINE_JOURNAL_LIVE_FIGURES`.
     pub flags: u32,
     /// The bytes after which a segment is sealed and the next one is begun, 65536 to 2^40. Default 67108864 (64 MiB). With `max_bytes` it
     /// is at most an eighth of that. A batch is never divided for it, so a segment may be larger by one batch.
@@ -92,7 +98,7 @@ unsafe impl sized::Sized32 for pipeline_journal_options_t {
 fn to_c(o: &Options) -> pipeline_journal_options_t {
     pipeline_journal_options_t {
         struct_size: size_of::<pipeline_journal_options_t>() as u32,
-        flags: 0,
+        flags: if o.live_figures { PIPELINE_JOURNAL_LIVE_FIGURES } else { 0 },
         segment_bytes: o.segment_bytes,
         max_bytes: o.max_bytes,
         max_age_ms: o.max_age_ms,
@@ -121,8 +127,8 @@ fn to_c(o: &Options) -> pipeline_journal_options_t {
 }
 
 fn from_c(c: &pipeline_journal_options_t) -> Result<Options> {
-    if c.flags != 0 {
-        return Err(refuse("flags", "0", format_args!("{:#x}", c.flags)));
+    if c.flags & !PIPELINE_JOURNAL_LIVE_FIGURES != 0 {
+        return Err(refuse("flags", "PIPELINE_JOURNAL_LIVE_FIGURES (1)", format_args!("{:#x}", c.flags)));
     }
     if c.reserved != 0 {
         return Err(refuse("reserved", "0", c.reserved));
@@ -154,6 +160,7 @@ fn from_c(c: &pipeline_journal_options_t) -> Result<Options> {
             other => return Err(refuse("encoding", "0 to 3", other)),
         },
         file_mode: c.file_mode,
+        live_figures: c.flags & PIPELINE_JOURNAL_LIVE_FIGURES != 0,
     })
 }
 

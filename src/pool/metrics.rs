@@ -5,10 +5,11 @@ use super::state::State;
 use super::state::turns::Which;
 use super::state::writer::{Doing, Writer};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
+use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use crate::metrics::{
     Figures, Metrics, PIPELINE_WRITER_ASLEEP, PIPELINE_WRITER_IN_CALL, PIPELINE_WRITER_OPENING,
-    PIPELINE_WRITER_SEARCHING, Scaling, WriterMetrics,
+    PIPELINE_WRITER_SEARCHING, Scaling, WriterMetrics, pipeline_writer_metrics_t,
 };
 use crate::platform::{memory, time};
 use crate::ring::intake::slow_path;
@@ -41,7 +42,8 @@ impl Pool {
     /// The metrics.
     pub fn metrics(&self) -> Metrics {
         let mut st = self.lock();
-        self.metrics_of(&mut st, time::now_ns())
+        let latency = st.latency.percentiles();
+        self.metrics_of(&mut st, time::now_ns(), latency)
     }
 
     /// All figures of one moment. An error: there is no memory.
@@ -51,17 +53,21 @@ impl Pool {
         let mut writers = Vec::new();
         let live = st.writers.list.iter().filter(|w| !w.leaving);
         let count = live.clone().count();
-        writers.try_reserve_exact(count).map_err(|_| memory::refused(count * size_of::<WriterMetrics>()))?;
-        writers.extend(live.map(|w| st.metrics_of(w, now)));
+        writers
+            .try_reserve_exact(count)
+            .map_err(|_| memory::refused(count * size_of::<pipeline_writer_metrics_t>()))?;
+        writers.extend(live.map(|w| pipeline_writer_metrics_t::from(&st.metrics_of(w, now))));
+        // The percentiles take a pass each through all buckets, and the spread has more than they.
+        let latency = Percentiles { max: st.latency.longest(), ..Percentiles::default() };
         Ok(Figures {
-            metrics: self.metrics_of(&mut st, now),
+            metrics: (&self.metrics_of(&mut st, now, latency)).into(),
             spread: st.latency.spread(),
             condition: self.condition(&st, now),
             writers,
         })
     }
 
-    fn metrics_of(&self, st: &mut State, now: u64) -> Metrics {
+    fn metrics_of(&self, st: &mut State, now: u64, latency: Percentiles) -> Metrics {
         let ledger = self.ledger_of(st);
         let (capture_rate, store_rate) = st.rates.read(now, &ledger);
         let (rings, rings_retired) = self.rings.in_use();
@@ -86,7 +92,7 @@ impl Pool {
             oldest_age_ns: self.oldest_of(RingBuffer::oldest).map_or(0, |t| now.saturating_sub(t)),
             bytes_captured: ledger.bytes_captured,
             bytes_stored: st.batches.events.bytes_stored(),
-            latency: st.latency.percentiles(),
+            latency,
             uptime_ns: (now - self.started_ns).max(1),
             capture_rate,
             store_rate,

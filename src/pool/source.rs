@@ -3,6 +3,7 @@
 use super::Pool;
 use crate::facts::{Fact, Facts};
 use crate::ledger::Ledger;
+use crate::metrics::Figures;
 use crate::status::Result;
 use crate::storage::{Source, Thread};
 use std::sync::Arc;
@@ -22,6 +23,14 @@ impl Source for Pool {
 
     fn ledger(&self) -> Ledger {
         Self::ledger(self)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn figures(&self) -> Result<Figures> {
+        Self::figures(self)
     }
 }
 

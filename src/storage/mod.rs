@@ -21,6 +21,7 @@ use crate::batch::spans::SpanBatch;
 use crate::event::EventView;
 use crate::facts::Facts;
 use crate::ledger::Ledger;
+use crate::metrics::Figures;
 use std::sync::Arc;
 
 /// `store`: every event of the batch is stored, except those named by `pipeline_batch_set_rejected`.
@@ -116,6 +117,10 @@ pub trait Source: Send + Sync {
     /// Where the events are. As long as events move, some may be missing from the sum of the places; see [`Ledger`]. Inside `store`, the events of
     /// the batch are in flight.
     fn ledger(&self) -> Ledger;
+    /// The pipeline's name.
+    fn name(&self) -> &str;
+    /// All figures of this moment. Not to be called inside a call of the storage that is timed closely: it takes some microseconds. An error: there is no memory.
+    fn figures(&self) -> crate::status::Result<Figures>;
 }
 
 /// A storage of events.

@@ -111,6 +111,8 @@ def documented(path):
     """{member: name of the samples} and {name: kind}, from the tables of the documentation."""
     members, kinds = {}, {}
     for line in open(path, encoding="utf-8"):
+        if line.startswith("<!-- metrics of a process"):
+            break  # of the command alone
         if match := re.match(r"\| `(capture_pipeline_\w+)` \| (\w+) \| (?:`(\w+)`)?", line):
             kinds[match[1]] = match[2]
             if match[3]:

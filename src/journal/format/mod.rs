@@ -4,6 +4,7 @@ pub mod block;
 mod bytes;
 pub mod checksum;
 pub mod columns;
+pub mod figures;
 pub mod record;
 pub mod segment;
 

@@ -154,13 +154,12 @@ impl Folder {
         Ok(None)
     }
 
-    /// The segments in the directory, in no order.
-    pub fn segments(&self) -> Result<Vec<Found>, Failure> {
+    /// Shows the names in the directory, in no order.
+    pub fn each_name(&self, mut see: impl FnMut(&CStr) -> Result<(), Failure>) -> Result<(), Failure> {
         let listed = self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(LISTED_BYTES).map_err(|_| Failure::no_memory())?;
         buffer.resize(LISTED_BYTES, 0u8);
-        let mut found = Vec::new();
         loop {
             // SAFETY: the call writes at most so many bytes to the buffer.
             let got = unsafe { file_calls::getdents64(listed.fd()?, buffer.as_mut_ptr(), buffer.len()) };
@@ -168,34 +167,39 @@ impl Folder {
                 return Err(Failure::system("listing the directory", errno()));
             }
             if got == 0 {
-                return Ok(found);
+                return Ok(());
             }
-            for name in entries(&buffer[..got as usize]) {
-                let Some((generation, number)) = name.to_str().ok().and_then(parse_file_name) else {
-                    continue;
-                };
-                let stat = match self.stat(name) {
-                    Ok(stat) => stat,
-                    // It is gone by now.
-                    Err(failure) if failure.errno == libc::ENOENT => continue,
-                    Err(failure) => return Err(failure),
-                };
-                if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-                    continue;
-                }
-                found.try_reserve(1).map_err(|_| Failure::no_memory())?;
-                found.push(Found {
-                    generation,
-                    number,
-                    bytes: stat.st_size.max(0) as u64,
-                    disk_bytes: stat.st_blocks.max(0) as u64 * 512,
-                    written_ns: stat
-                        .st_mtime
-                        .saturating_mul(1_000_000_000)
-                        .saturating_add(stat.st_mtime_nsec),
-                });
-            }
+            entries(&buffer[..got as usize]).try_for_each(&mut see)?;
         }
+    }
+
+    /// The segments in the directory, in no order.
+    pub fn segments(&self) -> Result<Vec<Found>, Failure> {
+        let mut found = Vec::new();
+        self.each_name(|name| {
+            let Some((generation, number)) = name.to_str().ok().and_then(parse_file_name) else {
+                return Ok(());
+            };
+            let stat = match self.stat(name) {
+                Ok(stat) => stat,
+                // It is gone by now.
+                Err(failure) if failure.errno == libc::ENOENT => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
+            if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+                return Ok(());
+            }
+            found.try_reserve(1).map_err(|_| Failure::no_memory())?;
+            found.push(Found {
+                generation,
+                number,
+                bytes: stat.st_size.max(0) as u64,
+                disk_bytes: stat.st_blocks.max(0) as u64 * 512,
+                written_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
+            });
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn is_usable(&self) -> bool {

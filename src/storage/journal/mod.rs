@@ -11,10 +11,12 @@ mod gather;
 mod inspect;
 mod knowledge;
 mod limits;
+mod live_figures;
 mod messages;
 mod options;
 mod segment;
 mod shared;
+mod stop;
 mod sync_queue;
 mod sync_thread;
 mod views;
@@ -149,6 +151,7 @@ unsafe impl Storage for JournalStorage {
     fn attach(&self, source: &Arc<dyn Source>) {
         self.shared.knowledge.attach(source);
         self.shared.make_first(source.generation());
+        live_figures::start(&self.shared, source);
     }
 
     fn store(&self, batch: &BatchView) -> i32 {
@@ -207,6 +210,7 @@ impl Drop for JournalStorage {
         let _held = FileSignalsHeld::begin();
         let _ = self.shared.seal_all(false);
         self.shared.sync_queue.stop();
+        self.shared.live_figures.stop();
     }
 }
 

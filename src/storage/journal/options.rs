@@ -74,6 +74,8 @@ pub struct Options {
     pub encoding: Encoding,
     /// The permission bits of new files, regardless of the process's umask.
     pub file_mode: u32,
+    /// Whether a file in the directory shows what the pipeline counts, for other processes to read.
+    pub live_figures: bool,
 }
 
 impl Default for Options {
@@ -89,6 +91,7 @@ impl Default for Options {
             on_full: OnFull::DeleteOldest,
             encoding: Encoding::Raw,
             file_mode: 0o600,
+            live_figures: false,
         }
     }
 }

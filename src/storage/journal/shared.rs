@@ -8,6 +8,7 @@ use super::limits::{Admission, Limits, OpenSegments};
 use super::messages::Messages;
 use super::options::{Options, Sync};
 use super::segment::{Author, SEAL_ROOM, Segment, State};
+use super::stop::Stop as StopFigures;
 use super::sync_queue::SyncQueue;
 use crate::journal::format::segment::MAX_SIZE;
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub knowledge: Knowledge,
     pub messages: Messages,
     pub sync_queue: SyncQueue,
+    pub live_figures: StopFigures,
     next_number: AtomicU64,
     /// The run that the newest segment belongs to.
     generation: AtomicU64,
@@ -125,6 +127,7 @@ impl Shared {
             knowledge: Knowledge::default(),
             messages,
             sync_queue: SyncQueue::default(),
+            live_figures: StopFigures::default(),
             next_number: AtomicU64::new(1),
             generation: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),

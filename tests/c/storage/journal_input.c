@@ -38,7 +38,7 @@ static void nulls_and_sizes(void)
 
 #define FIELD(name) FIELD_OF(pipeline_journal_options_t, name)
 static const bad_value_t bad[] = {
-    {FIELD(flags), 1, "0"},
+    {FIELD(flags), 2, "PIPELINE_JOURNAL_LIVE_FIGURES (1)"},
     {FIELD(segment_bytes), 0, "65536"},
     {FIELD(segment_bytes), UINT64_MAX, "1099511627776"},
     {FIELD(max_bytes), 1, "1048576"},
