@@ -20,6 +20,8 @@ pub struct Request {
     pub hosts: Vec<String>,
     /// Each Origin, in small letters.
     pub origins: Vec<String>,
+    /// Each Accept.
+    pub accepts: Vec<String>,
     /// Each Cookie.
     pub cookies: Vec<String>,
     /// Each Authorization.
@@ -81,6 +83,7 @@ pub fn read(from: impl Read) -> Option<Request> {
         match name.to_ascii_lowercase().as_str() {
             "host" => request.hosts.push(value.to_ascii_lowercase()),
             "origin" => request.origins.push(value.to_ascii_lowercase()),
+            "accept" => request.accepts.push(value.into()),
             "cookie" => request.cookies.push(value.into()),
             "authorization" => request.authorizations.push(value.into()),
             "sec-fetch-site" => request.sites.push(value.into()),

@@ -207,7 +207,7 @@ pub fn decode(file: &[u8]) -> Result<Live, NotLive> {
     if file.len() < FILE_BYTES {
         return Err(NotLive::Cut(file.len()));
     }
-    if u64_at(file, SEQUENCE) % 2 != 0 {
+    if !u64_at(file, SEQUENCE).is_multiple_of(2) {
         return Err(NotLive::Unfinished);
     }
     let used = usize::try_from(u64_at(file, 72)).unwrap_or(usize::MAX);
