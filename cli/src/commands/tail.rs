@@ -1,13 +1,14 @@
 //! `tail`
 
 use super::cat::Printer;
-use crate::args::{Order, Tail};
+use crate::args::{Order, Selection, Tail};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Reading, span};
 use crate::progress::Progress;
 use capture_pipeline::journal::reader::Segment;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a waiting command sleeps before it looks whether writers live.
@@ -20,7 +21,7 @@ pub fn run(args: &Tail) -> Result<Outcome, Failure> {
     let mut selection = args.selection.clone();
     let is_free = selection.from.is_none();
     if is_free {
-        selection.from = start_of_the_end(args)?;
+        selection.from = start_of_the_end(&args.path, &args.selection, args.count)?;
     }
     let reading = if args.follow { Reading::Following } else { Reading::Once };
     let mut journal = Journal::open(&args.path, &selection, Order::Time, reading)?;
@@ -79,8 +80,8 @@ fn clock_was_kept<'s>(segments: impl Iterator<Item = &'s Segment>) -> bool {
 
 /// A time, so that at least as many of the wanted events as are asked for are not before it. `None`: there are not as many, or wall times do not tell. A large
 /// journal need not be read to find it.
-fn start_of_the_end(args: &Tail) -> Result<Option<String>, Failure> {
-    let journal = Journal::open(&args.path, &args.selection, Order::Stored, Reading::Once)?;
+pub fn start_of_the_end(path: &Path, wanted: &Selection, count: u64) -> Result<Option<String>, Failure> {
+    let journal = Journal::open(path, wanted, Order::Stored, Reading::Once)?;
     let (first, last) = span(journal.reader().segments());
     if !clock_was_kept(journal.reader().segments()) {
         return Ok(None);
@@ -88,22 +89,19 @@ fn start_of_the_end(args: &Tail) -> Result<Option<String>, Failure> {
     let events: u64 = journal.reader().segments().map(|segment| segment.events).sum();
     let length = last.saturating_sub(first);
     // The first look is at some more than are wanted, if they came evenly.
-    let window = u128::from(length) * 4 * (u128::from(args.count) + 1) / u128::from(events.max(1));
+    let window = u128::from(length) * 4 * (u128::from(count) + 1) / u128::from(events.max(1));
     let mut window = u64::try_from(window).unwrap_or(u64::MAX);
     while window < length {
         let from = last - window;
         let text = |ns| Some(String::from_utf8_lossy(&capture_pipeline::wall_time::write(ns)).into_owned());
-        let mut selection = args.selection.clone();
+        let mut selection = wanted.clone();
         selection.from = text(from);
         let mut found = 0;
-        Journal::open(&args.path, &selection, Order::Stored, Reading::Once)?.each(
-            &mut Progress::none(),
-            |_| {
-                found += 1;
-                Ok(if found < args.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            },
-        )?;
-        if found >= args.count {
+        Journal::open(path, &selection, Order::Stored, Reading::Once)?.each(&mut Progress::none(), |_| {
+            found += 1;
+            Ok(if found < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        if found >= count {
             return Ok(text(from.saturating_sub(BLUR_NS)));
         }
         window = window.saturating_mul(8).max(1_000_000);

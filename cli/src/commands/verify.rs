@@ -59,7 +59,7 @@ fn name(path: &Path) -> String {
 }
 
 /// All damage, each on a line with its place and what it means.
-fn problems(reader: &Reader) -> Vec<String> {
+pub fn problems(reader: &Reader) -> Vec<String> {
     let losses = reader.losses();
     let mut lines = Vec::new();
     for refused in &losses.refused {

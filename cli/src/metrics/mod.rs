@@ -16,7 +16,7 @@ use std::path::Path;
 /// Prints the metrics of the pipelines that write into these directories, or serves them.
 pub fn run(args: &Metrics) -> Result<Outcome, Failure> {
     if let Some(address) = &args.listen {
-        return serve::serve(address, &args.hosts, &|format| Ok(text(&read(args)?.pipelines, format)?));
+        return serve::serve(address, &args.hosts, &|format| text(&read(args)?.pipelines, format));
     }
     let read = read(args)?;
     for found in read.pipelines.iter().filter(|found| !found.alive) {

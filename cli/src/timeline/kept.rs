@@ -9,7 +9,7 @@ const MOST: usize = 1_024;
 
 /// An event, without what its reader lends.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub struct Kept {
     event: Event<'static>,
     kind_at: usize,
     payload: Vec<u8>,

@@ -4,7 +4,7 @@
 //! which slices lie within each other, [`rows`] where they are drawn, [`places`] in which process and thread they happened, [`gaps`] where events are missing.
 
 pub mod gaps;
-mod kept;
+pub mod kept;
 pub mod long;
 pub mod nest;
 pub mod pairs;

@@ -9,7 +9,7 @@ use std::io::Write;
 /// So many rings are listed.
 pub const LISTED: usize = 20;
 /// The counts of a ledger that are losses, with what they mean.
-const LOSSES: [(&str, &str); 9] = [
+pub const LOSSES: [(&str, &str); 9] = [
     ("dropped_full", "the ring buffer was full"),
     ("refused_too_large", "larger than max_event_bytes"),
     ("refused_closed", "offered after the close"),
@@ -22,7 +22,7 @@ const LOSSES: [(&str, &str); 9] = [
 ];
 
 /// The counts that are no losses: the program has asked for it.
-const CHOSEN: [(&str, &str); 3] = [
+pub const CHOSEN: [(&str, &str); 3] = [
     ("dropped_sampled", "sampled out; the weights of the others stand for them"),
     ("dropped_rule", "dropped by a rule"),
     ("filtered", "filtered by a transform"),
