@@ -11,6 +11,8 @@ mod export;
 mod inspect;
 #[path = "command/memory.rs"]
 mod memory;
+#[path = "command/metrics.rs"]
+mod metrics;
 #[path = "command/page.rs"]
 mod page;
 #[path = "command/rules.rs"]
