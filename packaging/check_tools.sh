@@ -22,18 +22,16 @@ want cmake cmake
 want valgrind valgrind
 want sqlite3 sqlite3
 want man man-db
-# Its promtool checks the metrics as text.
-want promtool prometheus
 want python3 python3
 # It runs the programs that read timelines.
-want node nodejs
+have node || wish="$wish nodejs"
 # It shows the page of capture-pipeline serve.
 if ! have chromium && ! have chromium-browser && ! have google-chrome; then
     wish="$wish chromium"
 fi
 # It reads traces in CTF. (It belongs to Debian's own Python.)
 if ! /usr/bin/python3 -c 'import bt2' 2>/dev/null; then
-    packages="$packages python3-bt2"
+    wish="$wish python3-bt2"
 fi
 # One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then
@@ -74,10 +72,11 @@ if [ "${1:-}" = bench ] && have dpkg-query; then
     done
 fi
 
+if [ -n "$wish" ] && [ "$(id -u)" = 0 ] && have apt-get; then apt-get update >/dev/null 2>&1 || true; fi
 for package in $wish; do
     if [ "$(id -u)" = 0 ] && have apt-get; then
         echo "installing: $package"
-        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } >/dev/null 2>&1; then continue; fi
+        if DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" >/dev/null 2>&1; then continue; fi
     fi
     echo "check-tools: not installed: $package; the tests leave out what needs it"
 done

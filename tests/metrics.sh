@@ -19,4 +19,13 @@ if ! [ -x $python ] || ! $python -c 'import prometheus_client' 2>/dev/null; then
         echo "metrics: prometheus_client cannot be installed (build/metrics-venv.log)"
 fi
 [ -x $python ] || python=python3
+
+# Prometheus' promtool, if it is not installed: from Debian's package, which would also start a server if it was installed.
+unpacked=build/promtool
+if ! command -v promtool >/dev/null && ! [ -x $unpacked/usr/bin/promtool ] && command -v apt-get >/dev/null; then
+    mkdir -p $unpacked
+    (cd $unpacked && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) >build/promtool.log 2>&1 ||
+        echo "metrics: promtool cannot be had (build/promtool.log)"
+fi
+PATH=$PATH:$PWD/$unpacked/usr/bin
 $python tests/metrics/check.py $work docs/metrics.md
