@@ -90,8 +90,9 @@ struct Writer {
     file: Option<File>,
     live: Live,
     sequence: u64,
-    /// The file as it is written next, and as it was written last but for what changes with time alone.
+    /// The bytes that are written next.
     next: Vec<u8>,
+    /// The bytes that were written last, with 0 for what changes with time alone: if nothing else has changed, nothing is written.
     last: Vec<u8>,
 }
 
