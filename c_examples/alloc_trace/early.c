@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 enum { EARLY_EVENTS = 8192, CLOSED = 0x40000000 };
 
@@ -40,7 +41,7 @@ static void copy_stack(struct stack *to, const struct stack *from) {
     for (uint32_t at = 0; at < from->count; at++) to->addresses[at] = from->addresses[at];
 }
 
-enum early_result early_append(const struct call_event *event, const struct stack *stack, uint32_t *count, uint64_t *now_ns) {
+static enum early_result append(const struct call_event *event, const struct stack *stack, uint32_t *count, uint64_t *now_ns) {
     uint32_t at = atomic_fetch_add(&next_slot, 1);
     if (at >= CLOSED) return EARLY_CLOSED;
     if (at >= EARLY_EVENTS) return EARLY_FULL;
@@ -57,12 +58,27 @@ enum early_result early_append(const struct call_event *event, const struct stac
     return EARLY_APPENDED;
 }
 
-/* A slot that is taken but not ready belongs to a running thread, or to this thread if a signal handler that ends the process
- * has interrupted it. So the wait has a limit. */
-static bool wait_until_ready(uint32_t at) {
-    for (unsigned turn = 0; turn < 10000; turn++) {
+enum early_result early_append(const struct call_event *event, const struct stack *stack, uint32_t *count, uint64_t *now_ns) {
+    bool before = this_thread.in_early;
+    this_thread.in_early = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    enum early_result result = append(event, stack, count, now_ns);
+    atomic_signal_fence(memory_order_seq_cst);
+    this_thread.in_early = before;
+    return result;
+}
+
+/* A slot that is taken but not ready belongs to a running thread, which a busy machine may hold up for long, or to this thread if a
+ * signal handler that ends the process has interrupted it. So the wait has a limit: with `patience` two seconds, otherwise some
+ * milliseconds. */
+static bool wait_until_ready(uint32_t at, bool patience) {
+    enum { YIELDS = 10000, PAUSES = 2000 };
+    for (unsigned turn = 0; turn < YIELDS + (patience ? PAUSES : 0); turn++) {
         if (atomic_load_explicit(&early[at].ready, memory_order_acquire)) return true;
-        sched_yield();
+        if (turn < YIELDS)
+            sched_yield();
+        else
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
     return false;
 }
@@ -76,12 +92,14 @@ void early_drain(void) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     bool was_in_tracer = this_thread.in_tracer;
     this_thread.in_tracer = true;
+    bool patience = !this_thread.in_early;
     for (uint32_t at = 0; at < used && at < EARLY_EVENTS; at++) {
-        if (wait_until_ready(at)) {
+        if (wait_until_ready(at, patience)) {
             capture_with_number(&early[at].event, stacks[at].count != 0 ? &stacks[at] : NULL);
             atomic_fetch_add(&ledger->early_kept, 1);
         } else {
             atomic_fetch_add(&ledger->early_lost, 1);
+            patience = false;
         }
         atomic_fetch_sub(&ledger->held, 1);
     }

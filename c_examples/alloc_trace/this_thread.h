@@ -28,6 +28,7 @@ struct thread_state {
     bool in_tracer;       /* works for the tracer: its calls are counted as `own` and not captured */
     bool captured_before; /* its first capture is done: later ones neither allocate nor lock */
     bool looking_up;      /* is looking up the real functions */
+    bool in_early;        /* is writing to the early buffer: a signal handler must not wait for what it has not finished */
     bool in_allocator;    /* is inside the real allocator: a signal handler must not allocate now */
     struct operator_call operator_call;
 };
