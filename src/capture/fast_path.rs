@@ -1,8 +1,10 @@
 //! The fast path of a capture: the three steps of the [`protocol`](super::protocol) where nothing can wait, fail or panic. So it needs
 //! no guard, and as a rule no stack frame.
 //!
-//! Any other capture is declined before it changes anything; the busy word, if it was taken, is given back. The
-//! [slow path](super::slow_path) then decides and counts.
+//! Any other capture is declined before it changes anything, and the busy word, if it was taken, is given back. The
+//! [slow path](super::slow_path) then decides and counts. There is one exception: if the doorbell has a reason against the fast path, the
+//! capture is [held](FastPath::Held), and keeps the busy word. Whoever goes on with it, as [`judged`](super::judged) does for rules and
+//! sampling, gives it back.
 
 #[cfg(test)]
 mod tests;

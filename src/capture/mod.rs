@@ -6,7 +6,7 @@
 //!
 //! * [`protocol`]: the three steps of every capture, begin, record and publish.
 //! * [`fast_path`]: the steps where nothing can wait or fail; [`fast_words`] is what it works on, [`many`] does it for several events.
-//! * [`judged`]: captures that are sampled.
+//! * [`judged`]: captures about which rules or sampling decide.
 //! * [`slow_path`]: every other capture; [`overflow`] is what happens where a ring has no room.
 //! * [`priority`]: the second ring buffer of a producer, for events with priority.
 //! * [`reserve`]: the capture in place. [`shared_producer`]: captures on producers that several threads use.
