@@ -33,6 +33,10 @@ fi
 if ! /usr/bin/python3 -c 'import bt2' 2>/dev/null; then
     wish="$wish python3-bt2"
 fi
+# One example stores in Kafka.
+if ! have gcc || ! echo '#include <librdkafka/rdkafka.h>' | gcc -E -x c - >/dev/null 2>&1; then
+    wish="$wish librdkafka-dev"
+fi
 # One test links the system's SQLite beside the library.
 if ! have gcc || ! echo '#include <sqlite3.h>' | gcc -E -x c - >/dev/null 2>&1; then
     packages="$packages libsqlite3-dev"

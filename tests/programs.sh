@@ -14,7 +14,8 @@
 #   --except PATTERN not those whose path matches; may be given several times
 #
 # CC, CXX and CFLAGS in the environment replace gcc, g++ and -O2 -g with all warnings as errors.
-# What a program needs beside the library stands in a comment of its first 20 lines, as in "Build flags: -lsqlite3".
+# What a program needs beside the library stands in a comment of its first 40 lines, as in "Build flags: -lsqlite3". A program with
+# "Needs: <HEADER>" there is left out, with a message, where the compiler does not find that header.
 # A program finds in its environment: PIPELINE_PREFIX, where the library is installed; UNDER_VALGRIND, 1 there.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -31,7 +32,7 @@ report() { # report NAME RESULT [LOG]: one line, and the log if it failed; never
 }
 
 one() {
-    local source=$1 name out log status extra
+    local source=$1 name out log status extra header
     local -a flags
     name=${source#./}
     # quickstart.c becomes quickstart, quickstart.cpp quickstart_cpp.
@@ -41,7 +42,12 @@ one() {
     [ ! -f "${out%/*}" ] || rm -f "${out%/*}"
     mkdir -p "${out%/*}"
     log=$STATE/${name//\//.}.log
-    extra=$(head -20 "$source" | sed -n 's/.*Build flags: *\([^*]*\).*/\1/p')
+    extra=$(head -40 "$source" | sed -n 's/.*Build flags: *\([^*]*\).*/\1/p')
+    header=$(head -40 "$source" | sed -n 's/.*Needs: *\(<[^>]*>\).*/\1/p')
+    if [ -n "$header" ] && ! echo "#include $header" | ${CC:-gcc} -E -x c - >/dev/null 2>&1; then
+        report "$name: there is no $header" left-out
+        return
+    fi
     # pkg-config writes words for the shell, with a backslash before a space in a path.
     eval "flags=($(pkg-config --cflags --libs capture_pipeline) -Wl,-rpath,$(pkg-config --variable=libdir capture_pipeline))"
     # shellcheck disable=SC2086,SC2154
@@ -135,7 +141,8 @@ count=$(tr -cd '\0' <"$STATE/sources" | wc -c)
 xargs -0 -r -n 1 -P "$jobs" "$self" --one <"$STATE/sources"
 
 failed=$(grep -c FAILED "$STATE/results")
+left_out=$(grep -c left-out "$STATE/results")
 done=$(wc -l <"$STATE/results")
 # A program without a result is one whose run broke off: that must not pass unseen.
-echo "$title in $*: $((done - failed)) passed, $((failed + count - done)) failed"
+echo "$title in $*: $((done - failed - left_out)) passed, $((failed + count - done)) failed$([ "$left_out" = 0 ] || echo ", $left_out left out")"
 [ "$failed" = 0 ] && [ "$done" = "$count" ]
