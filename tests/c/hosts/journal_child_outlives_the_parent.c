@@ -6,7 +6,7 @@
 
 enum { CHILDREN = 8 };
 
-/* Whether any segment's first byte is locked. */
+/* Whether the first byte of any segment, or of the live figures, is locked. */
 static bool any_locked(const char *directory)
 {
     struct dirent *entry;
@@ -17,7 +17,7 @@ static bool any_locked(const char *directory)
         struct flock lock;
         char path[512];
         int fd;
-        if (strstr(entry->d_name, ".journal") == NULL)
+        if (strstr(entry->d_name, ".journal") == NULL && strstr(entry->d_name, ".figures") == NULL)
             continue;
         snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
         fd = open(path, O_RDONLY | O_CLOEXEC);

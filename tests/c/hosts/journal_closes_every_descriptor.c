@@ -1,5 +1,5 @@
 /* A daemon closes every descriptor from 3 on and opens files of its own, which get the numbers that the journal had. The library writes nothing into
- * them and closes none of them, and every event is in the journal. */
+ * them and closes none of them, every event is in the journal, and the live figures go on. */
 #include "journal.h"
 
 #include <sys/syscall.h>
@@ -57,6 +57,9 @@ static void between_events(uint32_t sync)
     close_all();
     open_own("first", O_TRUNC);
     JOURNAL_EVENTS(p, EVENTS);
+    check_own("first");
+    /* The file of live figures has a new descriptor as well. */
+    WAIT_FOR(live_captured(directory) == 2 * EVENTS);
     check_own("first");
     /* Again, and then nothing but the end. */
     close_all();

@@ -1,6 +1,7 @@
 //! Runs with the journal storage on simulated files. What lies in the files at the end, and what a power loss would have left at some moments, is
 //! read by the reader, and compared with what was offered and answered.
 
+mod figures;
 mod reading;
 mod scene;
 mod shape;
@@ -42,6 +43,8 @@ pub struct Sums {
     pub deleted_events: u64,
     pub power_losses: u64,
     pub durable: u64,
+    /// Files of live figures that were read.
+    pub figures: u64,
     pub files: Tally,
 }
 
@@ -55,6 +58,7 @@ impl Sums {
         self.deleted_events += other.deleted_events;
         self.power_losses += other.power_losses;
         self.durable += other.durable;
+        self.figures += other.figures;
         self.files.add(&other.files);
     }
 
@@ -65,6 +69,7 @@ impl Sums {
             ("duplicates", self.duplicates),
             ("deleted segments", self.deleted_segments),
             ("events that must survive a power loss", self.durable),
+            ("live figures", self.figures),
             ("short writes", files.short_writes),
             ("full disks", files.full),
             ("failed syncs", files.failed_syncs),
@@ -82,7 +87,7 @@ impl std::fmt::Display for Sums {
         write!(
             f,
             "{} events stored, {} read, {} duplicates, {} segments, {} of them deleted with {} events; {} power losses, which {} \
-             events had to survive; {} calls on files, of which {} failed, {} writes ended early, {} found no space, {} of {} syncs and {} \
+             events had to survive; {} live figures read; {} calls on files, of which {} failed, {} writes ended early, {} found no space, {} of {} syncs and {} \
              cuts failed, {} calls took long; {} descriptors closed by the host",
             self.stored,
             self.read,
@@ -92,6 +97,7 @@ impl std::fmt::Display for Sums {
             self.deleted_events,
             self.power_losses,
             self.durable,
+            self.figures,
             files.calls,
             files.failures,
             files.short_writes,
@@ -169,6 +175,7 @@ fn judge(shape: &JournalShape, outcome: Outcome) -> Result<Sums, Vec<String>> {
         check_ledger(metrics, &sources, &record, &mut wrong);
         check_journal(shape, metrics, &now, &before, &tally, &mut wrong);
     }
+    sums.figures = figures::judge(&files, &deleted, &tally, metrics.as_ref(), &mut wrong);
     sums.deleted_segments = before.segments;
     sums.deleted_events = before.counted;
     for (n, left) in record.left.iter().enumerate() {

@@ -82,12 +82,12 @@ fn random_options(dice: &mut Dice) -> Options {
         max_age_ms: if aged && dice.once_in(2) { 100 + dice.below(400) } else { 0 },
         min_free_disk: if dice.once_in(6) { 64 << 10 } else { 0 },
         segment_age_ms: if aged { 100 + dice.below(200) } else { 0 },
-        live_figures: false,
         sync: [Sync::Never, Sync::Flush, Sync::Interval, Sync::Batch, Sync::Batch][dice.below(5) as usize],
         sync_interval_ms: 1 + dice.below(50) as u32,
         on_full: if dice.once_in(3) { OnFull::Reject } else { OnFull::DeleteOldest },
         encoding: [Encoding::Raw, Encoding::Raw, Encoding::Columns, Encoding::ColumnsLz4]
             [dice.below(4) as usize],
         file_mode: 0o600,
+        live_figures: dice.once_in(3),
     }
 }
