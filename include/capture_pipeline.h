@@ -17,7 +17,8 @@
  * events.db. Any thread may capture. pipeline_close() stores everything that was captured, within 5 seconds. After
  * a failure, pipeline_last_error() says why.
  *
- * This file has: results of calls; 1. start; 2. capture; 3. storage; 4. watch; 5. end; 6. read a journal; 7. advanced.
+ * This file has: results of calls; 1. start; 2. capture; 3. storage; 4. watch; 5. end; 6. read a journal; 7. advanced;
+ * 8. messages: events for a transport.
  *
  * Conventions:
  * - A function returns an int32_t status, unless its description says otherwise: PIPELINE_OK, a small
@@ -51,6 +52,10 @@ extern "C" {
 typedef struct pipeline_t pipeline_t;
 /** One thread's ring buffer, and its counts. */
 typedef struct pipeline_producer_t pipeline_producer_t;
+/** Makes messages. */
+typedef struct pipeline_message_encoder_t pipeline_message_encoder_t;
+/** Reads messages. */
+typedef struct pipeline_message_reader_t pipeline_message_reader_t;
 /** A reader of a journal. */
 typedef struct pipeline_reader_t pipeline_reader_t;
 /** What a caller offers. */
@@ -75,6 +80,10 @@ typedef struct pipeline_enum_value_t pipeline_enum_value_t;
 typedef struct pipeline_field_t pipeline_field_t;
 /** The definition of a kind. */
 typedef struct pipeline_kind_definition_t pipeline_kind_definition_t;
+/** What is in a message. */
+typedef struct pipeline_message_t pipeline_message_t;
+/** An event of a journal. */
+typedef struct pipeline_reader_event_t pipeline_reader_event_t;
 /** A kind that has a name or a definition. */
 typedef struct pipeline_reader_kind_t pipeline_reader_kind_t;
 /** The kinds of a journal, by generation and kind. */
@@ -85,8 +94,6 @@ typedef struct pipeline_reader_thread_t pipeline_reader_thread_t;
 typedef struct pipeline_reader_attribute_t pipeline_reader_attribute_t;
 /** What a reader could not give so far. */
 typedef struct pipeline_reader_losses_t pipeline_reader_losses_t;
-/** An event of a journal. */
-typedef struct pipeline_reader_event_t pipeline_reader_event_t;
 /** What a reader gives. */
 typedef struct pipeline_reader_options_t pipeline_reader_options_t;
 /** A rule: what becomes of the events that all of its conditions choose. */
@@ -3141,6 +3148,204 @@ struct pipeline_clock_facts_t {
     /** 0. */
     uint32_t reserved;
 };
+
+/* ---- 8. Messages: events for a transport, such as NATS -------------------------------------------------- */
+
+/**
+ * `pipeline_message_encoder_open`: messages of events begin with the names of the threads of their rings,
+ * where those are known. That takes 128 bytes and 64 for each ring.
+ */
+#define PIPELINE_MESSAGE_THREADS 1
+
+/** What is in a message. Set `struct_size` before a call that fills it in. */
+struct pipeline_message_t {
+    /** `sizeof(pipeline_message_t)` of the caller. */
+    uint32_t struct_size;
+    /** The blocks of events, each of one ring buffer. 0: a message of facts. */
+    uint32_t blocks;
+    /** The run of the pipeline: the first part of every event's identity. */
+    uint64_t generation;
+    /** The ring buffer of the first event. */
+    uint64_t ring_id;
+    /** The sequence of the first event; of a message of facts, the number of the first fact. */
+    uint64_t first_sequence;
+    /**
+     * The facts about its events that the pipeline had when the message was encoded, as many as its list had.
+     * A consumer that has so many facts of this generation knows all names and definitions that were there.
+     * 0: unknown.
+     */
+    uint64_t schema;
+    /** The events in the message, or the facts. */
+    size_t count;
+    /** The bytes of the message. After `PIPELINE_ERR_LIMIT`: what the first event or fact needs. */
+    size_t length;
+};
+
+/**
+ * Opens an encoder, which makes messages: events as blocks of a journal, for a storage that sends them
+ * somewhere. docs/format.md specifies them. `encoding` is `PIPELINE_JOURNAL_RAW` or
+ * `PIPELINE_JOURNAL_COLUMNS...`; `flags` is 0 or `PIPELINE_MESSAGE_THREADS`. An encoder keeps its memory from
+ * message to message, some times the size of a message.
+ *
+ * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_INVALID` (`encoding`, `flags`);
+ * `_UNSUPPORTED` (a build without Zstandard); `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `out` is NULL or writable.
+ */
+int32_t pipeline_message_encoder_open(uint32_t encoding,
+                                      uint32_t flags,
+                                      pipeline_message_encoder_t **out);
+
+/**
+ * Makes a message of events of `batch`, from index `first` on: at most `most` (`SIZE_MAX`: no limit), and as
+ * many as fit into the `size` bytes of `buffer`. The next message begins at `first` + `message->count`. To be
+ * called with the batch that `store` or `dead_letter` was given, during the call or until the batch's token
+ * is completed.
+ *
+ * The same events make the same cut with the same encoder, `most` and `size`. A storage that sends a batch
+ * again keeps the cut of the first attempt also behind a stored prefix: it remembers the sequence of the
+ * first event of each message and its count, and gives the count as `most`. The bytes may differ in the
+ * difference of the two clocks.
+ *
+ * Returns `PIPELINE_OK`, or `PIPELINE_END` if `first` is the number of the batch's events.
+ * `PIPELINE_ERR_LIMIT`: the event at `first` does not fit alone, and `message->length` becomes the bytes that
+ * it needs. `PIPELINE_ERR_INVALID`: the event at `first` can be in no message, because its payload is a
+ * handle (`PIPELINE_EVENT_RELEASE`), or it is one of the library's own (`PIPELINE_STORAGE_META`); then
+ * `message->count` becomes 0, and the rest may be encoded from `first` + 1 on. See
+ * `pipeline_batch_set_rejected` for both.
+ *
+ * Set `message->struct_size`. One thread at a time uses an encoder; callbacks included, not in a signal
+ * handler. Other errors: `PIPELINE_ERR_NULL`; `_VERSION`; `_INVALID` (`first`, `most`), and then `message` is
+ * not written; `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `encoder` is NULL, or open and used by no other thread; `batch` is NULL or valid; `buffer` has
+ * `size` writable bytes; `message` is NULL or as its `struct_size` says.
+ */
+int32_t pipeline_message_encode(pipeline_message_encoder_t *encoder,
+                                const pipeline_batch_t *batch,
+                                size_t first,
+                                size_t most,
+                                void *buffer,
+                                size_t size,
+                                pipeline_message_t *message);
+
+/**
+ * Makes a message of facts about the events of the pipeline that `batch` is of: names and definitions of
+ * kinds, attributes, readings of the clocks. They are a list that only grows, and a fact never changes. The
+ * message begins with the fact number `first` (0: the oldest), and has as many as fit into the `size` bytes
+ * of `buffer`. `message->schema` becomes the number of all facts in the list: if `first` + `message->count`
+ * is less, the next message begins there. As long as `message->schema` of `pipeline_message_encode` does not
+ * grow, there are no new facts.
+ *
+ * To be called during `store`, or until the batch's token is completed. Set `message->struct_size`. Returns
+ * `PIPELINE_OK`, or `PIPELINE_END` if there are no more than `first` facts. `PIPELINE_ERR_LIMIT`: the fact
+ * does not fit alone, and `message->length` becomes the bytes that it needs.
+ *
+ * One thread at a time uses an encoder; callbacks included, not in a signal handler. Other errors:
+ * `PIPELINE_ERR_NULL`; `_VERSION`; `_UNKNOWN_TOKEN`; `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: As for `pipeline_message_encode`.
+ */
+int32_t pipeline_message_encode_facts(pipeline_message_encoder_t *encoder,
+                                      const pipeline_batch_t *batch,
+                                      size_t first,
+                                      void *buffer,
+                                      size_t size,
+                                      pipeline_message_t *message);
+
+/**
+ * Closes an encoder and frees it. NULL is allowed and does nothing. One thread at a time. Returns
+ * `PIPELINE_OK`. Since 0.1.0.
+ *
+ * Requires: `encoder` is NULL, or open, used by no other thread, and not used again.
+ */
+int32_t pipeline_message_encoder_close(pipeline_message_encoder_t *encoder);
+
+/**
+ * Opens a reader of messages, as `pipeline_message_encode` and `pipeline_message_encode_facts` make them. It
+ * uses at most about `memory_bytes` bytes of memory for a message: at least 16 MiB; 0: 192 MiB. It needs no
+ * pipeline.
+ *
+ * Any thread, callbacks included. Errors: `PIPELINE_ERR_NULL`; `_INVALID`; `_NO_MEMORY`. Since 0.1.0.
+ *
+ * Requires: `out` is NULL or writable.
+ */
+int32_t pipeline_message_reader_open(uint64_t memory_bytes, pipeline_message_reader_t **out);
+
+/**
+ * Takes a message: the `length` bytes at `data`, which stay valid and unchanged until the next call of this
+ * function or of `pipeline_message_reader_close`. It checks all of it. A message that is damaged anywhere is
+ * refused as a whole; `pipeline_last_error` says where, and the reader has no message then. `message` becomes
+ * what the encoder said about it, but for `schema`, which is 0: the transport has it. The reader remembers
+ * the facts in messages, also of earlier ones.
+ *
+ * Set `message->struct_size`. One thread at a time. Errors: `PIPELINE_ERR_NULL`; `_VERSION`; `_INVALID` (no
+ * message, or a damaged one); `_UNSUPPORTED` (a later version wrote it, or this build has no Zstandard);
+ * `_LIMIT` (`memory_bytes` is too little for it); `_NO_MEMORY`: the call may be made again. Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `data` is NULL or as said; `message` is
+ * NULL or as its `struct_size` says.
+ */
+int32_t pipeline_message_reader_take(pipeline_message_reader_t *reader,
+                                     const void *data,
+                                     size_t length,
+                                     pipeline_message_t *message);
+
+/**
+ * Gives the next event of the message that was taken last. Set `event->struct_size`. The payload lies in the
+ * message, or in the reader until the next one is taken. Returns `PIPELINE_OK`, or `PIPELINE_END` after the
+ * last event, and where there is no message. One thread at a time. Errors: `PIPELINE_ERR_NULL`, `_VERSION`.
+ * Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `event` is NULL or as its `struct_size`
+ * says.
+ */
+int32_t pipeline_message_reader_next(pipeline_message_reader_t *reader,
+                                     pipeline_reader_event_t *event);
+
+/**
+ * Shows the kinds of the run of the message that was taken last, as far as messages have told. `*out` and
+ * what it points to are the reader's, and valid until the next call of this function or
+ * `pipeline_message_reader_close`. One thread at a time. Errors: `PIPELINE_ERR_NULL`, `_NO_MEMORY`. Since
+ * 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `out` is NULL or writable.
+ */
+int32_t pipeline_message_reader_definitions(pipeline_message_reader_t *reader,
+                                            const pipeline_reader_kinds_t **out);
+
+/**
+ * Shows which thread captured into a ring buffer, as far as messages have told. Set `out->struct_size`. One
+ * thread at a time. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_NO_MEMORY`; `_NOT_FOUND`. Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `out` is NULL or as its `struct_size`
+ * says.
+ */
+int32_t pipeline_message_reader_thread(pipeline_message_reader_t *reader,
+                                       uint64_t generation,
+                                       uint64_t ring_id,
+                                       pipeline_reader_thread_t *out);
+
+/**
+ * Shows an attribute of a run (see `pipeline_attribute`), as far as messages have told: the one at `index`,
+ * from 0, in the order of their names. Set `out->struct_size`. One thread at a time. Errors:
+ * `PIPELINE_ERR_NULL`, `_VERSION`, `_NO_MEMORY`; `_NOT_FOUND`: there are not that many. Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open and used by no other thread; `out` is NULL or as its `struct_size`
+ * says.
+ */
+int32_t pipeline_message_reader_attribute(pipeline_message_reader_t *reader,
+                                          uint64_t generation,
+                                          size_t index,
+                                          pipeline_reader_attribute_t *out);
+
+/**
+ * Closes a reader and frees it. NULL is allowed and does nothing. One thread at a time. Returns
+ * `PIPELINE_OK`. Since 0.1.0.
+ *
+ * Requires: `reader` is NULL, or open, used by no other thread, and not used again.
+ */
+int32_t pipeline_message_reader_close(pipeline_message_reader_t *reader);
 
 #ifdef __cplusplus
 }

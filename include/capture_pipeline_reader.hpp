@@ -71,6 +71,7 @@ class JournalEvent {
 
   private:
     friend class Reader;
+    friend class MessageReader;
     static std::chrono::nanoseconds nanoseconds(std::uint64_t ns) noexcept {
         return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
     }
@@ -202,6 +203,88 @@ class Reader {
     pipeline_reader_t *handle_ = nullptr;
     std::array<JournalEvent, 64> events_{};
     std::size_t next_ = 0, count_ = 0;
+};
+
+/// What is in a message: the members of pipeline_message_t.
+struct Message : pipeline_message_t {
+    Message() noexcept : pipeline_message_t() { struct_size = sizeof(pipeline_message_t); }
+};
+
+/// Makes messages of batches, for a storage that sends them somewhere.
+class MessageEncoder {
+  public:
+    /// PIPELINE_JOURNAL_RAW or PIPELINE_JOURNAL_COLUMNS...; 0 or PIPELINE_MESSAGE_THREADS. Throws Error.
+    explicit MessageEncoder(std::uint32_t encoding = PIPELINE_JOURNAL_COLUMNS_LZ4, std::uint32_t flags = 0) {
+        require_compatible_library();
+        detail::check(pipeline_message_encoder_open(encoding, flags, &handle_));
+    }
+    MessageEncoder(MessageEncoder &&from) noexcept : handle_(std::exchange(from.handle_, nullptr)) {}
+    MessageEncoder &operator=(MessageEncoder &&from) noexcept {
+        std::swap(handle_, from.handle_);
+        return *this;
+    }
+    MessageEncoder(const MessageEncoder &) = delete;
+    MessageEncoder &operator=(const MessageEncoder &) = delete;
+    ~MessageEncoder() { pipeline_message_encoder_close(handle_); }
+
+    /// As pipeline_message_encode: PIPELINE_OK, PIPELINE_END behind the last event, or an error.
+    Status encode(const Batch &batch, std::size_t first, void *buffer, std::size_t size, Message &message,
+                  std::size_t most = SIZE_MAX) noexcept {
+        return pipeline_message_encode(handle_, batch.raw(), first, most, buffer, size, &message);
+    }
+    /// As pipeline_message_encode_facts: PIPELINE_OK, PIPELINE_END behind the last fact, or an error.
+    Status encode_facts(const Batch &batch, std::size_t first, void *buffer, std::size_t size, Message &message) noexcept {
+        return pipeline_message_encode_facts(handle_, batch.raw(), first, buffer, size, &message);
+    }
+    pipeline_message_encoder_t *raw() const noexcept { return handle_; }
+
+  private:
+    pipeline_message_encoder_t *handle_ = nullptr;
+};
+
+/// Reads messages, one after another.
+class MessageReader {
+  public:
+    /// Uses at most about so many bytes of memory for a message; 0: the default. Throws Error.
+    explicit MessageReader(std::uint64_t memory_bytes = 0) {
+        require_compatible_library();
+        detail::check(pipeline_message_reader_open(memory_bytes, &handle_));
+    }
+    MessageReader(MessageReader &&from) noexcept : handle_(std::exchange(from.handle_, nullptr)), event_(from.event_) {}
+    MessageReader &operator=(MessageReader &&from) noexcept {
+        std::swap(handle_, from.handle_);
+        std::swap(event_, from.event_);
+        return *this;
+    }
+    MessageReader(const MessageReader &) = delete;
+    MessageReader &operator=(const MessageReader &) = delete;
+    ~MessageReader() { pipeline_message_reader_close(handle_); }
+
+    /// Takes a message, which stays valid until the next one is taken. Throws Error if it is damaged, of a later version or too large.
+    Message take(const void *data, std::size_t length) {
+        Message message;
+        detail::check(pipeline_message_reader_take(handle_, data, length, &message));
+        return message;
+    }
+    /// The next event of the message; nullptr after the last one. Its payload is valid until another message is taken, the event until the next one is asked for.
+    const JournalEvent *next() {
+        event_.event_.struct_size = sizeof(pipeline_reader_event_t);
+        const std::int32_t status = pipeline_message_reader_next(handle_, &event_.event_);
+        if (status == PIPELINE_END) return nullptr;
+        detail::check(status);
+        return &event_;
+    }
+    /// Calls a function with each kind of the run of the message that messages have told of, a JournalKind, which is valid until definitions is called again.
+    template <class F> void definitions(F &&each) const {
+        const pipeline_reader_kinds_t *kinds = nullptr;
+        detail::check(pipeline_message_reader_definitions(handle_, &kinds));
+        for (std::size_t i = 0; i < kinds->count; i++) each(PIPELINE_READER_KIND(kinds, i));
+    }
+    pipeline_message_reader_t *raw() const noexcept { return handle_; }
+
+  private:
+    pipeline_message_reader_t *handle_ = nullptr;
+    JournalEvent event_{};
 };
 
 } // namespace capture_pipeline

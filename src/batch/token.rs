@@ -5,6 +5,7 @@
 //! waits for its answer.
 
 use super::view::BatchView;
+use crate::facts::Facts;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_UNKNOWN_TOKEN, Result};
@@ -19,6 +20,14 @@ pub trait Answered: Send + Sync {
     fn set_rejected(&self, slot: usize, token: u64, index: usize) -> Result<()>;
     /// The attempt is answered.
     fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()>;
+    /// What is known about the events of its attempts. `None`: nothing is.
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        None
+    }
+    /// The thread that captures into a ring: its id, and its name padded with zeros.
+    fn thread_of(&self, _ring_id: u64) -> Option<(u32, [u8; 16])> {
+        None
+    }
     /// The same, but `PIPELINE_ERR_BUSY` where it would wait for another thread.
     fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {
         self.complete(slot, token, 0, result)
@@ -148,6 +157,15 @@ fn try_find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
     let issuers = TOKENS.get().ok_or_else(|| unknown(token))?;
     let found = issuers.try_lock().ok_or_else(busy)?.find(token);
     found.ok_or_else(|| unknown(token))
+}
+
+/// What waits for the answer to an attempt, and knows what its events are about. To be dropped while no lock is held, because that may free a pipeline.
+pub fn answered(token: u64) -> Result<Arc<dyn Answered>> {
+    // A batch for the dead letter has the token 0, which no issuer issues.
+    if token & MOST == 0 {
+        return Err(unknown(token));
+    }
+    find(token).map(|(pool, _)| pool)
 }
 
 /// See `pipeline_batch_set_stored`.

@@ -10,6 +10,7 @@ mod guard;
 pub mod kinds;
 pub mod log;
 pub mod many;
+pub mod message;
 mod offer;
 pub mod pressure;
 pub mod reader;

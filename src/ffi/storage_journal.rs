@@ -126,6 +126,17 @@ fn to_c(o: &Options) -> pipeline_journal_options_t {
     }
 }
 
+/// `PIPELINE_JOURNAL_RAW` or `PIPELINE_JOURNAL_COLUMNS...`.
+pub(super) fn read_encoding(encoding: u32) -> Option<Encoding> {
+    match encoding {
+        PIPELINE_JOURNAL_RAW => Some(Encoding::Raw),
+        PIPELINE_JOURNAL_COLUMNS => Some(Encoding::Columns),
+        PIPELINE_JOURNAL_COLUMNS_LZ4 => Some(Encoding::ColumnsLz4),
+        PIPELINE_JOURNAL_COLUMNS_ZSTD => Some(Encoding::ColumnsZstd),
+        _ => None,
+    }
+}
+
 fn from_c(c: &pipeline_journal_options_t) -> Result<Options> {
     if c.flags & !PIPELINE_JOURNAL_LIVE_FIGURES != 0 {
         return Err(refuse("flags", "PIPELINE_JOURNAL_LIVE_FIGURES (1)", format_args!("{:#x}", c.flags)));
@@ -152,13 +163,7 @@ fn from_c(c: &pipeline_journal_options_t) -> Result<Options> {
             PIPELINE_JOURNAL_REJECT => OnFull::Reject,
             other => return Err(refuse("on_full", "0 to 1", other)),
         },
-        encoding: match c.encoding {
-            PIPELINE_JOURNAL_RAW => Encoding::Raw,
-            PIPELINE_JOURNAL_COLUMNS => Encoding::Columns,
-            PIPELINE_JOURNAL_COLUMNS_LZ4 => Encoding::ColumnsLz4,
-            PIPELINE_JOURNAL_COLUMNS_ZSTD => Encoding::ColumnsZstd,
-            other => return Err(refuse("encoding", "0 to 3", other)),
-        },
+        encoding: read_encoding(c.encoding).ok_or_else(|| refuse("encoding", "0 to 3", c.encoding))?,
         file_mode: c.file_mode,
         live_figures: c.flags & PIPELINE_JOURNAL_LIVE_FIGURES != 0,
     })

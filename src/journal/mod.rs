@@ -1,6 +1,9 @@
-//! The journal's files: their [`format`], and the [`reader`]. `docs/format.md` specifies the format; the storage that writes it is `storage::journal`.
+//! The journal's files: their [`format`], and the [`reader`]. `docs/format.md` specifies the format; the storage that writes it is `storage::journal`. A [`message`] carries the same
+//! [`blocks`] over a transport.
 
+pub mod blocks;
 pub mod format;
 pub mod live_figures;
+pub mod message;
 pub mod owner;
 pub mod reader;

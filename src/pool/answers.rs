@@ -5,6 +5,7 @@ use super::state::State;
 use crate::batch::token::{self, Answered, unknown};
 use crate::batch::{Answer, Batch, BatchView, Place};
 use crate::event::EventView;
+use crate::facts::Facts;
 use crate::platform::sync::MutexGuard;
 use crate::platform::{memory, time};
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
@@ -101,6 +102,14 @@ impl Answered for Pool {
 
     fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()> {
         self.answered_by_token(self.lock(), slot, token, Answer { stored_prefix: prefix, result })
+    }
+
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        Some(&self.facts)
+    }
+
+    fn thread_of(&self, ring_id: u64) -> Option<(u32, [u8; 16])> {
+        self.rings.thread_of(ring_id)
     }
 
     fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {

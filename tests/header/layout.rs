@@ -123,7 +123,13 @@ fn place(line: &str) -> Option<&str> {
 }
 
 /// Structs whose members programs do not see.
-const OPAQUE: [&str; 3] = ["pipeline_t", "pipeline_producer_t", "pipeline_reader_t"];
+const OPAQUE: [&str; 5] = [
+    "pipeline_t",
+    "pipeline_producer_t",
+    "pipeline_reader_t",
+    "pipeline_message_encoder_t",
+    "pipeline_message_reader_t",
+];
 
 /// A struct's definition without the typedef, which stands among the types.
 fn defined(line: &str, in_struct: bool) -> String {

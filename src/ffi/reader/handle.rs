@@ -1,20 +1,17 @@
 //! A reader as a C program holds it.
 
 use super::kinds::Kinds;
+use super::text::Texts;
 use crate::ffi::guard::{guard, null};
 use crate::journal::reader::Reader;
 use crate::status::Result;
-use std::ffi::CString;
 
 /// A reader of a journal.
 #[allow(non_camel_case_types)] // the name is the header's
 pub struct pipeline_reader_t {
     pub(super) reader: Reader,
     pub(super) kinds: Option<Box<Kinds>>,
-    /// The text that the last call has shown.
-    pub(super) text: CString,
-    /// Another one, if it has shown two.
-    pub(super) other_text: CString,
+    pub(super) texts: Texts,
 }
 
 /// Runs the body of a call on a reader.

@@ -8,7 +8,6 @@ use crate::ffi::guard::require;
 use crate::ffi::sized;
 use crate::journal::reader::Losses;
 use crate::platform::memory;
-use crate::status::{Error, PIPELINE_ERR_NOT_FOUND};
 use std::ffi::CStr;
 
 /// Shows the kinds that have a name or a definition, of all runs in the journal. All that is known when the reader is opened is there; a reader that follows the
@@ -51,15 +50,7 @@ pub unsafe extern "C" fn pipeline_reader_thread(
     unsafe {
         on_reader(reader, |handle| {
             require(out, "out")?;
-            let Some(thread) = handle.reader.facts().threads.get(&(generation, ring_id)) else {
-                let detail =
-                    format!("the thread of ring {ring_id} of generation {generation:016x} is not known");
-                return Err(Error::new(PIPELINE_ERR_NOT_FOUND, detail));
-            };
-            let thread_id = thread.thread_id;
-            handle.text = text(&thread.name)?;
-            let name = handle.text.as_ptr();
-            let thread = pipeline_reader_thread_t { struct_size: 0, reserved: 0, thread_id, name };
+            let thread = handle.texts.thread(handle.reader.facts(), generation, ring_id)?;
             sized::write_sized(out, &thread, "out").map(|()| 0)
         })
     }
@@ -81,18 +72,7 @@ pub unsafe extern "C" fn pipeline_reader_attribute(
     unsafe {
         on_reader(reader, |handle| {
             require(out, "out")?;
-            let Some((name, value)) = handle.reader.facts().attributes_of(generation).nth(index) else {
-                let detail = format!("generation {generation:016x} has no attribute with index {index}");
-                return Err(Error::new(PIPELINE_ERR_NOT_FOUND, detail));
-            };
-            let (name, value) = (text(name)?, text(value)?);
-            (handle.text, handle.other_text) = (name, value);
-            let attribute = pipeline_reader_attribute_t {
-                struct_size: 0,
-                reserved: 0,
-                name: handle.text.as_ptr(),
-                value: handle.other_text.as_ptr(),
-            };
+            let attribute = handle.texts.attribute(handle.reader.facts(), generation, index)?;
             sized::write_sized(out, &attribute, "out").map(|()| 0)
         })
     }
@@ -113,8 +93,8 @@ pub unsafe extern "C" fn pipeline_reader_losses(
             require(out, "out")?;
             memory::check()?;
             let losses = handle.reader.losses();
-            handle.text = text(losses.to_string().as_bytes())?;
-            let losses = losses_to_c(losses, &handle.text);
+            handle.texts.text = text(losses.to_string().as_bytes())?;
+            let losses = losses_to_c(losses, &handle.texts.text);
             sized::write_sized(out, &losses, "out").map(|()| 0)
         })
     }

@@ -43,7 +43,7 @@ pub struct pipeline_reader_kinds_t {
 }
 
 /// The kinds with everything that they point to. Nothing in it moves or changes after it was made.
-pub(super) struct Kinds {
+pub(in crate::ffi) struct Kinds {
     _texts: Vec<CString>,
     _values: Vec<Vec<pipeline_enum_value_t>>,
     _fields: Vec<Vec<pipeline_field_t>>,
@@ -65,7 +65,7 @@ struct Parts {
 
 impl Kinds {
     /// An error: there is not enough memory.
-    pub(super) fn of(facts: &Facts) -> Result<Box<Self>> {
+    pub(in crate::ffi) fn of(facts: &Facts) -> Result<Box<Self>> {
         let mut parts = Parts::default();
         let mut definitions = list(facts.definitions.len())?;
         let mut defined = list(facts.definitions.len())?;
@@ -111,7 +111,7 @@ impl Kinds {
         }))
     }
 
-    pub(super) fn list(&self) -> *const pipeline_reader_kinds_t {
+    pub(in crate::ffi) fn list(&self) -> *const pipeline_reader_kinds_t {
         &raw const self.list
     }
 }

@@ -5,5 +5,5 @@ pub mod info;
 pub mod kinds;
 pub mod next;
 pub mod open;
-mod structs;
-mod text;
+pub(super) mod structs;
+pub(super) mod text;

@@ -64,10 +64,8 @@ unsafe fn next(
     capacity: usize,
     count: Option<*mut usize>,
 ) -> Result<i32> {
-    require(events, "event")?;
-    // SAFETY: at least four bytes are readable, by contract.
-    let size = unsafe { events.cast::<u32>().read_unaligned() } as usize;
-    sized::check::<pipeline_reader_event_t>(size)?;
+    // SAFETY: by contract.
+    let size = unsafe { check(events) }?;
     let mut at = events;
     let mut write = |event: &Event<'_>| {
         // SAFETY: `at` is the next element of the array, of a size that was checked.
@@ -100,7 +98,20 @@ unsafe fn next(
     }
 }
 
-fn to_c(event: &Event<'_>) -> pipeline_reader_event_t {
+/// Checks an event that is to be filled in, and answers its size.
+///
+/// # Safety
+/// `event` is NULL or as its `struct_size` says.
+pub(in crate::ffi) unsafe fn check(event: *const pipeline_reader_event_t) -> Result<usize> {
+    require(event, "event")?;
+    // SAFETY: at least four bytes are readable, by contract.
+    let size = unsafe { event.cast::<u32>().read_unaligned() } as usize;
+    sized::check::<pipeline_reader_event_t>(size)?;
+    Ok(size)
+}
+
+/// The event as C sees it.
+pub(in crate::ffi) fn to_c(event: &Event<'_>) -> pipeline_reader_event_t {
     pipeline_reader_event_t {
         struct_size: 0,
         kind: event.kind,

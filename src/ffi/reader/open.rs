@@ -4,12 +4,13 @@ use super::handle::pipeline_reader_t;
 use super::structs::{
     DEFAULTS, PIPELINE_READER_FOLLOW, PIPELINE_READER_TIME_ORDER, pipeline_reader_options_t,
 };
+use super::text::Texts;
 use crate::ffi::guard::{guard, guard_new, require};
 use crate::ffi::sized;
 use crate::journal::reader::{Options, Order, Reader};
 use crate::platform::memory;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, Result};
-use std::ffi::{CStr, CString, OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -59,12 +60,7 @@ pub unsafe extern "C" fn pipeline_reader_open(
             unsafe { from_c(&sized::read(options, DEFAULTS, "options")?.0) }?
         };
         let reader = Reader::open(path, options)?;
-        let handle = Box::new(pipeline_reader_t {
-            reader,
-            kinds: None,
-            text: CString::default(),
-            other_text: CString::default(),
-        });
+        let handle = Box::new(pipeline_reader_t { reader, kinds: None, texts: Texts::default() });
         // SAFETY: by contract.
         unsafe { out.write(Box::into_raw(handle)) };
         Ok(())

@@ -45,7 +45,7 @@ unsafe impl sized::Sized32 for pipeline_reader_options_t {
     const NAME: &'static str = "pipeline_reader_options_t";
 }
 
-pub(super) const DEFAULTS: pipeline_reader_options_t = pipeline_reader_options_t {
+pub(in crate::ffi) const DEFAULTS: pipeline_reader_options_t = pipeline_reader_options_t {
     struct_size: size_of::<pipeline_reader_options_t>() as u32,
     flags: 0,
     from_ns: 0,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// Why the records of a block are not given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoBody {
+pub(in crate::journal) enum NoBody {
     /// The bytes are not those that were written, or contradict the header.
     Damaged,
     /// This library cannot read them.
@@ -21,12 +21,12 @@ pub(super) enum NoBody {
 const ENCODED_SLACK: u64 = 1 << 20;
 
 /// Whether the records lie in the body as they are.
-pub(super) fn is_raw(header: &BlockHeader) -> bool {
+pub(in crate::journal) fn is_raw(header: &BlockHeader) -> bool {
     (header.filter, header.codec) == (filter::NONE, codec::NONE)
 }
 
 /// Checks, before anything is allocated, that a block is one that can be read.
-pub(super) fn check(header: &BlockHeader, memory: u64) -> Result<(), NoBody> {
+pub(in crate::journal) fn check(header: &BlockHeader, memory: u64) -> Result<(), NoBody> {
     if is_raw(header) && header.stored_len != header.raw_len {
         return Err(NoBody::Damaged);
     }
@@ -49,7 +49,7 @@ pub(super) fn check(header: &BlockHeader, memory: u64) -> Result<(), NoBody> {
 
 /// Undoes how records are stored. One serves all blocks of a reader, one after another.
 #[derive(Default)]
-pub(super) struct Decoding {
+pub(in crate::journal) struct Decoding {
     decoder: Decoder,
     records: Vec<u8>,
 }
@@ -81,7 +81,7 @@ impl Decoding {
 
 /// Shows all records from `start` on to `take`: each with its place, its time, and its number in the block. `false`: they are not what the header says.
 #[inline]
-pub(super) fn records(
+pub(in crate::journal) fn records(
     bytes: &[u8],
     start: usize,
     header: &BlockHeader,

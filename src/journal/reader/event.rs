@@ -31,6 +31,6 @@ pub struct Event<'a> {
 
 /// Adds the difference of the two clocks to a time; results that are no `u64` become its bounds.
 #[inline]
-pub(super) fn realtime(ns: u64, offset: i64) -> u64 {
+pub(in crate::journal) fn realtime(ns: u64, offset: i64) -> u64 {
     ns.saturating_add_signed(offset)
 }

@@ -159,7 +159,7 @@ impl Facts {
     /// Takes a record of a block of facts. `place`: so many facts of the list its segment has up to this one. It tells which name of a kind is the last
     /// one: segments are read one after the other, and an earlier one may have been written for longer than a later one. An error: there is not enough
     /// memory.
-    pub(super) fn add(
+    pub(in crate::journal) fn add(
         &mut self,
         generation: u64,
         record: &Record<'_>,
@@ -246,6 +246,18 @@ impl Facts {
             }
             None | Some(Ok(())) => {}
         }
+    }
+
+    /// The bytes of all facts.
+    pub(in crate::journal) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the threads of rings, of which there come more as long as a pipeline runs.
+    pub(in crate::journal) fn forget_threads(&mut self) {
+        let gone: usize = self.threads.values().map(|thread| ENTRY + thread.name.len()).sum();
+        self.bytes = self.bytes.saturating_sub(gone);
+        self.threads.clear();
     }
 
     /// Whether there is room for a fact, which takes the place of one whose payload has `known` bytes.

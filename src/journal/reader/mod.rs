@@ -16,11 +16,11 @@
 //! What is damaged, contradictory or missing is counted in [`Losses`], and the rest is read.
 
 mod allocation;
-mod body;
+pub(in crate::journal) mod body;
 mod compare;
 mod core;
 mod discover;
-mod event;
+pub(in crate::journal) mod event;
 mod facts;
 mod filter;
 mod index;

@@ -1,5 +1,6 @@
 //! Failures of the journal's files, and their consequence for the batch at hand.
 
+use crate::journal::blocks::NoMemory;
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE};
 use std::path::Path;
 
@@ -74,6 +75,12 @@ impl Failure {
     pub fn at(&self, path: &Path) -> Error {
         let status = if self.errno == libc::ENOMEM { PIPELINE_ERR_NO_MEMORY } else { PIPELINE_ERR_STORAGE };
         Error::new(status, format!("{}: {}", path.display(), self.text))
+    }
+}
+
+impl From<NoMemory> for Failure {
+    fn from(_: NoMemory) -> Self {
+        Self::no_memory()
     }
 }
 

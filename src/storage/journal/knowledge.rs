@@ -1,14 +1,13 @@
 //! What a journal tells about its events beside the events: facts, the threads of rings, the ledger.
 
-use super::blocks::Blocks;
 use super::failure::Failure;
 use super::segment::State;
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_KIND_RESERVED, PIPELINE_KIND_THREAD};
 use crate::facts::{Fact, Facts};
-use crate::journal::format::MAX_RAW_BODY;
+use crate::journal::blocks::facts::{self, FactRef};
+use crate::journal::blocks::{Blocks, views};
 use crate::journal::format::block::BlockType;
-use crate::journal::format::record::{Record, stride};
 use crate::ledger::Ledger;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
@@ -68,7 +67,7 @@ impl Knowledge {
     pub fn note_meta(&self, batch: &BatchView) -> Result<(), Failure> {
         for index in 0..batch.count {
             // SAFETY: the index is below the count of a valid batch.
-            self.note_event(unsafe { super::views::event(batch, index) })?;
+            self.note_event(unsafe { views::event(batch, index) })?;
         }
         Ok(())
     }
@@ -176,7 +175,7 @@ pub(super) struct Deleted {
     pub bytes: u64,
 }
 
-/// Adds a fact, to the open block of facts if there is one and it has room.
+/// Adds a fact. As in every block, the sequences rise.
 fn add(
     blocks: &mut Blocks,
     kind: u32,
@@ -184,27 +183,8 @@ fn add(
     node_id: u64,
     payload: &[u8],
 ) -> Result<(), Failure> {
-    let size = stride(payload.len());
-    if blocks.is_open() && blocks.body_len() + size as u64 > MAX_RAW_BODY {
-        end(blocks);
-    }
-    let begins = !blocks.is_open();
-    blocks.reserve(usize::from(begins), size, 0)?;
-    if begins {
-        blocks.begin(BlockType::FACTS, 0, time::realtime_offset_ns());
-    }
-    // As in every block, the sequences rise.
-    let sequence = blocks.records().into();
-    blocks.record(&Record {
-        kind,
-        weight: 1.0,
-        sequence,
-        correlation_id,
-        node_id,
-        payload,
-        ..Record::default()
-    });
-    Ok(())
+    let sequence = if blocks.is_open() { blocks.records().into() } else { 0 };
+    Ok(facts::push(blocks, FactRef { kind, correlation_id, node_id, payload }, sequence)?)
 }
 
 fn end(blocks: &mut Blocks) {

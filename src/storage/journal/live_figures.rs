@@ -102,7 +102,7 @@ impl Writer {
             let mut buffer = Vec::new();
             buffer.try_reserve_exact(FILE_BYTES).map_err(|_| Failure::no_memory())?;
             buffer.resize(FILE_BYTES, 0);
-            Ok(buffer)
+            Ok::<_, Failure>(buffer)
         };
         Ok(Self {
             shared: Arc::clone(shared),

@@ -3,11 +3,9 @@
 //! A journal is a directory of segments, as `docs/format.md` specifies. Each writer of the pipeline has a segment of its own. `store` puts the events of
 //! a batch into blocks and appends them by one system call; the answer is OK when they are written.
 
-mod blocks;
 mod failure;
 mod file;
 mod folder;
-mod gather;
 mod inspect;
 mod knowledge;
 mod limits;
@@ -19,7 +17,6 @@ mod shared;
 mod stop;
 mod sync_queue;
 mod sync_thread;
-mod views;
 mod writer;
 
 pub(crate) use options::refuse;

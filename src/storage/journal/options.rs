@@ -32,7 +32,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// The codec of the columns. `None`: there are no columns.
-    pub(super) fn codec(self) -> Option<u8> {
+    pub fn codec(self) -> Option<u8> {
         match self {
             Self::Raw => None,
             Self::Columns => Some(codec::NONE),

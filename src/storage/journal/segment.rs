@@ -1,9 +1,9 @@
 //! One open segment: its file, and what was written to it.
 
-use super::blocks::Blocks;
 use super::failure::{Class, Failure};
 use super::file::File;
 use super::folder::{Folder, segment_name};
+use crate::journal::blocks::Blocks;
 use crate::journal::format::block::BlockType;
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{Owner, SegmentHeader};

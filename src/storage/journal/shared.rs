@@ -1,6 +1,5 @@
 //! What all writers of a storage share: the directory, the open segments, the limits, what is known of the pipeline.
 
-use super::blocks::Blocks;
 use super::failure::Failure;
 use super::folder::Place;
 use super::knowledge::{Knowledge, Seen};
@@ -10,6 +9,7 @@ use super::options::{Options, Sync};
 use super::segment::{Author, SEAL_ROOM, Segment, State};
 use super::stop::Stop as StopFigures;
 use super::sync_queue::SyncQueue;
+use crate::journal::blocks::Blocks;
 use crate::journal::format::segment::MAX_SIZE;
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use std::sync::Arc;

@@ -574,6 +574,57 @@ static void read_journal(world_t *w)
     }
 }
 
+/* A message of the batch that waits, and one of facts, are made and read. What cannot be made for want of memory is made afterwards. */
+static void messages(world_t *w)
+{
+    static unsigned char buffer[2][65536];
+    const pipeline_batch_t *batch = atomic_load(&pending);
+    uint32_t encoding;
+    for (encoding = PIPELINE_JOURNAL_RAW; encoding <= PIPELINE_JOURNAL_COLUMNS_ZSTD; encoding++) {
+        pipeline_message_encoder_t *encoder = NULL;
+        pipeline_message_reader_t *reader = NULL;
+        pipeline_message_t made[2], taken;
+        pipeline_reader_event_t event;
+        pipeline_reader_thread_t thread;
+        pipeline_reader_attribute_t attribute;
+        const pipeline_reader_kinds_t *kinds;
+        int32_t done[2];
+        int i;
+        event.struct_size = sizeof event;
+        made[0].struct_size = made[1].struct_size = taken.struct_size = sizeof taken;
+        ALLOW(pipeline_message_encoder_open(encoding, PIPELINE_MESSAGE_THREADS, &encoder));
+        ALLOW(pipeline_message_reader_open(0, &reader));
+        if (encoder == NULL || reader == NULL) {
+            CHECK_STATUS(pipeline_message_encoder_close(encoder), PIPELINE_OK);
+            CHECK_STATUS(pipeline_message_reader_close(reader), PIPELINE_OK);
+            continue;
+        }
+        done[0] = pipeline_message_encode(encoder, batch, 0, SIZE_MAX, buffer[0], sizeof buffer[0], &made[0]);
+        done[1] = pipeline_message_encode_facts(encoder, batch, 0, buffer[1], sizeof buffer[1], &made[1]);
+        ALLOW(done[0]);
+        ALLOW(done[1]);
+        for (i = 0; i < 2; i++)
+            if (done[i] == PIPELINE_OK)
+                ALLOW(pipeline_message_reader_take(reader, buffer[i], made[i].length, &taken));
+        ALLOW(pipeline_message_reader_definitions(reader, &kinds));
+        thread.struct_size = sizeof thread;
+        ALLOW_ALSO(pipeline_message_reader_thread(reader, batch->generation, 0, &thread), PIPELINE_ERR_NOT_FOUND);
+        attribute.struct_size = sizeof attribute;
+        ALLOW_ALSO(pipeline_message_reader_attribute(reader, batch->generation, 0, &attribute), PIPELINE_ERR_NOT_FOUND);
+        disarm();
+        CHECK_STATUS(pipeline_message_encode(encoder, batch, 0, SIZE_MAX, buffer[0], sizeof buffer[0], &made[0]), PIPELINE_OK);
+        CHECK_U64(made[0].count, batch->count);
+        CHECK_STATUS(pipeline_message_reader_take(reader, buffer[0], made[0].length, &taken), PIPELINE_OK);
+        for (i = 0; pipeline_message_reader_next(reader, &event) == PIPELINE_OK; i++)
+            CHECK(event.len == PIPELINE_BATCH_EVENT(batch, i)->len && memcmp(event.data, PIPELINE_BATCH_EVENT(batch, i)->data, event.len) == 0);
+        CHECK_U64(i, batch->count);
+        arm();
+        CHECK_STATUS(pipeline_message_encoder_close(encoder), PIPELINE_OK);
+        CHECK_STATUS(pipeline_message_reader_close(reader), PIPELINE_OK);
+    }
+    answers(w);
+}
+
 static void whole_life(world_t *w)
 {
     int i;
@@ -628,6 +679,10 @@ static const struct {
     {"pipeline_batch_set_stored pipeline_batch_set_rejected pipeline_batch_complete pipeline_batch_complete_at "
      "pipeline_batch_try_complete pipeline_batch_exchange",
      answers, PENDING},
+    {"pipeline_message_encoder_open pipeline_message_encode pipeline_message_encode_facts pipeline_message_encoder_close "
+     "pipeline_message_reader_open pipeline_message_reader_take pipeline_message_reader_next pipeline_message_reader_definitions "
+     "pipeline_message_reader_thread pipeline_message_reader_attribute pipeline_message_reader_close",
+     messages, PENDING},
     {"pipeline_close", close_it, 0},
     {"pipeline_destroy", destroy, 0},
     {"pipeline_abandon", abandon, 0},

@@ -2,17 +2,17 @@
 
 mod append;
 
-use super::blocks::Blocks;
 use super::failure::Failure;
 use super::knowledge::{Seen, is_meta};
 use super::options::Sync;
 use super::segment::Segment;
 use super::shared::{Shared, Stop};
 use super::sync_queue::Waiting;
-use super::views;
 use crate::batch::spans::SpanBatch;
 use crate::batch::{BatchView, token};
 use crate::event::PIPELINE_EVENT_RELEASE;
+use crate::journal::blocks::views;
+use crate::journal::blocks::{Blocks, NoMemory};
 use crate::journal::format::columns::Encoder;
 use crate::platform::sync::Mutex;
 use crate::storage::{
@@ -148,7 +148,7 @@ impl Call<'_> {
             let mut refused = 0;
             let refuse = |index: usize| {
                 refused += 1;
-                token::set_rejected(batch.token, index).map_err(|_| Failure::no_memory())
+                token::set_rejected(batch.token, index).map_err(|_| NoMemory)
             };
             let Work { events, encoder, .. } = &mut *self.work;
             let encode = |blocks: &mut Blocks| match codec {
@@ -158,7 +158,7 @@ impl Call<'_> {
             // SAFETY: the batch is valid until it is answered, and the blocks are cleared before they are used again.
             let taken = match unsafe { views::take(batch, from, limit, events, encode, refuse) } {
                 Ok(taken) => taken,
-                Err(failure) => return self.stopped(batch.token, from, written, Stop::Failed(failure)),
+                Err(none) => return self.stopped(batch.token, from, written, Stop::Failed(none.into())),
             };
             self.report.refused = self.report.refused.or(taken.refused);
             let events = taken.to - from - refused;

@@ -1,13 +1,21 @@
-//! Blocks as they are put together in memory. Where they will lie is not known yet: their headers are written last, for one segment and offset.
+//! Blocks as they are put together in memory, for a segment of a journal or for a message. Where they will lie is not known yet: their headers are written last, for one
+//! segment and offset.
 
-use super::failure::Failure;
-use super::gather::Gather;
+pub mod facts;
+mod gather;
+pub mod views;
+
 use crate::batch::spans::SpanView;
 use crate::journal::format::block::{self, BlockHeader, BlockType, Piece};
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::columns::{EncodeError, Encoder};
 use crate::journal::format::record::{Record, stride};
 use crate::journal::format::{ALIGNMENT, aligned};
+use gather::Gather;
+
+/// There is not enough memory at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
 
 /// A block whose header is not written yet.
 #[derive(Clone, Debug)]
@@ -23,7 +31,7 @@ struct Pending {
 
 /// Blocks that are to be written one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub struct Blocks {
     gather: Gather,
     pending: Vec<Pending>,
     pieces: Vec<Piece>,
@@ -42,16 +50,16 @@ impl Blocks {
     }
 
     /// Makes room for so many blocks without pieces, with so many bytes of copied and so many parts of borrowed body.
-    pub fn reserve(&mut self, blocks: usize, bytes: usize, borrowed: usize) -> Result<(), Failure> {
+    pub fn reserve(&mut self, blocks: usize, bytes: usize, borrowed: usize) -> Result<(), NoMemory> {
         let around = blocks * (block::SIZE + 2 * ALIGNMENT as usize);
         self.gather.reserve(bytes + around, 4 * blocks + 2 * borrowed)?;
-        self.pending.try_reserve(blocks).map_err(|_| Failure::no_memory())
+        self.pending.try_reserve(blocks).map_err(|_| NoMemory)
     }
 
     /// Makes room for so many clock pieces.
-    pub fn reserve_pieces(&mut self, pieces: usize) -> Result<(), Failure> {
+    pub fn reserve_pieces(&mut self, pieces: usize) -> Result<(), NoMemory> {
         self.gather.reserve(pieces * block::PIECE_SIZE, 0)?;
-        self.pieces.try_reserve(pieces).map_err(|_| Failure::no_memory())
+        self.pieces.try_reserve(pieces).map_err(|_| NoMemory)
     }
 
     /// The bytes of all blocks.
@@ -140,7 +148,7 @@ impl Blocks {
     }
 
     /// Puts the records of the block that was begun last into columns, if that pays.
-    pub fn encode(&mut self, encoder: &mut Encoder, codec: u8) -> Result<(), Failure> {
+    pub fn encode(&mut self, encoder: &mut Encoder, codec: u8) -> Result<(), NoMemory> {
         let Some(Pending { header, body, .. }) = self.pending.last_mut() else { return Ok(()) };
         let records = self.gather.slices(body.0..self.gather.parts());
         let encoded = match encoder.encode(records, codec) {
@@ -220,7 +228,7 @@ impl Blocks {
     }
 
     /// Adds a block of so many bytes in all that means nothing: at least a header, and a multiple of the alignment.
-    pub fn filler(&mut self, bytes: u64) -> Result<(), Failure> {
+    pub fn filler(&mut self, bytes: u64) -> Result<(), NoMemory> {
         let body = (bytes as usize).saturating_sub(block::SIZE);
         self.reserve(1, body, 0)?;
         self.begin(BlockType::FILLER, 0, 0);

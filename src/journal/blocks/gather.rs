@@ -1,6 +1,6 @@
 //! Bytes that lie in several places and are written by one system call: a buffer of the storage's own, and pieces that stay where they are.
 
-use super::failure::Failure;
+use super::NoMemory;
 use std::ops::Range;
 
 /// A part of what is to be written.
@@ -38,9 +38,9 @@ impl Gather {
     }
 
     /// Makes room for so many more bytes in the buffer, and so many parts.
-    pub fn reserve(&mut self, bytes: usize, parts: usize) -> Result<(), Failure> {
-        self.buffer.try_reserve(bytes).map_err(|_| Failure::no_memory())?;
-        self.parts.try_reserve(parts).map_err(|_| Failure::no_memory())
+    pub fn reserve(&mut self, bytes: usize, parts: usize) -> Result<(), NoMemory> {
+        self.buffer.try_reserve(bytes).map_err(|_| NoMemory)?;
+        self.parts.try_reserve(parts).map_err(|_| NoMemory)
     }
 
     /// The number of bytes.

@@ -1,7 +1,6 @@
 //! From the events of a batch, as a storage sees them, to blocks: the records are built anew.
 
-use super::blocks::Blocks;
-use super::failure::Failure;
+use super::{Blocks, NoMemory};
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_EVENT_RELEASE};
 use crate::journal::format::MAX_RAW_BODY;
@@ -15,7 +14,7 @@ const BORROWED: usize = 32 << 10;
 ///
 /// # Safety
 /// `batch` is valid and has more than `index` events.
-pub(super) unsafe fn event(batch: &BatchView, index: usize) -> &EventView {
+pub unsafe fn event(batch: &BatchView, index: usize) -> &EventView {
     // SAFETY: the index is below the count, and the stride is the distance from one event to the next.
     unsafe { &*batch.events.byte_add(index * batch.event_stride as usize) }
 }
@@ -24,7 +23,7 @@ pub(super) unsafe fn event(batch: &BatchView, index: usize) -> &EventView {
 ///
 /// # Safety
 /// `batch` is valid.
-pub(super) unsafe fn behind(batch: &BatchView, from: usize, written: u64) -> usize {
+pub unsafe fn behind(batch: &BatchView, from: usize, written: u64) -> usize {
     let (mut to, mut left) = (from, written);
     while left > 0 && to < batch.count {
         // SAFETY: the index is below the count.
@@ -35,7 +34,7 @@ pub(super) unsafe fn behind(batch: &BatchView, from: usize, written: u64) -> usi
 }
 
 /// Why an event is not written. `None`: it is.
-fn refusal(event: &EventView) -> Option<&'static str> {
+pub fn refusal(event: &EventView) -> Option<&'static str> {
     if event.flags & PIPELINE_EVENT_RELEASE != 0 {
         return Some("its payload is a handle (PIPELINE_EVENT_RELEASE)");
     }
@@ -43,8 +42,8 @@ fn refusal(event: &EventView) -> Option<&'static str> {
 }
 
 /// Where blocks begin among the events of a batch.
-#[derive(Default)]
-struct Cuts {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cuts {
     ring: Option<u64>,
     sequence: u64,
     body: u64,
@@ -52,7 +51,7 @@ struct Cuts {
 
 impl Cuts {
     /// Adds the next event. `true`: a block begins with it.
-    fn begins_block(&mut self, event: &EventView) -> bool {
+    pub fn begins_block(&mut self, event: &EventView) -> bool {
         let size = stride(event.len) as u64;
         let begins = self.ring != Some(event.ring_id)
             || event.sequence <= self.sequence
@@ -63,9 +62,51 @@ impl Cuts {
     }
 }
 
+/// What [`Blocks::reserve`] is told before events are pushed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Need {
+    /// Bytes that are copied.
+    pub copied: usize,
+    /// Payloads that are not.
+    pub borrowed: usize,
+}
+
+impl Need {
+    /// Adds an event.
+    pub fn add(&mut self, event: &EventView) {
+        let is_borrowed = event.len >= BORROWED;
+        self.copied += if is_borrowed { stride(0) + 8 } else { stride(event.len) };
+        self.borrowed += usize::from(is_borrowed);
+    }
+}
+
+/// Adds an event to the block that was begun last. Room for it was made.
+///
+/// # Safety
+/// The event's payload is valid until the blocks are cleared, or used no more.
+pub unsafe fn push(blocks: &mut Blocks, event: &EventView) {
+    let record = Record {
+        flags: event.flags & !(TICKS | PAD),
+        kind: event.kind,
+        weight: event.weight as f32,
+        sequence: event.sequence,
+        timestamp: event.timestamp_ns,
+        correlation_id: event.correlation_id,
+        node_id: event.node_id,
+        payload: &[],
+    };
+    if event.len < BORROWED {
+        let payload = if event.len == 0 { &[] } else { event.payload() };
+        blocks.record(&Record { payload, ..record });
+    } else {
+        // SAFETY: passed on.
+        unsafe { blocks.record_borrowing(&record, event.data.cast(), event.len) };
+    }
+}
+
 /// What was taken of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
+pub struct Taken {
     /// The first event that was not looked at.
     pub to: usize,
     /// The first event that is in the blocks, if any is.
@@ -79,17 +120,17 @@ pub(super) struct Taken {
 ///
 /// # Safety
 /// `batch` is valid until the blocks are cleared, or used no more.
-pub(super) unsafe fn take(
+pub unsafe fn take(
     batch: &BatchView,
     from: usize,
     limit: u64,
     blocks: &mut Blocks,
-    mut encode: impl FnMut(&mut Blocks) -> Result<(), Failure>,
-    mut refuse: impl FnMut(usize) -> Result<(), Failure>,
-) -> Result<Taken, Failure> {
+    mut encode: impl FnMut(&mut Blocks) -> Result<(), NoMemory>,
+    mut refuse: impl FnMut(usize) -> Result<(), NoMemory>,
+) -> Result<Taken, NoMemory> {
     // SAFETY: the indices below are under the count.
     let at = |index: usize| unsafe { event(batch, index) };
-    let (mut copied, mut borrowed, mut total, mut runs) = (0usize, 0usize, 0u64, 0usize);
+    let (mut need, mut total, mut runs) = (Need::default(), 0u64, 0usize);
     let (mut to, mut cuts) = (from, Cuts::default());
     let mut taken = Taken::default();
     while to < batch.count {
@@ -107,13 +148,12 @@ pub(super) unsafe fn take(
             }
             runs += usize::from(cuts.begins_block(event));
             total += size as u64;
-            copied += if event.len < BORROWED { size } else { stride(0) + 8 };
-            borrowed += usize::from(event.len >= BORROWED);
+            need.add(event);
         }
         to += 1;
     }
     taken.to = to;
-    blocks.reserve(runs, copied, borrowed)?;
+    blocks.reserve(runs, need.copied, need.borrowed)?;
     let mut cuts = Cuts::default();
     for index in from..to {
         let event = at(index);
@@ -127,23 +167,8 @@ pub(super) unsafe fn take(
             }
             blocks.begin(BlockType::EVENTS, event.ring_id, batch.realtime_offset_ns);
         }
-        let record = Record {
-            flags: event.flags & !(TICKS | PAD),
-            kind: event.kind,
-            weight: event.weight as f32,
-            sequence: event.sequence,
-            timestamp: event.timestamp_ns,
-            correlation_id: event.correlation_id,
-            node_id: event.node_id,
-            payload: &[],
-        };
-        if event.len < BORROWED {
-            let payload = if event.len == 0 { &[] } else { event.payload() };
-            blocks.record(&Record { payload, ..record });
-        } else {
-            // SAFETY: the payload is valid as long as the batch is.
-            unsafe { blocks.record_borrowing(&record, event.data.cast(), event.len) };
-        }
+        // SAFETY: the payload is valid as long as the batch is.
+        unsafe { push(blocks, event) };
     }
     if blocks.is_open() {
         encode(blocks)?;

@@ -1,0 +1,5 @@
+//! Messages for C: events as blocks of a journal, for a transport.
+
+pub mod encode;
+pub mod read;
+mod structs;
