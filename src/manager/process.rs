@@ -1,6 +1,7 @@
 //! The pipelines of this process. They are told of threads that end, and of the end of the process.
 
 use crate::platform::cancellation::Uncancelled;
+use crate::platform::last_thread;
 use crate::platform::process::PerProcess;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
@@ -63,6 +64,7 @@ pub fn thread_ended(token: u64) {
             pool.thread_ended(token);
         }
     }
+    last_thread::thread_ends();
 }
 
 /// The process ends: drains the pipelines that were not closed, each within its `exit_timeout_ms`, and starts no further call.

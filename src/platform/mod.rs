@@ -15,7 +15,11 @@ pub mod files;
 pub mod global;
 /// cbindgen:ignore
 pub mod hazard;
+#[cfg(not(loom))]
+pub mod last_thread;
 pub mod memory;
+#[cfg(not(loom))]
+mod own_threads;
 #[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]

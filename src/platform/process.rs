@@ -70,6 +70,14 @@ extern "C" fn wipe() {
     }
 }
 
+/// The state of a thread of this process, as /proc has it: `b'Z'` is one that has ended. `None`: it is not listed, or cannot be read.
+pub fn state_of_thread(tid: u32) -> Option<u8> {
+    let stat = std::fs::read(format!("/proc/self/task/{tid}/stat")).ok()?;
+    // The name before it may have spaces and parentheses.
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    stat.get(name_end + 2).copied()
+}
+
 /// The kernel's id of this boot of the machine; all zeros if it is unknown.
 pub fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

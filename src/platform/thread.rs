@@ -6,9 +6,9 @@
 
 use super::cancellation::Uncancelled;
 use super::global::Replaceable;
-use super::memory;
 use super::stack::{self, Stack};
 use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use super::{memory, own_threads};
 use crate::status::{Error, PIPELINE_ERR_INTERNAL, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_SYSTEM, Result};
 use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use std::cell::Cell;
@@ -35,11 +35,7 @@ pub fn token() -> u64 {
     token
 }
 
-/// The operating system's id of the calling thread.
-pub fn os_id() -> u32 {
-    // SAFETY: the call has no arguments.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
-}
+pub use super::own_threads::os_id;
 
 /// Whether the thread-end destructor of the calling thread has run.
 pub fn ended() -> bool {
@@ -110,6 +106,7 @@ extern "C" fn thread_ends(value: *mut c_void) {
         let at_end: fn(u64) = unsafe { std::mem::transmute(at_end) };
         let _ = catch_unwind(AssertUnwindSafe(|| at_end(value as u64)));
     }
+    end_listed();
 }
 
 /// A hook of the host.
@@ -180,13 +177,31 @@ impl Handle {
     }
 }
 
+/// The calling thread is one of the library's. The process may end without it. To be called on threads that are armed ([`arm_end`]) or call
+/// [`end_listed`].
+pub fn list_own() {
+    own_threads::begins();
+}
+
+/// The calling thread, which is listed, ends.
+fn end_listed() {
+    own_threads::ends();
+}
+
+/// The same as [`list_own`], for a thread that waits when there is no memory.
+pub fn begin_own() {
+    memory::mark_own_thread();
+    list_own();
+}
+
 /// The life of a thread of the library, with its hooks. `None`: a panic has ended it.
 fn live<R>(name: &CString, body: impl FnOnce() -> R) -> Option<R> {
-    memory::mark_own_thread();
+    begin_own();
     set_name(name);
     run_start_hook();
     let result = catch_unwind(AssertUnwindSafe(body)).ok();
     run_stop_hook();
+    end_listed();
     result
 }
 

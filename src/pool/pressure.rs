@@ -162,7 +162,7 @@ extern "C-unwind" fn caller_main(start: *mut c_void) -> *mut c_void {
 }
 
 fn begin(pool: &Pool, start: *mut c_void) {
-    memory::mark_own_thread();
+    thread::begin_own();
     thread::set_name(&thread::short_name(&format!("cp-press-{}", pool.name)));
     thread::set_works_for(pool.id);
     thread::arm_end();

@@ -38,6 +38,8 @@ struct Start {
 extern "C-unwind" fn supervisor_main(start: *mut c_void) -> *mut c_void {
     // SAFETY: made by `start_supervisor`, and only this thread has it.
     let Start { pool, id, name, told } = *unsafe { Box::from_raw(start.cast::<Start>()) };
+    thread::list_own();
+    thread::arm_end();
     thread::set_name(&thread::short_name(&format!("cp-pool-{name}")));
     thread::run_start_hook();
     thread::set_works_for(id);

@@ -9,7 +9,7 @@ use super::state::flushes::Finish;
 use super::writer;
 use crate::batch::Phase;
 use crate::config::PIPELINE_MAX_WRITERS;
-use crate::platform::{memory, thread, time};
+use crate::platform::{thread, time};
 use crate::status::{Error, PIPELINE_ERR_LIMIT, Result};
 use crate::transform::Wrong;
 use log::Level;
@@ -137,7 +137,7 @@ extern "C-unwind" fn writer_main(start: *mut c_void) -> *mut c_void {
 fn begin_writer(start: *mut c_void) {
     // SAFETY: as in `writer_main`.
     let Start { pool, id } = unsafe { &*start.cast::<Start>() };
-    memory::mark_own_thread();
+    thread::begin_own();
     thread::set_name(&thread::short_name(&format!("cp-{id}-{}", pool.name)));
     thread::set_works_for(pool.id);
     thread::arm_end();
