@@ -2,6 +2,12 @@
 //!
 //! There are at most [`MOST`] connections at a time, a request has some seconds and some kilobytes, and what is written waits for a reader for some seconds. A
 //! request must name a host that is this machine's, so that a page in somebody's browser cannot read anything by a name that leads here.
+//!
+//! Heads are read by `httparse`. The rest is not a crate's, because none was found that keeps these bounds without an async runtime. What was tried:
+//! `tiny_http` 0.12 starts a thread for each connection without a bound (403 threads for 400 clients that sent half a line), waits for such a client for ever, takes a
+//! head of 64 MB into memory, and does not show its sockets, so that no time limit can be set from outside; `rouille` 3.6 stands on it. `astra` 0.4 bounds its
+//! workers and the size of a head, but not the time that a head takes. `http-net` 0.9 has bounds for all of it, but is seven weeks old and has changed its
+//! interface ten times; it may be the choice once it is settled. hyper needs a runtime, and leaves the time of writes and the number of connections to the program.
 
 pub mod query;
 mod request;

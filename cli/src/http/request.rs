@@ -1,11 +1,12 @@
-//! The head of a request.
+//! The head of a request. The crate `httparse`, which hyper uses too, reads its syntax.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The longest head that is read.
-const BYTES: u64 = 16 << 10;
+/// The longest head that is read, and the most headers in it.
+const BYTES: usize = 16 << 10;
+const HEADERS: usize = 100;
 
 /// A request, as far as it matters.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,33 +55,35 @@ impl Read for Until<'_> {
     }
 }
 
-/// Reads the head of a request. `None`: it is none.
-pub fn read(from: impl Read) -> Option<Request> {
-    let mut from = BufReader::new(from.take(BYTES));
-    let mut line = || {
-        let mut line = Vec::new();
-        from.read_until(b'\n', &mut line).ok()?;
-        // Without its end it was cut.
-        let line = line.strip_suffix(b"\n")?;
-        String::from_utf8(line.strip_suffix(b"\r").unwrap_or(line).to_vec()).ok()
-    };
-    let first = line()?;
-    let mut words = first.split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    if words.next().is_some() || !matches!(version, "HTTP/1.0" | "HTTP/1.1") {
-        return None;
-    }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut request =
-        Request { method: method.into(), path: path.into(), query: query.into(), ..Request::default() };
+/// Reads the head of a request. `None`: it is none, it is too long, or it has not come in time.
+pub fn read(mut from: impl Read) -> Option<Request> {
+    let mut head = [0; BYTES];
+    let mut len = 0;
     loop {
-        let header = line()?;
-        if header.is_empty() {
+        // (There is no room left: the head is too long.)
+        let more = from.read(&mut head[len..]).ok().filter(|more| *more > 0)?;
+        let is_line = head[len..len + more].contains(&b'\n');
+        len += more;
+        // Only the end of a line can be the end of the head.
+        if is_line && let Some(request) = parse(&head[..len])? {
             return Some(request);
         }
-        let (name, value) = header.split_once(':')?;
-        let value = value.trim();
-        match name.to_ascii_lowercase().as_str() {
+    }
+}
+
+/// The head that these bytes begin with. `None`: it is none; `Some(None)`: it has not come to its end yet.
+fn parse(bytes: &[u8]) -> Option<Option<Request>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    if head.parse(bytes).ok()?.is_partial() {
+        return Some(None);
+    }
+    let (path, query) = head.path?.split_once('?').unwrap_or((head.path?, ""));
+    let mut request =
+        Request { method: head.method?.into(), path: path.into(), query: query.into(), ..Request::default() };
+    for header in head.headers.iter() {
+        let value = std::str::from_utf8(header.value).ok()?;
+        match header.name.to_ascii_lowercase().as_str() {
             "host" => request.hosts.push(value.to_ascii_lowercase()),
             "origin" => request.origins.push(value.to_ascii_lowercase()),
             "accept" => request.accepts.push(value.into()),
@@ -90,4 +93,5 @@ pub fn read(from: impl Read) -> Option<Request> {
             _ => {}
         }
     }
+    Some(Some(request))
 }

@@ -59,6 +59,35 @@ fn only_a_whole_get_from_here_is_answered() {
         assert_eq!(status(wrong), "400", "{wrong:?}");
     }
     assert_eq!(get(&format!("Host: localhost\r\nX: {}\r\n", "x".repeat(16 << 10))), "400");
+    // 100 headers are read.
+    assert_eq!(get(&format!("Host: localhost\r\n{}", "X: y\r\n".repeat(99))), "200");
+    assert_eq!(get(&format!("Host: localhost\r\n{}", "X: y\r\n".repeat(100))), "400");
+    // What a reader of the address might take for the end of a line or of a header is no part of one.
+    for wrong in ["Host: local\rhost\r\n", "Host: localhost\r\nX : y\r\n", "Host: localhost\r\n Y: folded\r\n"] {
+        assert_eq!(get(wrong), "400", "{wrong:?}");
+    }
+}
+
+/// Gives its bytes one by one.
+struct Slow<'a>(&'a [u8]);
+
+impl std::io::Read for Slow<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.0.len().min(into.len()).min(1);
+        into[..n].copy_from_slice(&self.0[..n]);
+        self.0 = &self.0[n..];
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_the_same() {
+    let head = b"GET /a?b=c HTTP/1.1\r\nHost: LocalHost\r\nCookie:  a=B \r\n\r\nGET /d HTTP/1.1\r\n";
+    let request = request::read(&head[..]);
+    assert_eq!(request, request::read(Slow(head)));
+    let request = request.expect("a request");
+    assert_eq!((request.method.as_str(), request.path.as_str(), request.query.as_str()), ("GET", "/a", "b=c"));
+    assert_eq!((request.hosts, request.cookies), (vec!["localhost".to_owned()], vec!["a=B".to_owned()]));
 }
 
 #[test]
