@@ -110,7 +110,7 @@ impl Rings {
 }
 
 /// A bit of everything: two threads, one of them with two rings, and a ring whose thread is not known.
-fn mixed(directory: &Path, count: u64) {
+pub fn mixed(directory: &Path, count: u64) {
     let mut builder = start(0xA1);
     builder
         .kind_name(PLAIN, "pla\"in\nki\0nd\\")
@@ -160,7 +160,7 @@ fn mixed(directory: &Path, count: u64) {
 }
 
 /// Slices that lie across others of their thread.
-fn crossed(directory: &Path) {
+pub fn crossed(directory: &Path) {
     let mut builder = start(0xB1);
     builder.thread(1, 77, "t");
     let mut rings = Rings::default();
@@ -176,7 +176,7 @@ fn crossed(directory: &Path) {
 }
 
 /// Sequences that are missing, and a ledger that says so.
-fn gaps(directory: &Path) {
+pub fn gaps(directory: &Path) {
     let mut builder = start(0xC1);
     builder.thread(1, 77, "loser").thread(2, 78, "keeper");
     let mut rings = Rings::default();
@@ -194,7 +194,7 @@ fn gaps(directory: &Path) {
 }
 
 /// Three runs: two processes of one boot, and one of another boot, whose clock began anew. In the middle of the first one the wall clock was set back.
-fn boots(directory: &Path) {
+pub fn boots(directory: &Path) {
     std::fs::create_dir_all(directory).expect("a directory");
     const SECOND: u64 = 1_000_000_000;
     let run = |generation: u64, boot: u8, pid: u32, at: u64, offset: i64| {
@@ -244,7 +244,7 @@ fn odd(directory: &Path) {
 }
 
 /// Events with stacks: texts, and addresses.
-fn stacks(directory: &Path) {
+pub fn stacks(directory: &Path) {
     let mut builder = Builder::new(0xF1, 1);
     let mut named = Definition::new(1, "named");
     named.fields = vec![Field::new("stack", Type::String, 0)];

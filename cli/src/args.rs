@@ -4,9 +4,10 @@ use crate::export::pieces::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
-/// Lists, shows, checks and exports the journals that capture_pipeline writes.
+/// Lists, shows, checks and exports the journals that capture_pipeline writes, and the databases of its SQLite storage.
 ///
-/// A journal is a directory with segments (files named *.journal), or one of its segments. It may be read while it is being written.
+/// A journal is a directory with segments (files named *.journal), or one of its segments. A file that begins as one of SQLite's is a database. Both may be read while they are
+/// being written.
 ///
 /// Exit status: 0 if all is well, 1 if a journal is damaged (the rest is read all the same), 2 if the arguments are wrong or a file cannot be read or written.
 #[derive(Debug, Parser)]
@@ -54,7 +55,7 @@ pub enum Command {
 /// `ls`
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// Journals, and directories that have journals in them
+    /// Journals, databases of the SQLite storage, and directories that have them in them
     #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// Looks into directories at any depth, and not only one level down
@@ -69,7 +70,7 @@ pub struct Ls {
 #[derive(Debug, Args)]
 #[command(mut_arg("until", |arg| arg.visible_alias("to")))]
 pub struct Stat {
-    /// A journal: a directory or one segment
+    /// A journal (a directory or one segment), or a database of the SQLite storage
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     #[command(flatten)]
@@ -121,7 +122,7 @@ pub enum Order {
 #[derive(Debug, Args)]
 #[command(mut_arg("until", |arg| arg.visible_alias("to")))]
 pub struct Cat {
-    /// A journal: a directory or one segment
+    /// A journal (a directory or one segment), or a database of the SQLite storage
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     #[command(flatten)]
@@ -155,7 +156,7 @@ pub struct Lines {
 #[derive(Debug, Args)]
 #[command(mut_arg("until", |arg| arg.visible_alias("to")))]
 pub struct Tail {
-    /// A journal: a directory or one segment
+    /// A journal (a directory or one segment), or a database of the SQLite storage
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     #[command(flatten)]
@@ -173,7 +174,7 @@ pub struct Tail {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// A journal: a directory or one segment
+    /// A journal (a directory or one segment), or a database of the SQLite storage
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     /// Where it listens: an address with a port, or a port alone, which is on 127.0.0.1; port 0 is any that is free
@@ -204,7 +205,7 @@ pub struct Metrics {
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Journals: directories or single segments
+    /// Journals (directories or single segments), or databases of the SQLite storage
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// Prints nothing if all is well
@@ -272,7 +273,7 @@ pub enum Payload {
 /// `export`
 #[derive(Debug, Args)]
 pub struct Export {
-    /// A journal: a directory or one segment
+    /// A journal (a directory or one segment), or a database of the SQLite storage
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     /// The file to write (CTF and OTLP: the directory; OTLP: or http://HOST:4318); - is the standard output, not for SQLite, Parquet and directories
@@ -315,7 +316,7 @@ pub struct Export {
 /// `mcp`
 #[derive(Debug, Args)]
 pub struct Mcp {
-    /// Journals: directories or single segments. No others are ever opened; a client names one by the last part of its path, or by its place in this list, from 0
+    /// Journals (directories or single segments), or databases of the SQLite storage. No others are ever opened; a client names one by the last part of its path, or by its place in this list, from 0
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! A journal with what is asked of it: which events, in which order.
+//! A journal, or a database of the SQLite storage, with what is asked of it: which events, in which order.
 
 use crate::args::{Order, Selection};
 use crate::damage;
@@ -6,9 +6,10 @@ use crate::failure::{Failure, Outcome};
 use crate::kinds::{Asked, Choice, Kind, Kinds};
 use crate::messages::tell;
 use crate::progress::Progress;
+use crate::source::{Source, is_database};
 use crate::time_bounds::Bound;
 use capture_pipeline::expression::{Expression, Own, Subject};
-use capture_pipeline::journal::reader::{self, Event, Facts, Options, Reader, Segment, Thread};
+use capture_pipeline::journal::reader::{self, Event, Facts, Options, Segment, Thread};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +101,7 @@ pub enum Reading {
 /// See the module.
 pub struct Journal {
     path: PathBuf,
-    reader: Reader,
+    reader: Source,
     kinds: Kinds,
     threads: Threads,
     /// The correlation id that was asked for, if the reader does not choose by it.
@@ -108,19 +109,22 @@ pub struct Journal {
 }
 
 /// Opens a reader. If there is nothing to read, the message says whether the journal is missing or only the run.
-fn open(path: &Path, options: Options) -> Result<Reader, Failure> {
+fn open(path: &Path, options: Options) -> Result<Source, Failure> {
     let run = options.generation;
-    let reader = Reader::open(path, options)?;
+    let reader = Source::open(path, options)?;
     if reader.segments().len() != 0 || !reader.losses().is_empty() {
         return Ok(reader);
     }
     let shown = path.display();
     if let Some(run) = run
-        && Reader::open(path, Options::default())?.segments().len() != 0
+        && Source::open(path, Options::default())?.segments().len() != 0
     {
         return Err(Failure::new(format!(
             "{shown}: it has no run {run:016x}; 'capture-pipeline ls' shows its runs"
         )));
+    }
+    if is_database(path) {
+        return Err(Failure::new(format!("{shown}: the database has no run: nothing was stored in it")));
     }
     Err(Failure::new(format!(
         "{shown}: no journal: it has no file GENERATION-NUMBER.journal; 'capture-pipeline ls' finds journals"
@@ -188,8 +192,8 @@ impl Journal {
         Ok(Self { path: path.to_path_buf(), reader, kinds, threads, correlation_id })
     }
 
-    /// The reader.
-    pub fn reader(&self) -> &Reader {
+    /// What it is read from.
+    pub fn reader(&self) -> &Source {
         &self.reader
     }
 

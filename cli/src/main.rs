@@ -17,6 +17,7 @@ mod metrics;
 mod numbers;
 mod page;
 mod progress;
+mod source;
 mod time_bounds;
 mod timeline;
 

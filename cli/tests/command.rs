@@ -5,6 +5,8 @@ mod sample;
 
 #[path = "command/cat.rs"]
 mod cat;
+#[path = "command/database.rs"]
+mod database;
 #[path = "command/export.rs"]
 mod export;
 #[path = "command/inspect.rs"]

@@ -194,6 +194,33 @@ fn export(journal: &Path, database: &Path, wrong: &mut Wrong) {
     }
 }
 
+/// The events as the command prints them, in the order of their identities.
+fn printed(source: &Path, wrong: &mut Wrong) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture-pipeline"));
+    let output = command.args(["export", "--to", "ndjson"]).arg(source).arg("-").output();
+    let output = output.expect("the command runs");
+    if !output.status.success() || !output.stderr.is_empty() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        wrong.0.push(format!("{}: {}: {why}", source.display(), output.status));
+    }
+    // What may differ, and is compared with the reasons in `compare::databases`: the wall times of events with a time of their own, and threads, of which a storage that gets
+    // facts as events may know more.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut event: serde_json::Value = serde_json::from_str(line).expect("an object");
+            let members = event.as_object_mut().expect("an object");
+            for name in ["wall_time", "tid", "thread_name"] {
+                members.remove(name);
+            }
+            event.to_string()
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
 /// One run of a pipeline, and the comparison. Answers what does not fit.
 fn round(encoding: Encoding, seed: u64, all: &Tally) -> Wrong {
     let mut random = Random(seed);
@@ -261,6 +288,19 @@ fn round(encoding: Encoding, seed: u64, all: &Tally) -> Wrong {
         given += 1;
     }
     let (direct, exported) = (Database::read(&at("direct.db")), Database::read(&at("exported.db")));
+    let of_journal = printed(&at("journal"), &mut wrong);
+    for name in ["direct.db", "exported.db"] {
+        let of_database = printed(&at(name), &mut wrong);
+        if of_journal != of_database {
+            let pairs = of_journal.iter().zip(&of_database);
+            let first = pairs.filter(|(journal, database)| journal != database).take(3);
+            let (theirs, ours) = (of_journal.len(), of_database.len());
+            wrong.0.push(format!(
+                "{name}: {ours} events printed, {theirs} of the journal: {:?}",
+                first.collect::<Vec<_>>()
+            ));
+        }
+    }
     let sources = sources.done.into_inner().expect("not poisoned");
     compare::ledger(&mut wrong, &sources, &ledger, &seen);
     compare::journal(&mut wrong, &reader, given, &ledger, &settings);

@@ -6,8 +6,9 @@ use crate::failure::{Failure, Outcome};
 use crate::line::shown;
 use crate::messages::tell;
 use crate::numbers;
+use crate::source::{Source, is_database, is_stored_in_database};
 use capture_pipeline::journal::format::segment::parse_file_name;
-use capture_pipeline::journal::reader::{Options, Reader, Segment, State};
+use capture_pipeline::journal::reader::{Options, Segment, State};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,15 +37,18 @@ pub struct Run {
     pub stored_bytes: u64,
     growing: bool,
     left: bool,
+    /// It lies in a database, which does not say how it ends, and has no segments.
+    pub is_in_database: bool,
 }
 
 impl Run {
     /// How it ends.
     pub fn state(&self) -> &'static str {
-        match (self.growing, self.left) {
-            (true, _) => "growing",
-            (false, true) => "left",
-            (false, false) => "complete",
+        match (self.is_in_database, self.growing, self.left) {
+            (true, _, _) => "database",
+            (_, true, _) => "growing",
+            (_, false, true) => "left",
+            (_, false, false) => "complete",
         }
     }
 }
@@ -68,12 +72,13 @@ pub fn runs<'s>(segments: impl Iterator<Item = &'s Segment>) -> Vec<Run> {
             stored_bytes: 0,
             growing: false,
             left: false,
+            is_in_database: is_stored_in_database(segment),
         });
         run.started_ns = run.started_ns.min(header.realtime_ns);
         if segment.events > 0 {
             run.span = (run.span.0.min(segment.realtimes_ns.0), run.span.1.max(segment.realtimes_ns.1));
         }
-        run.segments += 1;
+        run.segments += u64::from(!run.is_in_database);
         run.blocks += segment.blocks;
         run.events += segment.events;
         run.size += segment.size;
@@ -118,10 +123,10 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
         "STATE",
     ]);
     for path in journals {
-        let reader = match Reader::open(&path, Options::default()) {
+        let reader = match Source::open(&path, Options::default()) {
             Ok(reader) => reader,
             Err(error) => {
-                outcome = unread(&error.into());
+                outcome = unread(&error);
                 continue;
             }
         };
@@ -145,9 +150,9 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
                 run.pid.to_string(),
                 time(run.started_ns),
                 if run.events > 0 { duration(lasted) } else { "-".into() },
-                run.segments.to_string(),
+                if run.is_in_database { "-".into() } else { run.segments.to_string() },
                 grouped(run.events),
-                bytes(run.size),
+                if run.is_in_database { "-".into() } else { bytes(run.size) },
                 run.state().into(),
             ]);
         }
@@ -194,16 +199,25 @@ fn json(into: &mut Vec<u8>, path: &Path, run: &Run) {
     into.extend_from_slice(b"}\n");
 }
 
+/// Whether a file has a name as a database. (What is in it is looked at then.)
+fn is_named_as_database(path: &Path) -> bool {
+    let end = path.extension().and_then(|end| end.to_str());
+    end.is_some_and(|end| matches!(end.to_ascii_lowercase().as_str(), "db" | "sqlite" | "sqlite3"))
+}
+
 /// Adds the path if it is a journal, and otherwise the journals in it.
 fn find(path: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !std::fs::metadata(path)?.is_dir() {
         into.push(path.to_path_buf());
         return Ok(());
     }
-    let mut folders = Vec::new();
+    let (mut folders, mut databases) = (Vec::new(), Vec::new());
     let mut is_journal = false;
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
+        if is_named_as_database(&entry.path()) && is_database(&entry.path()) {
+            databases.push(entry.path());
+        }
         is_journal |= entry.file_name().to_str().is_some_and(|name| parse_file_name(name).is_some());
         if entry.file_type()?.is_dir() {
             folders.push(entry.path());
@@ -212,6 +226,8 @@ fn find(path: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<(
     if is_journal {
         into.push(path.to_path_buf());
     }
+    databases.sort();
+    into.append(&mut databases);
     folders.sort();
     for folder in folders {
         if depth > 0

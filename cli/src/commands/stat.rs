@@ -11,7 +11,8 @@ use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Reading, span};
 use crate::line::shown;
 use crate::progress::Progress;
-use capture_pipeline::journal::reader::{LedgerBlock, Reader};
+use crate::source::Source;
+use capture_pipeline::journal::reader::LedgerBlock;
 use plot::Plot;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -51,7 +52,7 @@ pub fn run(args: &Stat) -> Result<Outcome, Failure> {
     Ok(journal.outcome())
 }
 
-fn show_runs(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
+fn show_runs(text: &mut Vec<u8>, reader: &Source) -> std::io::Result<()> {
     for run in runs(reader.segments()) {
         writeln!(
             text,
@@ -71,14 +72,16 @@ fn show_runs(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
                 duration(last.saturating_sub(first))
             )?;
         }
-        writeln!(
-            text,
-            "  files     {} in {} and {}{}",
-            bytes(run.size),
-            counted(run.segments, "segment", "segments"),
-            counted(run.blocks, "block", "blocks"),
-            ratio(&run)
-        )?;
+        if !run.is_in_database {
+            writeln!(
+                text,
+                "  files     {} in {} and {}{}",
+                bytes(run.size),
+                counted(run.segments, "segment", "segments"),
+                counted(run.blocks, "block", "blocks"),
+                ratio(&run)
+            )?;
+        }
         for (at, (name, value)) in reader.facts().attributes_of(run.generation).enumerate() {
             let label = if at == 0 { "attributes" } else { "" };
             let name = String::from_utf8_lossy(name);
@@ -86,6 +89,7 @@ fn show_runs(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
         }
         match reader.facts().ledgers.get(&run.generation) {
             Some(ledger) => show_ledger(text, ledger)?,
+            None if run.is_in_database => writeln!(text, "  ledger    none: a database keeps none")?,
             None => writeln!(text, "  ledger    none was stored")?,
         }
     }

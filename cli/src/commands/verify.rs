@@ -7,7 +7,8 @@ use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Reading};
 use crate::line::shown;
 use crate::progress::Progress;
-use capture_pipeline::journal::reader::{Reader, State};
+use crate::source::Source;
+use capture_pipeline::journal::reader::State;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -41,12 +42,20 @@ pub fn run(args: &Verify) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-fn report(path: &Path, reader: &Reader, events: u64, well: bool, text: &mut Vec<u8>) {
-    let segments = counted(reader.segments().len() as u64, "segment", "segments");
-    let size: u64 = reader.segments().map(|segment| segment.size).sum();
+fn report(path: &Path, reader: &Source, events: u64, well: bool, text: &mut Vec<u8>) {
+    let (what, size) = match reader {
+        Source::Journal(reader) => (
+            counted(reader.segments().len() as u64, "segment", "segments"),
+            reader.segments().map(|segment| segment.size).sum(),
+        ),
+        Source::Database(_) => (
+            format!("a database of {}", counted(reader.segments().len() as u64, "run", "runs")),
+            reader.progress().total_bytes,
+        ),
+    };
     let start = if well { format!("{}: ok: ", name(path)) } else { "  read: ".into() };
     text.extend_from_slice(
-        format!("{start}{} in {segments}, {}\n", counted(events, "event", "events"), bytes(size)).as_bytes(),
+        format!("{start}{} in {what}, {}\n", counted(events, "event", "events"), bytes(size)).as_bytes(),
     );
     for note in notes(reader) {
         text.extend_from_slice(format!("  {note}\n").as_bytes());
@@ -59,7 +68,7 @@ fn name(path: &Path) -> String {
 }
 
 /// All damage, each on a line with its place and what it means.
-pub fn problems(reader: &Reader) -> Vec<String> {
+pub fn problems(reader: &Source) -> Vec<String> {
     let losses = reader.losses();
     let mut lines = Vec::new();
     for refused in &losses.refused {
@@ -105,7 +114,7 @@ pub fn problems(reader: &Reader) -> Vec<String> {
 }
 
 /// What is worth to know, and is no damage.
-fn notes(reader: &Reader) -> Vec<String> {
+fn notes(reader: &Source) -> Vec<String> {
     let losses = reader.losses();
     let mut lines = Vec::new();
     if let Some(count) = some(losses.duplicates, "event was", "events were") {
@@ -132,11 +141,17 @@ fn notes(reader: &Reader) -> Vec<String> {
 }
 
 /// The segments that are not there: those that the journal's bounds deleted, and others.
-pub fn absent(reader: &Reader) -> Vec<String> {
+pub fn absent(reader: &Source) -> Vec<String> {
     let mut lines = Vec::new();
     for (generation, deleted) in &reader.facts().deleted {
-        let segments = some(deleted.segments, "segment", "segments").unwrap_or_default();
         let (events, size) = (grouped(deleted.events), bytes(deleted.bytes));
+        // A database has no segments.
+        let Some(segments) = some(deleted.segments, "segment", "segments") else {
+            lines.push(format!(
+                "of run {generation:016x} {events} events were deleted, to make room or for their age"
+            ));
+            continue;
+        };
         lines.push(format!(
             "run {generation:016x} deleted {segments} with {events} events ({size}), to make room or for their age"
         ));
@@ -153,7 +168,7 @@ pub fn absent(reader: &Reader) -> Vec<String> {
 }
 
 /// How many segments of each run lie before or between those that are there.
-fn missing_segments(reader: &Reader) -> BTreeMap<u64, u64> {
+fn missing_segments(reader: &Source) -> BTreeMap<u64, u64> {
     let mut runs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for segment in reader.segments() {
         let (count, last) = runs.entry(segment.header.generation).or_default();

@@ -63,7 +63,9 @@ fn only_a_whole_get_from_here_is_answered() {
     assert_eq!(get(&format!("Host: localhost\r\n{}", "X: y\r\n".repeat(99))), "200");
     assert_eq!(get(&format!("Host: localhost\r\n{}", "X: y\r\n".repeat(100))), "400");
     // What a reader of the address might take for the end of a line or of a header is no part of one.
-    for wrong in ["Host: local\rhost\r\n", "Host: localhost\r\nX : y\r\n", "Host: localhost\r\n Y: folded\r\n"] {
+    for wrong in
+        ["Host: local\rhost\r\n", "Host: localhost\r\nX : y\r\n", "Host: localhost\r\n Y: folded\r\n"]
+    {
         assert_eq!(get(wrong), "400", "{wrong:?}");
     }
 }
@@ -86,7 +88,10 @@ fn a_head_that_comes_byte_by_byte_is_the_same() {
     let request = request::read(&head[..]);
     assert_eq!(request, request::read(Slow(head)));
     let request = request.expect("a request");
-    assert_eq!((request.method.as_str(), request.path.as_str(), request.query.as_str()), ("GET", "/a", "b=c"));
+    assert_eq!(
+        (request.method.as_str(), request.path.as_str(), request.query.as_str()),
+        ("GET", "/a", "b=c")
+    );
     assert_eq!((request.hosts, request.cookies), (vec!["localhost".to_owned()], vec!["a=B".to_owned()]));
 }
 

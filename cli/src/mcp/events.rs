@@ -9,9 +9,10 @@ use crate::damage;
 use crate::failure::Failure;
 use crate::journal::{Found, Journal, Reading, span};
 use crate::progress::Progress;
+use crate::source::Source;
 use crate::time_bounds::Bound;
 use crate::timeline::places::number_of_text;
-use capture_pipeline::journal::reader::{Options, Reader};
+use capture_pipeline::journal::reader::Options;
 use capture_pipeline::wall_time;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -63,7 +64,7 @@ fn times(path: &Path, selection: &Selection) -> Result<(u64, u64), Failure> {
     let (from, until) = (bound("from", &selection.from)?, bound("until", &selection.until)?);
     let is_relative = [from, until].iter().flatten().any(|bound| bound.is_relative());
     let (first, last) =
-        if is_relative { span(Reader::open(path, Options::default())?.segments()) } else { (0, 0) };
+        if is_relative { span(Source::open(path, Options::default())?.segments()) } else { (0, 0) };
     let at = |bound: Option<Bound>, otherwise| bound.map_or(otherwise, |bound| bound.at(first, last));
     Ok((at(from, 0), at(until, u64::MAX)))
 }

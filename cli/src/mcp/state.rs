@@ -11,7 +11,8 @@ use crate::damage;
 use crate::failure::Failure;
 use crate::journal::{Journal, Reading};
 use crate::progress::Progress;
-use capture_pipeline::journal::reader::{LEDGER_COUNTS, LedgerBlock, Options, Reader};
+use crate::source::Source;
+use capture_pipeline::journal::reader::{LEDGER_COUNTS, LedgerBlock, Options};
 use capture_pipeline::kinds::{Definition, Field, Length, Type};
 use serde_json::{Map, Value, json};
 use std::ops::ControlFlow;
@@ -23,9 +24,9 @@ const RINGS: usize = 20;
 /// So many bytes of an attribute are answered.
 const OF_ATTRIBUTE: usize = 1_024;
 
-fn reader(journals: &Journals, place: usize, run: Option<u64>) -> Result<(&str, Reader), Failure> {
+fn reader(journals: &Journals, place: usize, run: Option<u64>) -> Result<(&str, Source), Failure> {
     let Some((name, path)) = journals.get(place) else { return Err(Failure::new("journal: there is none")) };
-    Ok((name, Reader::open(path, Options { generation: run, ..Options::default() })?))
+    Ok((name, Source::open(path, Options { generation: run, ..Options::default() })?))
 }
 
 /// The places of the journal that is asked for, or of all.
@@ -40,7 +41,7 @@ fn places(journals: &Journals, scope: &Scope) -> Result<Vec<usize>, Failure> {
 fn each_journal(
     journals: &Journals,
     scope: &Scope,
-    of: impl Fn(&Reader, &Run) -> Value,
+    of: impl Fn(&Source, &Run) -> Value,
 ) -> Result<String, Failure> {
     let run = scope.run()?;
     let mut list = List::new("journals");
@@ -159,7 +160,7 @@ fn kind(run: u64, kind: u32, name: Option<&Vec<u8>>, definition: Option<&Definit
 }
 
 /// A page of kinds, behind this one.
-fn kinds_behind(name: &str, reader: &Reader, behind: Option<(u64, u32)>) -> String {
+fn kinds_behind(name: &str, reader: &Source, behind: Option<(u64, u32)>) -> String {
     let facts = reader.facts();
     let keys: std::collections::BTreeSet<_> =
         facts.kind_names.keys().chain(facts.definitions.keys()).collect();

@@ -9,8 +9,9 @@ use crate::failure::Failure;
 use crate::journal::{Found, Journal, Reading, span};
 use crate::messages::tell;
 use crate::progress::Progress;
+use crate::source::Source;
 use crate::timeline::Timeline;
-use capture_pipeline::journal::reader::{LEDGER_COUNTS, Reader};
+use capture_pipeline::journal::reader::LEDGER_COUNTS;
 use capture_pipeline::wall_time;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -204,7 +205,7 @@ impl Read {
     }
 }
 
-fn runs_of(reader: &Reader) -> Value {
+fn runs_of(reader: &Source) -> Value {
     let facts = reader.facts();
     let row = |run: crate::commands::ls::Run| {
         let ledger = facts.ledgers.get(&run.generation).map(|ledger| {
@@ -233,7 +234,7 @@ fn runs_of(reader: &Reader) -> Value {
 }
 
 /// The rings with the most events missing.
-fn rings(reader: &Reader) -> Value {
+fn rings(reader: &Source) -> Value {
     let facts = reader.facts();
     losses::rings_with_gaps(reader)
         .into_iter()

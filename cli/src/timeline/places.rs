@@ -92,9 +92,9 @@ pub fn number_of_text(start: u64, text: &[u8]) -> u64 {
     })
 }
 
-fn number_of_owner(owner: &Owner) -> u64 {
-    let words = [u64::from(owner.pid), owner.pid_namespace, owner.start_time];
-    number_of_text(number_of(&words), &owner.boot_id)
+/// The number of a process whose first run is this one. (A database does not say when a process was started.)
+fn number_of_process(owner: &Owner, generation: u64) -> u64 {
+    number_of_text(number_of(&[u64::from(owner.pid), generation]), &owner.boot_id)
 }
 
 impl Places {
@@ -126,7 +126,7 @@ impl Places {
             let known = places.processes.iter().position(|process| process.owner == header.owner);
             let at = known.unwrap_or_else(|| {
                 places.processes.push(Process {
-                    uuid: number_of_owner(&header.owner),
+                    uuid: number_of_process(&header.owner, header.generation),
                     pid: header.owner.pid,
                     program: header.program.clone(),
                     shift: of_boot.wrapping_sub(first),

@@ -108,6 +108,13 @@ pub struct Attribute {
     place: u64,
 }
 
+impl Attribute {
+    /// One with this value.
+    pub fn new(value: Vec<u8>) -> Self {
+        Self { value, place: 0 }
+    }
+}
+
 /// What an entry takes beside its bytes.
 const ENTRY: usize = 128;
 

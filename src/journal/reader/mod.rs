@@ -42,7 +42,7 @@ mod window;
 
 pub use self::core::Progress;
 pub use event::Event;
-pub use facts::{Deleted, Facts, LEDGER_COUNTS, LedgerBlock, Thread};
+pub use facts::{Attribute, Deleted, Facts, LEDGER_COUNTS, LedgerBlock, Thread};
 pub use losses::{EXAMPLES, Gone, Identity, Losses, Refused, RingEvents, Unreadable};
 pub use options::{Options, Order};
 pub use segment::{Seal, Segment, State};

@@ -15,6 +15,7 @@ mod limits;
 mod open_storages;
 mod options;
 mod queue;
+mod read;
 mod schema;
 mod schema_check;
 mod shared;
@@ -25,6 +26,7 @@ mod temp_files;
 
 pub(crate) use options::refuse;
 pub use options::{MAX_AGE_MS, MAX_BYTES, MIN_MAX_BYTES, OnFull, Options, Synchronous};
+pub use read::open_to_read;
 pub use schema::{APPLICATION_ID, VERSION};
 
 use super::{Abilities, PIPELINE_STORE_PENDING, PIPELINE_STORE_RETRY, Storage};

@@ -53,6 +53,15 @@ fn read_contents(conn: &Connection) -> Result<Contents, Failure> {
     Ok(found)
 }
 
+/// The version of the schema in a file that must be this library's.
+pub(super) fn version(conn: &Connection) -> Result<i64, Failure> {
+    match read_contents(conn)? {
+        Contents::Current => Ok(VERSION.into()),
+        Contents::Earlier(version) => Ok(version),
+        Contents::Empty => Err(Failure::unusable("the database is empty: it has no tables")),
+    }
+}
+
 /// The number that SQLite increments with every change of the schema.
 pub(super) fn revision(conn: &Connection) -> Result<i64, Failure> {
     sql::pragma(conn, "schema_version")

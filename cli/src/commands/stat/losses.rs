@@ -3,7 +3,8 @@
 use crate::commands::table::{Table, grouped};
 use crate::commands::verify::absent;
 use crate::line::shown;
-use capture_pipeline::journal::reader::{Reader, RingEvents};
+use crate::source::Source;
+use capture_pipeline::journal::reader::RingEvents;
 use std::io::Write;
 
 /// So many rings are listed.
@@ -29,7 +30,7 @@ pub const CHOSEN: [(&str, &str); 3] = [
 ];
 
 /// A line for each of these counts of each run that is not 0.
-fn lines_of(reader: &Reader, counts: &[(&str, &str)]) -> Vec<String> {
+fn lines_of(reader: &Source, counts: &[(&str, &str)]) -> Vec<String> {
     let mut lines = Vec::new();
     for (generation, ledger) in &reader.facts().ledgers {
         for (name, meaning) in counts {
@@ -42,26 +43,26 @@ fn lines_of(reader: &Reader, counts: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// What was left out by choice, a line for each.
-pub fn chosen(reader: &Reader) -> Vec<String> {
+pub fn chosen(reader: &Source) -> Vec<String> {
     lines_of(reader, &CHOSEN)
 }
 
 /// What was lost, a line for each.
-pub fn lost(reader: &Reader) -> Vec<String> {
+pub fn lost(reader: &Source) -> Vec<String> {
     let mut lines = lines_of(reader, &LOSSES);
     lines.extend(absent(reader));
     lines
 }
 
 /// The rings of which events are missing, those with the most first.
-pub fn rings_with_gaps(reader: &Reader) -> Vec<&RingEvents> {
+pub fn rings_with_gaps(reader: &Source) -> Vec<&RingEvents> {
     let mut rings: Vec<_> = reader.rings().filter(|ring| ring.missing() > 0).collect();
     rings.sort_by_key(|ring| (std::cmp::Reverse(ring.missing()), ring.generation, ring.ring_id));
     rings
 }
 
 /// Appends what was left out, and what was lost.
-pub fn show(text: &mut Vec<u8>, reader: &Reader) -> std::io::Result<()> {
+pub fn show(text: &mut Vec<u8>, reader: &Source) -> std::io::Result<()> {
     let chosen = chosen(reader);
     if !chosen.is_empty() {
         writeln!(text, "Left out by choice")?;
