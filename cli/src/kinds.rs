@@ -6,6 +6,7 @@ use capture_pipeline::expression::{Bound, Compared, Expression, Own};
 use capture_pipeline::journal::reader::Facts;
 use capture_pipeline::kinds::{Definition, Length, Type};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Whether events of a kind are chosen.
 #[derive(Clone, Debug)]
@@ -44,8 +45,27 @@ pub struct Kind {
     pub json: Vec<u8>,
     /// For each field the text of JSON before its value.
     pub json_names: Vec<Vec<u8>>,
+    /// The attributes of its run as a member of JSON, with the comma before it. Empty: there are none.
+    pub attributes: Arc<[u8]>,
     /// It stands for one kind after another, of which nothing but the number is known.
     pub is_rest: bool,
+}
+
+/// The attributes of each run as a member of JSON.
+fn attributes_of_runs(facts: &Facts) -> HashMap<u64, Arc<[u8]>> {
+    let generations: BTreeSet<u64> = facts.attributes.keys().map(|(generation, _)| *generation).collect();
+    let member = |generation: u64| {
+        let mut json = b",\"attributes\":".to_vec();
+        for (at, (name, value)) in facts.attributes_of(generation).enumerate() {
+            json.push(if at == 0 { b'{' } else { b',' });
+            numbers::json_string(&mut json, name);
+            json.push(b':');
+            numbers::json_string(&mut json, value);
+        }
+        json.push(b'}');
+        (generation, json.into())
+    };
+    generations.into_iter().map(member).collect()
 }
 
 impl Kind {
@@ -68,6 +88,7 @@ impl Kind {
             choice,
             json: Vec::new(),
             json_names: Vec::new(),
+            attributes: Arc::from([]),
             is_rest: false,
         };
         kind.prepare_json();
@@ -76,6 +97,14 @@ impl Kind {
             kind.choice = Choice::All(false);
         }
         kind
+    }
+
+    /// With the attributes of its run.
+    fn with(mut self, attributes: &HashMap<u64, Arc<[u8]>>) -> Self {
+        if let Some(own) = attributes.get(&self.generation) {
+            self.attributes = Arc::clone(own);
+        }
+        self
     }
 
     fn prepare_json(&mut self) {
@@ -147,6 +176,8 @@ pub struct Kinds {
     /// The facts that the kinds were made from, by their numbers.
     facts: (usize, usize),
     known: Facts,
+    /// The attributes of each run, as [`Kind::attributes`] has them.
+    attributes: HashMap<u64, Arc<[u8]>>,
     /// The place of the kind that stands for all that have none of their own.
     rest: Option<usize>,
 }
@@ -166,6 +197,7 @@ impl Kinds {
             asked,
             facts: (0, 0),
             known: Facts::default(),
+            attributes: HashMap::new(),
             rest: None,
         };
         kinds.refresh(facts);
@@ -175,11 +207,12 @@ impl Kinds {
     /// Takes what has become known about the kinds.
     pub fn refresh(&mut self, facts: &Facts) {
         let count = (facts.kind_names.len(), facts.definitions.len());
-        if count == self.facts && !self.list.is_empty() {
+        if count == self.facts && facts.attributes == self.known.attributes && !self.list.is_empty() {
             return;
         }
         self.facts = count;
         self.known = facts.clone();
+        self.attributes = attributes_of_runs(facts);
         self.recent = [(0, 0, NONE); 64];
         for (generation, number) in facts.kind_names.keys().chain(facts.definitions.keys()) {
             self.numbers.entry((*generation, *number)).or_insert_with(|| {
@@ -188,7 +221,7 @@ impl Kinds {
             });
         }
         for kind in self.list.iter_mut().filter(|kind| !kind.is_rest) {
-            *kind = Kind::new(kind.generation, kind.number, facts, &self.asked);
+            *kind = Kind::new(kind.generation, kind.number, facts, &self.asked).with(&self.attributes);
         }
     }
 
@@ -205,7 +238,8 @@ impl Kinds {
                 return self.rest(generation, number);
             }
             None => {
-                self.list.push(Kind::new(generation, number, &self.known, &self.asked));
+                let kind = Kind::new(generation, number, &self.known, &self.asked);
+                self.list.push(kind.with(&self.attributes));
                 self.numbers.insert((generation, number), self.list.len() - 1);
                 self.list.len() - 1
             }
@@ -217,7 +251,8 @@ impl Kinds {
     /// The place of a kind that has none of its own.
     #[cold]
     fn rest(&mut self, generation: u64, number: u32) -> usize {
-        let kind = Kind { is_rest: true, ..Kind::new(generation, number, &self.known, &self.asked) };
+        let kind = Kind::new(generation, number, &self.known, &self.asked).with(&self.attributes);
+        let kind = Kind { is_rest: true, ..kind };
         match self.rest {
             Some(at) => {
                 self.list[at] = kind;

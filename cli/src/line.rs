@@ -94,6 +94,8 @@ pub struct Json {
     pub wide: bool,
     /// Payloads beside the fields: always, where the fields do not say all (`None`), never.
     pub payload: Option<bool>,
+    /// The attributes of the event's run.
+    pub attributes: bool,
 }
 
 impl Json {
@@ -140,6 +142,9 @@ impl Json {
             into.extend_from_slice(b",\"payload\":\"");
             numbers::hexadecimal(into, event.payload);
             into.push(b'"');
+        }
+        if self.attributes {
+            into.extend_from_slice(&kind.attributes);
         }
         into.extend_from_slice(b"}\n");
     }

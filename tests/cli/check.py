@@ -97,7 +97,7 @@ def check_ndjson(wanted):
     path = export("a.ndjson", "--payload", "always")
     tool = subprocess.run([sys.executable, "-m", "json.tool", "--json-lines", path], capture_output=True, text=True, check=False)
     check("NDJSON: json.tool reads it", tool.returncode == 0 and tool.stdout.count('"sequence"') == len(wanted), tool.stderr)
-    found = []
+    found, attributes = [], []
     with open(path, encoding="utf-8") as file:
         for line in file:
             event = json.loads(line)
@@ -105,6 +105,7 @@ def check_ndjson(wanted):
             event["wall_ns"] = wall_ns(event["wall_time"])
             event["payload"] = bytes.fromhex(event["payload"])
             event["weight"] = float(event["weight"])
+            attributes.append(event.pop("attributes", None))
             fields = event.setdefault("fields", {})
             if "key" in fields:
                 fields["key"] = bytes.fromhex(fields["key"])
@@ -124,6 +125,7 @@ def check_ndjson(wanted):
         return {**event, "fields": fields}
 
     compare("NDJSON", found, [finite(event) for event in wanted])
+    check("NDJSON: each event has the attributes of its run", attributes == [{"host": "alpha", "version": "1.2"}] * len(wanted), attributes)
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------------------------
@@ -229,6 +231,10 @@ def check_pyarrow(pyarrow, wanted):
         wall = table["_wall_time"].cast(pyarrow.int64()).to_pylist()
         found = [parquet_event(row, ns) for row, ns in zip(table.drop_columns(["_wall_time"]).to_pylist(), wall)]
         compare(f"Parquet {options[1]}, pyarrow", found, [parquet_wanted(event) for event in wanted])
+        runs = json.loads(pyarrow.parquet.read_metadata(path).metadata[b"capture_pipeline.runs"])
+        check("Parquet: the runs with their attributes, pyarrow", runs == [{
+            "run": "feed000000000001", "program": "a test", "pid": 1, "started": "2023-11-14T22:13:20.000000001Z",
+            "attributes": {"host": "alpha", "version": "1.2"}}], runs)
         codec = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(0).compression
         check(f"Parquet: compressed by {codec}", codec == {"none": "UNCOMPRESSED", "zstd": "ZSTD"}[options[1]])
     schema = table.schema

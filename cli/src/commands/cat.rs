@@ -38,7 +38,8 @@ impl Printer {
     /// Appends the line of an event to the buffer.
     pub fn append(&mut self, found: Found<'_>) {
         if self.lines.json {
-            Json { strings: self.lines.strings, wide: false, payload: None }.write(&mut self.buffer, found);
+            Json { strings: self.lines.strings, wide: false, payload: None, attributes: true }
+                .write(&mut self.buffer, found);
         } else {
             line::text(&mut self.buffer, found, self.lines.ids);
         }

@@ -8,7 +8,7 @@ use crate::messages::tell;
 use crate::numbers;
 use crate::source::{Source, is_database, is_stored_in_database};
 use capture_pipeline::journal::format::segment::parse_file_name;
-use capture_pipeline::journal::reader::{Options, Segment, State};
+use capture_pipeline::journal::reader::{Facts, Options, Segment, State};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,7 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
         ">EVENTS",
         ">SIZE",
         "STATE",
+        "ATTRIBUTES",
     ]);
     for path in journals {
         let reader = match Source::open(&path, Options::default()) {
@@ -138,7 +139,7 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
         }
         for run in runs(reader.segments()) {
             if args.json {
-                json(&mut output, &path, &run);
+                json(&mut output, &path, &run, reader.facts());
                 continue;
             }
             let lasted = run.span.1.saturating_sub(run.started_ns);
@@ -154,10 +155,12 @@ pub fn run(args: &Ls) -> Result<Outcome, Failure> {
                 grouped(run.events),
                 if run.is_in_database { "-".into() } else { bytes(run.size) },
                 run.state().into(),
+                attributes(reader.facts(), run.generation),
             ]);
         }
     }
     if !table.is_empty() {
+        table.drop_empty_column();
         table.write("", &mut output);
     }
     std::io::stdout().write_all(&output).map_err(|error| Failure::output(&error))?;
@@ -172,7 +175,14 @@ fn unread(failure: &Failure) -> Outcome {
     Outcome::Unread
 }
 
-fn json(into: &mut Vec<u8>, path: &Path, run: &Run) {
+/// The attributes of a run, as a terminal may show them.
+fn attributes(facts: &Facts, generation: u64) -> String {
+    let each =
+        facts.attributes_of(generation).map(|(name, value)| format!("{}={}", shown(name), shown(value)));
+    each.collect::<Vec<_>>().join(" ")
+}
+
+fn json(into: &mut Vec<u8>, path: &Path, run: &Run, facts: &Facts) {
     let mut text = |name: &str, bytes: &[u8]| {
         into.extend_from_slice(name.as_bytes());
         numbers::json_string(into, bytes);
@@ -196,6 +206,14 @@ fn json(into: &mut Vec<u8>, path: &Path, run: &Run) {
     ] {
         into.extend_from_slice(format!(",\"{name}\":{number}").as_bytes());
     }
+    into.extend_from_slice(b",\"attributes\":{");
+    for (at, (name, value)) in facts.attributes_of(run.generation).enumerate() {
+        into.extend((at > 0).then_some(b','));
+        numbers::json_string(into, name);
+        into.push(b':');
+        numbers::json_string(into, value);
+    }
+    into.push(b'}');
     into.extend_from_slice(b"}\n");
 }
 

@@ -20,6 +20,15 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// Removes the last column if no row has anything in it.
+    pub fn drop_empty_column(&mut self) {
+        let last = self.titles.len().saturating_sub(1);
+        if self.rows.iter().all(|row| row[last].is_empty()) {
+            self.titles.truncate(last);
+            self.rows.iter_mut().for_each(|row| row.truncate(last));
+        }
+    }
+
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

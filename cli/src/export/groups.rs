@@ -92,6 +92,7 @@ mod tests {
             choice: Choice::All(true),
             json: Vec::new(),
             json_names: Vec::new(),
+            attributes: std::sync::Arc::from([]),
             is_rest: false,
         }
     }

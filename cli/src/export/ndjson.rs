@@ -19,7 +19,11 @@ pub struct Ndjson {
 impl Ndjson {
     /// Writes to `output`.
     pub fn new(output: Output, strings: bool, payload: Option<bool>) -> Self {
-        Self { output, json: Json { strings, wide: false, payload }, buffer: Vec::with_capacity(2 * PIECE) }
+        Self {
+            output,
+            json: Json { strings, wide: false, payload, attributes: true },
+            buffer: Vec::with_capacity(2 * PIECE),
+        }
     }
 }
 

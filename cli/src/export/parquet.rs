@@ -15,6 +15,7 @@ use crate::args::Compression;
 use crate::failure::Failure;
 use crate::journal::{Found, Journal};
 use rows::Rows;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -32,6 +33,27 @@ pub struct Parquet {
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
+/// What is the same for all events of a run: who captured them, and the attributes.
+fn runs(journal: &Journal) -> String {
+    let facts = journal.reader().facts();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let runs: Vec<_> = crate::commands::ls::runs(journal.reader().segments())
+        .into_iter()
+        .map(|run| {
+            let attributes: BTreeMap<String, String> =
+                facts.attributes_of(run.generation).map(|(name, value)| (text(name), text(value))).collect();
+            serde_json::json!({
+                "run": format!("{:016x}", run.generation),
+                "program": text(&run.program),
+                "pid": run.pid,
+                "started": text(&capture_pipeline::wall_time::write(run.started_ns)),
+                "attributes": attributes,
+            })
+        })
+        .collect();
+    serde_json::Value::from(runs).to_string()
+}
+
 impl Parquet {
     /// Writes to `output`.
     pub fn new(
@@ -43,13 +65,14 @@ impl Parquet {
     ) -> Result<Self, Failure> {
         let groups = Groups::new(journal.kinds(), only_one);
         let schema = schema::schema(&groups);
+        let runs = runs(journal);
         let (full, to_write) = sync_channel(0);
         let (written, empty) = sync_channel(2);
         // Two row groups: one is collected while the other is written.
         let _ = written.send(Rows::new(&groups));
         let thread = std::thread::Builder::new()
             .name("parquet".into())
-            .spawn(move || encode::run(output, schema, compression, to_write, written))
+            .spawn(move || encode::run(output, schema, runs, compression, to_write, written))
             .map_err(|error| Failure::new(format!("a thread cannot be started: {error}")))?;
         let rows = Rows::new(&groups);
         Ok(Self { groups, payload, rows, full: Some(full), empty, spare: None, thread: Some(thread) })

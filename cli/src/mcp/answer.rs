@@ -76,7 +76,7 @@ pub fn time(ns: u64) -> Value {
 /// Appends the JSON of an event. The payload is there if the fields are not, or if it has another length than they say.
 fn write(json: &mut Vec<u8>, found: Found<'_>) {
     let payload = Some(!found.kind.fits(found.event.payload));
-    Json { strings: true, wide: true, payload }.write(json, found);
+    Json { strings: true, wide: true, payload, attributes: false }.write(json, found);
 }
 
 /// The JSON of an event, without a line end. Of one that is too large the beginning is shown.

@@ -117,7 +117,7 @@ impl Answers<'_> {
         let end = Instant::now() + SEARCH;
         let (mut text, mut count, mut looked_at) = (b"{\"events\":[".to_vec(), 0, 0_u64);
         let mut ended = "all";
-        let json = Json { strings: true, wide: false, payload: None };
+        let json = Json { strings: true, wide: false, payload: None, attributes: true };
         journal.each_with(&mut Progress::none(), |found, is_chosen| {
             looked_at += 1;
             if is_chosen {

@@ -102,10 +102,16 @@ fn json_has_every_value_exactly() {
     assert_eq!(lines.len(), 13);
     assert_eq!(
         lines[0],
-        r#"{"generation":"feed000000000001","ring_id":2,"sequence":0,"wall_time":"2023-11-14T22:13:21.000000007Z","time_ns":1000000007,"kind":7,"kind_name":"sample","correlation_id":0,"node_id":0,"weight":1,"flags":0,"tid":18446744073709551615,"thread_name":"wörker 2","fields":{"size":3145728,"change":-5,"ok":true,"color":"green, light","ratio":0.1,"exact":0.1,"small":65535,"least":-32768,"key":"dead","text":"größer, \"so\"\nzwei"},"payload":"0000300000000000fbffffff0102cdcccc3d9a9999999999b93fffff0080dead6772c3b6c39f65722c2022736f220a7a776569"}"#
+        r#"{"generation":"feed000000000001","ring_id":2,"sequence":0,"wall_time":"2023-11-14T22:13:21.000000007Z","time_ns":1000000007,"kind":7,"kind_name":"sample","correlation_id":0,"node_id":0,"weight":1,"flags":0,"tid":18446744073709551615,"thread_name":"wörker 2","fields":{"size":3145728,"change":-5,"ok":true,"color":"green, light","ratio":0.1,"exact":0.1,"small":65535,"least":-32768,"key":"dead","text":"größer, \"so\"\nzwei"},"payload":"0000300000000000fbffffff0102cdcccc3d9a9999999999b93fffff0080dead6772c3b6c39f65722c2022736f220a7a776569","attributes":{"host":"alpha","version":"1.2"}}"#
     );
     // A kind whose fields say all needs no payload.
-    assert!(lines[1].ends_with(r#""fields":{"at":140733498807928,"of":-1}}"#), "{}", lines[1]);
+    assert!(
+        lines[1].ends_with(
+            r#""fields":{"at":140733498807928,"of":-1},"attributes":{"host":"alpha","version":"1.2"}}"#
+        ),
+        "{}",
+        lines[1]
+    );
     assert!(lines[5].contains(r#""ratio":null,"exact":null"#), "{}", lines[5]);
     assert!(lines[7].contains("\"text\":\"\u{FFFD}x\""), "{}", lines[7]);
     assert!(
@@ -114,7 +120,7 @@ fn json_has_every_value_exactly() {
         lines[8]
     );
     assert!(
-        lines[9].ends_with(r#""fields":{"at":1,"of":2},"payload":"0100000000000000020000000000000009"}"#)
+        lines[9].ends_with(r#""fields":{"at":1,"of":2},"payload":"0100000000000000020000000000000009","attributes":{"host":"alpha","version":"1.2"}}"#)
     );
     let strings = well(&["cat", "--json", "--strings", &journal]);
     assert!(strings.contains(r#""correlation_id":"18446744073709551615""#));

@@ -7,14 +7,19 @@ fn journals_are_listed_with_their_runs() {
     let (scratch, journal) = journal();
     let base = text(scratch.path());
     let expected = "\
-JOURNAL  RUN               PROGRAM  PID  STARTED               LASTED      SEGMENTS  EVENTS  SIZE     STATE
+JOURNAL  RUN               PROGRAM  PID  STARTED               LASTED      SEGMENTS  EVENTS  SIZE     STATE  ATTRIBUTES
 ";
     let out = well(&["ls", &base]);
     let titles: Vec<&str> = out.lines().next().expect("a line").split_whitespace().collect();
     assert_eq!(titles, expected.split_whitespace().collect::<Vec<_>>());
     let row: Vec<&str> = out.lines().nth(1).expect("a row").split_whitespace().collect();
     assert_eq!(row[..4], [journal.as_str(), "feed000000000001", "a", "test"]);
-    assert!(out.contains(" 2  ") && out.contains(" 13  ") && out.trim_end().ends_with("left"), "{out}");
+    assert!(
+        out.contains(" 2  ")
+            && out.contains(" 13  ")
+            && out.trim_end().ends_with("  left   host=alpha version=1.2"),
+        "{out}"
+    );
     let json = well(&["ls", "--json", &base]);
     for part in [
         "\"run\":\"feed000000000001\"",
@@ -22,6 +27,7 @@ JOURNAL  RUN               PROGRAM  PID  STARTED               LASTED      SEGME
         "\"state\":\"left\"",
         "\"segments\":2",
         "\"events\":13",
+        "\"attributes\":{\"host\":\"alpha\",\"version\":\"1.2\"}",
     ] {
         assert!(json.contains(part), "{json}");
     }
@@ -32,6 +38,12 @@ JOURNAL  RUN               PROGRAM  PID  STARTED               LASTED      SEGME
     assert_eq!(well(&["ls", "--json", "-r", &base]).lines().count(), 2);
     let single = text(&segments(&journal)[0]);
     assert!(well(&["ls", "--json", &single]).contains("\"state\":\"complete\""));
+    // Without attributes there is no column for them.
+    let plain = Scratch::new();
+    sample::segments::Builder::new(1, 1).seal().write(plain.path());
+    let out = well(&["ls", &text(plain.path())]);
+    assert!(out.lines().next().is_some_and(|titles| titles.ends_with("STATE")), "{out}");
+    assert!(well(&["ls", "--json", &text(plain.path())]).ends_with(",\"attributes\":{}}\n"));
     let empty = Scratch::new();
     let done = run(&["ls", &text(empty.path())]);
     assert_eq!((done.status, done.out.as_str()), (0, ""));

@@ -136,3 +136,37 @@ fn time(ns: u64) -> String {
     let text = capture_pipeline::wall_time::write(ns.saturating_add_signed(REALTIME_OFFSET));
     String::from_utf8(text.to_vec()).expect("ASCII")
 }
+
+#[test]
+fn an_attribute_that_comes_later_is_in_the_lines_from_then_on() {
+    let scratch = Scratch::new();
+    let mut builder = growing();
+    let event = |n: u64| Event::new(n, n * 1000, "").kind(5);
+    builder.fact(0xFFFF_0006, 0, 0, b"\x04hostalpha").events(1, &[event(1)]);
+    let path = builder.write(scratch.path());
+    let mut child = command(&["tail", "-f", "--json", &text(scratch.path())])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let (sender, lines) = mpsc::channel();
+    let output = BufReader::new(child.stdout.take().expect("the output"));
+    let reader = std::thread::spawn(move || {
+        for line in output.lines() {
+            let _ = sender.send(line.expect("a line"));
+        }
+    });
+    let next = || lines.recv_timeout(Duration::from_secs(60)).expect("a line in time");
+    assert!(next().ends_with(r#","attributes":{"host":"alpha"}}"#));
+    let before = builder.bytes.len();
+    // (The value of one is changed, and there is another.)
+    builder.fact(0xFFFF_0006, 0, 0, b"\x04hostbeta").events(1, &[event(2)]);
+    builder.fact(0xFFFF_0006, 1, 0, b"\x03a\"bc\nd").events(1, &[event(3)]);
+    let mut file = std::fs::File::options().append(true).open(&path).expect("the segment");
+    // The facts come with their events: a block is written whole.
+    file.write_all(&builder.bytes[before..]).expect("written");
+    assert!(next().contains(r#","attributes":{"#));
+    assert!(next().ends_with(r#","attributes":{"a\"b":"c\nd","host":"beta"}}"#));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    reader.join().expect("read");
+}

@@ -42,7 +42,7 @@ impl Events {
         Self {
             pieces,
             out: vec![b'['],
-            json: Json { strings: true, wide: false, payload },
+            json: Json { strings: true, wide: false, payload, attributes: false },
             start: None,
             ids: HashMap::new(),
             pids: HashMap::new(),
@@ -352,7 +352,7 @@ impl Drawing for Events {
         self.name(rows.get(row).name.as_bytes());
         self.out.extend_from_slice(b",\"args\":{\"value\":");
         // A string would be no number; whoever reads it rounds it.
-        Json { strings: false, wide: false, payload: None }.value(&mut self.out, value);
+        Json { strings: false, wide: false, payload: None, attributes: false }.value(&mut self.out, value);
         self.out.extend_from_slice(b"}}");
         self.number_backslashes(start);
         Ok(())

@@ -11,6 +11,7 @@ use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
 };
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
@@ -25,10 +26,14 @@ const SAMPLES: usize = 4096;
 /// What an encoded page has at most.
 const PAGE: usize = 1 << 20;
 
-/// Writes the row groups that come, until no more do; then the file's end.
+/// The name under which the file says what is the same for all events of a run.
+const RUNS: &str = "capture_pipeline.runs";
+
+/// Writes the row groups that come, until no more do; then the file's end. `runs`: what is said of the runs, in JSON.
 pub fn run(
     output: Output,
     schema: TypePtr,
+    runs: String,
     compression: Compression,
     full: Receiver<Rows>,
     written: SyncSender<Rows>,
@@ -44,7 +49,7 @@ pub fn run(
         error => Failure::new(format!("Parquet: {error}")),
     };
     let mut open = |columns: &[Column]| {
-        let properties = Arc::new(properties(&descriptor, columns, compression));
+        let properties = Arc::new(properties(&descriptor, columns, &runs, compression));
         match output.take() {
             Some(output) => SerializedFileWriter::new(output, Arc::clone(&schema), properties),
             None => Err(ParquetError::General("opened twice".into())),
@@ -70,13 +75,19 @@ pub fn run(
 }
 
 /// The encodings of the columns, chosen by the first row group.
-fn properties(schema: &SchemaDescriptor, columns: &[Column], compression: Compression) -> WriterProperties {
+fn properties(
+    schema: &SchemaDescriptor,
+    columns: &[Column],
+    runs: &str,
+    compression: Compression,
+) -> WriterProperties {
     let codec = match compression {
         Compression::None | Compression::Zlib => Codec::UNCOMPRESSED,
         Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
     };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("capture_pipeline {}", env!("CARGO_PKG_VERSION")))
+        .set_key_value_metadata(Some(vec![KeyValue::new(RUNS.to_owned(), Some(runs.to_owned()))]))
         .set_compression(codec)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
