@@ -1,4 +1,4 @@
-//! Writes a journal for the tests of the page: `markup` in a directory. Whatever a program may choose in it is markup that would run. Each `<i>job</i>` lasted as many
+//! Writes journals for the tests of the page in a directory: `many` has 150 runs. `markup`: Whatever a program may choose in it is markup that would run. Each `<i>job</i>` lasted as many
 //! milliseconds as its number says, from 1 to 1000; each `call` 5 ms.
 //!
 //! `cargo run -p capture_pipeline_cli --example page -- DIRECTORY`
@@ -67,4 +67,9 @@ fn main() {
     second.chunks(100).for_each(|events| _ = builder.events(2, events));
     let stored = (first.len() + second.len()) as u64;
     builder.ledger(1, 5, &[stored, 0, 50, 0, 0, 0, 0, 0, 0, 0, stored]).seal().write(&directory);
+    let many = directory.with_file_name("many");
+    std::fs::create_dir_all(&many).expect("a directory");
+    for run in 1..=150 {
+        Builder::new(run, 1).events(1, &[Event::new(1, run * MS, "one")]).seal().write(&many);
+    }
 }

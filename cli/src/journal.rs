@@ -131,6 +131,18 @@ fn open(path: &Path, options: Options) -> Result<Source, Failure> {
     )))
 }
 
+/// The wall times that are asked for, of what lies at a path as it is now.
+pub fn times_asked(path: &Path, selection: &Selection) -> Result<(u64, u64), Failure> {
+    let bound =
+        |name, text: &Option<String>| text.as_deref().map(|text| Bound::parse(name, text)).transpose();
+    let (from, until) = (bound("from", &selection.from)?, bound("until", &selection.until)?);
+    let is_relative = [from, until].iter().flatten().any(|bound| bound.is_relative());
+    let (first, last) =
+        if is_relative { span(Source::open(path, Options::default())?.segments()) } else { (0, 0) };
+    let at = |bound: Option<Bound>, otherwise| bound.map_or(otherwise, |bound| bound.at(first, last));
+    Ok((at(from, 0), at(until, u64::MAX)))
+}
+
 /// The wall times of the first and the last event.
 pub fn span<'s>(segments: impl Iterator<Item = &'s Segment>) -> (u64, u64) {
     segments.filter(|segment| segment.events > 0).fold((u64::MAX, 0), |(first, last), segment| {
@@ -246,10 +258,7 @@ impl Journal {
         // What is known about its kind may have come with it.
         let payload = event.payload.to_vec();
         let event = Event { payload: &payload, ..event };
-        self.kinds.refresh(self.reader.facts());
-        if self.threads.known.len() != self.reader.facts().threads.len() {
-            self.threads = Threads::new(self.reader.facts());
-        }
+        self.learn();
         let act = &mut |found: Found<'_>, is_chosen| {
             if is_chosen { act(found) } else { Ok(ControlFlow::Continue(())) }
         };
@@ -257,6 +266,21 @@ impl Journal {
             ControlFlow::Break(()) => ControlFlow::Break(()),
             ControlFlow::Continue(()) => ControlFlow::Continue(true),
         })
+    }
+
+    /// Looks for what was written meanwhile, which [`each`](Self::each) then shows, if the journal is followed.
+    pub fn look_for_more(&mut self) -> Result<(), Failure> {
+        self.reader.look_for_more()?;
+        self.learn();
+        Ok(())
+    }
+
+    /// Takes what has become known about kinds and threads.
+    fn learn(&mut self) {
+        self.kinds.refresh(self.reader.facts());
+        if self.threads.known.len() != self.reader.facts().threads.len() {
+            self.threads = Threads::new(self.reader.facts());
+        }
     }
 
     /// What follows may have any wall time, also one before the start that was asked for.

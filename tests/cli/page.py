@@ -13,6 +13,7 @@ import json
 import os
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -217,6 +218,90 @@ def searches():
         check("a part of the time is a part of the timeline", 0 < len(part) < len(whole), (len(part), len(whole)))
 
 
+def pages():
+    """The pages of a table, one behind the other, have every event once, also where the wall clock was set back."""
+    for journal, asked, options in [("mixed", {}, []), ("mixed", {"kind": "job", "from": "+1ms", "until": "-1ms"}, ["-k", "job", "--from", "+1ms", "--until", "-1ms"]),
+                                    ("boots", {}, []), ("gaps", {}, [])]:
+        with Server(journal) as server:
+            search = lambda **more: json.loads(server.ask("/events?" + urllib.parse.urlencode({**asked, **more}))[2])
+            lines = [json.loads(line) for line in run("cat", os.path.join(DIRECTORY, journal), "--json", "--strings", *options).stdout.splitlines()]
+            limit, found, after = max(2, len(lines) // 7), [], {}
+            while True:
+                page = search(limit=limit, **after)
+                found += page["events"]
+                if not page["next"]:
+                    break
+                after = {"after": page["next"]}
+            check(f"{journal} {asked}: {len(lines)} events in pages of {limit}", found == lines and page["ended"] == "all", (len(found), len(lines)))
+            latest = search(limit=limit, latest=1)
+            check(f"{journal} {asked}: the latest {limit}", latest["events"] == lines[-limit:], (latest["events"][:1], lines[-limit:][:1]))
+    with Server("markup") as server:
+        for wrong in ["x", "1-2-3", "1-2-3-4-5-6-7", "0-ffffffffffffffff-1-2-3-4"]:
+            status, _, why = server.ask(f"/events?after={wrong}")
+            check(f"a page behind {wrong}", status == 400 and b"after: " in why, why)
+    with Server("many") as server:
+        figures = server.figures()
+        check("the last runs of many are listed", figures["runs_count"] == 150 and [int(row["run"], 16) for row in figures["runs"]] == list(range(51, 151)), len(figures["runs"]))
+
+
+class Writer:
+    """The example `growing`, which captures as it is told."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([os.path.join(os.path.dirname(COMMAND), "examples", "growing"), DIRECTORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def write(self, what):
+        """Returns how many events are stored then."""
+        print(what, file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        check("the writer ends well", self.process.wait(DEADLINE) == 0)
+
+
+def follows(browser):
+    """What is written while the page is open comes into its figures, and into the table where that shows the end."""
+    shutil.rmtree(os.path.join(DIRECTORY, "growing"), ignore_errors=True)
+    writer = Writer()
+    writer.write(150)
+    with Server("growing") as server:
+        shown = lambda name: browser.value(f"document.getElementById('{name}').textContent")
+        rows = lambda name: browser.value(f"[...document.querySelectorAll('#{name} tr')].slice(1).map(row => [...row.cells].map(cell => cell.textContent))") or []
+        ids = lambda: [int(row[4]) for row in rows("table")]
+        click = lambda name: browser.value(f"document.getElementById('{name}').click()")
+        browser.open(server.url)
+        check("it follows a journal whose writer lives", wait(lambda: shown("state") == "follows what is written") and shown("events") == "150")
+        check("the first page", wait(lambda: ids() == list(range(1, 101))) and browser.value("document.getElementById('previous-page').disabled"))
+        click("next-page")
+        check("the next page", wait(lambda: ids() == list(range(101, 151))))
+        writer.write(30)
+        check("new events come into the last page", wait(lambda: ids() == list(range(101, 181))), ids())
+        check("and into the figures", wait(lambda: shown("events") == "180" and rows("kinds")[0][:3] == ["request", "1", "180"] and rows("latencies")[0][:2] == ["request", "180"]), rows("kinds"))
+        click("latest")
+        check("the latest events", wait(lambda: ids() == list(range(81, 181))))
+        writer.write("late 3")
+        check("a kind that is defined later has its name and its durations", wait(lambda: ids()[-1] == 183 and rows("table")[-1][2] == "late" and ["late", "3", "5.0 ms"] in [row[:3] for row in rows("latencies")]), rows("latencies"))
+        click("first-page")
+        check("the first page again", wait(lambda: ids() == list(range(1, 101))))
+        writer.write(7)
+        check("the first page stays while others come", wait(lambda: shown("events") == "190") and ids() == list(range(1, 101)))
+        click("next-page")
+        wait(lambda: ids() == list(range(101, 191)))
+        click("previous-page")
+        check("the page before", wait(lambda: ids() == list(range(1, 101))))
+        check("every event is in a part of the time", sum(server.figures()["rates"]) == 190)
+        writer.close()
+        check("the writer has ended", wait(lambda: shown("state") == "all is read") and server.figures()["read_events"] == 190)
+        other = Writer()
+        other.write(11)
+        check("another run is found", wait(lambda: shown("runs-count") == "2" and shown("events") == "201" and shown("state") == "follows what is written"))
+        other.close()
+        check("both are read", wait(lambda: shown("state") == "all is read") and server.figures()["read_events"] == 201)
+        errors = [event for event in browser.events if event["method"] == "Runtime.exceptionThrown"]
+        check("its script has no errors while it follows", not errors, errors)
+
+
 class Browser:
     """A Chromium without a window. Messages go through its third and fourth file, each with a NUL behind it."""
 
@@ -331,12 +416,14 @@ durations()
 for name in ["mixed", "crossed"]:
     pairs(name)
 searches()
+pages()
 crowd()
 if BROWSER:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         chromium = Browser(profile)
         try:
             seen(chromium)
+            follows(chromium)
             if SCREENSHOT:
                 photograph(chromium)
         finally:

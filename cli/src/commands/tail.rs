@@ -62,10 +62,10 @@ pub fn run(args: &Tail) -> Result<Outcome, Failure> {
 }
 
 /// Wall times that differ by less than this may be in another order than the events.
-const BLUR_NS: u64 = 1_000_000_000;
+pub const BLUR_NS: u64 = 1_000_000_000;
 
 /// Whether the events are in the order of their wall times, except for those within [`BLUR_NS`]: nobody has set the wall clock meanwhile.
-fn clock_was_kept<'s>(segments: impl Iterator<Item = &'s Segment>) -> bool {
+pub fn clock_was_kept<'s>(segments: impl Iterator<Item = &'s Segment>) -> bool {
     let mut boots: BTreeMap<[u8; 16], (i128, i128)> = BTreeMap::new();
     for segment in segments.filter(|segment| segment.events > 0) {
         let (times, walls) = (segment.times_ns, segment.realtimes_ns);

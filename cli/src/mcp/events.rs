@@ -7,17 +7,13 @@ use crate::args::{Order, Selection};
 use crate::commands::tail::start_of_the_end;
 use crate::damage;
 use crate::failure::Failure;
-use crate::journal::{Found, Journal, Reading, span};
+use crate::journal::{Found, Journal, Reading, times_asked};
 use crate::progress::Progress;
-use crate::source::Source;
-use crate::time_bounds::Bound;
 use crate::timeline::places::number_of_text;
-use capture_pipeline::journal::reader::Options;
 use capture_pipeline::wall_time;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 /// How many events are answered: unless told otherwise, and at most.
 const QUERIED: (u32, u32) = (100, 10_000);
@@ -57,18 +53,6 @@ fn asked(place: usize, selection: &Selection) -> u64 {
     number_of_text(1, format!("{place} {selection:?}").as_bytes())
 }
 
-/// The times that are asked for, of a journal as it is now.
-fn times(path: &Path, selection: &Selection) -> Result<(u64, u64), Failure> {
-    let bound =
-        |name, text: &Option<String>| text.as_deref().map(|text| Bound::parse(name, text)).transpose();
-    let (from, until) = (bound("from", &selection.from)?, bound("until", &selection.until)?);
-    let is_relative = [from, until].iter().flatten().any(|bound| bound.is_relative());
-    let (first, last) =
-        if is_relative { span(Source::open(path, Options::default())?.segments()) } else { (0, 0) };
-    let at = |bound: Option<Bound>, otherwise| bound.map_or(otherwise, |bound| bound.at(first, last));
-    Ok((at(from, 0), at(until, u64::MAX)))
-}
-
 fn shown(ns: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&wall_time::write(ns)).into_owned())
 }
@@ -102,7 +86,7 @@ pub fn query(journals: &Journals, given: &Pages, stopped: &dyn Fn() -> bool) -> 
     };
     let times = match behind {
         Some(cursor) => cursor.times,
-        None => times(path, &selection)?,
+        None => times_asked(path, &selection)?,
     };
     selection.from = if times.0 == 0 { None } else { shown(times.0) };
     selection.until = if times.1 == u64::MAX { None } else { shown(times.1) };

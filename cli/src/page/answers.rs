@@ -2,28 +2,21 @@
 
 use super::access::{Access, Brought, random};
 use super::figures::Figures;
+use super::table::{self, Place};
 use crate::args::{Order, Selection};
 use crate::export;
 use crate::failure::Failure;
 use crate::http::{Request, Response, query};
 use crate::journal::{Journal, Reading};
-use crate::line::Json;
 use crate::messages::tell;
-use crate::progress::Progress;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("page.html");
 const JSON: &str = "application/json; charset=utf-8";
 /// The most events of a table.
 const MOST_ROWS: usize = 1_000;
-/// The most bytes of one, but for its last event.
-const MOST_BYTES: usize = 16 << 20;
-/// Events are looked for so long, and the answer says how far that was.
-const SEARCH: Duration = Duration::from_secs(8);
 
 /// See the module.
 pub struct Answers<'a> {
@@ -40,6 +33,10 @@ struct Asked {
     token: Option<String>,
     selection: Selection,
     limit: usize,
+    /// The end of the page before.
+    after: Option<Place>,
+    /// The last events, and not the first.
+    latest: bool,
 }
 
 /// Reads what is asked. The error says what is wrong.
@@ -58,7 +55,9 @@ fn asked(query: &str) -> Result<Asked, String> {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST_ROWS).contains(limit));
                 asked.limit = limit.ok_or(format!("limit: a number from 1 to {MOST_ROWS} expected"))?;
             }
-            _ => return Err("there are token, where, from, until, kind and limit".into()),
+            "after" => asked.after = Some(Place::parse(&value).ok_or("after: it is no 'next' of a page")?),
+            "latest" => asked.latest = true,
+            _ => return Err("there are token, where, from, until, kind, limit, after and latest".into()),
         }
     }
     Ok(asked)
@@ -106,39 +105,15 @@ impl Answers<'_> {
     /// The events that are asked for, in the order of time.
     fn events(&self, asked: &Asked, response: Response<'_>) -> io::Result<()> {
         let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.rows(asked) {
+        let rows = if asked.latest {
+            table::latest(self.path, &asked.selection, asked.limit)
+        } else {
+            table::page(self.path, &asked.selection, asked.limit, asked.after)
+        };
+        match rows {
             Ok(rows) => response.send("200 OK", JSON, &rows),
             Err(failure) => failed(response, failure),
         }
-    }
-
-    fn rows(&self, asked: &Asked) -> Result<Vec<u8>, Failure> {
-        let mut journal = Journal::open(self.path, &asked.selection, Order::Time, Reading::Once)?;
-        let end = Instant::now() + SEARCH;
-        let (mut text, mut count, mut looked_at) = (b"{\"events\":[".to_vec(), 0, 0_u64);
-        let mut ended = "all";
-        let json = Json { strings: true, wide: false, payload: None, attributes: true };
-        journal.each_with(&mut Progress::none(), |found, is_chosen| {
-            looked_at += 1;
-            if is_chosen {
-                if count == asked.limit || text.len() > MOST_BYTES {
-                    ended = "limit";
-                    return Ok(ControlFlow::Break(()));
-                }
-                if count > 0 {
-                    text.push(b',');
-                }
-                json.write(&mut text, found);
-                count += 1;
-            }
-            if looked_at.is_multiple_of(4096) && Instant::now() > end {
-                ended = "time";
-                return Ok(ControlFlow::Break(()));
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        text.extend_from_slice(format!("],\"ended\":\"{ended}\",\"looked_at\":{looked_at}}}").as_bytes());
-        Ok(text)
     }
 
     /// The Perfetto file of the span that is asked for.

@@ -1,6 +1,7 @@
 //! The figures of the page. The first ones are those of the segments' headers and seals; the others grow while the events are read.
 
 use super::latencies::Latencies;
+use super::rates::Rates;
 use crate::args::{Order, Selection};
 use crate::commands::ls::runs;
 use crate::commands::stat::losses;
@@ -9,7 +10,7 @@ use crate::failure::Failure;
 use crate::journal::{Found, Journal, Reading, span};
 use crate::messages::tell;
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{Source, is_database};
 use crate::timeline::Timeline;
 use capture_pipeline::journal::reader::LEDGER_COUNTS;
 use capture_pipeline::wall_time;
@@ -20,18 +21,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The parts of the time that events are counted in.
-const STEPS: usize = 120;
 /// The most kinds that are listed, those with the most events.
 const MOST_KINDS: usize = 512;
+/// The most runs that are listed, the latest, and the most lines about losses.
+const MOST_RUNS: usize = 100;
+const MOST_LINES: usize = 200;
 /// The figures are shown again so often.
 const EVERY: Duration = Duration::from_millis(200);
+/// How often a journal whose writers live is looked at, and one that nobody writes to at present.
+const LOOK: Duration = Duration::from_millis(300);
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
 /// JavaScript keeps integers up to here.
 const EXACT: u64 = 1 << 53;
 
 /// Opens the journal for its figures.
-pub fn open(path: &Path, selection: &Selection) -> Result<Journal, Failure> {
-    Journal::open(path, selection, Order::Time, Reading::All)
+pub fn open(path: &Path) -> Result<Journal, Failure> {
+    let reading = if is_database(path) { Reading::Once } else { Reading::Following };
+    Journal::open(path, &Selection::default(), Order::Time, reading)
 }
 
 /// The figures as they are now, in JSON.
@@ -51,7 +57,7 @@ struct Count {
 struct Read {
     events: u64,
     span: (u64, u64),
-    rates: Vec<u64>,
+    rates: Rates,
     counts: Vec<Count>,
     latencies: Latencies,
     problem: Option<String>,
@@ -86,14 +92,72 @@ impl Figures {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value.to_string());
     }
 
-    /// Reads a journal, and shows its figures meanwhile.
-    pub fn read(&self, mut journal: Journal) {
-        let mut read = Read::new(&journal);
-        let mut timeline = Timeline::new(&journal);
-        let result = loop {
+    /// Reads a journal and what is written to it later, and shows its figures meanwhile, for ever. `open`: opens it anew. A database is read once.
+    pub fn read(&self, mut journal: Journal, open: impl Fn() -> Result<Journal, Failure>) {
+        loop {
+            if let Err(failure) = self.follow(&mut journal) {
+                if let Failure::Told(why) = failure {
+                    tell(&why);
+                }
+                return;
+            }
+            // Another run has begun: its events may come before others.
+            journal = loop {
+                match open() {
+                    Ok(journal) => break journal,
+                    // (It may be deleted at present.)
+                    Err(Failure::Told(why)) => tell(why),
+                    Err(Failure::BrokenPipe) => {}
+                }
+                std::thread::sleep(LOOK_FOR_OTHERS);
+            };
+        }
+    }
+
+    /// Reads a journal until no writer is left and another one has come. An error: it cannot be read any more.
+    fn follow(&self, journal: &mut Journal) -> Result<(), Failure> {
+        let mut read = Read::new(journal);
+        let mut timeline = Timeline::new(journal);
+        let done = self.read_all(journal, &mut read, &mut timeline);
+        if done.is_err() {
+            return self.end(journal, &mut read, &mut timeline, done);
+        }
+        // (What the last look has found is read: a writer that has ended since writes no more.)
+        while journal.reader().is_growing() {
+            read.is_done = true;
+            self.show(&read.to_json(journal));
+            std::thread::sleep(LOOK);
+            let looked = journal.look_for_more();
+            timeline.learn(journal);
+            let done = looked.and_then(|()| self.read_all(journal, &mut read, &mut timeline));
+            if done.is_err() {
+                return self.end(journal, &mut read, &mut timeline, done);
+            }
+        }
+        self.end(journal, &mut read, &mut timeline, Ok(()))?;
+        let mut has_more = false;
+        while !has_more {
+            std::thread::sleep(LOOK_FOR_OTHERS);
+            journal.look_for_more()?;
+            journal.each(&mut Progress::none(), |_| {
+                has_more = true;
+                Ok(ControlFlow::Break(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads the events that are there.
+    fn read_all(
+        &self,
+        journal: &mut Journal,
+        read: &mut Read,
+        timeline: &mut Timeline,
+    ) -> Result<(), Failure> {
+        loop {
             let end = Instant::now() + EVERY;
             let mut is_last = true;
-            let result = journal.each(&mut Progress::none(), |found| {
+            journal.each(&mut Progress::none(), |found| {
                 read.add(&found);
                 timeline.add(&found, &mut read.latencies)?;
                 if read.events.is_multiple_of(1024) && Instant::now() > end {
@@ -101,18 +165,29 @@ impl Figures {
                     return Ok(ControlFlow::Break(()));
                 }
                 Ok(ControlFlow::Continue(()))
-            });
-            if is_last || result.is_err() {
-                break result;
+            })?;
+            if is_last {
+                return Ok(());
             }
-            self.show(&read.to_json(&journal));
-        };
-        if let Err(Failure::Told(why)) = result.and_then(|()| timeline.finish(&mut read.latencies)) {
-            tell(&why);
-            read.problem = Some(why);
+            self.show(&read.to_json(journal));
+        }
+    }
+
+    /// No more events come: what is open then has no end.
+    fn end(
+        &self,
+        journal: &Journal,
+        read: &mut Read,
+        timeline: &mut Timeline,
+        done: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let done = done.and_then(|()| timeline.finish(&mut read.latencies));
+        if let Err(Failure::Told(why)) = &done {
+            read.problem = Some(why.clone());
         }
         read.is_done = true;
-        self.show(&read.to_json(&journal));
+        self.show(&read.to_json(journal));
+        done
     }
 }
 
@@ -121,7 +196,7 @@ impl Read {
         Self {
             events: 0,
             span: span(journal.reader().segments()),
-            rates: vec![0; STEPS],
+            rates: Rates::new(span(journal.reader().segments())),
             counts: Vec::new(),
             latencies: Latencies::default(),
             problem: None,
@@ -138,19 +213,21 @@ impl Read {
         count.events += 1;
         count.bytes += found.event.payload.len() as u64;
         count.weight += found.event.weight;
-        let (first, last) = self.span;
-        let length = u128::from(last.saturating_sub(first)) + 1;
-        let after = u128::from(found.event.realtime_ns.clamp(first, last.max(first)) - first);
-        self.rates[(after * STEPS as u128 / length) as usize] += 1;
+        let ns = found.event.realtime_ns;
+        self.span = (self.span.0.min(ns), self.span.1.max(ns));
+        self.rates.add(ns);
     }
 
     fn to_json(&self, journal: &Journal) -> Value {
         let reader = journal.reader();
         let progress = reader.progress();
         let (first, last) = self.span;
+        let (runs, count) = runs_of(reader);
         let sealed: u64 = reader.segments().map(|segment| segment.events).sum();
         json!({
             "done": self.is_done,
+            // More may come.
+            "growing": reader.is_growing(),
             "problem": self.problem,
             "read_bytes": number(progress.done_bytes),
             "all_bytes": number(progress.total_bytes),
@@ -160,13 +237,16 @@ impl Read {
             "last": (first <= last).then(|| time(last)),
             "first_ns": first.to_string(),
             "last_ns": last.to_string(),
-            "runs": runs_of(reader),
+            "runs": runs,
+            "runs_count": count,
+            "bytes": number(reader.segments().map(|segment| segment.size).sum()),
             "kinds": self.kinds(journal),
-            "rates": self.rates.iter().map(|count| number(*count)).collect::<Vec<_>>(),
+            "rates": self.rates.of(last).iter().map(|count| number(*count)).collect::<Vec<_>>(),
+            "rates_ns": self.rates.length(last).to_string(),
             "latencies": self.latencies(),
             "without_end": number(self.latencies.without_end),
-            "losses": losses::lost(reader),
-            "chosen": losses::chosen(reader),
+            "losses": bounded(losses::lost(reader)),
+            "chosen": bounded(losses::chosen(reader)),
             "rings": rings(reader),
             "damage": damage::summary(reader.losses()),
         })
@@ -205,7 +285,18 @@ impl Read {
     }
 }
 
-fn runs_of(reader: &Source) -> Value {
+/// The first lines of many.
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST_LINES);
+    lines.truncate(MOST_LINES);
+    if more > 0 {
+        lines.push(format!("and {more} more: 'capture-pipeline stat' has all"));
+    }
+    lines
+}
+
+/// The last runs, and how many there are in all.
+fn runs_of(reader: &Source) -> (Value, usize) {
     let facts = reader.facts();
     let row = |run: crate::commands::ls::Run| {
         let ledger = facts.ledgers.get(&run.generation).map(|ledger| {
@@ -230,7 +321,9 @@ fn runs_of(reader: &Source) -> Value {
             "ledger": ledger,
         })
     };
-    runs(reader.segments()).into_iter().map(row).collect()
+    let all = runs(reader.segments());
+    let count = all.len();
+    (all.into_iter().skip(count.saturating_sub(MOST_RUNS)).map(row).collect(), count)
 }
 
 /// The rings with the most events missing.

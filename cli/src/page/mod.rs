@@ -7,8 +7,10 @@ mod access;
 mod answers;
 mod figures;
 mod latencies;
+mod rates;
+mod table;
 
-use crate::args::{Selection, Serve};
+use crate::args::Serve;
 use crate::failure::{Failure, Outcome};
 use crate::http;
 use access::Access;
@@ -23,7 +25,7 @@ pub fn run(args: &Serve) -> Result<Outcome, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::new(format!("--listen: {error}")))?;
     let access = Access::new(address.port())?;
     // A journal that cannot be read is told before anybody looks at its page.
-    let journal = figures::open(&args.path, &Selection::default())?;
+    let journal = figures::open(&args.path)?;
     let figures = Figures::new(&journal);
     let answers = Answers { path: &args.path, figures: &figures, access: &access, busy: Mutex::new(()) };
     let shown = format!("http://{address}/?token={}\n", access.token());
@@ -33,7 +35,7 @@ pub fn run(args: &Serve) -> Result<Outcome, Failure> {
         .and_then(|()| output.flush())
         .map_err(|error| Failure::output(&error))?;
     std::thread::scope(|scope| {
-        scope.spawn(|| figures.read(journal));
+        scope.spawn(|| figures.read(journal, || figures::open(&args.path)));
         http::serve(&listener, &args.hosts, &|request, response| answers.give(request, response))
     })?;
     Ok(Outcome::Well)

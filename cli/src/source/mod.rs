@@ -63,6 +63,14 @@ impl Source {
         }
     }
 
+    /// Looks for what was written meanwhile. A database is not followed.
+    pub fn look_for_more(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Journal(reader) => Ok(reader.look_for_more()?),
+            Self::Database(_) => Ok(()),
+        }
+    }
+
     /// Changes the start that was asked for, for the events that are not found yet.
     pub fn set_from_realtime_ns(&mut self, ns: u64) {
         // (A database is not followed: none come later.)

@@ -137,10 +137,15 @@ impl Timeline {
             clocks: None,
             too_late: 0,
         };
-        for (at, kind) in journal.kinds().iter().enumerate() {
-            timeline.plan(at, kind, journal.kinds());
-        }
+        timeline.learn(journal);
         timeline
+    }
+
+    /// Takes what has become known about the kinds of a journal that is followed.
+    pub fn learn(&mut self, journal: &Journal) {
+        for (at, kind) in journal.kinds().iter().enumerate() {
+            self.plan(at, kind, journal.kinds());
+        }
     }
 
     #[cold]

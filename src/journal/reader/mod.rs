@@ -112,6 +112,13 @@ impl Reader {
         Ok(if self.advance_found()? { self.current() } else { None })
     }
 
+    /// Looks for what was written meanwhile, which [`next_found`](Self::next_found) then gives. For a reader with [`Options::follow`].
+    ///
+    /// Errors: as for [`next`](Self::next).
+    pub fn look_for_more(&mut self) -> Result<()> {
+        self.core.look()
+    }
+
     /// Changes [`Options::from_realtime_ns`] for the events that are not found yet. To be called when [`next_found`](Self::next_found) has given all.
     pub fn set_from_realtime_ns(&mut self, ns: u64) {
         self.core.options.from_realtime_ns = ns;
