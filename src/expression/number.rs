@@ -6,7 +6,7 @@ use super::own::Own;
 use super::place::Place;
 use super::subject::Subject;
 use super::tree::Operator;
-use crate::kinds::{Integer, Type};
+use crate::kinds::{EnumValue, Field, Integer, Type};
 use std::sync::Arc;
 
 /// The bit that orders signed numbers as if they were unsigned.
@@ -21,16 +21,19 @@ pub(super) enum Number {
 }
 
 impl Number {
-    fn new(place: &Place) -> Option<Self> {
+    /// The number at a place, and the named values if it is an enum. (Both come from one match. If whoever compares with a text matched the place again, the
+    /// compiler would test two tags as one, the second of which only a field has; memcheck reports that.)
+    fn new(place: &Place) -> Option<(Self, &[EnumValue])> {
         Some(match place {
             Place::Own(Own::Weight | Own::ThreadName | Own::Payload) => return None,
-            Place::Own(own) => Self::Own(*own),
-            Place::Field(field) => match &field.field_type {
-                Type::Integer(integer) | Type::Enum { integer, .. } => {
-                    Self::Field { offset: field.offset, integer: *integer }
+            Place::Own(own) => (Self::Own(*own), &[]),
+            Place::Field(Field { field_type, offset, .. }) => match field_type {
+                Type::Integer(integer) => (Self::Field { offset: *offset, integer: *integer }, &[]),
+                Type::Enum { integer, values } => {
+                    (Self::Field { offset: *offset, integer: *integer }, values)
                 }
-                Type::Address => Self::Field { offset: field.offset, integer: Integer::U64 },
-                Type::Bool => Self::Bool { offset: field.offset },
+                Type::Address => (Self::Field { offset: *offset, integer: Integer::U64 }, &[]),
+                Type::Bool => (Self::Bool { offset: *offset }, &[]),
                 Type::F32 | Type::F64 | Type::String | Type::Bytes => return None,
             },
             _ => return None,
@@ -103,10 +106,17 @@ impl Test {
     #[inline(always)]
     pub fn holds(&self, subject: &impl Subject) -> bool {
         let Some(bits) = self.number.read(subject) else { return false };
-        match &self.wanted {
-            Wanted::Range(first, more) => bits.wrapping_sub(*first) <= *more,
-            Wanted::Others(first, more) => bits.wrapping_sub(*first) > *more,
-            Wanted::Ids(ids) => ids.contains(bits),
+        self.wanted.has(bits)
+    }
+}
+
+impl Wanted {
+    #[inline(always)]
+    pub fn has(&self, bits: u64) -> bool {
+        match self {
+            Self::Range(first, more) => bits.wrapping_sub(*first) <= *more,
+            Self::Others(first, more) => bits.wrapping_sub(*first) > *more,
+            Self::Ids(ids) => ids.contains(bits),
         }
     }
 }
@@ -125,19 +135,19 @@ pub(super) fn comparison(left: &Place, operator: Operator, right: &Place) -> Opt
         (Some(constant), None) => (right, operator.mirrored()?, constant),
         _ => return None,
     };
-    let number = Number::new(place)?;
+    let (number, named) = Number::new(place)?;
     match constant {
         Operand::Integer(value) => Some(ordered(number, operator, value)),
         Operand::Bool(value) => Some(ordered(number, operator, value.into())),
         // (Where the constant was on the left, `contains` has no mirror.)
-        Operand::Bytes(_) => enum_values(place, number, |value| holds(value, operator, constant)),
+        Operand::Bytes(_) => enum_values(number, named, |value| holds(value, operator, constant)),
         _ => None,
     }
 }
 
 /// A number of the event that is to be one of several constants.
 pub(super) fn one_of(place: &Place, list: &[Place]) -> Option<Short> {
-    let number = Number::new(place)?;
+    let (number, named) = Number::new(place)?;
     let (least, greatest) = number.range();
     let mut bits = Vec::new();
     for entry in list {
@@ -145,7 +155,7 @@ pub(super) fn one_of(place: &Place, list: &[Place]) -> Option<Short> {
             Operand::Integer(value) => value,
             Operand::Bool(value) => value.into(),
             constant @ Operand::Bytes(_) => {
-                match enum_values(place, number, |value| holds(value, Operator::Equal, constant)) {
+                match enum_values(number, named, |value| holds(value, Operator::Equal, constant)) {
                     Some(Short::Test(Test { wanted: Wanted::Ids(ids), .. })) => bits.extend(ids.iter()),
                     Some(Short::Test(Test { wanted: Wanted::Range(first, _), .. })) => bits.push(first),
                     _ => {}
@@ -198,12 +208,10 @@ fn ordered(number: Number, operator: Operator, value: i128) -> Short {
     Short::Test(Test { number, wanted })
 }
 
-/// The named values of an enum for which something holds. For a value without a name, and for what is no enum, no comparison with a text does.
-fn enum_values(place: &Place, number: Number, chosen: impl Fn(Operand<'_>) -> bool) -> Option<Short> {
-    let Place::Field(field) = place else { return Some(Short::Never) };
-    let Type::Enum { values, .. } = &field.field_type else { return Some(Short::Never) };
+/// Those of the named values of an enum for which something holds. For a value without a name, and for what is no enum, no comparison with a text does.
+fn enum_values(number: Number, named: &[EnumValue], chosen: impl Fn(Operand<'_>) -> bool) -> Option<Short> {
     let (least, greatest) = number.range();
-    let bits: Vec<u64> = values
+    let bits: Vec<u64> = named
         .iter()
         .filter(|entry| (least..=greatest).contains(&entry.value))
         .filter(|entry| chosen(Operand::Named(entry.value, Some(entry.name.as_bytes()))))
