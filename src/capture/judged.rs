@@ -1,6 +1,6 @@
 //! Captures that are judged: the three steps of the [`protocol`](super::protocol), with a question to the [`Judge`](crate::rules::Judge) behind the first.
 //!
-//! [`capture_passing`](Producer::capture_passing) and [`capture_by_verdict`](Producer::capture_by_verdict) go on where the fast path has stopped, for a record that ends in the window. As on the fast path, nothing in it waits, fails or
+//! [`look`](Producer::look), [`capture_passing`](Producer::capture_passing) and [`capture_by_verdict`](Producer::capture_by_verdict) go on where the fast path has stopped. As on the fast path, nothing in it waits, fails or
 //! panics. [`admit`](Producer::admit) is for the slow path.
 
 use super::fast_path::{PREFETCH, ahead};
@@ -11,7 +11,7 @@ use crate::platform::sync::Ordering;
 use crate::ring::intake::{Overflow, slow_path};
 use crate::ring::record::{HEADER, stride};
 use crate::ring::slot::Slot;
-use crate::rules::{Event, Fate, Ranges, Rules, Verdict};
+use crate::rules::{Event, Fate, Look, Ranges, Verdict};
 use crate::status::{PIPELINE_DROPPED_BY_RULE, PIPELINE_OK, PIPELINE_SAMPLED};
 
 /// What became of an event.
@@ -26,6 +26,19 @@ pub enum Judged {
     /// Nothing, but it was judged, and is kept: by [`Producer::capture_kept`].
     Kept(Verdict),
     /// Nothing. The event must take the slow path.
+    Declined,
+}
+
+/// What is known at once of an event that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// No rule matches it. It is still held, for [`Producer::capture_passing`].
+    Passes,
+    /// A rule has dropped it, and it is counted.
+    Dropped,
+    /// Nothing. It is still held, for [`Producer::capture_by_verdict`].
+    Unsure,
+    /// It must take the slow path.
     Declined,
 }
 
@@ -58,27 +71,58 @@ pub(super) unsafe fn redact(record: *mut u8, len: usize, ranges: &Ranges) {
 }
 
 impl Producer {
-    /// Captures an event that the fast path has [held](FastPath::Held), if it is so only because of rules of which none matches, by its kind and its ids. `LONG` is as for
-    /// [`capture_fast`](Self::capture_fast). After `FastPath::Held` the event is still held, for [`capture_by_verdict`](Self::capture_by_verdict).
+    /// Looks at once at an event that the fast path has [held](FastPath::Held). `LONG` is as for [`capture_fast`](Self::capture_fast). `offer` is called late, so that
+    /// the event need not lie in registers before.
     ///
     /// # Safety
-    /// The busy word is held. `offer` is as for [`capture`](Self::capture), and one that the fast path takes.
+    /// The busy word is held. The offer is as for [`capture`](Self::capture), and one that the fast path takes.
+    #[inline(always)]
+    pub unsafe fn look<const LONG: bool>(&self, offer: impl FnOnce() -> Offer) -> Looked {
+        let reasons = self.fast.doorbell().slow_path();
+        if reasons & slow_path::JUDGED != reasons {
+            self.give_back(busy::NO);
+            return Looked::Declined;
+        }
+        // (Where captures pay for their fences, there is another reason.)
+        if reasons != slow_path::RULES {
+            return Looked::Unsure;
+        }
+        let intake = self.intake();
+        // SAFETY: the busy word is held until the reading is dropped.
+        let Some(set) = (unsafe { rules::read(intake, &self.rules_read, true) }) else {
+            return Looked::Passes;
+        };
+        let offer = &offer();
+        // (The caller's event may have been read twice.)
+        if offer.len > self.max_len::<LONG>() {
+            drop(set);
+            self.give_back(busy::NO);
+            return Looked::Declined;
+        }
+        // SAFETY: the payload is readable, by contract.
+        match set.look(&unsafe { offered(offer) }) {
+            Look::Passes => Looked::Passes,
+            // (Where sampling is allowed, the slow path looks at how full the ring is before the event is judged.)
+            Look::Drops(rule) if !intake.judge.sampling.is_allowed() => {
+                set.count_dropped(rule, self.index.get());
+                drop(set);
+                self.count_dropped_by_rule();
+                self.give_back(busy::NO);
+                Looked::Dropped
+            }
+            Look::Drops(_) | Look::Unsure => Looked::Unsure,
+        }
+    }
+
+    /// Captures an event that is held and that no rule matches: after [`Looked::Passes`].
+    ///
+    /// # Safety
+    /// As for [`look`](Self::look). Afterwards the busy word is not held.
     #[inline(always)]
     pub unsafe fn capture_passing<const LONG: bool>(&self, offer: &Offer) -> FastPath {
-        let reasons = self.fast.doorbell().slow_path();
         let (window, at) = (self.fast.window(), self.fast.head.get());
         let end = at.wrapping_add(stride(offer.len));
-        // (The length as well: the caller's event may have been read twice.)
-        let max_len = if LONG { self.intake().max_event_bytes } else { self.fast.max_len() };
-        if reasons & slow_path::JUDGED != reasons || offer.len > max_len {
-            self.give_back(busy::NO);
-            return FastPath::Declined;
-        }
-        // SAFETY: the busy word is held; the payload is readable, by contract. (Where captures pay for their fences, there is another reason.)
-        if reasons != slow_path::RULES || !unsafe { self.passes(offer) } {
-            return FastPath::Held;
-        }
-        if end > window.end {
+        if offer.len > self.max_len::<LONG>() || end > window.end {
             self.give_back(busy::NO);
             return FastPath::Declined;
         }
@@ -92,24 +136,15 @@ impl Producer {
         }
     }
 
-    /// Whether no rule can match an offer, by its kind and its ids alone.
-    ///
-    /// # Safety
-    /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
     #[inline(always)]
-    unsafe fn passes(&self, offer: &Offer) -> bool {
-        // SAFETY: the busy word is held until the reading is dropped; the payload by contract.
-        match unsafe { rules::read(self.intake(), &self.rules_read, true) } {
-            // SAFETY: by contract.
-            Some(set) => set.passes(&unsafe { offered(offer) }),
-            None => true,
-        }
+    fn max_len<const LONG: bool>(&self) -> usize {
+        if LONG { self.intake().max_event_bytes } else { self.fast.max_len() }
     }
 
     /// Captures an event that is held, as the judge says, if its record ends in the window. One that is not kept needs no room.
     ///
     /// # Safety
-    /// As for [`capture_passing`](Self::capture_passing). Afterwards the busy word is not held.
+    /// As for [`look`](Self::look). Afterwards the busy word is not held.
     #[inline(always)]
     pub unsafe fn capture_by_verdict(&self, offer: &Offer) -> Judged {
         let (window, at) = (self.fast.window(), self.fast.head.get());
@@ -122,7 +157,7 @@ impl Producer {
         }
         let mut verdict = Verdict::KEEP;
         // SAFETY: the busy word is held; passed on.
-        if let Err(status) = unsafe { self.judge(offer, reasons, true, &mut verdict) } {
+        if let Err(status) = unsafe { self.judge(&offered(offer), reasons, true, &mut verdict) } {
             self.give_back(busy::NO);
             return Judged::NotKept(status);
         }
@@ -130,10 +165,11 @@ impl Producer {
             self.give_back(busy::NO);
             return Judged::Kept(verdict);
         }
-        window.prefetch(at + ahead(end - at));
+        let is_long = offer.len > self.fast.max_len();
+        window.prefetch(at + if is_long { ahead(end - at) } else { PREFETCH });
         let flagged = Offer { flags: offer.flags | verdict.flags, ..*offer };
         self.count_weight(&verdict);
-        let payload = if offer.len > self.fast.max_len() { Payload::Long } else { Payload::Short };
+        let payload = if is_long { Payload::Long } else { Payload::Short };
         let number = || (self.next_sequence(), stamp(&flagged, || self.ticks()));
         // SAFETY: the window is this producer's, and the record ends in it; the payload is readable, by contract.
         let wake = unsafe {
@@ -151,12 +187,17 @@ impl Producer {
     #[inline(never)]
     pub(super) unsafe fn capture_held(&self, offer: &Offer) -> i32 {
         // SAFETY: passed on.
-        let judged = match unsafe { self.capture_passing::<true>(offer) } {
-            FastPath::Captured => return PIPELINE_OK,
-            FastPath::CapturedWake => return self.wake_writer(),
+        let judged = match unsafe { self.look::<true>(|| *offer) } {
             // SAFETY: passed on.
-            FastPath::Held => unsafe { self.capture_by_verdict(offer) },
-            FastPath::Declined => Judged::Declined,
+            Looked::Passes => match unsafe { self.capture_passing::<true>(offer) } {
+                FastPath::Captured => return PIPELINE_OK,
+                FastPath::CapturedWake => return self.wake_writer(),
+                FastPath::Held | FastPath::Declined => Judged::Declined,
+            },
+            Looked::Dropped => return PIPELINE_DROPPED_BY_RULE,
+            // SAFETY: passed on.
+            Looked::Unsure => unsafe { self.capture_by_verdict(offer) },
+            Looked::Declined => Judged::Declined,
         };
         match judged {
             Judged::Captured => PIPELINE_OK,
@@ -194,18 +235,18 @@ impl Producer {
         }
         let mut verdict = Verdict::KEEP;
         // SAFETY: passed on; NULL is refused unless there is no byte.
-        unsafe { self.judge(offer, reasons, intake.asymmetric, &mut verdict) }.map(|()| verdict)
+        unsafe { self.judge(&offered(offer), reasons, intake.asymmetric, &mut verdict) }.map(|()| verdict)
     }
 
-    /// Has an offer judged, and counts it if it is not kept. Then it has taken a sequence number. `verdict` is that of an offer that is kept as it is, before.
-    /// `asymmetric` is about the fence: see [`barrier`](crate::platform::barrier).
+    /// Has an event that is offered judged, and counts it if it is not kept. Then it has taken a sequence number. `verdict` is that of an event that is kept as it is,
+    /// before. `asymmetric` is about the fence: see [`barrier`](crate::platform::barrier).
     ///
     /// # Safety
-    /// The busy word is held. `offer.data` points to `offer.len` readable bytes.
+    /// The busy word is held.
     #[inline]
     unsafe fn judge(
         &self,
-        offer: &Offer,
+        event: &Event<'_>,
         reasons: u32,
         asymmetric: bool,
         verdict: &mut Verdict,
@@ -215,19 +256,13 @@ impl Producer {
         let (intake, has_rules) = (self.intake(), reasons & slow_path::RULES != 0);
         // SAFETY: the busy word is held until the reading is dropped.
         let set = if has_rules { unsafe { rules::read(intake, &self.rules_read, asymmetric) } } else { None };
-        let rules = set.as_deref().map(|set| Rules {
-            set,
-            // SAFETY: by contract.
-            event: unsafe { offered(offer) },
-            producer: self.index.get(),
-        });
-        intake.judge.judge(offer, rules, reasons & slow_path::SAMPLING != 0, alone, verdict);
+        let rules = set.as_deref().map(|set| (set, self.index.get()));
+        intake.judge.judge(event, rules, reasons & slow_path::SAMPLING != 0, alone, verdict);
         drop(set);
         match verdict.fate {
             Fate::Keep => Ok(()),
             Fate::Drop => {
-                add(&self.dropped_rule, 1);
-                self.skip_sequence_number();
+                self.count_dropped_by_rule();
                 Err(PIPELINE_DROPPED_BY_RULE)
             }
             Fate::SampleOut => {
@@ -236,6 +271,13 @@ impl Producer {
                 Err(PIPELINE_SAMPLED)
             }
         }
+    }
+
+    /// Counts an event that a rule drops. It has taken a sequence number.
+    #[inline(always)]
+    fn count_dropped_by_rule(&self) {
+        add(&self.dropped_rule, 1);
+        self.skip_sequence_number();
     }
 
     /// Counts for how many more events than itself a kept one stands.

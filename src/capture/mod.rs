@@ -38,7 +38,7 @@ use crate::rules::RuleSet;
 pub use fast_path::FastPath;
 use fast_words::Window;
 pub use fast_words::{FastWords, PIPELINE_FAST_VERSION};
-pub use judged::Judged;
+pub use judged::{Judged, Looked};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};

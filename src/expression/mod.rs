@@ -35,14 +35,16 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod word;
 
 pub use bind::Bound;
-pub use ids::IdTable;
+pub use ids::{FewIds, IdTable};
 pub use lexer::Problem;
 pub use own::Own;
-pub use screen::{Screen, Wanted};
+pub use screen::{Screen, Screens, Wanted};
 pub use subject::Subject;
 pub use tree::{Compared, MAX_DEPTH, MAX_LEN};
+pub use word::{Span, Word};
 
 use crate::kinds::Definition;
 use place::Of;

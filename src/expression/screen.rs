@@ -1,20 +1,30 @@
-//! Which own numbers an event must have so that a bound expression may choose it. Whoever has many expressions looks at only those for which
-//! that is so.
+//! Which own numbers, or numbers in the payload, an event must have so that a bound expression may choose it. Whoever has many expressions looks at only those for
+//! which that is so.
 
 use super::node::{Node, Question};
 use super::number::{self, Number, Test};
 use super::own::Own;
+use super::word::{Span, Word, word};
 
-/// One way to be chosen: an own number must be one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Screen {
-    /// [`Own::Kind`], [`Own::NodeId`], [`Own::CorrelationId`] or [`Own::PayloadBytes`].
-    pub own: Own,
-    /// What it must be.
-    pub wanted: Wanted,
+/// The ways to be chosen: each event that is has come by one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Screens {
+    /// The ways.
+    pub list: Vec<Screen>,
+    /// The other way round, each event for which one of them holds is chosen.
+    pub exact: bool,
 }
 
-/// The numbers of a [`Screen`].
+/// One way to be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// An own number, [`Own::Kind`], [`Own::NodeId`], [`Own::CorrelationId`] or [`Own::PayloadBytes`], must be one of these.
+    Own(Own, Wanted),
+    /// A word of the payload must be one of these. An event whose payload ends before the word may be chosen nevertheless.
+    Word(Word, Span),
+}
+
+/// The own numbers of a [`Screen`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// These.
@@ -31,33 +41,51 @@ const MOST: usize = 8;
 impl Screen {
     /// How many events come through, roughly.
     fn width(&self) -> usize {
-        match &self.wanted {
-            Wanted::Ids(ids) => ids.len(),
-            Wanted::Range(..) => 2 * MOST_IDS,
+        match self {
+            Self::Own(_, Wanted::Ids(ids)) => ids.len(),
+            Self::Word(..) => MOST_IDS + 1,
+            Self::Own(_, Wanted::Range(..)) => 2 * MOST_IDS,
         }
     }
 }
 
-pub(super) fn screens(node: &Node) -> Option<Vec<Screen>> {
+pub(super) fn screens(node: &Node) -> Option<Screens> {
     match node {
         Node::Ask(Question::Test(test)) => of_test(test),
+        Node::Not(part) => match &**part {
+            Node::Ask(Question::Test(test)) => {
+                let (word, values, _) = word(test).filter(|(.., exact)| *exact)?;
+                Some(Screens { list: vec![Screen::Word(word, values.others()?)], exact: true })
+            }
+            _ => None,
+        },
         Node::And(parts) => {
             let known = parts.iter().filter_map(screens);
-            known.min_by_key(|screens| screens.iter().map(Screen::width).sum::<usize>())
+            let narrowest = known.min_by_key(|known| known.list.iter().map(Screen::width).sum::<usize>())?;
+            Some(Screens { exact: false, ..narrowest })
         }
         Node::Or(parts) => {
-            let parts = parts.iter().map(screens).collect::<Option<Vec<_>>>()?.concat();
-            (parts.len() <= MOST).then_some(parts)
+            let mut all = Screens { list: Vec::new(), exact: true };
+            for part in parts {
+                let part = screens(part)?;
+                all.list.extend(part.list);
+                all.exact &= part.exact;
+            }
+            (all.list.len() <= MOST).then_some(all)
         }
         _ => None,
     }
 }
 
-fn of_test(test: &Test) -> Option<Vec<Screen>> {
+fn of_test(test: &Test) -> Option<Screens> {
+    if let Some((word, values, exact)) = word(test) {
+        return Some(Screens { list: vec![Screen::Word(word, values)], exact });
+    }
     let Number::Own(own @ (Own::Kind | Own::NodeId | Own::CorrelationId | Own::PayloadBytes)) = test.number
     else {
         return None;
     };
+    let mut exact = true;
     let wanted = match &test.wanted {
         number::Wanted::Range(first, 0) => vec![Wanted::Ids(vec![*first])],
         number::Wanted::Range(first, more) => vec![Wanted::Range(*first, *more)],
@@ -69,9 +97,10 @@ fn of_test(test: &Test) -> Option<Vec<Screen>> {
         }
         number::Wanted::Ids(ids) if ids.len() <= MOST_IDS => vec![Wanted::Ids(ids.iter().collect())],
         number::Wanted::Ids(ids) => {
+            exact = false;
             let (least, most) = (ids.iter().min()?, ids.iter().max()?);
             vec![Wanted::Range(least, most - least)]
         }
     };
-    Some(wanted.into_iter().map(|wanted| Screen { own, wanted }).collect())
+    Some(Screens { list: wanted.into_iter().map(|wanted| Screen::Own(own, wanted)).collect(), exact })
 }

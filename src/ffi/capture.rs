@@ -5,11 +5,13 @@ use super::guard::{
 };
 use super::offer::{fast_offer, offer, offer_again};
 use super::target::Target;
-use crate::capture::{FastPath, Judged, Offer};
+use crate::capture::{FastPath, Judged, Looked, Offer};
 use crate::event::{Event, KNOWN_FLAGS, PIPELINE_KIND_RESERVED};
 use crate::manager::{Pipeline, Producer};
 use crate::rules::Verdict;
-use crate::status::{PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK};
+use crate::status::{
+    PIPELINE_DROPPED_BY_RULE, PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_TOO_LARGE, PIPELINE_OK,
+};
 use std::ffi::c_void;
 
 /// Keeps the reason of a refusal for `pipeline_last_error`. A drop has none.
@@ -106,11 +108,33 @@ unsafe extern "C" fn capture_held<T: Target>(
 ) -> i32 {
     // SAFETY: passed on.
     unsafe {
+        match producer.look::<false>(|| Offer::new(kind, data.cast(), len)) {
+            Looked::Passes => capture_passing(target, kind, data, len, producer),
+            Looked::Dropped => PIPELINE_DROPPED_BY_RULE,
+            Looked::Unsure => capture_judged(target, kind, data, len, producer),
+            Looked::Declined => capture_slow(target, kind, data, len),
+        }
+    }
+}
+
+/// What [`capture`] does with an event that no rule matches. (Its own function: together with the look before it would need more registers than there are.)
+///
+/// # Safety
+/// As for [`capture_held`].
+#[inline(never)]
+unsafe extern "C" fn capture_passing<T: Target>(
+    target: *const T,
+    kind: u32,
+    data: *const c_void,
+    len: usize,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on.
+    unsafe {
         match producer.capture_passing::<false>(&Offer::new(kind, data.cast(), len)) {
             FastPath::Captured => PIPELINE_OK,
             FastPath::CapturedWake => wake_writer(producer),
-            FastPath::Held => capture_judged(target, kind, data, len, producer),
-            FastPath::Declined => capture_slow(target, kind, data, len),
+            FastPath::Held | FastPath::Declined => capture_slow(target, kind, data, len),
         }
     }
 }
@@ -185,11 +209,31 @@ unsafe extern "C" fn capture_event_held<T: Target>(
 ) -> i32 {
     // SAFETY: passed on. The event is read again, because a pointer to what was read would cost the fast path a stack frame.
     unsafe {
+        match producer.look::<false>(|| offer_again(event)) {
+            Looked::Passes => capture_event_passing(target, event, producer),
+            Looked::Dropped => PIPELINE_DROPPED_BY_RULE,
+            Looked::Unsure => capture_event_judged(target, event, producer),
+            Looked::Declined => capture_event_slow(target, event),
+        }
+    }
+}
+
+/// What [`capture_event`] does with an event that no rule matches. (As for [`capture_passing`].)
+///
+/// # Safety
+/// As for [`capture_event_held`].
+#[inline(never)]
+unsafe extern "C" fn capture_event_passing<T: Target>(
+    target: *const T,
+    event: *const Event,
+    producer: &Producer,
+) -> i32 {
+    // SAFETY: passed on.
+    unsafe {
         match producer.capture_passing::<false>(&offer_again(event)) {
             FastPath::Captured => PIPELINE_OK,
             FastPath::CapturedWake => wake_writer(producer),
-            FastPath::Held => capture_event_judged(target, event, producer),
-            FastPath::Declined => capture_event_slow(target, event),
+            FastPath::Held | FastPath::Declined => capture_event_slow(target, event),
         }
     }
 }

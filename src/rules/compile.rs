@@ -4,8 +4,8 @@ use super::counts::{Counts, RuleCounts};
 use super::known::Known;
 use super::limiter::Limiter;
 use super::names::{Index, Not, State};
-use super::plan::{Plan, Step};
-use super::rule::{Fault, Redact, Rule, check_all};
+use super::plan::{Plan, Step, does};
+use super::rule::{Actions, Fault, Redact, Rule, check_all};
 use super::ruling::Range;
 use super::{MAX_IDS, MAX_RULES};
 use crate::expression::{Bound, IdTable};
@@ -18,21 +18,43 @@ use std::sync::Arc;
 /// The most bytes of all plans of a set.
 const MAX_PLAN_BYTES: usize = 64 << 20;
 
+/// The most kinds that get plans because rules name them, and the most bytes of those plans.
+const MAX_ASKED: usize = 64;
+const MAX_ASKED_BYTES: usize = 4 << 20;
+
 /// How many of the first kinds find their plans without a search.
 const LOW: usize = 256;
 
 /// What a rule does, as far as it is the same for all kinds.
 #[derive(Debug)]
 pub(super) struct Act {
-    pub dry: bool,
-    pub drop: bool,
-    pub keep: bool,
-    pub trace: bool,
-    pub priority: bool,
-    pub tags: u32,
+    /// As [`Step::does`].
+    does: u32,
+    tags: u32,
     /// At least 1.
-    pub sample: u32,
+    sample: u32,
     pub limiter: Option<Limiter>,
+}
+
+impl Act {
+    fn new(actions: &Actions, dry: bool, now_ns: u64) -> Self {
+        let bit = |is: bool, bit| if is { bit } else { 0 };
+        Self {
+            does: bit(dry, does::DRY)
+                | bit(actions.drop, does::DROP)
+                | bit(actions.keep, does::KEEP)
+                | bit(actions.trace, does::TRACE)
+                | bit(actions.priority, does::PRIORITY)
+                | bit(actions.limit.is_some(), does::LIMIT),
+            tags: actions.tags,
+            sample: actions.sample.max(1),
+            limiter: actions.limit.map(|limit| Limiter::new(limit, now_ns)),
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        self.does & does::DRY != 0
+    }
 }
 
 /// What stays when a set is compiled anew because more is known of the kinds.
@@ -72,16 +94,7 @@ impl RuleSet {
             return Err(Error::new(PIPELINE_ERR_LIMIT, text));
         }
         check_all(&rules).map_err(invalid)?;
-        let mut made = rules.iter().map(|rule| Act {
-            dry: dry || rule.dry,
-            drop: rule.actions.drop,
-            keep: rule.actions.keep,
-            trace: rule.actions.trace,
-            priority: rule.actions.priority,
-            tags: rule.actions.tags,
-            sample: rule.actions.sample.max(1),
-            limiter: rule.actions.limit.map(|limit| Limiter::new(limit, now_ns)),
-        });
+        let mut made = rules.iter().map(|rule| Act::new(&rule.actions, dry || rule.dry, now_ns));
         let mut acts = reserved(rules.len())?;
         acts.extend(made.by_ref());
         drop(made);
@@ -110,14 +123,19 @@ impl RuleSet {
     /// The plan for the events of a kind.
     #[inline(always)]
     pub(super) fn plan(&self, kind: u32) -> &Plan {
-        let number = self.low.get(kind as usize).copied().unwrap_or_else(|| self.search(kind));
-        self.plans.get((number as usize).wrapping_sub(1)).unwrap_or(&self.unknown)
+        self.own_plan(kind).unwrap_or(&self.unknown)
     }
 
-    #[inline(never)]
-    fn search(&self, kind: u32) -> u32 {
-        // (No entry is 0, which is the answer for a kind without one.)
-        self.high.as_ref().map_or(0, |kinds| kinds.mask(kind.into()) as u32)
+    /// The same, if the kind has one of its own.
+    #[inline(always)]
+    pub(super) fn own_plan(&self, kind: u32) -> Option<&Plan> {
+        let number = match (self.low.get(kind as usize), &self.high) {
+            (Some(number), _) => *number,
+            // (No entry is 0, which is the answer for a kind without one.)
+            (None, Some(kinds)) => kinds.mask(kind.into()) as u32,
+            (None, None) => 0,
+        };
+        self.plans.get((number as usize).wrapping_sub(1))
     }
 
     /// Whether the kind may make a difference.
@@ -150,7 +168,7 @@ impl RuleSet {
 
     /// The largest weight at which its rules sample; 1: they do not.
     pub fn largest_weight(&self) -> u32 {
-        let sampling = self.shared.acts.iter().filter(|act| !act.dry);
+        let sampling = self.shared.acts.iter().filter(|act| !act.is_dry());
         sampling.map(|act| act.sample).max().unwrap_or(1)
     }
 
@@ -161,7 +179,7 @@ impl RuleSet {
 
     /// Whether a rule only counts, by itself or because the set does.
     pub fn is_dry(&self, rule: usize) -> bool {
-        self.shared.acts.get(rule).is_some_and(|act| act.dry)
+        self.shared.acts.get(rule).is_some_and(Act::is_dry)
     }
 
     /// Whether a rule is in effect.
@@ -197,14 +215,20 @@ fn bind(shared: &Arc<Shared>, known: Known<'_>, strict: bool) -> Result<RuleSet>
     let unknown = Plan::new(steps(shared, &states, None)?.0, None)?;
     let (mut plans, mut entries, mut bytes) = (Vec::new(), Vec::new(), unknown.bytes());
     let defined = known.all().map(|definition| definition.kind);
-    let kinds: BTreeSet<u32> = defined.chain(known.names.keys().copied()).collect();
+    // Where rules name few kinds, each of those has a plan of its own, with only the rules that may match it.
+    let asked = unknown.kinds();
+    let few = asked.len() <= MAX_ASKED && asked.len() * unknown.bytes() <= MAX_ASKED_BYTES;
+    let asked = asked.iter().filter(|_| few).filter_map(|kind| u32::try_from(kind).ok());
+    let asked: BTreeSet<u32> = asked.collect();
+    let kinds: BTreeSet<u32> =
+        defined.chain(known.names.keys().copied()).chain(asked.iter().copied()).collect();
     for kind in kinds {
         memory::check()?;
         let definition = known.of(kind);
         let name = known.names.get(&kind).copied();
         let name = name.or_else(|| definition.map(|definition| definition.name.as_bytes()));
         let (steps, is_own) = steps(shared, &states, Some((kind, name, definition)))?;
-        if !is_own {
+        if !is_own && !asked.contains(&kind) {
             continue;
         }
         let plan = Plan::new(steps, Some(kind))?;
@@ -284,7 +308,8 @@ fn steps(shared: &Shared, states: &[State], kind: Option<Kind<'_>>) -> Result<(V
             Some(true) => None,
             None => when,
         };
-        steps.push(Step { rule: at as u32, when, redact });
+        let Some(Act { does, tags, sample, .. }) = shared.acts.get(at) else { continue };
+        steps.push(Step { rule: at as u32, does: *does, tags: *tags, sample: *sample, when, redact });
     }
     Ok((steps, is_own))
 }

@@ -58,14 +58,14 @@ impl Counts {
         Some(Self { lines: lines.into_boxed_slice(), stride, shards, rules })
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, shard: usize, rule: usize, count: Count) -> Option<&AtomicU64> {
         let at = rule * PER_RULE + count as usize;
         self.lines.get(shard * self.stride + at / WORDS).map(|lines| &lines.0[at % WORDS])
     }
 
     /// Adds one to a count of a rule.
-    #[inline]
+    #[inline(always)]
     pub fn add(&self, producer: u32, rule: u32, count: Count) {
         let shard = (producer as usize).min(self.shards - 1);
         let Some(word) = self.word(shard, rule as usize, count) else { return };

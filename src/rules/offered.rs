@@ -3,14 +3,30 @@
 use super::compile::RuleSet;
 use super::counts::Count;
 use super::event::Event;
+use super::front::Look;
+use super::plan::does;
 use super::ruling::{Ranges, Ruling};
 use crate::platform::time;
 
 impl RuleSet {
-    /// Whether it is known at once, by its kind and its ids, that no rule matches an event.
+    /// What is known of an event at once.
     #[inline(always)]
-    pub fn passes(&self, event: &Event<'_>) -> bool {
-        !self.is_special(event.kind) && !self.of_others().may_match(event)
+    pub fn look(&self, event: &Event<'_>) -> Look {
+        let mut plan = self.of_others();
+        if self.is_special(event.kind) {
+            match self.own_plan(event.kind) {
+                Some(own) => plan = own,
+                None if plan.kinds().may_have(event.kind.into()) => return Look::Unsure,
+                None => {}
+            }
+        }
+        plan.look(event)
+    }
+
+    /// Counts an event that a rule drops, of which [`look`](Self::look) says so.
+    #[inline(always)]
+    pub fn count_dropped(&self, rule: u32, producer: u32) {
+        self.counts().add(producer, rule, Count::Matched);
     }
 
     /// What the rules say of an event. Returns whether one that is in effect matches; `ruling` then has what it says. `producer` tells whose counts are changed: the first producers
@@ -27,32 +43,30 @@ impl RuleSet {
                 if step.when.as_ref().is_some_and(|when| !when.matches(event)) {
                     continue;
                 }
-                let (rule, counts) = (step.rule, self.counts());
-                let Some(act) = self.act(rule) else { continue };
+                let (rule, does, counts) = (step.rule, step.does, self.counts());
                 counts.add(producer, rule, Count::Matched);
-                let limited = act.limiter.as_ref().is_some_and(|limiter| !limiter.admits(time::now_ns()));
+                let limited = does & does::LIMIT != 0 && !self.admits(rule);
                 if limited {
                     counts.add(producer, rule, Count::Limited);
                 }
-                if act.dry {
+                if does & does::DRY != 0 {
                     continue;
                 }
                 matched = true;
-                if limited || act.drop {
+                if limited || does & does::DROP != 0 {
                     ruling.dropped_by = Some(rule);
                     return true;
                 }
-                ruling.priority |= act.priority;
-                ruling.tags |= act.tags;
-                if act.sample > ruling.weight {
-                    (ruling.weight, ruling.sampled_by) = (act.sample, rule);
+                ruling.priority |= does & does::PRIORITY != 0;
+                ruling.tags |= step.tags;
+                if step.sample > ruling.weight {
+                    (ruling.weight, ruling.sampled_by) = (step.sample, rule);
                 }
-                let ranges = if event.is_opaque() { &[] } else { &*step.redact };
-                for range in ranges {
-                    redact.add(*range);
+                if !step.redact.is_empty() && !event.is_opaque() {
+                    redact.add_all(&step.redact);
                 }
-                if act.keep {
-                    (ruling.keep, ruling.promote, ruling.weight) = (true, act.trace, 1);
+                if does & does::KEEP != 0 {
+                    (ruling.keep, ruling.promote, ruling.weight) = (true, does & does::TRACE != 0, 1);
                     return true;
                 }
             }
@@ -60,8 +74,15 @@ impl RuleSet {
         matched
     }
 
-    /// Counts that the event of a ruling was sampled out at the rate of its rule.
-    pub fn sampled_out(&self, ruling: &Ruling, producer: u32) {
-        self.counts().add(producer, ruling.sampled_by, Count::SampledOut);
+    /// Whether the limit of a rule admits an event now.
+    #[inline(never)]
+    fn admits(&self, rule: u32) -> bool {
+        let limiter = self.act(rule).and_then(|act| act.limiter.as_ref());
+        limiter.is_none_or(|limiter| limiter.admits(time::now_ns()))
+    }
+
+    /// Counts that an event was sampled out at the rate of a rule.
+    pub fn sampled_out(&self, rule: u32, producer: u32) {
+        self.counts().add(producer, rule, Count::SampledOut);
     }
 }

@@ -1,8 +1,9 @@
 //! The plan of a kind: which rules may match, found by the ids of an event.
 
 use super::event::Event;
+use super::front::{Front, InRange, InWord, Look, Tables};
 use super::ruling::Range;
-use crate::expression::{Bound, IdTable, Own, Screen, Subject, Wanted};
+use crate::expression::{Bound, IdTable, Own, Screen, Screens, Span, Wanted};
 use crate::platform::memory;
 use crate::status::Result;
 use std::collections::HashMap;
@@ -13,128 +14,112 @@ use std::sync::Arc;
 pub(super) struct Step {
     /// The index of the rule.
     pub rule: u32,
+    /// What the rule does, as bits.
+    pub does: u32,
+    /// The tags that it sets.
+    pub tags: u32,
+    /// One of so many is kept; 1: all.
+    pub sample: u32,
     /// When it matches; `None`: always.
     pub when: Option<Arc<Bound>>,
     /// What it redacts in a payload of the kind.
     pub redact: Box<[Range]>,
 }
 
+/// What a rule does, as the bits of [`Step::does`].
+pub(super) mod does {
+    pub const DRY: u32 = 1;
+    pub const DROP: u32 = 2;
+    pub const KEEP: u32 = 4;
+    pub const TRACE: u32 = 8;
+    pub const PRIORITY: u32 = 16;
+    pub const LIMIT: u32 = 32;
+}
+
+impl Step {
+    /// Whether the rule drops an event that it matches.
+    fn drops(&self) -> bool {
+        self.does & (does::DROP | does::DRY) == does::DROP
+    }
+}
+
 /// The steps for the events of a kind, or of several. The steps are in as many groups as a mask has bits, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// What is asked first.
+    front: Front,
     /// The groups that are always looked at.
     always: u64,
-    /// There are no others.
-    all_always: bool,
-    /// By an id, the groups that may match.
-    kinds: IdTable,
-    nodes: IdTable,
-    traces: IdTable,
-    /// The groups that may match if a number is in a range.
-    ranges: Box<[InRange]>,
     steps: Box<[Step]>,
     /// Steps of a group.
     group: usize,
 }
 
-/// Groups that may match if a number is one of these.
-#[derive(Clone, Copy, Debug)]
-struct InRange {
-    own: Own,
-    first: u64,
-    more: u64,
-    groups: u64,
-}
-
 /// The most ranges that are asked one by one. Where there are more, those of a number become one.
 const MOST_RANGES: usize = 8;
+/// The most words of payloads that are asked one by one.
+const MOST_WORDS: usize = 16;
 
 impl Plan {
     /// A plan of these steps, for events of `kind`, if they are all of one.
     pub fn new(steps: Vec<Step>, kind: Option<u32>) -> Result<Self> {
         let mut ways = Ways::default();
-        // What cannot match by its kind alone is left out first, so that the groups are of what remains.
+        // What cannot match is left out first, so that the groups are of what remains.
         let mut kept = Vec::new();
         kept.try_reserve_exact(steps.len()).map_err(|_| memory::refused(size_of_val(&*steps)))?;
-        for step in steps {
-            match screens(&step, kind) {
-                Some(screens) if screens.is_empty() => {}
-                screens => kept.push((step, screens)),
+        for mut step in steps {
+            let way = way(&step, kind);
+            match way {
+                Way::Never => continue,
+                Way::Always => step.when = None,
+                Way::By(_) | Way::Any => {}
+            }
+            let drops_all = step.drops() && step.when.is_none();
+            kept.push((step, way));
+            if drops_all {
+                break;
             }
         }
         let group = kept.len().div_ceil(64).max(1);
         let mut steps = Vec::new();
         steps.try_reserve_exact(kept.len()).map_err(|_| memory::refused(kept.len() * size_of::<Step>()))?;
-        for (at, (step, screens)) in kept.into_iter().enumerate() {
-            ways.add(screens, 1 << (at / group));
+        for (at, (step, way)) in kept.into_iter().enumerate() {
+            ways.add(&step, way, 1 << (at / group));
             steps.push(step);
         }
         let table = |ids: HashMap<u64, u64>| {
             let bytes = ids.len() * 4 * size_of::<u64>();
             IdTable::new(ids.into_iter()).ok_or_else(|| memory::refused(bytes))
         };
+        let tables =
+            Tables { kinds: table(ways.kinds)?, nodes: table(ways.nodes)?, traces: table(ways.traces)? };
         Ok(Self {
+            front: Front::new(tables, &few(ways.ranges), ways.words, ways.any, ways.drops),
             always: ways.always,
-            all_always: ways.are_all_always(),
-            kinds: table(ways.kinds)?,
-            nodes: table(ways.nodes)?,
-            traces: table(ways.traces)?,
-            ranges: few(ways.ranges).into_boxed_slice(),
             steps: steps.into_boxed_slice(),
             group,
         })
     }
 
-    /// Whether a rule may match an event of a kind that has no group of its own. If not, none does.
+    /// What is known at once of an event whose kind has no group of its own.
     #[inline(always)]
-    pub fn may_match(&self, event: &Event<'_>) -> bool {
-        let Event { kind, flags, correlation_id, node_id, payload } = *event;
-        if self.nodes.may_have(node_id) | self.traces.may_have(correlation_id) | (self.always != 0) {
-            return true;
-        }
-        // (By value, and without a function for the numbers: the event then lies in registers.)
-        for range in &*self.ranges {
-            let number = match range.own {
-                Own::NodeId => node_id,
-                Own::CorrelationId => correlation_id,
-                Own::Kind => kind.into(),
-                Own::PayloadBytes => payload.len() as u64,
-                Own::Flags => flags.into(),
-                _ => return true,
-            };
-            if number.wrapping_sub(range.first) <= range.more {
-                return true;
-            }
-        }
-        false
+    pub fn look(&self, event: &Event<'_>) -> Look {
+        self.front.look(event)
     }
 
     /// The kinds that have groups of their own.
     pub fn kinds(&self) -> &IdTable {
-        &self.kinds
+        self.front.kinds()
     }
 
     /// The groups of rules that may match an event; 0: none does.
     #[inline(always)]
     pub fn groups(&self, event: &Event<'_>) -> u64 {
-        let (kind, node, trace) = (event.kind.into(), event.node_id, event.correlation_id);
-        let mut groups = self.always;
-        if self.all_always {
-            return groups;
-        }
-        // One branch for all of them, which is taken rarely.
-        if self.kinds.may_have(kind) | self.nodes.may_have(node) | self.traces.may_have(trace) {
-            groups |= self.kinds.mask(kind) | self.nodes.mask(node) | self.traces.mask(trace);
-        }
-        for range in &*self.ranges {
-            if event.number(range.own).is_some_and(|number| number.wrapping_sub(range.first) <= range.more) {
-                groups |= range.groups;
-            }
-        }
-        groups
+        self.always | self.front.groups(event)
     }
 
     /// The steps of a group.
+    #[inline]
     pub fn steps(&self, group: u32) -> &[Step] {
         let first = group as usize * self.group;
         let end = (first + self.group).min(self.steps.len());
@@ -143,29 +128,44 @@ impl Plan {
 
     /// The bytes that it takes, without what it shares with others.
     pub fn bytes(&self) -> usize {
-        let tables = [&self.kinds, &self.nodes, &self.traces];
-        size_of::<Self>() + size_of_val(&*self.steps) + tables.into_iter().map(IdTable::bytes).sum::<usize>()
+        size_of::<Self>() + size_of_val(&*self.steps) + self.front.bytes()
     }
 }
 
-/// By what an event of the kind may come to match. `None`: by anything.
-fn screens(step: &Step, kind: Option<u32>) -> Option<Vec<Screen>> {
-    let mut left = Vec::new();
-    for screen in step.when.as_ref()?.screens()?.iter().cloned() {
-        match kind {
-            Some(kind) if screen.own == Own::Kind => {
-                let has = match &screen.wanted {
+/// By what an event may come to match a step.
+enum Way {
+    /// It does not.
+    Never,
+    /// It does.
+    Always,
+    /// By one of these at least.
+    By(Screens),
+    /// By anything.
+    Any,
+}
+
+/// By what an event of the kind may come to match.
+fn way(step: &Step, kind: Option<u32>) -> Way {
+    let Some(when) = &step.when else { return Way::Always };
+    let Some(screens) = when.screens() else { return Way::Any };
+    let mut left = Screens { list: Vec::new(), exact: screens.exact };
+    for screen in &screens.list {
+        match (kind, screen) {
+            (Some(kind), Screen::Own(Own::Kind, wanted)) => {
+                let has = match wanted {
                     Wanted::Ids(ids) => ids.contains(&kind.into()),
                     Wanted::Range(first, more) => u64::from(kind).wrapping_sub(*first) <= *more,
                 };
-                if has {
-                    return None;
+                match (has, screens.exact) {
+                    (true, true) => return Way::Always,
+                    (true, false) => return Way::Any,
+                    (false, _) => {}
                 }
             }
-            _ => left.push(screen),
+            _ => left.list.push(screen.clone()),
         }
     }
-    Some(left)
+    if left.list.is_empty() { Way::Never } else { Way::By(left) }
 }
 
 /// The ways by which groups may come to match.
@@ -176,42 +176,59 @@ struct Ways {
     nodes: HashMap<u64, u64>,
     traces: HashMap<u64, u64>,
     ranges: Vec<InRange>,
+    words: Vec<InWord>,
+    /// A step may match whatever there is to see.
+    any: bool,
+    /// The rule of the step that drops all that has come so far.
+    drops: Option<u32>,
 }
 
 impl Ways {
-    fn are_all_always(&self) -> bool {
-        [&self.kinds, &self.nodes, &self.traces].iter().all(|ids| ids.is_empty()) && self.ranges.is_empty()
-    }
-
-    fn add(&mut self, screens: Option<Vec<Screen>>, group: u64) {
-        let Some(screens) = screens else {
-            self.always |= group;
-            return;
+    fn add(&mut self, step: &Step, way: Way, group: u64) {
+        let screens = match way {
+            Way::Never => return,
+            Way::By(screens) => screens,
+            Way::Always if step.drops() => {
+                self.always |= group;
+                self.drops = Some(step.rule);
+                return;
+            }
+            Way::Always | Way::Any => {
+                self.always |= group;
+                self.any = true;
+                return;
+            }
         };
-        for Screen { own, wanted } in screens {
-            match (own, wanted) {
-                (_, Wanted::Range(first, more)) => self.range(InRange { own, first, more, groups: group }),
-                (Own::Kind, Wanted::Ids(ids)) => join(&mut self.kinds, &ids, group),
-                (Own::NodeId, Wanted::Ids(ids)) => join(&mut self.nodes, &ids, group),
-                (Own::CorrelationId, Wanted::Ids(ids)) => join(&mut self.traces, &ids, group),
-                (_, Wanted::Ids(ids)) => {
+        for screen in screens.list {
+            match screen {
+                Screen::Word(word, values) => {
+                    // (Only the first look asks words. Whoever asks further looks at the step.)
+                    self.always |= group;
+                    let drops = (screens.exact && step.drops()).then_some(step.rule);
+                    if self.words.len() < MOST_WORDS {
+                        self.words.push(InWord { word, values, drops });
+                    } else {
+                        self.any = true;
+                    }
+                }
+                Screen::Own(own, Wanted::Range(first, more)) => self.range(own, Span { first, more }, group),
+                Screen::Own(Own::Kind, Wanted::Ids(ids)) => join(&mut self.kinds, &ids, group),
+                Screen::Own(Own::NodeId, Wanted::Ids(ids)) => join(&mut self.nodes, &ids, group),
+                Screen::Own(Own::CorrelationId, Wanted::Ids(ids)) => join(&mut self.traces, &ids, group),
+                Screen::Own(own, Wanted::Ids(ids)) => {
                     let (least, most) = (ids.iter().min(), ids.iter().max());
                     if let (Some(first), Some(last)) = (least, most) {
-                        self.range(InRange { own, first: *first, more: last - first, groups: group });
+                        self.range(own, Span { first: *first, more: last - first }, group);
                     }
                 }
             }
         }
     }
 
-    fn range(&mut self, range: InRange) {
-        let same = self
-            .ranges
-            .iter_mut()
-            .find(|known| (known.own, known.first, known.more) == (range.own, range.first, range.more));
-        match same {
-            Some(known) => known.groups |= range.groups,
-            None => self.ranges.push(range),
+    fn range(&mut self, own: Own, values: Span, groups: u64) {
+        match self.ranges.iter_mut().find(|known| (known.own, known.values) == (own, values)) {
+            Some(known) => known.groups |= groups,
+            None => self.ranges.push(InRange { own, values, groups }),
         }
     }
 }
@@ -231,9 +248,11 @@ fn few(ranges: Vec<InRange>) -> Vec<InRange> {
     for range in ranges {
         match joined.iter_mut().find(|known| known.own == range.own) {
             Some(known) => {
-                let last = known.first.saturating_add(known.more).max(range.first.saturating_add(range.more));
-                known.first = known.first.min(range.first);
-                known.more = last - known.first;
+                let (values, other) = (&mut known.values, range.values);
+                let last =
+                    values.first.saturating_add(values.more).max(other.first.saturating_add(other.more));
+                values.first = values.first.min(other.first);
+                values.more = last - values.first;
                 known.groups |= range.groups;
             }
             None => joined.push(range),

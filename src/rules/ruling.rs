@@ -33,6 +33,14 @@ impl Ranges {
         self.count == 0
     }
 
+    /// Adds several.
+    #[inline(never)]
+    pub fn add_all(&mut self, ranges: &[Range]) {
+        for range in ranges {
+            self.add(*range);
+        }
+    }
+
     /// Adds a range. Where there are too many already, one of them grows over what lies between: rather too much is zeroed than too little.
     pub fn add(&mut self, range: Range) {
         let count = self.count as usize;

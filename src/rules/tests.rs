@@ -3,8 +3,9 @@
 mod property;
 mod refusals;
 mod rulings;
+mod words;
 
-use super::{Event, Known, Ranges, Rule, RuleSet, Ruling, State, parse};
+use super::{Event, Known, Look, Ranges, Rule, RuleSet, Ruling, State, parse};
 use crate::kinds::{Definition, Definitions, EnumValue, Field, Integer, Length, Type};
 use crate::status::Result;
 use std::collections::HashMap;
@@ -73,12 +74,24 @@ fn event(kind: u32, payload: &[u8]) -> Event<'_> {
     Event { kind, flags: 0, correlation_id: 0, node_id: 0, payload }
 }
 
-/// What the rules say of an event.
+/// What the rules say of an event. What is known of it at once must agree with that, also in what is counted.
 fn judged(set: &RuleSet, event: &Event<'_>, producer: u32) -> (Option<Ruling>, Ranges) {
+    let counts = || (0..set.rules().len()).map(|rule| set.counts_of(rule)).collect::<Vec<_>>();
     let mut redact = Ranges::NONE;
     let mut ruling = Ruling::default();
+    let (look, mut before) = (set.look(event), counts());
     let matched = set.judge(event, producer, &mut ruling, &mut redact);
-    assert!(!(matched && set.passes(event)), "an event that a rule matches is said to pass: {event:?}");
+    match look {
+        Look::Passes => {
+            assert!(!matched && before == counts(), "a rule matches what is said to pass: {event:?}")
+        }
+        Look::Drops(rule) => {
+            before[rule as usize].matched += 1;
+            assert!(matched && before == counts(), "{event:?} is said to be dropped by {rule} alone");
+            assert_eq!(ruling.dropped_by, Some(rule), "{event:?}");
+        }
+        Look::Unsure => {}
+    }
     (matched.then_some(ruling), redact)
 }
 

@@ -1,9 +1,9 @@
 //! The fast path against the slow path.
 
 use super::*;
-use crate::capture::Counts;
 use crate::capture::registry::tests::{capture, drain, fill, offer, ring_of, shape};
 use crate::capture::registry::{Registry, Shape};
+use crate::capture::{Counts, Looked};
 use crate::platform::sync::Ordering;
 use crate::ring::copy::SHORT;
 use crate::ring::intake::tests::fast_intake;
@@ -112,7 +112,7 @@ fn an_event_that_is_declined_changes_nothing() {
         if done == FastPath::Held {
             assert_eq!(producer.fast.busy.load(Ordering::Relaxed), busy::CAPTURING, "{n}");
             // SAFETY: as above.
-            assert_eq!(unsafe { producer.capture_passing::<true>(&event) }, FastPath::Declined, "{n}");
+            assert_eq!(unsafe { producer.look::<true>(|| event) }, Looked::Declined, "{n}");
         }
         assert_eq!((producer.fast.busy.load(Ordering::Relaxed), producer.counts().captured), before, "{n}");
     }

@@ -4,15 +4,15 @@
 use super::*;
 use crate::rules::Range;
 
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }
 
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+    pub fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 }
@@ -324,7 +324,7 @@ fn any_set_of_rules_says_what_a_plain_evaluator_says() {
     kinds.define(free());
     kinds.name(9, "named");
     let mut random = Random(1);
-    let (mut matched, mut waiting, mut several) = (0, 0, 0);
+    let (mut matched, mut waiting, mut several, mut passed, mut dropped) = (0, 0, 0, 0, 0);
     for round in 0..rounds {
         let count = if round % 50 == 0 { 150 } else { 1 + random.below(6) };
         let rules: Vec<_> =
@@ -353,6 +353,11 @@ fn any_set_of_rules_says_what_a_plain_evaluator_says() {
                 node_id: random.one_of(&[0, 1, 4, 7, 8, u64::MAX]),
                 payload: &payload,
             };
+            match set.look(&event) {
+                Look::Passes => passed += 1,
+                Look::Drops(_) => dropped += 1,
+                Look::Unsure => {}
+            }
             let (got, want) = (words(judged(&set, &event, 0)), expected(&rules, &event));
             assert_eq!(got, want, "{event:?}\n{}", lines.concat());
             matched += usize::from(got != "-");
@@ -361,7 +366,11 @@ fn any_set_of_rules_says_what_a_plain_evaluator_says() {
     }
     let share = |n: usize| n * 100 / (8 * rounds);
     assert!(
-        share(matched) > 30 && share(several) > 3 && waiting > rounds / 10,
-        "{matched} {several} {waiting} of {rounds}"
+        share(matched) > 30
+            && share(several) > 3
+            && share(passed) > 10
+            && dropped > rounds / 10
+            && waiting > rounds / 10,
+        "{matched} {several} {passed} {dropped} {waiting} of {rounds}"
     );
 }
