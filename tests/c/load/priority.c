@@ -1,47 +1,8 @@
-/* Events with PIPELINE_EVENT_PRIORITY: they have room of their own, are stored first, and leave every eighth call to the others. A place in flight and a
- * writer are kept for them. Each form of capture takes them. */
-#include "../recorder.h"
+/* Events with PIPELINE_EVENT_PRIORITY: they have room of their own, are stored first, and leave every eighth call to the others. Each
+ * form of capture takes them. */
+#include "priority.h"
 
 #include <signal.h>
-
-enum { PRIORITY = PIPELINE_EVENT_PRIORITY, KIND = 3 };
-
-static recorder_t *rec;
-
-static int32_t capture_on(pipeline_t *p, pipeline_producer_t *r, uint64_t number, uint32_t flags)
-{
-    pipeline_event_t e = event_of(KIND, &number, sizeof number);
-    e.flags = flags;
-    return r != NULL ? pipeline_producer_capture_event(r, &e) : pipeline_capture_event(p, &e);
-}
-
-static int32_t capture(pipeline_t *p, uint64_t number, uint32_t flags)
-{
-    return capture_on(p, NULL, number, flags);
-}
-
-static pipeline_config_t small(uint32_t writers)
-{
-    pipeline_config_t c = config_defaults();
-    c.writers = writers;
-    c.batch_size = 1;
-    return c;
-}
-
-static pipeline_t *begin(const pipeline_config_t *c, uint32_t storage_flags)
-{
-    pipeline_storage_t s;
-    rec = recorder_new();
-    s = recorder_storage(rec);
-    s.flags = storage_flags;
-    return start_pipeline(c, &s);
-}
-
-static void end(pipeline_t *p)
-{
-    END(p);
-    recorder_free(rec);
-}
 
 static uint64_t fill(pipeline_t *p, uint32_t flags)
 {
@@ -145,122 +106,6 @@ static void retries_come_after_them(void)
         priority += rec->seen.at[n].flags == PRIORITY;
     }
     CHECK_U64(rec->seen.count, 20 + 3 * 20);
-    end(p);
-}
-
-static int32_t ordinary_pending(recorder_t *r, const pipeline_batch_t *batch)
-{
-    (void)r;
-    return PIPELINE_BATCH_EVENT(batch, 0)->flags == 0 ? PIPELINE_STORE_PENDING : PIPELINE_STORE_OK;
-}
-
-static size_t seen_of(uint32_t flags)
-{
-    size_t i, n = 0;
-    pthread_mutex_lock(&rec->mutex);
-    for (i = 0; i < rec->seen.count; i++)
-        n += rec->seen.at[i].flags == flags;
-    pthread_mutex_unlock(&rec->mutex);
-    return n;
-}
-
-/* Answers all that is pending, until everything is settled. */
-static void answer_all(pipeline_t *p)
-{
-    size_t answered = 0;
-    while (metrics_of(p).stored < metrics_of(p).captured && checks_failed == 0) {
-        uint64_t token = 0;
-        pthread_mutex_lock(&rec->mutex);
-        if (answered < rec->seen.count) {
-            token = rec->seen.at[answered].flags == 0 ? rec->seen.at[answered].token : 0;
-            answered++;
-        }
-        pthread_mutex_unlock(&rec->mutex);
-        if (token != 0)
-            CHECK_STATUS(pipeline_batch_complete(token, PIPELINE_STORE_OK), PIPELINE_OK);
-        else
-            pause_a_little();
-    }
-}
-
-static void a_place_in_flight_is_kept(void)
-{
-    pipeline_config_t c = small(1);
-    pipeline_t *p;
-    uint64_t n;
-    c.max_in_flight = 4;
-    p = begin(&c, 0);
-    rec->answer = ordinary_pending;
-    CHECK_STATUS(capture(p, 0, PRIORITY), PIPELINE_OK);
-    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
-    for (n = 0; n < 10; n++)
-        CHECK_STATUS(capture(p, n, 0), PIPELINE_OK);
-    WAIT_FOR(seen_of(0) == 3);
-    for (n = 1; n < 50; n++) {
-        CHECK_STATUS(capture(p, n, PRIORITY), PIPELINE_OK);
-        WAIT_FOR(seen_of(PRIORITY) == n + 1);
-    }
-    CHECK_U64(seen_of(0), 3);
-    CHECK_U64(metrics_of(p).in_flight, 3);
-    answer_all(p);
-    end(p);
-}
-
-/* Nothing can be kept where there is one place: what comes next is theirs. */
-static void with_one_place_the_next_batch_is_theirs(void)
-{
-    pipeline_config_t c = small(1);
-    pipeline_t *p;
-    uint64_t token;
-    c.max_in_flight = 1;
-    p = begin(&c, 0);
-    rec->answer = ordinary_pending;
-    CHECK_STATUS(capture(p, 0, 0), PIPELINE_OK);
-    WAIT_FOR(seen_of(0) == 1);
-    CHECK_STATUS(capture(p, 1, 0), PIPELINE_OK);
-    CHECK_STATUS(capture(p, 0, PRIORITY), PIPELINE_OK);
-    pthread_mutex_lock(&rec->mutex);
-    token = rec->seen.at[0].token;
-    pthread_mutex_unlock(&rec->mutex);
-    CHECK_STATUS(pipeline_batch_complete(token, PIPELINE_STORE_OK), PIPELINE_OK);
-    WAIT_FOR(seen_of(0) == 2);
-    CHECK_U64(rec->seen.at[1].flags, PRIORITY);
-    rec->answer = NULL;
-    CHECK_STATUS(pipeline_batch_complete(rec->seen.at[2].token, PIPELINE_STORE_OK), PIPELINE_OK);
-    end(p);
-}
-
-static void a_writer_is_kept(void)
-{
-    pipeline_config_t c = small(3);
-    pipeline_t *p = begin(&c, PIPELINE_STORAGE_CONCURRENT);
-    uint64_t n;
-    CHECK_STATUS(capture(p, 0, PRIORITY), PIPELINE_OK);
-    CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
-    pthread_mutex_lock(&rec->mutex);
-    rec->hold = true;
-    pthread_mutex_unlock(&rec->mutex);
-    for (n = 0; n < 5; n++)
-        CHECK_STATUS(capture(p, n, 0), PIPELINE_OK);
-    WAIT_FOR(seen_of(0) == 2);
-    CHECK_STATUS(capture(p, 1, PRIORITY), PIPELINE_OK);
-    WAIT_FOR(seen_of(PRIORITY) == 2);
-    CHECK_U64(seen_of(0), 2);
-    recorder_let_go(rec);
-    end(p);
-}
-
-/* Without events with priority, nothing is kept. */
-static void nothing_is_kept_without_them(void)
-{
-    pipeline_config_t c = small(3);
-    pipeline_t *p = begin(&c, PIPELINE_STORAGE_CONCURRENT);
-    uint64_t n;
-    rec->hold = true;
-    for (n = 0; n < 5; n++)
-        CHECK_STATUS(capture(p, n, 0), PIPELINE_OK);
-    WAIT_FOR(seen_of(0) == 3);
-    recorder_let_go(rec);
     end(p);
 }
 
@@ -384,10 +229,6 @@ int main(void)
     room_of_their_own();
     every_eighth_call_is_an_ordinary_one();
     retries_come_after_them();
-    a_place_in_flight_is_kept();
-    with_one_place_the_next_batch_is_theirs();
-    a_writer_is_kept();
-    nothing_is_kept_without_them();
     reservations();
     what_is_too_large_goes_with_the_others();
     without_priority_rings_they_are_like_all_others();

@@ -192,6 +192,27 @@ static void what_one_does_not_use_another_gets(void)
     end_all(2);
 }
 
+/* A pipeline whose calls end, and which has nothing more to store, tells those that wait. */
+static void what_one_needs_no_longer_another_gets(void)
+{
+    int n;
+    begin(4);
+    start(0, 1, 30000);
+    start(1, 1, 30000);
+    store_one_each(2);
+    atomic_store(&held, true);
+    capture(0, 3);
+    WAIT_FOR(atomic_load(&pools[0].calls) == 3);
+    capture(1, 20);
+    WAIT_FOR(atomic_load(&pools[1].calls) == 1 && metrics_of(pools[1].p).permit_waits > 0);
+    for (n = 1; n < 3; n++) {
+        end_one(0);
+        WAIT_FOR(atomic_load(&pools[1].calls) == 1 + n);
+    }
+    CHECK_U64(atomic_load(&pools[0].calls), 1);
+    end_all(2);
+}
+
 static void a_stuck_call_gives_its_permit_back(void)
 {
     begin(3);
@@ -257,6 +278,7 @@ int main(void)
     what_is_permitted_beyond_one_call_each_goes_by_share();
     each_pipeline_may_have_one_call_however_few_are_permitted();
     what_one_does_not_use_another_gets();
+    what_one_needs_no_longer_another_gets();
     a_stuck_call_gives_its_permit_back();
     without_a_limit_all_writers_work();
     pipelines_end_while_they_wait();
