@@ -650,7 +650,10 @@ int32_t pipeline_capture(const pipeline_t *p, uint32_t kind, const void *data, s
 /** `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it. */
 #define PIPELINE_EVENT_TRANSFORMED (1 << 9)
 
-/** `pipeline_event_view_t.flags`: a rule has given the event the tag 1. Only rules set tags. */
+/**
+ * `pipeline_event_view_t.flags`: a rule or a transform has given the event the tag 1. Captures must not set
+ * it.
+ */
 #define PIPELINE_EVENT_TAG_1 (1 << 16)
 
 /** `pipeline_event_view_t.flags`: the tag 2. */
@@ -2925,6 +2928,13 @@ struct pipeline_rewrite_t {
     void *scratch;
     /** Its size in bytes, which is the pipeline's `max_event_bytes`. */
     size_t scratch_len;
+    /**
+     * `PIPELINE_EVENT_...`. The function may set and clear the tags, `PIPELINE_EVENT_TAG_1` to `_8`, and
+     * `PIPELINE_EVENT_OPAQUE`, no other flag.
+     */
+    uint32_t flags;
+    /** Not used. */
+    uint32_t reserved;
 };
 
 /**
@@ -2972,12 +2982,12 @@ int32_t pipeline_transform_init(pipeline_transform_t *transform, size_t struct_s
  * from then on; a batch that was claimed before keeps the one that it has.
  *
  * The function lets an event pass (`PIPELINE_TRANSFORM_KEEP`), filters it (`PIPELINE_TRANSFORM_FILTER`: the
- * event counts as `filtered`), or changes its kind, its ids or its payload (`PIPELINE_TRANSFORM_REWRITE`).
- * The storage, and its `dead_letter`, see what the function has made of the batch:
- * `pipeline_batch_set_stored` and `pipeline_batch_set_rejected` count in that. A batch of which nothing is
- * left does not go to the storage. An event keeps its identity and its time. `release` sees every event as it
- * was captured. A rewritten event with a new payload does not have `PIPELINE_EVENT_RELEASE`. The library's
- * own events are not shown to the function.
+ * event counts as `filtered`), or changes its kind, its ids, its tags or its payload
+ * (`PIPELINE_TRANSFORM_REWRITE`). The storage, and its `dead_letter`, see what the function has made of the
+ * batch: `pipeline_batch_set_stored` and `pipeline_batch_set_rejected` count in that. A batch of which
+ * nothing is left does not go to the storage. An event keeps its identity and its time. `release` sees every
+ * event as it was captured. A rewritten event with a new payload does not have `PIPELINE_EVENT_RELEASE`. The
+ * library's own events are not shown to the function.
  *
  * The payloads that the function sets for a batch may have `batch_bytes` in all (or `max_event_bytes`, if
  * that is more). If another could make them more, the batch is cut: the storage gets the events before, and

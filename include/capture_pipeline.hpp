@@ -1023,6 +1023,16 @@ class Rewrite {
     void kind(Kind kind) noexcept { raw_->kind = kind; }
     void correlation_id(std::uint64_t id) noexcept { raw_->correlation_id = id; }
     void node_id(std::uint64_t id) noexcept { raw_->node_id = id; }
+    /// Gives the event the tag `number`, 1 to 8, or takes it away. After another number the event stays as it was, and `transform_faults` counts it.
+    void tag(unsigned number, bool on = true) noexcept {
+        const std::uint32_t bits = number - 1 < 8 ? static_cast<std::uint32_t>(PIPELINE_EVENT_TAG_1) << (number - 1) : UINT32_MAX;
+        raw_->flags = on ? raw_->flags | bits : raw_->flags & ~bits;
+    }
+    /// Says whether the payload has a form that only the program and its storage understand.
+    void opaque(bool is) noexcept {
+        const auto bit = static_cast<std::uint32_t>(PIPELINE_EVENT_OPAQUE);
+        raw_->flags = is ? raw_->flags | bit : raw_->flags & ~bit;
+    }
     /// The largest payload that an event of the pipeline may have.
     std::size_t max_size() const noexcept { return raw_->scratch_len; }
     /// Sets the payload: a value of a trivially copyable type, text or Bytes. It is copied. If it is larger than max_size(), the event stays

@@ -17,7 +17,7 @@ pub const PIPELINE_EVENT_OPAQUE: u32 = 8;
 pub const PIPELINE_EVENT_PARTIAL: u32 = 1 << 8;
 /// `pipeline_event_view_t.flags`: a transform has rewritten the event. Captures must not set it.
 pub const PIPELINE_EVENT_TRANSFORMED: u32 = 1 << 9;
-/// `pipeline_event_view_t.flags`: a rule has given the event the tag 1. Only rules set tags.
+/// `pipeline_event_view_t.flags`: a rule or a transform has given the event the tag 1. Captures must not set it.
 pub const PIPELINE_EVENT_TAG_1: u32 = 1 << 16;
 /// `pipeline_event_view_t.flags`: the tag 2.
 pub const PIPELINE_EVENT_TAG_2: u32 = 1 << 17;

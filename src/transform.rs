@@ -1,6 +1,10 @@
 //! A transform: a function of the program that is shown each event before the storage is, and may filter or rewrite it.
 
-use crate::event::{EventView, PIPELINE_EVENT_RELEASE, PIPELINE_EVENT_TRANSFORMED, PIPELINE_KIND_RESERVED};
+use crate::event::{
+    EventView, PIPELINE_EVENT_OPAQUE, PIPELINE_EVENT_RELEASE, PIPELINE_EVENT_TAG_1,
+    PIPELINE_EVENT_TRANSFORMED, PIPELINE_KIND_RESERVED,
+};
+use crate::rules::TAGS;
 use std::ffi::c_void;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +15,9 @@ pub const PIPELINE_TRANSFORM_KEEP: i32 = 0;
 pub const PIPELINE_TRANSFORM_FILTER: i32 = 1;
 /// `pipeline_transform_t.transform`: the storage gets the event as `rewrite` says, with the flag `PIPELINE_EVENT_TRANSFORMED`.
 pub const PIPELINE_TRANSFORM_REWRITE: i32 = 2;
+
+/// The flags that a transform may change: the tags, and what the payload's form is. All others say how the event was captured.
+const CHANGEABLE: u32 = (((1 << TAGS) - 1) * PIPELINE_EVENT_TAG_1) | PIPELINE_EVENT_OPAQUE;
 
 /// What a transform makes of an event. Every member has the event's value before the call; the function changes what it likes and
 /// returns `PIPELINE_TRANSFORM_REWRITE`.
@@ -36,6 +43,10 @@ pub struct Rewrite {
     pub scratch: *mut c_void,
     /// Its size in bytes, which is the pipeline's `max_event_bytes`.
     pub scratch_len: usize,
+    /// `PIPELINE_EVENT_...`. The function may set and clear the tags, `PIPELINE_EVENT_TAG_1` to `_8`, and `PIPELINE_EVENT_OPAQUE`, no other flag.
+    pub flags: u32,
+    /// Not used.
+    pub reserved: u32,
 }
 
 impl Rewrite {
@@ -50,17 +61,22 @@ impl Rewrite {
             len: event.len,
             scratch: scratch.cast(),
             scratch_len,
+            flags: event.flags,
+            reserved: 0,
         }
     }
 
     /// What is wrong with it, if anything is.
-    pub fn wrong(&self, most: usize) -> Option<Wrong> {
+    pub fn wrong(&self, event: &EventView, most: usize) -> Option<Wrong> {
+        let changed = (self.flags ^ event.flags) & !CHANGEABLE;
         if self.kind >= PIPELINE_KIND_RESERVED {
             Some(Wrong::Kind(self.kind))
         } else if self.len > most {
             Some(Wrong::TooLarge { len: self.len, most })
         } else if self.data.is_null() && self.len != 0 {
             Some(Wrong::Null { len: self.len })
+        } else if changed != 0 {
+            Some(Wrong::Flags(changed))
         } else {
             None
         }
@@ -74,7 +90,7 @@ impl Rewrite {
             kind: self.kind,
             correlation_id: self.correlation_id,
             node_id: self.node_id,
-            flags: event.flags & !handle | PIPELINE_EVENT_TRANSFORMED,
+            flags: self.flags & !handle | PIPELINE_EVENT_TRANSFORMED,
             data,
             len: self.len,
             ..*event
@@ -110,6 +126,8 @@ pub enum Wrong {
         /// That length.
         len: usize,
     },
+    /// It changed these flags, which it must not.
+    Flags(u32),
 }
 
 impl fmt::Display for Wrong {
@@ -122,6 +140,7 @@ impl fmt::Display for Wrong {
             Self::TooLarge { len, most } => {
                 write!(f, "set a payload of {len} bytes (max_event_bytes is {most})")
             }
+            Self::Flags(flags) => write!(f, "changed the flags {flags:#x} (allowed: {CHANGEABLE:#x})"),
             Self::Null { len } => write!(f, "set a payload of {len} bytes at NULL"),
         }
     }

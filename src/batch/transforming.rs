@@ -168,7 +168,7 @@ impl Transforming {
                     None
                 }
                 Some(PIPELINE_TRANSFORM_REWRITE) => {
-                    let wrong = rewrite.wrong(*most);
+                    let wrong = rewrite.wrong(event, *most);
                     if wrong.is_none() {
                         let data = match rewrite.changes_payload(event) {
                             // SAFETY: the transform has promised that so many bytes are there, and the room was looked at above.

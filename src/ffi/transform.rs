@@ -89,7 +89,7 @@ pub unsafe extern "C" fn pipeline_transform_init(
 /// the former. It applies to the batches that are claimed from then on; a batch that was claimed before keeps the one that it has.
 ///
 /// The function lets an event pass (`PIPELINE_TRANSFORM_KEEP`), filters it (`PIPELINE_TRANSFORM_FILTER`: the event counts as `filtered`), or
-/// changes its kind, its ids or its payload (`PIPELINE_TRANSFORM_REWRITE`). The storage, and its `dead_letter`, see what the function has made
+/// changes its kind, its ids, its tags or its payload (`PIPELINE_TRANSFORM_REWRITE`). The storage, and its `dead_letter`, see what the function has made
 /// of the batch: `pipeline_batch_set_stored` and `pipeline_batch_set_rejected` count in that. A batch of which nothing is left does not go
 /// to the storage. An event keeps its identity and its time. `release` sees every event as it was captured. A rewritten event with a
 /// new payload does not have `PIPELINE_EVENT_RELEASE`. The library's own events are not shown to the function.

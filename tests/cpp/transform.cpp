@@ -47,6 +47,10 @@ static cp::Verdict change(cp::EventView event, cp::Rewrite &to) {
     case 5:
         to.node_id(5);
         to.correlation_id(6);
+        to.tag(1);
+        to.tag(8);
+        to.tag(1, false);
+        to.opaque(true);
         to.payload(cp::Bytes());
         return cp::Verdict::rewrite;
     case 6: to.payload(std::string(1000, 'x')); return cp::Verdict::rewrite;

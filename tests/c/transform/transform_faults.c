@@ -1,13 +1,13 @@
 /* Transforms that return nonsense, sleep, capture, wait and end their thread: each is counted and named, no event is lost. */
 #include "transform.h"
 
-enum { EVENTS = 300 };
+enum { EVENTS = 350 };
 
 /* Nonsense of each kind, in turn. */
 static int32_t nonsense(transforming_t *t, uint64_t number, const pipeline_event_view_t *e, pipeline_rewrite_t *out)
 {
     (void)e;
-    const int kind = t->extra != NULL ? *(int *)t->extra : (int)(number % 6);
+    const int kind = t->extra != NULL ? *(int *)t->extra : (int)(number % 7);
     switch (kind) {
     case 0:
         return 7;
@@ -22,6 +22,9 @@ static int32_t nonsense(transforming_t *t, uint64_t number, const pipeline_event
     case 4:
         out->data = NULL;
         return PIPELINE_TRANSFORM_REWRITE;
+    case 5:
+        out->flags |= PIPELINE_EVENT_TAG_1 | PIPELINE_EVENT_PRIORITY | PIPELINE_EVENT_PARTIAL;
+        return PIPELINE_TRANSFORM_REWRITE;
     default:
         return PIPELINE_TRANSFORM_KEEP;
     }
@@ -32,7 +35,8 @@ static void bad_answers(void)
     static const char *const words[] = {
         "the transform returned 7 (allowed: 0 to 2)", "the transform returned -1 (allowed: 0 to 2)",
         "the transform set kind 0xffff0000 (allowed: below 0xffff0000)",
-        "the transform set a payload of 65537 bytes (max_event_bytes is 65536)", "the transform set a payload of 8 bytes at NULL"
+        "the transform set a payload of 65537 bytes (max_event_bytes is 65536)", "the transform set a payload of 8 bytes at NULL",
+        "the transform changed the flags 0x101 (allowed: 0xff0008)"
     };
     static recorder_t r = RECORDER_INIT;
     int kind = 0;
@@ -43,14 +47,14 @@ static void bad_answers(void)
     capture_numbers(p, 0, EVENTS);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     pipeline_metrics_t m = metrics_of(p);
-    CHECK_U64(m.transform_faults, EVENTS - EVENTS / 6);
+    CHECK_U64(m.transform_faults, EVENTS - EVENTS / 7);
     CHECK_U64(m.stored, EVENTS);
     CHECK_U64(m.transformed + m.filtered + m.bad_results + m.writer_restarts, 0);
     CHECK_VALUES(&r.stored, 0, EVENTS);
     for (size_t i = 0; i < r.stored.count; i++)
         CHECK(r.stored.at[i].flags == 0 && r.stored.at[i].kind == 1);
     t.extra = &kind;
-    for (kind = 0; kind < 5; kind++) {
+    for (kind = 0; kind < 6; kind++) {
         CHECK_STATUS(capture_number(p, 1), PIPELINE_OK);
         CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
         pipeline_health_t h = health_of(p);

@@ -109,7 +109,7 @@ static int32_t change_ids(transforming_t *t, uint64_t number, const pipeline_eve
     CHECK(e->kind < PIPELINE_KIND_RESERVED);
     CHECK_U64(out->struct_size, sizeof *out);
     CHECK(out->kind == e->kind && out->correlation_id == e->correlation_id && out->node_id == e->node_id);
-    CHECK(out->data == e->data && out->len == e->len);
+    CHECK(out->data == e->data && out->len == e->len && out->flags == e->flags);
     CHECK_U64((uintptr_t)out->scratch % 8, 0);
     switch (number % 4) {
     case 0:
@@ -125,6 +125,9 @@ static int32_t change_ids(transforming_t *t, uint64_t number, const pipeline_eve
     default:
         out->data = NULL;
         out->len = 0;
+        /* A rule has set the tag 1. */
+        CHECK_U64(out->flags, PIPELINE_EVENT_TAG_1);
+        out->flags = PIPELINE_EVENT_TAG_2 | PIPELINE_EVENT_TAG_8 | PIPELINE_EVENT_OPAQUE;
     }
     return PIPELINE_TRANSFORM_REWRITE;
 }
@@ -137,7 +140,8 @@ static int32_t check_changes(recorder_t *r, const pipeline_batch_t *batch)
             r->extra = r;
             continue;
         }
-        CHECK_U64(e->flags, PIPELINE_EVENT_TRANSFORMED);
+        CHECK_U64(e->flags, PIPELINE_EVENT_TRANSFORMED |
+                                (e->sequence % 4 == 3 ? PIPELINE_EVENT_TAG_2 | PIPELINE_EVENT_TAG_8 | PIPELINE_EVENT_OPAQUE : PIPELINE_EVENT_TAG_1));
         CHECK(e->data != NULL && (uintptr_t)e->data % 8 == 0);
         CHECK_U64(e->sequence, e->timestamp_ns == 0 ? 0 : e->sequence);
         switch (e->sequence % 4) {
@@ -169,6 +173,7 @@ static void members(void)
     pipeline_t *p = start_pipeline(&c, &s);
     set_transform(p, &t);
     CHECK_STATUS(pipeline_kind_name(p, 1, "one"), PIPELINE_OK);
+    CHECK_STATUS(pipeline_rules_set_text(p, "tag 1", 0), PIPELINE_OK);
     capture_numbers(p, 0, 400);
     END(p);
     CHECK(r.extra == &r);
