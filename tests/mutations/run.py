@@ -25,7 +25,7 @@ DEADLINE = 900
 
 
 def commands(test):
-    """The commands that run a test, with their environments: `simulator`, `loom`, `unit NAME`, `ledger NAME`, `facts NAME`, `spans NAME`,
+    """The commands that run a test, with their environments: `simulator`, `loom` or `loom NAME`, `unit NAME`, `ledger NAME`, `facts NAME`, `spans NAME`,
     `journal NAME`, `journal_storage NAME`, `cli NAME`, `side_by_side NAME`, `sqlite NAME` or `c NAME`."""
     kind, _, name = test.partition(" ")
     plain = dict(os.environ, CARGO_TARGET_DIR=os.path.join(COPY, "target"), CARGO_INCREMENTAL="1")
@@ -34,7 +34,7 @@ def commands(test):
         return [([os.path.join("tests", "simulate.sh")],
                  dict(os.environ, SEEDS=seeds, SIMULATOR_TARGET_DIR=os.path.join(COPY, "target-simulator")))]
     if kind == "loom":
-        return [([CARGO, "test", "--release", "--locked", "--no-default-features", "--test", "loom"],
+        return [([CARGO, "test", "--release", "--locked", "--no-default-features", "--test", "loom"] + [name] * bool(name),
                  dict(os.environ, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=os.path.join(COPY, "target-loom")))]
     if kind == "unit":
         return [([CARGO, "test", "--locked", "--no-default-features", "--lib", name], plain)]
