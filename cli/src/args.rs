@@ -1,5 +1,6 @@
 //! The arguments of the command.
 
+use crate::consume::args::Consume;
 use crate::export::pieces::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -39,6 +40,16 @@ pub enum Command {
     Metrics(Metrics),
     /// Answers the questions of AI assistants about journals: a server of the Model Context Protocol
     Mcp(Mcp),
+    /// Stores the events of a NATS JetStream stream in a database or a journal, each once, or prints them
+    ///
+    /// A message is acknowledged when its events are on the disk of the target. After a crash the server gives again what was not acknowledged. In SQLite each event is stored exactly once, because
+    /// its identity is the key. A journal may have it twice, and its readers give it exactly once. Lines (ndjson) have each event at least once: the command leaves out what it remembers, at most
+    /// 65,536 intervals of sequences, and remembers nothing from an earlier run. One target has one consumer.
+    ///
+    /// A message that cannot be read stops the command, unless --dead-letter or --skip says what becomes of it. SIGTERM and SIGINT end it when what it has begun is stored.
+    ///
+    /// Exit status: 0 if all is well, 1 if messages were moved to --dead-letter or left out by --skip, 2 if the arguments are wrong, or the server, the stream or the target cannot be used.
+    Consume(Consume),
     /// Prints the completions for a shell
     Completions {
         /// The shell

@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod consume;
 mod damage;
 mod export;
 mod failure;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => page::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Mcp(args) => mcp::run(&args),
+        Command::Consume(args) => consume::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),
         Command::Man { directory } => commands::pages::manual(&directory),
     };

@@ -55,6 +55,7 @@ pub struct Reader {
     taken: Taken,
     decoding: Decoding,
     known: Known,
+    keeps_facts: bool,
 }
 
 impl Default for Reader {
@@ -65,6 +66,7 @@ impl Default for Reader {
             taken: Taken::default(),
             decoding: Decoding::default(),
             known: Known::default(),
+            keeps_facts: true,
         }
     }
 }
@@ -78,6 +80,16 @@ impl Reader {
             return Err(Error::new(PIPELINE_ERR_INVALID, detail));
         }
         Ok(Self { memory: memory_bytes, ..Self::default() })
+    }
+
+    /// The same reader, which remembers no facts. [`told`](Self::told) has those of the message.
+    pub fn without_facts(self) -> Self {
+        Self { keeps_facts: false, known: Known::default(), ..self }
+    }
+
+    /// The bytes of memory that the events of the message take, beside the message.
+    pub fn decoded_bytes(&self) -> usize {
+        self.taken.records.len()
     }
 
     /// Takes a message: checks all of it, and remembers its facts. A message that is damaged anywhere is refused as a whole, and then the reader has no message.
@@ -182,7 +194,7 @@ impl Reader {
             }
         }
         // Nothing of a damaged message counts, so its facts come last.
-        for place in &self.taken.facts {
+        for place in self.taken.facts.iter().filter(|_| self.keeps_facts) {
             for record in Records(place.of(message, &self.taken.records), 0) {
                 self.known.add(generation, &record)?;
             }
