@@ -15,6 +15,8 @@ defmodule ElixirScope.Capture.EtsStorage do
   @behaviour ElixirScope.Capture.Storage
 
   alias ElixirScope.Capture.{Batch, Options}
+  alias ElixirScope.Capture.EtsStorage.Query
+  import ElixirScope.Capture.EtsStorage.Keys, only: [keys: 2]
 
   @enforce_keys [:events, :order, :index, :numbers, :max_events]
   defstruct @enforce_keys
@@ -154,101 +156,12 @@ defmodule ElixirScope.Capture.EtsStorage do
     end
   end
 
-  # ---- the indexed values of an event ----
-
-  defp keys(event, stamp) do
-    [
-      time: time(event, stamp),
-      pid: field(event, [:pid, :caller_pid, :from_pid, :server_pid]),
-      function: function(event),
-      correlation_id: either(field(event, [:correlation_id]), captured(stamp, :correlation_id)),
-      node_id: either(field(event, [:ast_node_id, :node_id]), captured(stamp, :node_id))
-    ]
-    |> Enum.reject(fn {_, value} -> is_nil(value) end)
-  end
-
-  defp time(event, stamp) do
-    either(field(event, [:timestamp]), either(captured(stamp, :timestamp), field(event, [:enriched_at])))
-    |> comparable()
-  end
-
-  # nil is an absent value; false is a value.
-  defp either(nil, other), do: other
-  defp either(value, _other), do: value
-
-  # The comparable form of a time. A number stays as it is, and sorts before all other kinds. Calendar structs would sort by the names of their
-  # fields, so each becomes a number of microseconds (a date: of days) together with its kind.
-  defp comparable(nil), do: nil
-  defp comparable(time) when is_number(time), do: time
-
-  defp comparable(%module{} = time) when module in [DateTime, NaiveDateTime, Date, Time] do
-    {module, since_year_0(time)}
-  rescue
-    # A struct with invalid fields.
-    _ -> {:other, time}
-  end
-
-  defp comparable(time), do: {:other, time}
-
-  defp since_year_0(%Date{} = date), do: Date.to_gregorian_days(date)
-
-  defp since_year_0(%module{} = time) do
-    {seconds, microseconds} =
-      case module do
-        DateTime -> DateTime.to_gregorian_seconds(time)
-        NaiveDateTime -> NaiveDateTime.to_gregorian_seconds(time)
-        Time -> Time.to_seconds_after_midnight(time)
-      end
-
-    seconds * 1_000_000 + microseconds
-  end
-
-  defp same_kind?(one, other) when is_number(one), do: is_number(other)
-  defp same_kind?({kind, _}, {kind, _}), do: true
-  defp same_kind?(_, _), do: false
-
-  defp earliest(time) when is_number(time), do: -1.0e300
-  defp earliest({kind, _}), do: {kind, -1.0e300}
-
-  defp function(%{module: module, function: function} = event) when module != nil and function != nil do
-    case event do
-      %{arity: arity} when is_integer(arity) -> {module, function, arity}
-      %{args: args} when is_list(args) -> {module, function, proper_length(args)}
-      _ -> {module, function, 0}
-    end
-  end
-
-  defp function(_), do: nil
-
-  defp proper_length(list) do
-    length(list)
-  rescue
-    ArgumentError -> 0
-  end
-
-  defp field(%{} = event, [name | names]) do
-    case event do
-      %{^name => value} when value != nil -> value
-      _ -> field(event, names)
-    end
-  end
-
-  defp field(_, _), do: nil
-
-  defp captured(%{} = stamp, key) do
-    case stamp do
-      %{^key => 0} -> nil
-      %{^key => value} -> value
-    end
-  end
-
-  defp captured(_, _), do: nil
-
   # ---- reading ----
 
   @doc """
   The events that match all of the filters, oldest first. Filters: `:pid`, `:function` (`{module, function}` or
-  `{module, function, arity}`), `:correlation_id`, `:node_id`, `:since` and `:until` (as the events' `:timestamp`), `:limit`.
+  `{module, function, arity}`), `:correlation_id`, `:node_id`, `:since` and `:until` (as the events' `:timestamp`), `:limit`. With
+  `order: :newest_first` those that were stored last come first, and `:limit` leaves them.
 
   Times are compared only within their kind: numbers with numbers, a `DateTime` with those of any time zone, a `NaiveDateTime`, `Date` or `Time` with
   the same kind, other terms by the term order. An event with a time of another kind, or without a time, matches no `:since` and no `:until`. `false` is
@@ -257,13 +170,7 @@ defmodule ElixirScope.Capture.EtsStorage do
   """
   @spec query(t(), keyword() | map()) :: [term()]
   def query(%__MODULE__{} = storage, filters \\ []) do
-    filters = filters |> Map.new() |> bounds()
-
-    storage
-    |> candidates(filters)
-    |> Stream.filter(fn {_, _, event, stamp} -> fits?(keys(event, stamp), filters) end)
-    |> Stream.map(fn {_, _, event, _} -> event end)
-    |> limited(filters)
+    for {_, _, event, _} <- Query.rows(storage, Map.new(filters)), do: event
   end
 
   @doc "All stored events with their identities: `{identity, event}`, oldest first."
@@ -304,87 +211,4 @@ defmodule ElixirScope.Capture.EtsStorage do
   end
 
   defp gone?(storage), do: :ets.info(storage.events, :size) == :undefined
-
-  # The bounds in comparable form; nil is no bound.
-  defp bounds(filters) do
-    Enum.reduce([:since, :until, :limit], filters, fn key, filters ->
-      case filters do
-        %{^key => nil} -> Map.delete(filters, key)
-        %{^key => time} when key != :limit -> %{filters | key => comparable(time)}
-        _ -> filters
-      end
-    end)
-  end
-
-  # Candidates by the index of one filter's value. Events without a value are in no index.
-  defp candidates(storage, filters) do
-    case Enum.find([:correlation_id, :node_id, :pid, :function], &(Map.get(filters, &1) != nil)) do
-      nil when is_map_key(filters, :since) or is_map_key(filters, :until) ->
-        from = Map.get_lazy(filters, :since, fn -> earliest(filters.until) end)
-        walk(storage, :time, {:time, from, -1}, &within?(&1, filters))
-
-      nil ->
-        walk_order(storage)
-
-      :function ->
-        function = filters.function
-        # The index sorts by arity first, so that the events are sorted again.
-        storage
-        |> walk(:function, {:function, least(function), -1}, &same_function?(&1, function))
-        |> Enum.sort_by(&elem(&1, 1))
-
-      key ->
-        value = Map.fetch!(filters, key)
-        walk(storage, key, {key, value, -1}, &(&1 == value))
-    end
-  end
-
-  defp within?(time, filters) do
-    Enum.all?(filters, fn
-      {:since, since} -> same_kind?(since, time) and time >= since
-      {:until, until} -> same_kind?(until, time) and time <= until
-      _ -> true
-    end)
-  end
-
-  defp least({module, function}), do: {module, function, -1}
-  defp least(function), do: function
-
-  defp same_function?({module, function, _}, {module, function}), do: true
-  defp same_function?(one, other), do: one == other
-
-  # Walks through the index from a key on, while the value matches.
-  defp walk(storage, key, from, while) do
-    from
-    |> Stream.iterate(&:ets.next(storage.index, &1))
-    |> Stream.drop(1)
-    |> Stream.take_while(fn place -> match?({^key, _, _}, place) and while.(elem(place, 1)) end)
-    |> Stream.flat_map(fn place ->
-      case :ets.lookup(storage.index, place) do
-        [{_, identity}] -> :ets.lookup(storage.events, identity)
-        [] -> []
-      end
-    end)
-  end
-
-  defp walk_order(storage) do
-    -1
-    |> Stream.iterate(&:ets.next(storage.order, &1))
-    |> Stream.drop(1)
-    |> Stream.take_while(&(&1 != :"$end_of_table"))
-    |> Stream.flat_map(fn number -> :ets.lookup(storage.order, number) end)
-    |> Stream.flat_map(fn {_, identity} -> :ets.lookup(storage.events, identity) end)
-  end
-
-  defp fits?(keys, filters) do
-    Enum.all?(filters, fn
-      {:limit, _} -> true
-      {key, _} when key in [:since, :until] -> keys[:time] != nil and within?(keys[:time], filters)
-      {:function, function} -> same_function?(keys[:function], function)
-      {key, value} -> keys[key] === value
-    end)
-  end
-
-  defp limited(stream, %{limit: limit}) when is_integer(limit) and limit >= 0, do: Enum.take(stream, limit)
-  defp limited(stream, _), do: Enum.to_list(stream)
 end

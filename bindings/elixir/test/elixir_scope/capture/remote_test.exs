@@ -4,7 +4,7 @@ defmodule ElixirScope.Capture.RemoteTest do
 
   import CapturePipeline.Test.Wait
   alias CapturePipeline.Test.Nodes
-  alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, PipelineManager}
+  alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, MCP, PipelineManager}
 
   setup do
     nodes = Nodes.start()
@@ -39,6 +39,13 @@ defmodule ElixirScope.Capture.RemoteTest do
     assert [%{event: %{n: 7}}] = Nodes.call(one, AsyncWriterPool, :dead_letters, [pool])
     [writer | _] = Nodes.call(one, AsyncWriterPool, :get_state, [pool]).workers
     assert [%{event: %{n: 7}}] = Nodes.call(one, AsyncWriter, :dead_letters, [writer])
+
+    # The tools for assistants are run there, too.
+    assert {:ok, %{"status" => "healthy", "workers" => 4}} = Nodes.call(one, MCP, :call, [manager, "health", %{}])
+    assert {:ok, %{"metrics" => %{"events_processed" => 9}}} = Nodes.call(one, MCP, :call, [manager, "metrics", %{}])
+
+    assert {:error, "events cannot be read: the storage is a function" <> _} =
+             Nodes.call(one, MCP, :call, [manager, "latest", %{}])
 
     # A manager that does not run there is down, as on this node.
     assert ask(one, :health_check, [{:no_pipeline, node}]).status == :down
