@@ -34,7 +34,8 @@ defmodule ElixirScope.Capture.Capture do
 
   `{:error, reason}` with `:full`, `:too_large`, `:closed`, `:badarg`, `:busy` or a rarer one. No function here raises on a payload. Each refusal
   is counted in `metrics/1`. `{:error, :sampled}` and `{:error, :dropped_by_rule}` are no failures: sampling or a rule has left the event out, which
-  `metrics/1` counts as `dropped_sampled` and `dropped_rule`.
+  `metrics/1` counts as `dropped_sampled` and `dropped_rule`. The functions of the ingestor (`ingest_function_call/6` and so on) return `:ok` for these: code that was
+  written for the ingestor takes any other answer for a failure, and rules may be set while it runs.
   """
 
   alias ElixirScope.Capture.Capture.Event
@@ -291,9 +292,13 @@ defmodule ElixirScope.Capture.Capture do
   end
 
   defp ingest(capture, type, tuple, id) when is_integer(id) and id in 0..0xFFFFFFFFFFFFFFFF,
-    do: event(capture, Event.kind(type), tuple, id, 0)
+    do: capture |> event(Event.kind(type), tuple, id, 0) |> ingested()
 
-  defp ingest(capture, type, tuple, _), do: event(capture, Event.kind(type), tuple, 0, 0)
+  defp ingest(capture, type, tuple, _), do: capture |> event(Event.kind(type), tuple, 0, 0) |> ingested()
+
+  # Code that was written for the ingestor takes anything but `:ok` for a failure, and may try again. What was left out on purpose is none.
+  defp ingested({:error, reason}) when reason in [:sampled, :dropped_by_rule], do: :ok
+  defp ingested(answer), do: answer
 
   # ---- figures ----
 

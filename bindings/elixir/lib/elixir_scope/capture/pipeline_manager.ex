@@ -112,15 +112,22 @@ defmodule ElixirScope.Capture.PipelineManager do
     with {:ok, manager} <- find(server),
          :ok <- Options.check(new_config) do
       :ets.insert(manager.table, for({key, value} <- new_config, do: {{:config, key}, value}))
-      UnderLoad.configure(Options.source(new_config) || group(manager).source, new_config)
       # An option has two names; the value given last counts.
       for key <- Options.replaced(new_config), do: :ets.delete(manager.table, {:config, key})
+      configure_source(group(manager).source, Options.source(new_config), new_config, manager)
       reload_pool(server, 20)
     else
       :error -> {:error, :not_running}
       {:error, _} = error -> error
     end
   end
+
+  # A new ring buffer gets all options that the manager has for it, those of its start as well. Another one keeps what it was told otherwise meanwhile
+  # (`Capture.update/2`), also when the pool is restarted.
+  defp configure_source(present, new, new_config, _manager) when new in [nil, present],
+    do: UnderLoad.configure(present, new_config)
+
+  defp configure_source(_present, new, _new_config, manager), do: UnderLoad.configure(new, config(manager))
 
   @doc """
   `status` (`:healthy`, `:degraded`, `:down` if the pipeline does not run, or `:unknown` with the reason `{:remote, node, reason}` if its node

@@ -3,7 +3,8 @@ defmodule ElixirScope.Capture.RulesTest do
   use ExUnit.Case, async: false
 
   import CapturePipeline.Test.Wait
-  alias ElixirScope.Capture.{AsyncWriterPool, Batch, Capture, CaptureKind, EtsStorage, PipelineManager, Rules}
+  alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, Batch, Capture, CaptureKind, Enrichment, EtsStorage}
+  alias ElixirScope.Capture.{Notice, PipelineManager, Rules}
 
   doctest ElixirScope.Capture.Rules
   doctest ElixirScope.Capture.Batch
@@ -55,7 +56,8 @@ defmodule ElixirScope.Capture.RulesTest do
         [sample: 1, node_ids: :any]
       ])
 
-    assert Capture.ingest_message_send(capture, self(), self(), :hello) == {:error, :dropped_by_rule}
+    # Code that was written for the ingestor knows no other success than :ok.
+    assert Capture.ingest_message_send(capture, self(), self(), :hello) == :ok
     assert Capture.ingest_message_receive(capture, self(), :hello) == :ok
     assert Capture.typed(capture, kind, status: 200) == {:error, :dropped_by_rule}
     assert Capture.event(capture, 9, %{a: 1}) == {:error, :dropped_by_rule}
@@ -262,9 +264,85 @@ defmodule ElixirScope.Capture.RulesTest do
     assert %{sampling_max_weight: 8, sampling_hold_ms: 77, share: 5} = config.()
     other = new!()
     assert PipelineManager.update_config(manager, ring_buffer: other, share: 9) == :ok
-    assert {:ok, %{share: 9}} = other |> Capture.pipeline() |> :elixir_scope_capture_pipeline.config()
+
+    # Those of the start, too.
+    assert {:ok, %{share: 9, sampling_max_weight: 8, sampling_hold_ms: 77}} =
+             other |> Capture.pipeline() |> :elixir_scope_capture_pipeline.config()
+
     assert %{share: 5} = config.()
     PipelineManager.shutdown(manager)
+  end
+
+  test "a killed pool's successor goes on with the same rules, sampling, priority, options and storage" do
+    capture = new!(rules: [[name: :noise, drop: true, kinds: [1]], [name: :rest, priority: true, kinds: [2]]])
+    test = self()
+    storage = fn events -> Enum.each(events, &send(test, {:stored, &1})) end
+
+    {:ok, manager} =
+      PipelineManager.start_link(
+        name: nil,
+        ring_buffer: capture,
+        storage: storage,
+        async_writer_pool_size: 2,
+        batch_size: 7,
+        retry_limit: 3,
+        sampling_max_weight: 64,
+        share: 5
+      )
+
+    # What was changed meanwhile, in each of the ways, stays changed.
+    :ok = PipelineManager.update_config(manager, batch_size: 9, sampling_hold_ms: 77)
+    :ok = Capture.update(capture, sampling_max_weight: 16)
+
+    seen = fn ->
+      [{_, pool, _, _}] = PipelineManager.get_state(manager).children
+      {:ok, config} = capture |> Capture.pipeline() |> :elixir_scope_capture_pipeline.config()
+      state = AsyncWriterPool.get_state(pool)
+      writers = for writer <- state.workers, do: AsyncWriter.get_state(writer).config
+      # These follow the number of processes that are attached just now.
+      config = Map.drop(config, [:max_in_flight, :writers])
+      {pool, {state.config, length(state.workers), writers, config, PipelineManager.get_storage(manager)}}
+    end
+
+    {pool, before} = seen.()
+
+    assert {%{batch_size: 9, retry_limit: 3}, 2, [_, _], %{sampling_max_weight: 16, sampling_hold_ms: 77, share: 5},
+            ^storage} = before
+
+    Process.exit(pool, :kill)
+    ended(pool)
+
+    {successor, later} =
+      eventually(fn -> with {new, _} = seen when new != pool <- seen.(), do: seen, else: (_ -> nil) end)
+
+    assert successor != pool
+    assert later == before
+    assert Capture.event(capture, 1, :noise) == {:error, :dropped_by_rule}
+    :ok = Capture.event(capture, 2, %{n: 2})
+    :ok = Capture.event(capture, 3, %{n: 3})
+    assert_receive {:stored, %{n: 2, capture_mark: %{flags: [:priority]}}}, 60_000
+    assert_receive {:stored, %{n: 3}}, 60_000
+    assert figures(capture, :matched) == [1, 1]
+    PipelineManager.shutdown(manager)
+  end
+
+  test "a batch for whose marks there was no memory is delivered again, with them" do
+    capture = new!(rules: [[name: :all, priority: true]])
+    native = Capture.pipeline(capture)
+    :ok = :elixir_scope_capture_pipeline.attach(native)
+    for n <- 1..3, do: :ok = Capture.event(capture, 5, %{n: n})
+    assert_receive {:capture_batch, ^native, token, id, 1, count, {generation, offset, [_ | _]}}, 60_000
+    # The message as the library makes it when an allocation fails.
+    unknown = {:capture_batch, native, token, id, 1, count, {generation, offset, :unknown}}
+    storage = fn _ -> :ok end
+    assert Notice.read(unknown, storage, Enrichment.common(true)) == :gone
+    assert_receive {:capture_batch, ^native, again, ^id, 2, ^count, {^generation, ^offset, marks}} = notice, 60_000
+    assert again != token and length(marks) == count
+    assert %Batch{attempt: 2, entries: entries} = Notice.read(notice, storage, Enrichment.common(true))
+    assert Enum.all?(entries, fn {event, _, _} -> event.capture_mark.flags == [:priority] end)
+    assert Capture.complete(native, again, :ok) == :ok
+    assert :ok = :elixir_scope_capture_pipeline.detach(native)
+    assert {:ok, %{retries: 1}} = Capture.metrics(capture)
   end
 
   defp on_one_scheduler(fun) do
