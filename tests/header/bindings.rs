@@ -83,11 +83,20 @@ fn fields(of: &str, items: &[Item]) -> Vec<Field> {
         let doc = std::mem::take(&mut doc);
         let own = name == "struct_size" || name.starts_with("reserved") || name.contains('[');
         let list = name == "kind_count" || (c_type.ends_with('*') && c_type != "const char *");
-        if !own && !list && (name != "flags" || of == "sqlite_options") {
+        if !own && !list && (name != "flags" || flag_of(of).is_some()) {
             found.push(Field { name: name.to_owned(), c_type: c_type.to_owned(), doc });
         }
     }
     found
+}
+
+/// The one flag in `flags` of a struct, as the bindings name it.
+fn flag_of(of: &str) -> Option<&'static str> {
+    match of {
+        "sqlite_options" => Some("no_indexes"),
+        "journal_options" => Some("live_figures"),
+        _ => None,
+    }
 }
 
 /// The names of the statuses, by their number without the sign.
@@ -109,9 +118,8 @@ pub fn nif_tables(items: &[Item]) -> String {
         tables += &format!("\nstatic const struct field {of}_fields[] = {{\n");
         for field in fields(of, items) {
             let name = &field.name;
-            if name == "flags" {
-                // The one flag there is.
-                tables += &format!("    FIELD_AS(\"no_indexes\", pipeline_{of}_t, BOOL, flags, NULL),\n");
+            if let Some(flag) = flag_of(of).filter(|_| name == "flags") {
+                tables += &format!("    FIELD_AS(\"{flag}\", pipeline_{of}_t, BOOL, flags, NULL),\n");
                 continue;
             }
             let (sort, names) = sort(of, &field, items);

@@ -95,9 +95,11 @@
     sync_interval_ms => pos_integer(),
     on_full => delete_oldest | reject,
     encoding => raw | columns | columns_lz4 | columns_zstd,
-    file_mode => 8#600..8#666
+    file_mode => 8#600..8#666,
+    live_figures => boolean()
 }.
-%% The fields of `pipeline_journal_options_t' in `capture_pipeline.h'.
+%% The fields of `pipeline_journal_options_t' in `capture_pipeline.h'. `live_figures': a file in the directory shows the figures of the pipeline to other processes, such
+%% as `capture-pipeline metrics', until the pipeline is collected.
 -type start_config() :: config() | #{terms := fastest | blocks, atom() => term()}.
 %% A configuration, and beside it `terms'.
 -type kind() :: 0..16#7FFEFFFF.

@@ -63,7 +63,7 @@ every_option_is_taken_and_a_wrong_one_is_named_test() ->
     with_folder(fun(Path) ->
         All = #{
             segment_bytes => 65536, max_bytes => 1 bsl 20, max_age_ms => 1000000, min_free_disk => 1, segment_age_ms => 1000, sync => interval,
-            sync_interval_ms => 10, on_full => reject, encoding => columns_lz4, file_mode => 8#640
+            sync_interval_ms => 10, on_full => reject, encoding => columns_lz4, file_mode => 8#640, live_figures => true
         },
         {ok, P} = ?C:start(#{}, {journal, Path, All}),
         ok = ?C:capture(P, 1, <<"one">>),
@@ -93,3 +93,44 @@ a_collected_pipeline_stores_batches_in_flight_and_seals_its_segments_test() ->
         end,
         await:until(fun() -> lists:all(Sealed, filelib:wildcard(filename:join(Path, "*.journal"))) end)
     end).
+
+%% ---- live figures: docs/format.md has the file ----
+
+live(Path) -> filelib:wildcard(filename:join(Path, "*.figures")).
+
+%% The names of the pipeline and of the storage, and `captured'. `unreadable': it is being written.
+live_figures(File) ->
+    case file:read_file(File) of
+        {ok, <<16#89, "CPF\r\n", 16#1A, "\n", 1:32/little, 32768:32/little, _:48/binary, Sequence:64/little, _:56/binary, Body/binary>>} when Sequence rem 2 =:= 0 ->
+            {Name, Rest} = live_text(Body),
+            {Storage, <<_Members:64, _Reserved:64, _Offered:64, Captured:64/little, _/binary>>} = live_text(Rest),
+            {Name, Storage, Captured};
+        _ ->
+            unreadable
+    end.
+
+live_text(<<Length:64/little, Rest/binary>>) ->
+    Padding = (8 - Length rem 8) rem 8,
+    <<Text:Length/binary, _:Padding/binary, More/binary>> = Rest,
+    {Text, More}.
+
+live_figures_are_there_while_the_pipeline_lives_and_only_if_asked_for_test_() ->
+    {timeout, 200, fun() ->
+        with_folder(fun(Path) ->
+            %% The pipeline ends when the process does that has the reference.
+            {_, Monitor} = spawn_monitor(fun() ->
+                {ok, P} = ?C:start(#{name => <<"shown">>}, {journal, Path, #{live_figures => true}}),
+                [ok = ?C:capture(P, 7, <<N:32>>) || N <- lists:seq(1, 25)],
+                [File] = live(Path),
+                ok = await:until(fun() -> live_figures(File) =:= {<<"shown">>, <<"journal">>, 25} end, 60000),
+                ok = ?C:close(P, 60000)
+            end),
+            receive {'DOWN', Monitor, _, _, Reason} -> ?assertEqual(normal, Reason) end,
+            ok = await:until(fun() -> live(Path) =:= [] end, 60000),
+            {ok, Q} = ?C:start(#{}, {journal, Path, #{live_figures => false}}),
+            ok = ?C:capture(Q, 7, <<"event">>),
+            ok = ?C:close(Q, 60000),
+            ?assertEqual([], live(Path)),
+            ?assertEqual({error, {badarg, live_figures}}, ?C:start(#{}, {journal, Path, #{live_figures => 1}}))
+        end)
+    end}.

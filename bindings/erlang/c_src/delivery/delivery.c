@@ -20,7 +20,7 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
     if (!d->notices) {
         o->message.env = enif_alloc_env();
         if (!o->message.env) {
-            enif_free(o);
+            outstanding_free(o);
             return PIPELINE_STORE_RETRY;
         }
         o->message.events = events_list(o->message.env, batch, 0, batch->count);

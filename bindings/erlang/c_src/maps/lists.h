@@ -79,6 +79,7 @@ static const struct field sqlite_options_fields[] = {
 };
 
 static const struct field journal_options_fields[] = {
+    FIELD_AS("live_figures", pipeline_journal_options_t, BOOL, flags, NULL),
     FIELD(pipeline_journal_options_t, UNSIGNED, segment_bytes, NULL),
     FIELD(pipeline_journal_options_t, UNSIGNED, max_bytes, NULL),
     FIELD(pipeline_journal_options_t, UNSIGNED, max_age_ms, NULL),

@@ -23,7 +23,8 @@ defmodule ElixirScope.Capture.NativeStorage do
   Options of a database: `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full` (`:delete_oldest` or `:reject`), `:synchronous`
   (`:off`, `:normal`, `:full`), `:file_mode` (default 0o600: only the owner has access), and all others of
   `t:elixir_scope_capture_pipeline.sqlite_options/0`. Those of a journal are `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full`,
-  `:sync` (`:never`, `:flush`, `:interval`, `:batch`), `:encoding` (`:raw`, `:columns`, `:columns_lz4`, `:columns_zstd`), `:file_mode`, and all others
+  `:sync` (`:never`, `:flush`, `:interval`, `:batch`), `:encoding` (`:raw`, `:columns`, `:columns_lz4`, `:columns_zstd`), `:file_mode`, `:live_figures`
+  (true: a file in the directory has the pipeline's figures, which `capture-pipeline metrics` prints or serves for Prometheus), and all others
   of `t:elixir_scope_capture_pipeline.journal_options/0`.
   """
 
