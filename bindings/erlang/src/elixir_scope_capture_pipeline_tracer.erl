@@ -43,6 +43,7 @@
 
 -export([start/1, start/2, stop/1, stop/2, trace_calls/2, trace_calls/3, untrace_calls/2, trace_processes/3, untrace_processes/2, info/1]).
 -export([kind/1, kinds/0]).
+-export([timeline_kinds/0]).
 -export_type([tracer/0, options/0, call_options/0, pattern/0, processes/0, flag/0, info/0, state/0, tag/0]).
 
 -define(GUARD, elixir_scope_capture_pipeline_tracer_guard).
@@ -58,10 +59,13 @@
     max_memory_growth => pos_integer() | infinity,
     owner => pid(),
     exclude => [pid()],
+    timeline => boolean(),
     name => atom()
 }.
 %% `depth': 8 by default. `bytes': 1024 by default, at most the pipeline's `max_event_bytes'. `max_rate': 1,000,000 traces a second by default.
 %% `max_memory_growth': 1 GiB by default. `owner': the calling process by default. `name': of the trace session, on OTP 27 and later.
+%% `timeline': calls, returns and exceptions are captured as typed events, without arguments and values, of which `capture-pipeline export' makes slices in a row of their
+%% process; false by default.
 -type pattern() :: module() | {module()} | {module(), atom()} | {module() | '_', atom(), arity() | '_'}.
 %% `lists' stands for `{lists, '_', '_'}', and `{lists, reverse}' for `{lists, reverse, '_'}'.
 -type call_options() :: #{return => boolean(), match_spec => true | [tuple()], local => boolean()}.
@@ -107,7 +111,7 @@ start(_Pipeline, _Options) ->
     {error, {invalid, options}}.
 
 defaults() ->
-    #{depth => 8, bytes => 1024, max_rate => 1000000, max_memory_growth => 1 bsl 30, owner => self(), exclude => [], name => ?MODULE}.
+    #{depth => 8, bytes => 1024, max_rate => 1000000, max_memory_growth => 1 bsl 30, owner => self(), exclude => [], timeline => false, name => ?MODULE}.
 
 valid(depth, Depth) -> is_integer(Depth) andalso Depth >= 0 andalso Depth =< 32;
 valid(bytes, Bytes) -> is_integer(Bytes) andalso Bytes >= 256 andalso Bytes =< 8192;
@@ -115,6 +119,7 @@ valid(max_rate, Rate) -> Rate =:= infinity orelse is_integer(Rate) andalso Rate 
 valid(max_memory_growth, Bytes) -> Bytes =:= infinity orelse is_integer(Bytes) andalso Bytes > 0;
 valid(owner, Owner) -> is_pid(Owner) andalso node(Owner) =:= node();
 valid(exclude, Pids) -> is_list(Pids) andalso length(Pids) =< 60 andalso lists:all(fun(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() end, Pids);
+valid(timeline, Timeline) -> is_boolean(Timeline);
 valid(name, Name) -> is_atom(Name);
 valid(_, _) -> false.
 
@@ -208,3 +213,20 @@ kind(Tag) -> maps:get(Tag, kinds(), ?OTHER_KIND).
 %% @doc All kinds. The name of a kind is `trace_' and the tag.
 -spec kinds() -> #{tag() => elixir_scope_capture_pipeline:kind()}.
 kinds() -> maps:from_list(?NIF:tracer_kinds()).
+
+%% @private
+%% The typed kinds of `timeline': a call begins a slice, which its return or exception ends. `track' is the process, in whose row the slice is drawn whichever scheduler has
+%% captured it, and `label' is the name of the slice. See c_src/tracer/tracer.h.
+-spec timeline_kinds() -> [elixir_scope_capture_pipeline_kind:kind()].
+timeline_kinds() ->
+    Track = {track, {string, 32}},
+    By = {by, {enum, u8, [{return, 0}, {exception, 1}]}},
+    Label = {label, string},
+    Of = fun(Number, Options) ->
+        {ok, Kind} = elixir_scope_capture_pipeline_kind:new(Number, Options#{category => calls}),
+        Kind
+    end,
+    [
+        Of(16#7FFE0180, #{name => traced_call, role => 'begin', pairs_with => 16#7FFE0181, fields => [Track, Label]}),
+        Of(16#7FFE0181, #{name => traced_return, role => 'end', pairs_with => 16#7FFE0180, fields => [Track, By, Label]})
+    ].

@@ -54,16 +54,17 @@ call(Guard, Request) ->
 
 -spec init({reference(), map()}) -> {ok, #state{}} | {stop, {shutdown, {refused, term()}}}.
 init({Pipeline, #{owner := Owner, depth := Depth, bytes := Bytes, max_rate := MaxRate, max_memory_growth := Growth} = Options}) ->
-    #{exclude := Exclude, name := Name} = Options,
+    #{exclude := Exclude, name := Name, timeline := Timeline} = Options,
     %% It must get to run while the traced processes take all the time.
     _ = process_flag(priority, high),
     _ = process_flag(trap_exit, true),
     Self = self(),
     {Keeper, KeeperMonitor} = spawn_monitor(fun() -> keep(monitor(process, Self), Self) end),
     Rate = case MaxRate of infinity -> 0; _ -> MaxRate end,
-    case ?NIF:tracer_new(Pipeline, {Owner, threads(), Depth, Bytes, Rate, [Self, Keeper | Exclude]}) of
+    case ?NIF:tracer_new(Pipeline, {Owner, threads(), Depth, Bytes, Rate, [Self, Keeper | Exclude], Timeline}) of
         {ok, Native} ->
             _ = [elixir_scope_capture_pipeline:kind_name(Pipeline, Kind, "trace_" ++ atom_to_list(Tag)) || {Tag, Kind} <- ?NIF:tracer_kinds()],
+            _ = [ok = elixir_scope_capture_pipeline:kind_define(Pipeline, Kind) || Timeline, Kind <- ?TRACER:timeline_kinds()],
             Max = case Growth of infinity -> infinity; _ -> memory() + Growth end,
             State = keep_too(#state{
                 native = Native, session = ?SESSION:new(Name, Native), keeper = Keeper, keeper_monitor = KeeperMonitor,

@@ -188,7 +188,7 @@ impl Timeline {
             return Ok(());
         }
         self.check(ring, ns, found, drawing)?;
-        let thread = self.rows.places.rings[ring].thread;
+        let thread = self.rows.places.thread(ring, found);
         let Some(Some(plan)) = self.plans.get(found.kind_at) else { return Ok(()) };
         match plan.role {
             Role::Begin => {
@@ -229,6 +229,10 @@ impl Timeline {
     ) -> Result<(), Failure> {
         let thread = self.rows.places.rings[ring].thread;
         self.slices.cut(thread, times.1, Why::Losses, &mut self.rows, drawing)?;
+        // Any ring may have had the end of a slice in a row that events have named.
+        for track in self.rows.places.tracks(self.rows.places.rings[ring].generation) {
+            self.slices.cut(track, times.1, Why::Losses, &mut self.rows, drawing)?;
+        }
         let row = self.rows.of_losses(ring);
         drawing.lost(&self.rows, row, times, &[("events", count)])
     }
@@ -244,7 +248,7 @@ impl Timeline {
         }
         self.relate(ns, found, drawing);
         self.check(ring, ns, found, drawing)?;
-        let thread = self.rows.places.rings[ring].thread;
+        let thread = self.rows.places.thread(ring, found);
         if self.plans.get(found.kind_at).is_none_or(Option::is_none) || found.kind.is_rest {
             self.plan(found.kind_at, found.kind, &[]);
         }
@@ -293,8 +297,11 @@ impl Timeline {
             let end = ends.entry(ring.generation).or_insert((ring.thread, 0));
             end.1 = ring.ns.max(end.1);
         }
-        let of_thread: Vec<_> =
+        let mut of_thread: Vec<_> =
             self.rows.places.rings.iter().map(|ring| (ring.thread, ends[&ring.generation].1)).collect();
+        for (generation, (_, ns)) in &ends {
+            of_thread.extend(self.rows.places.tracks(*generation).into_iter().map(|track| (track, *ns)));
+        }
         for (thread, ns) in of_thread {
             self.slices.cut(thread, ns, Why::End, &mut self.rows, drawing)?;
         }

@@ -62,6 +62,8 @@ pub struct Places {
     of_ring: HashMap<(u64, u64), usize>,
     rests: HashMap<u64, usize>,
     of_thread: HashMap<u64, usize>,
+    /// The rows that events have named, of each run, beside those of threads.
+    tracks: HashMap<u64, Vec<usize>>,
     /// The rings that were looked up last, by the low bits of their numbers.
     recent: [usize; 64],
 }
@@ -108,6 +110,7 @@ impl Places {
             of_ring: HashMap::new(),
             rests: HashMap::new(),
             of_thread: HashMap::new(),
+            tracks: HashMap::new(),
             recent: [NONE; 64],
         };
         let mut headers: Vec<_> = journal.reader().segments().map(|segment| &segment.header).collect();
@@ -188,6 +191,36 @@ impl Places {
             None => self.push_thread(Thread { uuid, process, tid, name }),
         };
         self.push_ring(generation, ring_id, thread, false)
+    }
+
+    /// The thread of an event: that of its ring, or what stands for one that the event names.
+    #[inline]
+    pub fn thread(&mut self, ring: usize, found: &Found<'_>) -> usize {
+        match found.kind.track(found.event.payload) {
+            None => self.rings[ring].thread,
+            Some(name) => self.track(ring, found.event.generation, name),
+        }
+    }
+
+    fn track(&mut self, ring: usize, generation: u64, name: &[u8]) -> usize {
+        let process = self.of_generation.get(&generation).copied().unwrap_or(0);
+        let owner = self.processes.get(process).map_or(0, |process| process.uuid);
+        let uuid = number_of_text(number_of(&[owner, generation, 9]), name);
+        match self.of_thread.get(&uuid) {
+            Some(thread) => *thread,
+            // There are too many: it is shown with its thread.
+            None if self.threads.len() >= MOST_THREADS => self.rings[ring].thread,
+            None => {
+                let thread = self.push_thread(Thread { uuid, process, tid: None, name: name.to_vec() });
+                self.tracks.entry(generation).or_default().push(thread);
+                thread
+            }
+        }
+    }
+
+    /// The rows that the events of a run have named.
+    pub fn tracks(&self, generation: u64) -> Vec<usize> {
+        self.tracks.get(&generation).cloned().unwrap_or_default()
     }
 
     fn push_thread(&mut self, thread: Thread) -> usize {

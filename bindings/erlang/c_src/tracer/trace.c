@@ -176,6 +176,54 @@ static int32_t put_encoded(struct tracer *t, struct tracer_ring *ring, ErlNifEnv
     return pipeline_producer_capture_event(ring->producer, &event);
 }
 
+/* The text of an atom as Elixir's and Erlang's users write it in a call; false: it is no short text in ASCII. */
+static bool plain_atom(ErlNifEnv *env, ERL_NIF_TERM atom, char *to, unsigned size)
+{
+    int length = enif_get_atom(env, atom, to, size, ERL_NIF_LATIN1);
+    for (int i = 0; i + 1 < length; i++)
+        if ((unsigned char)to[i] < 0x20 || (unsigned char)to[i] >= 0x7F)
+            return false;
+    return length > 0;
+}
+
+/* "Module.function/arity", or "module:function/arity" of a module that is none of Elixir's. Its length. */
+static size_t label_of(ErlNifEnv *env, ERL_NIF_TERM call, char *to, size_t size)
+{
+    static const char elixir[] = "Elixir.";
+    char module[256], function[256];
+    const ERL_NIF_TERM *parts;
+    int elements, arity;
+    unsigned arguments;
+    if (!enif_get_tuple(env, call, &elements, &parts) || elements != 3)
+        enif_snprintf(to, size, "%.100T", call);
+    else {
+        if (!enif_get_int(env, parts[2], &arity))
+            arity = enif_get_list_length(env, parts[2], &arguments) ? (int)arguments : -1;
+        if (!plain_atom(env, parts[0], module, sizeof module) || !plain_atom(env, parts[1], function, sizeof function))
+            enif_snprintf(to, size, "%T:%T/%d", parts[0], parts[1], arity);
+        else if (strncmp(module, elixir, sizeof elixir - 1) == 0)
+            enif_snprintf(to, size, "%s.%s/%d", module + sizeof elixir - 1, function, arity);
+        else
+            enif_snprintf(to, size, "%s:%s/%d", module, function, arity);
+    }
+    to[size - 1] = 0;
+    return strlen(to);
+}
+
+/* For a timeline: the process and the function as the fields of a typed kind (elixir_scope_capture_pipeline_tracer has the definitions). */
+static int32_t put_typed(struct tracer_ring *ring, ErlNifEnv *env, const ERL_NIF_TERM argv[], uint32_t kind)
+{
+    char payload[TRACK_BYTES + 1 + 2 * 256 + 64] = { 0 };
+    size_t head = TRACK_BYTES;
+    pipeline_event_t event = { .struct_size = sizeof event, .kind = kind == TRACE_KINDS ? TIMELINE_CALL : TIMELINE_RETURN, .data = payload };
+    enif_snprintf(payload, TRACK_BYTES, "%T", argv[2]);
+    payload[TRACK_BYTES - 1] = 0;
+    if (event.kind == TIMELINE_RETURN)
+        payload[head++] = kind == TRACE_KINDS + 2;
+    event.len = head + label_of(env, argv[3], payload + head, sizeof payload - head);
+    return pipeline_producer_capture_event(ring->producer, &event);
+}
+
 /* For a native storage: in the external term format, as other terms. */
 static int32_t put_external(struct tracer *t, struct tracer_ring *ring, ErlNifEnv *env, const ERL_NIF_TERM argv[], uint32_t kind)
 {
@@ -205,5 +253,8 @@ void trace_capture(ErlNifEnv *env, struct tracer *t, const ERL_NIF_TERM argv[])
         return;
     }
     uint32_t kind = kind_of(argv[0]);
-    count(t, ring, t->pipeline->delivery ? put_encoded(t, ring, env, argv, kind) : put_external(t, ring, env, argv, kind));
+    count(t, ring,
+        t->timeline && kind <= TRACE_KINDS + 2 ? put_typed(ring, env, argv, kind)
+        : t->pipeline->delivery                ? put_encoded(t, ring, env, argv, kind)
+                                               : put_external(t, ring, env, argv, kind));
 }

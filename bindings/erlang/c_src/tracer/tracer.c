@@ -113,12 +113,13 @@ ERL_NIF_TERM tracer_new_call(ErlNifEnv *env, struct pipeline *p, int argc, const
     if (!t)
         return answer_detail(env, "no_memory", "");
     ERL_NIF_TERM answer = answer_badarg(env);
-    if (!enif_get_tuple(env, argv[1], &count, &parts) || count != 6 || !enif_get_local_pid(env, parts[0], &owner) ||
+    if (!enif_get_tuple(env, argv[1], &count, &parts) || count != 7 || !enif_get_local_pid(env, parts[0], &owner) ||
         !enif_self(env, &guard) || !enif_get_uint(env, parts[1], &threads) || threads == 0 || threads > 65536 ||
         !enif_get_uint(env, parts[2], &t->depth) || t->depth > ENCODED_DEPTH || !enif_get_uint(env, parts[3], &t->bytes) ||
         t->bytes < ENCODED_LEAST || t->bytes > ENCODED_BYTES || !enif_get_uint64(env, parts[4], &max_rate) ||
         !get_excluded(env, parts[5], t))
         goto out;
+    t->timeline = parts[6] == enif_make_atom(env, "true");
     t->bytes = t->bytes / 8 * 8;
     if (t->bytes > p->max_event_bytes) {
         answer = answer_detail(env, "invalid", "bytes: more than the pipeline's max_event_bytes");

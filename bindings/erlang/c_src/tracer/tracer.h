@@ -12,6 +12,10 @@
 /* The kinds of traces are these numbers, in the order of `tags` in trace.c. A new tag goes to the end. */
 enum { TRACE_KINDS = 0x7FFE0100 };
 
+/* Calls for a timeline, and what ends them. The payload is the process as a text in so many bytes, padded with zeros; at the end a byte, 1 if that is an exception;
+ * and the function as a text. */
+enum { TIMELINE_CALL = 0x7FFE0180, TIMELINE_RETURN, TRACK_BYTES = 32 };
+
 enum { TRACER_EXCLUDED = 64 };
 
 /* Why a tracer traces no longer. The first reason stays. */
@@ -30,6 +34,7 @@ struct tracer {
     struct pipeline *pipeline;          /* holds a reference to its resource */
     struct tracer_ring *rings;
     unsigned ring_count, depth, bytes;
+    bool timeline;                      /* calls, returns and exceptions are typed */
     uint64_t max_rate, step;            /* traces a second, 0: no limit; each thread looks at the rate at every so many traces */
     _Atomic uint64_t second_began_us, second_traces;
     _Atomic int state;                  /* enum tracer_state */
@@ -42,7 +47,7 @@ struct tracer {
 /* Called when the NIF is loaded or upgraded. */
 void tracer_load(ErlNifEnv *env);
 
-/* (Pipeline, {Owner, Threads, Depth, Bytes, MaxRate, Excluded}) -> {ok, Tracer} | {error, _}. The calling process is the guard. On a dirty scheduler. */
+/* (Pipeline, {Owner, Threads, Depth, Bytes, MaxRate, Excluded, Timeline}) -> {ok, Tracer} | {error, _}. The calling process is the guard. On a dirty scheduler. */
 pipeline_call tracer_new_call;
 
 /* The callbacks of erl_tracer, and (Tracer, stopped | owner_died | too_much_memory) -> ok | {error, badarg}, (Tracer) ->

@@ -223,7 +223,10 @@ impl Events {
         self.begin_event(phase, ids.0, ids.1);
         self.time(ns);
         if phase != "E" {
-            self.name(found.kind.label().as_bytes());
+            match found.kind.own_label(found.event.payload) {
+                Some(label) => self.name(label),
+                None => self.name(found.kind.label().as_bytes()),
+            }
             let category =
                 found.kind.definition.as_ref().map_or("", |definition| definition.category.as_str());
             if !category.is_empty() {

@@ -109,7 +109,9 @@ impl Drawing for Times {
         found: &Found<'_>,
         _note: Note,
     ) -> Result<(), Failure> {
-        let label = found.kind.label();
+        let label = found.kind.own_label(found.event.payload);
+        let label =
+            label.map_or_else(|| found.kind.label(), |text| String::from_utf8_lossy(text).into_owned());
         let next = self.list.len() as u32;
         let name = match self.names.get(&label) {
             Some(name) => *name,

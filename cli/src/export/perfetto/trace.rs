@@ -198,7 +198,9 @@ impl Trace {
         let Some(Some(names)) = self.kinds.get(found.kind_at) else { return };
         // A name at the end of a slice would be a condition.
         let is_named = event.mark != Mark::End;
-        let name = is_named.then_some(&names.name);
+        let label = found.kind.own_label(found.event.payload).filter(|_| is_named);
+        let label = label.map(|label| self.names.name(NameOf::Event, label));
+        let name = is_named.then_some(label.as_ref().unwrap_or(&names.name));
         let event = Event { name, category: names.category.as_ref().filter(|_| is_named), ..event };
         let (own, payload) = (&self.own, self.payload);
         self.encoder.event(&mut self.sequences[row], event, |annotations| {

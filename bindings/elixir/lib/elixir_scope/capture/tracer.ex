@@ -50,6 +50,8 @@ defmodule ElixirScope.Capture.Tracer do
     * `:owner` (the calling process): the tracer stops when it dies;
     * `:exclude`: up to 60 processes that are never traced. The capture's own writers never are. Exclude also a storage that is a process: its messages about the
       events would be events;
+    * `:timeline` (false): with `true`, calls, returns and exceptions are captured as events with the fields `track` (the process) and `label` (the function), without arguments and
+      values. `capture-pipeline export --to perfetto` makes slices of them, in a row for each process;
     * `:name`: an atom, the name of the trace session on OTP 27 and later.
 
   On OTP 27 and later a tracer has a trace session of its own, so that it meets no other tool. On OTP 25 and 26 a process or function that another tool
