@@ -50,9 +50,9 @@ pub struct Kind {
     /// It stands for one kind after another, of which nothing but the number is known.
     pub is_rest: bool,
     /// The place of the field that says which row an event belongs to, in place of its thread's.
-    track_field: Option<usize>,
+    pub track_field: Option<usize>,
     /// The place of the field that says what an event is called.
-    label_field: Option<usize>,
+    pub label_field: Option<usize>,
 }
 
 /// The names of these two fields.

@@ -237,10 +237,13 @@ mod tests {
     use crate::batch::token;
     use std::sync::Mutex as StdMutex;
 
+    /// Generation, sequences and wall time of a batch.
+    type Seen = (u64, Vec<u64>, i64);
+
     /// Answers by the kind of the first event: 0 OK, 1 RETRY, 2 REJECT, 3 later from another thread, 4 OK but for the event at index 1.
     #[derive(Default)]
     struct Answering {
-        seen: Arc<StdMutex<Vec<(u64, Vec<u64>, i64)>>>,
+        seen: Arc<StdMutex<Vec<Seen>>>,
         threads: StdMutex<Vec<std::thread::JoinHandle<()>>>,
     }
 

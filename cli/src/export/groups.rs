@@ -94,6 +94,8 @@ mod tests {
             json_names: Vec::new(),
             attributes: std::sync::Arc::from([]),
             is_rest: false,
+            track_field: None,
+            label_field: None,
         }
     }
 
