@@ -9,7 +9,7 @@
 #
 # Output seen: `600 slices, 88 without an end; the 512th ends at 3000 instead of 3088; entries in stats: none`
 #
-# Consequence: exports draw slices deeper than 500 on tracks of their own (cli/src/timeline/nest.rs).
+# Consequence: exports draw slices deeper than 500 on tracks of their own (src/formats/nest.rs).
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::numbers;
 use capture_pipeline::expression::{Bound, Compared, Expression, Own};
 use capture_pipeline::journal::reader::Facts;
-use capture_pipeline::kinds::{Definition, Length, Type, Value};
+use capture_pipeline::kinds::{Definition, Type, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -173,11 +173,7 @@ impl Kind {
 
     /// Whether the kind is defined, and the payload has the length that the definition says.
     pub fn fits(&self, payload: &[u8]) -> bool {
-        self.definition.as_ref().is_some_and(|definition| {
-            let has_rest = definition.fields.last().is_some_and(|field| field.length == Length::Rest);
-            let size = definition.size as usize;
-            if has_rest { payload.len() >= size } else { payload.len() == size }
-        })
+        self.definition.as_ref().is_some_and(|definition| definition.fits(payload))
     }
 
     /// Whether the fields say all that is in this payload.

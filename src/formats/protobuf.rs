@@ -10,11 +10,18 @@ const fn key(field: u32, wire: u32) -> u64 {
 
 /// Appends an integer, seven bits to a byte.
 #[inline(always)]
-pub fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn varint(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
         out.push(value as u8);
         return;
     }
+    let (bytes, len) = bytes_of(value);
+    out.extend_from_slice(&bytes[..len]);
+}
+
+/// The bytes of an integer, and how many they are.
+#[inline(always)]
+fn bytes_of(mut value: u64) -> ([u8; 10], usize) {
     let mut bytes = [0_u8; 10];
     let mut len = 0;
     while value >= 0x80 {
@@ -23,7 +30,7 @@ pub fn varint(out: &mut Vec<u8>, mut value: u64) {
         len += 1;
     }
     bytes[len] = value as u8;
-    out.extend_from_slice(&bytes[..=len]);
+    (bytes, len + 1)
 }
 
 /// A field with an integer. One that is signed is given by its bits.
@@ -79,9 +86,12 @@ pub fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) 
 /// Makes room for the length of a message that takes more than one byte.
 #[cold]
 fn long(out: &mut Vec<u8>, start: usize, len: usize) {
-    let mut length = Vec::with_capacity(10);
-    varint(&mut length, len as u64);
-    out.splice(start - 1..start, length);
+    let (bytes, more) = bytes_of(len as u64);
+    let length = &bytes[..more];
+    // (Whatever is appended is overwritten.)
+    out.extend_from_slice(&length[1..]);
+    out.copy_within(start..start + len, start + more - 1);
+    out[start - 1..start - 1 + more].copy_from_slice(length);
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Whether the process that writes a segment still lives.
 
 use super::format::segment::Owner;
+use crate::formats::perfetto::{number_of, number_of_text};
 use crate::platform::files::first_byte_is_locked;
 use crate::platform::process;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
 /// Whether the writer of a segment lives, as `docs/format.md` defines it: the lock on the first byte of `file` is held, or the owner is a process of
@@ -19,6 +21,28 @@ pub fn is_running(owner: &Owner) -> bool {
         && owner.boot_id == process::boot_id()
         && Some(owner.pid_namespace) == pid_namespace()
         && Some(owner.start_time) == start_time(owner.pid)
+}
+
+/// This process.
+pub fn own() -> Owner {
+    let pid = std::process::id();
+    Owner {
+        boot_id: process::boot_id(),
+        pid,
+        pid_namespace: pid_namespace().unwrap_or(0),
+        start_time: start_time(pid).unwrap_or(0),
+    }
+}
+
+/// The path of this process's program; empty: it cannot be read.
+pub fn program() -> Vec<u8> {
+    let program = std::fs::read_link("/proc/self/exe").map(|path| path.into_os_string().into_vec());
+    program.unwrap_or_default()
+}
+
+/// A number that stands for a process in traces, whose first run is this one. (A database does not say when a process was started.)
+pub fn number_of_process(owner: &Owner, generation: u64) -> u64 {
+    number_of_text(number_of(&[u64::from(owner.pid), generation]), &owner.boot_id)
 }
 
 /// The inode of this process's pid namespace.

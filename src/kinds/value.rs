@@ -31,6 +31,13 @@ pub enum Value<'a> {
 }
 
 impl Definition {
+    /// Whether a payload has the length that the definition says.
+    pub fn fits(&self, payload: &[u8]) -> bool {
+        let has_rest = self.fields.last().is_some_and(|field| field.length == Length::Rest);
+        let size = self.size as usize;
+        if has_rest { payload.len() >= size } else { payload.len() == size }
+    }
+
     /// The fields with their values, in their order. `None`: the payload is too short for it.
     pub fn values<'a>(&'a self, payload: &'a [u8]) -> impl Iterator<Item = (&'a Field, Option<Value<'a>>)> {
         self.fields.iter().map(move |field| (field, field.value(payload)))

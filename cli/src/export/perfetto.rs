@@ -1,6 +1,5 @@
 //! Perfetto: a trace of track events, which ui.perfetto.dev and `trace_processor` open.
 
-mod fields;
 mod trace;
 
 use super::Exporter;

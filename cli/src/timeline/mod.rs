@@ -1,12 +1,11 @@
 //! Events on a line of time, for whoever draws them: rows of slices, instants and numbers.
 //!
-//! [`Timeline`] takes the events in the order of their times, and tells a [`Drawing`] what is to be drawn. [`pairs`] finds which begin an end belongs to, [`nest`]
+//! [`Timeline`] takes the events in the order of their times, and tells a [`Drawing`] what is to be drawn. [`pairs`] finds which begin an end belongs to, [`nest`](capture_pipeline::formats::nest)
 //! which slices lie within each other, [`rows`] where they are drawn, [`places`] in which process and thread they happened, [`gaps`] where events are missing.
 
 pub mod gaps;
 pub mod kept;
 pub mod long;
-pub mod nest;
 pub mod pairs;
 pub mod places;
 pub mod plan;

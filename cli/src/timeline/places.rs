@@ -1,7 +1,9 @@
 //! Where events happened: the processes and threads of a journal, and one line of time for all of them.
 
 use crate::journal::{Found, Journal};
+pub use capture_pipeline::formats::perfetto::{number_of, number_of_text};
 use capture_pipeline::journal::format::segment::Owner;
+use capture_pipeline::journal::owner::number_of_process;
 use std::collections::HashMap;
 
 /// A process.
@@ -75,29 +77,6 @@ const MOST_THREADS: usize = 65_536;
 
 /// No ring has this place in the list.
 const NONE: usize = usize::MAX;
-
-/// A number made of others, which is never 0. It is the same in every export of the same things.
-pub fn number_of(parts: &[u64]) -> u64 {
-    let mixed = parts.iter().fold(0x9E37_79B9_7F4A_7C15_u64, |mixed, part| {
-        let mut word = (mixed ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 32)
-    });
-    mixed.max(1)
-}
-
-/// A number made of a text, which is never 0.
-pub fn number_of_text(start: u64, text: &[u8]) -> u64 {
-    text.chunks(8).fold(number_of(&[start, text.len() as u64]), |number, chunk| {
-        let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        number_of(&[number, word])
-    })
-}
-
-/// The number of a process whose first run is this one. (A database does not say when a process was started.)
-fn number_of_process(owner: &Owner, generation: u64) -> u64 {
-    number_of_text(number_of(&[u64::from(owner.pid), generation]), &owner.boot_id)
-}
 
 impl Places {
     /// The processes that wrote a journal.

@@ -1,8 +1,8 @@
 //! The rows of a timeline.
 
-use super::nest::MOST_DEEP;
 use super::places::{Places, number_of, number_of_text};
 use crate::journal::Found;
+use capture_pipeline::formats::nest::MOST_DEEP;
 use capture_pipeline::kinds::Hint;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};

@@ -1,7 +1,6 @@
 //! The slices of a timeline: what begins and ends by events, and what is known when it ends.
 
 use super::kept::Kept;
-use super::nest::Nest;
 use super::pairs::{Ended, Key, Open, Pairs};
 use super::places::number_of_text;
 use super::rows::Rows;
@@ -9,6 +8,7 @@ use super::{Drawing, Note, Why};
 use crate::failure::Failure;
 use crate::journal::Found;
 use crate::kinds::Kind;
+use capture_pipeline::formats::nest::Nest;
 use capture_pipeline::kinds::Value;
 
 /// The most slices that are open at once.

@@ -13,13 +13,18 @@
 //! - Of more than 512 slices within each other the deeper ones are never ended, and their ends end others: whoever draws them must use several tracks.
 //! - A text is cut at a NUL: here it becomes [`NUL`].
 
+mod descriptor;
+mod fields;
 mod names;
+mod numbers;
 mod packets;
 #[cfg(test)]
 mod tests;
 mod track;
 
+pub use fields::{About, KindNames, OwnNames, annotate};
 pub use names::{Name, NameOf, Names};
+pub use numbers::{number_of, number_of_text};
 pub use packets::{Annotations, Encoder, Event, Mark};
 pub use track::{Sequence, Track, TrackKind, Unit};
 

@@ -1,7 +1,6 @@
 //! Names that a sequence says once, and then calls by a number.
 
 use super::NUL;
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// What a name is for. The numbers are those of the fields in `InternedData`.
@@ -26,6 +25,13 @@ pub struct Name {
     pub(super) text: Box<str>,
 }
 
+impl Name {
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// The names with numbers. There are only so many, so that what a sequence remembers of them takes little memory.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -36,24 +42,38 @@ pub struct Names {
 const MOST: usize = 4_096;
 
 impl Names {
-    /// The name with this text. Bytes that are no UTF-8 are replaced.
+    /// The name with this text. Bytes that are no UTF-8 are replaced. If there is no memory for its number, it has none.
     pub fn name(&mut self, of: NameOf, text: &[u8]) -> Name {
-        let text: Box<str> = clean(text).into();
+        let mut cleaned = Vec::new();
+        put_clean(&mut cleaned, text);
+        let text: Box<str> = String::from_utf8(cleaned).unwrap_or_default().into();
         let next = self.known.len() as u32 + 1;
         let key = (of, text.clone());
-        let number = match self.known.get(&key) {
-            Some(number) => *number,
-            None if self.known.len() < MOST => *self.known.entry(key).or_insert(next),
+        let number = match self.known.get(&key).copied() {
+            Some(number) => number,
+            None if self.known.len() < MOST && self.known.try_reserve(1).is_ok() => {
+                *self.known.entry(key).or_insert(next)
+            }
             None => 0,
         };
         Name { number, of, text }
     }
 }
 
-/// A text that the reader does not cut.
-pub(super) fn clean(text: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(text);
-    if text.as_bytes().contains(&0) { text.replace('\0', NUL.encode_utf8(&mut [0; 4])).into() } else { text }
+/// Appends a text that the reader does not cut. It takes at most three times as many bytes.
+pub(super) fn put_clean(out: &mut Vec<u8>, text: &[u8]) {
+    let mut sign = [0; 4];
+    for chunk in text.utf8_chunks() {
+        let mut parts = chunk.valid().as_bytes().split(|byte| *byte == 0);
+        out.extend_from_slice(parts.next().unwrap_or_default());
+        for part in parts {
+            out.extend_from_slice(NUL.encode_utf8(&mut sign).as_bytes());
+            out.extend_from_slice(part);
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(char::REPLACEMENT_CHARACTER.encode_utf8(&mut sign).as_bytes());
+        }
+    }
 }
 
 /// Which names a sequence has said.

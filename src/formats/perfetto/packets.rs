@@ -1,9 +1,11 @@
 //! The packets of a trace.
 
-use super::names::{Name, clean};
-use super::track::{Sequence, Track, TrackKind, Unit};
+use super::descriptor::descriptor;
+use super::names::{Name, put_clean};
+use super::track::{Sequence, Track};
 use crate::formats::protobuf::{bytes, double, field_of_bytes, fixed, integer, message};
 use crate::kinds::Value;
+use std::collections::TryReserveError;
 
 /// The number of the packet's field in a trace.
 const PACKET: u32 = 1;
@@ -34,10 +36,8 @@ const DIFFERENCES: u64 = 64;
 /// The sequence of the packets that have no events. Those of tracks have larger numbers.
 const OWN_SEQUENCE: u64 = 1;
 
-/// The largest thread id that the reader takes.
-const LAST_TID: u64 = i32::MAX as u64;
-/// Ids from here on stand for larger ones. The system's are smaller.
-const MADE_UP_TID: u64 = 1 << 30;
+/// More than the bytes of a packet around its event, of the first one of a sequence and of the descriptors before it.
+const AROUND: usize = 4_096;
 
 /// What an event is in its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,13 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Makes room for packets of one event: so many bytes of the event itself, its names included. Without this, memory is allocated as it is needed.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), TryReserveError> {
+        self.event.try_reserve(bytes)?;
+        self.interned.try_reserve(bytes)?;
+        self.out.try_reserve(2 * bytes + AROUND)
+    }
+
     /// Appends what stands before packets that zlib has compressed, which are so many bytes together.
     pub fn compressed(out: &mut Vec<u8>, bytes: usize) {
         let mut inner = Vec::new();
@@ -217,40 +224,10 @@ impl Encoder {
     }
 }
 
-fn descriptor(out: &mut Vec<u8>, track: &Track<'_>) {
-    let name = clean(track.name);
-    integer(out, 1, track.uuid);
-    if track.parent != 0 {
-        integer(out, 5, track.parent);
-    }
-    match track.kind {
-        TrackKind::Process { pid } => message(out, 3, |out| {
-            integer(out, 1, pid.into());
-            bytes(out, 6, name.as_bytes());
-        }),
-        TrackKind::Thread { pid, tid } => message(out, 4, |out| {
-            integer(out, 1, pid.into());
-            // The reader would cut a longer id to 32 bits, and it might be that of another thread.
-            if tid <= LAST_TID {
-                integer(out, 2, tid);
-                bytes(out, 5, name.as_bytes());
-            } else {
-                integer(out, 2, MADE_UP_TID | (track.uuid % MADE_UP_TID));
-                bytes(out, 5, format!("{name} {tid}").as_bytes());
-            }
-        }),
-        TrackKind::Counter(unit) => {
-            bytes(out, 2, name.as_bytes());
-            message(out, 8, |out| match unit {
-                Unit::Nanoseconds => integer(out, 3, 1),
-                Unit::Bytes => integer(out, 3, 3),
-                Unit::Named("") => {}
-                Unit::Named(unit) => bytes(out, 6, clean(unit.as_bytes()).as_bytes()),
-            });
-        }
-        TrackKind::Events => bytes(out, 2, name.as_bytes()),
-    }
-}
+/// So many bytes of a text are shown.
+pub const LONGEST: usize = 16_384;
+/// The sign that there was more.
+const MORE: &str = "…";
 
 /// The fields of an event.
 pub struct Annotations<'a> {
@@ -308,9 +285,35 @@ impl Annotations<'_> {
         });
     }
 
-    /// A text.
+    /// A text. One of more than [`LONGEST`] bytes is cut, and ends with a sign that there was more.
     pub fn text(&mut self, name: &Name, text: &[u8]) {
-        self.with(name, |out| bytes(out, 6, clean(text).as_bytes()));
+        let (text, more) = match text.get(..LONGEST) {
+            Some(start) if text.len() > LONGEST => (whole_characters(start, text), MORE),
+            _ => (text, ""),
+        };
+        self.with(name, |out| {
+            message(out, 6, |out| {
+                put_clean(out, text);
+                out.extend_from_slice(more.as_bytes());
+            });
+        });
+    }
+
+    /// Bytes, in hexadecimal. More than half of [`LONGEST`] are cut, and end with a sign that there were more.
+    pub fn hexadecimal(&mut self, name: &Name, value: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let shown = &value[..value.len().min(LONGEST / 2)];
+        self.with(name, |out| {
+            message(out, 6, |out| {
+                for byte in shown {
+                    out.push(DIGITS[usize::from(byte >> 4)]);
+                    out.push(DIGITS[usize::from(byte & 15)]);
+                }
+                if shown.len() < value.len() {
+                    out.extend_from_slice(MORE.as_bytes());
+                }
+            });
+        });
     }
 
     /// An unsigned integer.
@@ -341,16 +344,18 @@ impl Annotations<'_> {
             }
             Value::Address(value) => self.text(name, format!("{value:#x}").as_bytes()),
             Value::String(text) => self.text(name, text),
-            Value::Bytes(bytes) => self.text(name, hexadecimal(bytes).as_bytes()),
+            Value::Bytes(bytes) => self.hexadecimal(name, bytes),
             Value::Enum { name: Some(text), .. } => self.text(name, text.as_bytes()),
             Value::Enum { value, name: None } => self.text(name, value.to_string().as_bytes()),
         }
     }
 }
 
-/// Bytes in hexadecimal.
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |digit: u8| char::from(DIGITS[usize::from(digit & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+/// The beginning of a text without a part of a character at its end.
+fn whole_characters<'a>(start: &'a [u8], text: &[u8]) -> &'a [u8] {
+    let mut end = start.len();
+    while end > start.len() - 4 && text[end] & 0xC0 == 0x80 {
+        end -= 1;
+    }
+    &start[..end]
 }

@@ -1,6 +1,5 @@
 //! What a journal tells about its events beside the events: facts, the threads of rings, the ledger.
 
-use super::failure::Failure;
 use super::segment::State;
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_KIND_RESERVED, PIPELINE_KIND_THREAD};
@@ -12,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
 use crate::storage::Source;
+use crate::storage::files::failure::Failure;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 

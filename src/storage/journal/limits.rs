@@ -1,8 +1,7 @@
 //! The limits of a journal: its size, the age of its segments, and the free disk space. Whole segments are deleted, and only those that nobody
 //! writes any more.
 
-use super::failure::Failure;
-use super::folder::{Folder, Found, segment_name};
+use super::found::{self, Found, segment_name};
 use super::inspect::{events_in, is_sealed};
 use super::knowledge::Deleted;
 use super::options::{OnFull, Options};
@@ -11,6 +10,8 @@ use crate::journal::format::segment::{MIN_SIZE, SegmentHeader};
 use crate::journal::owner;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
+use crate::storage::files::failure::Failure;
+use crate::storage::files::folder::Folder;
 
 /// The directory is listed again after this long, because other processes may write to it, or after this many times as long as listing it takes.
 const LIST_AGAIN_NS: u64 = 1_000_000_000;
@@ -193,7 +194,7 @@ impl Limits {
         let began = time::now_ns();
         // First, because one that is sealed meanwhile may have been listed before that.
         let open = segments.open();
-        let mut found = folder.segments()?;
+        let mut found = found::list(folder)?;
         found.sort_unstable_by_key(|one| (one.written_ns, one.generation, one.number));
         let bytes = found.iter().fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
         state.used = bytes + open * SEAL_ROOM + state.in_flight;

@@ -1,32 +1,13 @@
 //! The messages of a journal storage to the log. A message that repeats is logged at most once in [`LOG_AGAIN_NS`]. The log may call a function of the
 //! host, so nothing here is called while a lock is held.
 
-use super::failure::Failure;
 use super::knowledge::Deleted;
 use super::options::Options;
-use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::platform::sync::{AtomicBool, Mutex, Ordering};
 use crate::platform::time;
+use crate::storage::files::failure::Failure;
+use crate::storage::files::pace::{LOG_AGAIN_NS, Pace};
 use std::path::PathBuf;
-
-/// A repeated message is logged again after this long.
-const LOG_AGAIN_NS: u64 = 10_000_000_000;
-
-/// Says when a message may be logged again.
-#[derive(Debug, Default)]
-struct Pace(AtomicU64);
-
-impl Pace {
-    fn is_due(&self) -> bool {
-        let now = time::now_ns();
-        let at = self.0.load(Ordering::Relaxed);
-        (at == 0 || now - at.min(now) >= LOG_AGAIN_NS)
-            && self.0.compare_exchange(at, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
 
 /// The messages about one journal.
 #[derive(Debug)]

@@ -3,9 +3,7 @@
 //! A journal is a directory of segments, as `docs/format.md` specifies. Each writer of the pipeline has a segment of its own. `store` puts the events of
 //! a batch into blocks and appends them by one system call; the answer is OK when they are written.
 
-mod failure;
-mod file;
-mod folder;
+mod found;
 mod inspect;
 mod knowledge;
 mod limits;
@@ -27,26 +25,27 @@ pub use options::{
 use super::{Abilities, PIPELINE_STORE_RETRY, Source, Storage, WriterData};
 use crate::batch::BatchView;
 use crate::batch::spans::SpanBatch;
-use crate::journal::format::segment::Owner;
 use crate::journal::owner;
 use crate::platform::cancellation::Uncancelled;
 use crate::platform::signals::FileSignalsHeld;
 use crate::platform::sync::{AtomicU32, Mutex, Ordering};
 use crate::platform::{process, thread};
 use crate::status::{
-    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_INVALID, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE,
-    PIPELINE_ERR_UNSUPPORTED, Result,
+    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE, PIPELINE_ERR_UNSUPPORTED,
+    Result,
 };
-use failure::Failure;
-use folder::Place;
+use crate::storage::files::Words;
+use crate::storage::files::failure::Failure;
+use crate::storage::files::folder::{Place, absolute};
 use messages::Messages;
 use segment::Author;
 use shared::Shared;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use writer::{Input, Writer};
 
+/// What messages call it.
+const WORDS: Words = Words { storage: "journal", file: "segment" };
 /// Bytes of records in a batch. With the headers of some blocks they are a little less than 256 KiB, see `writer/append.rs`. (Larger batches are not faster, and
 /// hold more of the ring buffers at a time.)
 const SPAN_BYTES: u64 = (256 << 10) - (2 << 10);
@@ -75,7 +74,7 @@ impl JournalStorage {
             Error::new(PIPELINE_ERR_NO_MEMORY, "no memory for the page that detects a fork")
         })?;
         thread::on_own_stack("cp-journal", || {
-            let place = Place::open(&path, &options).map_err(|failure| failure.at(&path))?;
+            let place = Place::open(&path, options.modes(), &WORDS).map_err(|failure| failure.at(&path))?;
             let shared = Arc::new(Shared::new(options, place, author(), Messages::new(path.clone())));
             sync_thread::start(&shared)?;
             Ok(Self { shared, path: path.clone(), writers: Mutex::new(Vec::new()), alive })
@@ -211,32 +210,14 @@ impl Drop for JournalStorage {
     }
 }
 
-/// The absolute path: it stays valid after a change of directory.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    if path.as_os_str().is_empty() {
-        return Err(Error::new(PIPELINE_ERR_INVALID, "dir: a directory's name expected, none given"));
-    }
-    // Without a slash at its end, so that a symbolic link is seen as one.
-    let path = path.components().as_path();
-    std::path::absolute(path)
-        .map_err(|e| Error::new(PIPELINE_ERR_STORAGE, format!("{}: {e}", path.display())))
-}
-
 fn author() -> Author {
     #[cfg(simulator)]
     if crate::platform::simulator::is_simulated() {
         // The same everywhere, because sizes depend on it.
-        return Author { owner: Owner::default(), program: b"/simulated".to_vec() };
+        return Author {
+            owner: crate::journal::format::segment::Owner::default(),
+            program: b"/simulated".to_vec(),
+        };
     }
-    let pid = std::process::id();
-    let program = std::fs::read_link("/proc/self/exe").map(|path| path.into_os_string().into_vec());
-    Author {
-        owner: Owner {
-            boot_id: process::boot_id(),
-            pid,
-            pid_namespace: owner::pid_namespace().unwrap_or(0),
-            start_time: owner::start_time(pid).unwrap_or(0),
-        },
-        program: program.unwrap_or_default(),
-    }
+    Author { owner: owner::own(), program: owner::program() }
 }

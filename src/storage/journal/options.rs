@@ -3,6 +3,7 @@
 use crate::journal::format::block::codec;
 use crate::journal::format::columns::is_supported;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
+use crate::storage::files::folder::Modes;
 
 /// When the storage waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +147,9 @@ impl Options {
         ages.iter().filter(|&&ms| ms != 0).min().map(|ms| ms.saturating_mul(1_000_000))
     }
 
-    /// The permissions of a directory that the storage makes: whoever may read the files may also list them.
-    pub(super) fn directory_mode(&self) -> u32 {
-        let read = self.file_mode & 0o044;
-        0o700 | read | read >> 2
+    /// Who may use what the storage makes.
+    pub(super) fn modes(&self) -> Modes {
+        Modes::of(self.file_mode, self.sync != Sync::Never)
     }
 }
 

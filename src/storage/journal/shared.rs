@@ -1,7 +1,5 @@
 //! What all writers of a storage share: the directory, the open segments, the limits, what is known of the pipeline.
 
-use super::failure::Failure;
-use super::folder::Place;
 use super::knowledge::{Knowledge, Seen};
 use super::limits::{Admission, Limits, OpenSegments};
 use super::messages::Messages;
@@ -12,6 +10,8 @@ use super::sync_queue::SyncQueue;
 use crate::journal::blocks::Blocks;
 use crate::journal::format::segment::MAX_SIZE;
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::storage::files::failure::Failure;
+use crate::storage::files::folder::Place;
 use std::sync::Arc;
 
 mod sealing;

@@ -9,7 +9,7 @@ use capture_pipeline::kinds::Value;
 use std::collections::{BTreeMap, HashMap};
 
 /// So many slices of a level are kept apart: one that is known when it ends may take those into it that lie within it. Older ones become one, as in
-/// [`Nest`](crate::timeline::nest::Nest).
+/// [`Nest`](capture_pipeline::formats::nest::Nest).
 const APART: usize = 1_024;
 
 /// See the module.

@@ -1,13 +1,13 @@
 //! Draws a timeline as packets of a trace.
 
-use super::fields::{KindNames, OwnNames, annotate};
 use crate::export::pieces::Pieces;
 use crate::failure::Failure;
 use crate::journal::Found;
 use crate::timeline::rows::{RowOf, Rows};
 use crate::timeline::{Drawing, Note, Why};
 use capture_pipeline::formats::perfetto::{
-    Annotations, Encoder, Event, Mark, NameOf, Names, Sequence, Track, TrackKind, Unit,
+    About, Annotations, Encoder, Event, KindNames, Mark, NameOf, Names, OwnNames, Sequence, Track, TrackKind,
+    Unit, annotate,
 };
 use capture_pipeline::kinds::{Hint, Value};
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -64,7 +64,7 @@ impl Compressor {
 }
 
 impl Trace {
-    /// Writes to these files. `payload`: as for [`annotate`].
+    /// Writes to these files. `payload`: whether payloads are shown: always, never, or where their fields do not tell what they are.
     pub fn new(pieces: Pieces, payload: Option<bool>, compresses: bool) -> Self {
         let mut names = Names::default();
         let own = OwnNames::new(&mut names);
@@ -140,13 +140,17 @@ impl Trace {
 
     /// Prepares the names of a kind.
     #[inline]
-    fn prepare_kind(&mut self, found: &Found<'_>) {
+    fn prepare_kind(&mut self, found: &Found<'_>) -> Result<(), Failure> {
         if self.kinds.get(found.kind_at).is_none_or(Option::is_none) || found.kind.is_rest {
             if self.kinds.len() <= found.kind_at {
                 self.kinds.resize_with(found.kind_at + 1, || None);
             }
-            self.kinds[found.kind_at] = Some(KindNames::new(&mut self.names, found.kind));
+            let kind = found.kind;
+            let names = KindNames::new(&mut self.names, &kind.label(), kind.definition.as_ref());
+            let no_memory = |_| Failure::new(format!("kind {}: no memory for its names", kind.number));
+            self.kinds[found.kind_at] = Some(names.map_err(no_memory)?);
         }
+        Ok(())
     }
 
     #[cold]
@@ -192,25 +196,41 @@ impl Trace {
         self.encoder.describe(&Track { uuid: thread.uuid, parent: process.uuid, name: &thread.name, kind });
     }
 
-    fn event(&mut self, rows: &Rows, row: usize, event: Event<'_>, found: &Found<'_>, note: Note) {
+    fn event(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        event: Event<'_>,
+        found: &Found<'_>,
+        note: Note,
+    ) -> Result<(), Failure> {
         self.prepare(rows, row);
-        self.prepare_kind(found);
-        let Some(Some(names)) = self.kinds.get(found.kind_at) else { return };
+        self.prepare_kind(found)?;
+        let Some(Some(names)) = self.kinds.get(found.kind_at) else { return Ok(()) };
         // A name at the end of a slice would be a condition.
         let is_named = event.mark != Mark::End;
         let label = found.kind.own_label(found.event.payload).filter(|_| is_named);
         let label = label.map(|label| self.names.name(NameOf::Event, label));
         let name = is_named.then_some(label.as_ref().unwrap_or(&names.name));
         let event = Event { name, category: names.category.as_ref().filter(|_| is_named), ..event };
-        let (own, payload) = (&self.own, self.payload);
+        let own = &self.own;
+        let about = About {
+            payload: found.event.payload,
+            shows_payload: self.payload.unwrap_or_else(|| !found.kind.fits(found.event.payload)),
+            correlation_id: found.event.correlation_id,
+            node_id: found.event.node_id,
+            weight: found.event.weight,
+            flags: found.event.flags,
+        };
         self.encoder.event(&mut self.sequences[row], event, |annotations| {
-            annotate(annotations, own, names, found, payload);
+            annotate(annotations, own, names, found.kind.definition.as_ref(), &about);
             match note {
                 Note::None => {}
                 Note::Continued => annotations.value(&own.continued, Value::Bool(true)),
                 Note::Unpaired => annotations.value(&own.unpaired, Value::Bool(true)),
             }
         });
+        Ok(())
     }
 }
 
@@ -235,8 +255,7 @@ impl Drawing for Trace {
         found: &Found<'_>,
         note: Note,
     ) -> Result<(), Failure> {
-        self.event(rows, row, Event::new(ns, Mark::Begin), found, note);
-        Ok(())
+        self.event(rows, row, Event::new(ns, Mark::Begin), found, note)
     }
 
     fn end(
@@ -248,7 +267,7 @@ impl Drawing for Trace {
     ) -> Result<(), Failure> {
         let event = Event::new(ns, Mark::End);
         match by {
-            Ok(Some(found)) => self.event(rows, row, event, found, Note::None),
+            Ok(Some(found)) => self.event(rows, row, event, found, Note::None)?,
             Ok(None) => {
                 self.prepare(rows, row);
                 self.encoder.event(&mut self.sequences[row], event, |_| {});
@@ -273,8 +292,7 @@ impl Drawing for Trace {
         flow: u64,
         note: Note,
     ) -> Result<(), Failure> {
-        self.event(rows, row, Event { flow, ..Event::new(ns, Mark::Instant) }, found, note);
-        Ok(())
+        self.event(rows, row, Event { flow, ..Event::new(ns, Mark::Instant) }, found, note)
     }
 
     fn number(&mut self, rows: &Rows, row: usize, ns: u64, value: Value<'_>) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use super::{LimitsView, Shared, Stop};
 use crate::journal::blocks::Blocks;
 use crate::platform::sync::Ordering;
 use crate::platform::time;
-use crate::storage::journal::failure::Failure;
+use crate::storage::files::failure::Failure;
 use crate::storage::journal::knowledge::{Deleted, Seen};
 use crate::storage::journal::segment::{SEAL_FACTS, Segment, State};
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 mod append;
 
-use super::failure::Failure;
 use super::knowledge::{Seen, is_meta};
 use super::options::Sync;
 use super::segment::Segment;
@@ -15,6 +14,7 @@ use crate::journal::blocks::views;
 use crate::journal::blocks::{Blocks, NoMemory};
 use crate::journal::format::columns::Encoder;
 use crate::platform::sync::Mutex;
+use crate::storage::files::failure::Failure;
 use crate::storage::{
     PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,
 };

@@ -1,39 +1,27 @@
-//! The journal's directory: opened once, and used by its descriptor. So a change of directory or root and a move of the directory change nothing.
+//! The directory of a storage: opened once, and used by its descriptor. So a change of directory or root and a move of the directory change nothing.
 
+use super::Words;
 use super::failure::Failure;
 use super::file::File;
-use super::options::{Options, Sync};
-use crate::journal::format::segment::{file_name, parse_file_name};
+use super::identity::{Identity, errno, stat_path};
 use crate::platform::file_calls;
 use crate::platform::sync::Mutex;
-use crate::storage::files::identity::{Identity, errno, stat_path};
+use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_STORAGE, Result as OfLibrary};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The directory as it is open.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     /// The absolute path at which it was opened, below this root.
     path: CString,
     root: Identity,
     identity: Identity,
+    words: &'static Words,
     /// Replaced when the descriptor was lost and the directory is opened again.
     file: Mutex<Arc<File>>,
-}
-
-/// A segment in the directory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub generation: u64,
-    pub number: u64,
-    /// Its size.
-    pub bytes: u64,
-    /// What it takes on the disk.
-    pub disk_bytes: u64,
-    /// When it was last written, in nanoseconds since 1970.
-    pub written_ns: i64,
 }
 
 /// The lock's file.
@@ -48,11 +36,11 @@ impl Folder {
         let mut file = self.file.lock();
         if !file.is_ours() {
             if self.root != Identity::of_root() {
-                return Err(Failure::lost());
+                return Err(Failure::lost(self.words));
             }
-            let again = open_path(&self.path)?;
+            let again = open_path(&self.path, self.words)?;
             if Identity::of(&again.stat()?) != self.identity {
-                return Err(Failure::lost());
+                return Err(Failure::lost(self.words));
             }
             *file = Arc::new(again);
         }
@@ -61,7 +49,7 @@ impl Folder {
 
     /// Opens a file of the directory.
     pub fn open_file(&self, name: &CStr, flags: i32, mode: u32) -> Result<File, Failure> {
-        File::open(self.file()?.fd()?, name, flags, mode).map_err(|error| match error {
+        File::open(self.file()?.fd()?, name, flags, mode, self.words).map_err(|error| match error {
             libc::ELOOP => {
                 let name = name.to_string_lossy();
                 let text = format!("{name} is a symbolic link, which is not followed; delete it");
@@ -130,7 +118,7 @@ impl Folder {
         }
     }
 
-    /// Makes the entries of new segments durable.
+    /// Makes the entries of new files durable.
     pub fn sync(&self) -> Result<(), Failure> {
         let listed = self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
         // SAFETY: the descriptor is the storage's.
@@ -173,35 +161,6 @@ impl Folder {
         }
     }
 
-    /// The segments in the directory, in no order.
-    pub fn segments(&self) -> Result<Vec<Found>, Failure> {
-        let mut found = Vec::new();
-        self.each_name(|name| {
-            let Some((generation, number)) = name.to_str().ok().and_then(parse_file_name) else {
-                return Ok(());
-            };
-            let stat = match self.stat(name) {
-                Ok(stat) => stat,
-                // It is gone by now.
-                Err(failure) if failure.errno == libc::ENOENT => return Ok(()),
-                Err(failure) => return Err(failure),
-            };
-            if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-                return Ok(());
-            }
-            found.try_reserve(1).map_err(|_| Failure::no_memory())?;
-            found.push(Found {
-                generation,
-                number,
-                bytes: stat.st_size.max(0) as u64,
-                disk_bytes: stat.st_blocks.max(0) as u64 * 512,
-                written_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
-            });
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
     fn is_usable(&self) -> bool {
         self.file().and_then(|file| file.stat()).is_ok_and(|stat| stat.st_nlink != 0)
     }
@@ -222,38 +181,42 @@ fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &CStr> {
     })
 }
 
-/// The name of a segment's file.
-pub(super) fn segment_name(generation: u64, number: u64) -> CString {
-    CString::new(file_name(generation, number)).unwrap_or_default()
+/// Who may use what the storage makes, and whether it waits for the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Modes {
+    /// The permissions of the directory, if it is made.
+    pub directory: u32,
+    /// The permissions of new files.
+    pub file: u32,
+    /// The directory itself is to survive a power loss.
+    pub durable: bool,
 }
 
-/// Where the journal is, and the directory that is open.
+impl Modes {
+    /// With files of these permissions. Whoever may read them may also list the directory.
+    pub fn of(file: u32, durable: bool) -> Self {
+        let read = file & 0o044;
+        Self { directory: 0o700 | read | read >> 2, file, durable }
+    }
+}
+
+/// Where a storage's directory is, and the one that is open.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     path: CString,
     root: Identity,
-    directory_mode: u32,
-    file_mode: u32,
-    /// The directory itself is to survive a power loss.
-    durable: bool,
+    modes: Modes,
+    words: &'static Words,
     open: Mutex<Arc<Folder>>,
 }
 
 impl Place {
     /// Opens the directory, or makes it. Its parent must be there.
-    pub fn open(path: &Path, options: &Options) -> Result<Self, Failure> {
+    pub fn open(path: &Path, modes: Modes, words: &'static Words) -> Result<Self, Failure> {
         let path = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Failure::transient("the path of the directory has a NUL"))?;
-        let durable = options.sync != Sync::Never;
-        let folder = open_folder(&path, options.directory_mode(), options.file_mode, durable)?;
-        Ok(Self {
-            path,
-            root: folder.root,
-            directory_mode: options.directory_mode(),
-            file_mode: options.file_mode,
-            durable,
-            open: Mutex::new(Arc::new(folder)),
-        })
+        let folder = open_folder(&path, modes, words)?;
+        Ok(Self { path, root: folder.root, modes, words, open: Mutex::new(Arc::new(folder)) })
     }
 
     /// The directory. If its descriptor is lost, or the directory was deleted, it is opened or made again at its path.
@@ -261,27 +224,29 @@ impl Place {
         let mut open = self.open.lock();
         if !open.is_usable() {
             if self.root != Identity::of_root() {
-                return Err(Failure::transient(
-                    "the journal's directory cannot be opened again, because the process has changed its root",
-                ));
+                return Err(Failure::transient(format!(
+                    "the {}'s directory cannot be opened again, because the process has changed its root",
+                    self.words.storage
+                )));
             }
-            *open = Arc::new(open_folder(&self.path, self.directory_mode, self.file_mode, self.durable)?);
+            *open = Arc::new(open_folder(&self.path, self.modes, self.words)?);
         }
         Ok(Arc::clone(&open))
     }
 }
 
-/// Opens the directory, or makes it. `durable`: a new one is to survive a power loss.
-fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) -> Result<Folder, Failure> {
-    let refuse = |why: &str| Err(Failure::transient(format!("the journal's directory {why}")));
-    let failed = |errno| Failure::system("the journal's directory", errno);
+/// Opens the directory, or makes it.
+fn open_folder(path: &CStr, modes: Modes, words: &'static Words) -> Result<Folder, Failure> {
+    let directory = format!("the {}'s directory", words.storage);
+    let refuse = |why: &str| Err(Failure::transient(format!("{directory} {why}")));
+    let failed = |errno| Failure::system(&directory, errno);
     // SAFETY: a NUL-terminated path.
-    let made = unsafe { file_calls::mkdir(path.as_ptr(), directory_mode as libc::mode_t) } == 0;
+    let made = unsafe { file_calls::mkdir(path.as_ptr(), modes.directory as libc::mode_t) } == 0;
     let why_not = errno();
     let stat = match stat_path(libc::AT_FDCWD, path) {
         Ok(stat) => stat,
         Err(libc::ENOENT) => {
-            return Err(Failure::system("the journal's directory cannot be made", why_not));
+            return Err(Failure::system(format_args!("{directory} cannot be made"), why_not));
         }
         Err(error) => return Err(failed(error)),
     };
@@ -294,7 +259,7 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
         }
         _ => return refuse("is no directory"),
     }
-    let file = open_path(path)?;
+    let file = open_path(path, words)?;
     let opened = file.stat()?;
     let root = Identity::of_root();
     if root == Identity::default() {
@@ -304,6 +269,7 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
         path: path.to_owned(),
         root,
         identity: Identity::of(&opened),
+        words,
         file: Mutex::new(Arc::new(file)),
     };
     if Identity::of(&opened) != Identity::of(&stat) {
@@ -323,23 +289,25 @@ fn open_folder(path: &CStr, directory_mode: u32, file_mode: u32, durable: bool) 
         }
     }
     if made {
-        if opened.st_mode & 0o777 != directory_mode {
-            set_directory_mode(&folder, path, directory_mode)?;
+        if opened.st_mode & 0o777 != modes.directory {
+            set_directory_mode(&folder, path, modes.directory)?;
         }
-        if durable && let Ok(parent) = folder.open_file(c"..", libc::O_RDONLY | libc::O_DIRECTORY, 0) {
+        if modes.durable
+            && let Ok(parent) = folder.open_file(c"..", libc::O_RDONLY | libc::O_DIRECTORY, 0)
+        {
             // As far as it can be: the parent may not be readable.
             // SAFETY: the descriptor is the storage's.
             unsafe { file_calls::fsync(parent.fd()?) };
         }
     }
     // Whether files can be made there is found out now.
-    drop(folder.open_lock(file_mode)?);
+    drop(folder.open_lock(modes.file)?);
     Ok(folder)
 }
 
-fn open_path(path: &CStr) -> Result<File, Failure> {
-    File::open(libc::AT_FDCWD, path, libc::O_PATH | libc::O_DIRECTORY, 0)
-        .map_err(|errno| Failure::system("the journal's directory", errno))
+fn open_path(path: &CStr, words: &'static Words) -> Result<File, Failure> {
+    File::open(libc::AT_FDCWD, path, libc::O_PATH | libc::O_DIRECTORY, 0, words)
+        .map_err(|errno| Failure::system(format_args!("the {}'s directory", words.storage), errno))
 }
 
 /// Sets the permissions of a directory that was just made, because the process's umask may have removed some.
@@ -352,5 +320,20 @@ fn set_directory_mode(folder: &Folder, path: &CStr, mode: u32) -> Result<(), Fai
         file_calls::fchmodat(fd, c".".as_ptr(), mode as libc::mode_t, 0) == 0
             || file_calls::chmod(path.as_ptr(), mode as libc::mode_t) == 0
     };
-    if done { Ok(()) } else { Err(Failure::system("the permissions of the journal's directory", errno())) }
+    if done {
+        return Ok(());
+    }
+    let what = format_args!("the permissions of the {}'s directory", folder.words.storage).to_string();
+    Err(Failure::system(what, errno()))
+}
+
+/// The absolute path: it stays valid after a change of directory.
+pub fn absolute(path: &Path) -> OfLibrary<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::new(PIPELINE_ERR_INVALID, "dir: a directory's name expected, none given"));
+    }
+    // Without a slash at its end, so that a symbolic link is seen as one.
+    let path = path.components().as_path();
+    std::path::absolute(path)
+        .map_err(|e| Error::new(PIPELINE_ERR_STORAGE, format!("{}: {e}", path.display())))
 }

@@ -3,7 +3,9 @@
 //! A viewer stacks the slices of a row by their times: each must lie within another one, or beside it. Slices that begin and end by events come in the order
 //! of time. A slice whose event comes at its end may begin anywhere before: [`Nest::add`] says whether it fits into what is there.
 
-/// The most items that are remembered of a level. Older ones become one.
+use std::collections::TryReserveError;
+
+/// The most items that are remembered of a level, unless [`Nest::of`] says less. Older ones become one.
 const MOST: usize = 1_024;
 
 /// The most slices that lie within each other in one row: Perfetto's trace processor takes 512, and ends the wrong ones past that. Deeper ones are in rows of
@@ -11,8 +13,10 @@ const MOST: usize = 1_024;
 pub const MOST_DEEP: usize = 500;
 
 /// See the module. Times are not before those of earlier calls, but for the begin of [`Nest::add`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Nest {
+    /// The most items that are remembered of a level.
+    most: usize,
     /// What is open, and what has ended since, beside each other, in the order of their begins.
     items: Vec<Item>,
     /// How many are open.
@@ -36,7 +40,39 @@ struct Ended {
     height: usize,
 }
 
+impl Default for Nest {
+    fn default() -> Self {
+        Self::of(MOST)
+    }
+}
+
 impl Nest {
+    /// One that remembers at most so many items of a level, at least 4.
+    pub fn of(most: usize) -> Self {
+        Self { most: most.max(4), items: Vec::new(), open: 0, ended: 0 }
+    }
+
+    /// Makes room for one more slice. Without this, memory is allocated as it is needed.
+    #[inline]
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.items.try_reserve(1)
+    }
+
+    /// Becomes what another one is.
+    pub fn copy(&mut self, other: &Self) -> Result<(), TryReserveError> {
+        self.items.clear();
+        self.items.try_reserve(other.items.len())?;
+        self.items.extend_from_slice(&other.items);
+        (self.most, self.open, self.ended) = (other.most, other.open, other.ended);
+        Ok(())
+    }
+
+    /// Nothing is open, and nothing is remembered.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        (self.open, self.ended) = (0, 0);
+    }
+
     /// How many slices are open.
     #[inline]
     pub fn depth(&self) -> usize {
@@ -95,18 +131,19 @@ impl Nest {
     }
 
     fn put(&mut self, ended: Ended) {
-        if self.ended >= MOST {
+        if self.ended >= self.most {
             let first = self.items.len() - self.ended;
-            let old = self.items.splice(first..first + MOST / 2, []);
-            let mut all = old.filter_map(|item| match item {
-                Item::Ended(ended) => Some(ended),
+            let old = self.items[first..first + self.most / 2].iter().filter_map(|item| match item {
+                Item::Ended(ended) => Some(*ended),
                 Item::Open(..) => None,
             });
-            let one = all.next().map(|one| {
-                all.fold(one, |one, next| Ended { ns: next.ns, height: one.height.max(next.height), ..one })
-            });
-            self.items.splice(first..first, one.map(Item::Ended));
-            self.ended -= MOST / 2 - 1;
+            let one =
+                old.reduce(|one, next| Ended { ns: next.ns, height: one.height.max(next.height), ..one });
+            if let Some(one) = one {
+                self.items[first] = Item::Ended(one);
+                self.items.drain(first + 1..first + self.most / 2);
+                self.ended -= self.most / 2 - 1;
+            }
         }
         self.items.push(Item::Ended(ended));
         self.ended += 1;

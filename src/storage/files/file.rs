@@ -1,10 +1,11 @@
-//! A file of the journal, as this process has it open. Before each use it is checked that the descriptor still is the storage's.
+//! A file of a storage, as this process has it open. Before each use it is checked that the descriptor still is the storage's.
 
+use super::Words;
+use super::descriptors::{self, InTransit};
 use super::failure::Failure;
+use super::fork;
+use super::identity::{errno, stat_descriptor};
 use crate::platform::file_calls;
-use crate::storage::files::descriptors::{self, InTransit};
-use crate::storage::files::fork;
-use crate::storage::files::identity::{errno, stat_descriptor};
 use std::ffi::CStr;
 
 /// The command of `fcntl` that sets a lock of an open file description.
@@ -14,13 +15,14 @@ const F_OFD_GETLK: libc::c_int = 36;
 
 /// An open file, closed when it is dropped.
 #[derive(Debug)]
-pub(super) struct File {
+pub struct File {
     fd: i32,
+    words: &'static Words,
 }
 
 impl File {
     /// Opens a file of a folder (`AT_FDCWD`: of the current one). A symbolic link is not followed.
-    pub fn open(folder: i32, name: &CStr, flags: i32, mode: u32) -> Result<Self, i32> {
+    pub fn open(folder: i32, name: &CStr, flags: i32, mode: u32, words: &'static Words) -> Result<Self, i32> {
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         fork::prepare();
         let _in_transit = InTransit::begin();
@@ -29,13 +31,13 @@ impl File {
         if fd < 0 {
             return Err(errno());
         }
-        descriptors::add(fd, 0, flags).map(|fd| Self { fd })
+        descriptors::add(fd, 0, flags).map(|fd| Self { fd, words })
     }
 
     /// The descriptor, if it still is the storage's.
     #[inline]
     pub fn fd(&self) -> Result<i32, Failure> {
-        if self.is_ours() { Ok(self.fd) } else { Err(Failure::lost()) }
+        if self.is_ours() { Ok(self.fd) } else { Err(Failure::lost(self.words)) }
     }
 
     /// Whether the descriptor still is the storage's.
@@ -47,15 +49,13 @@ impl File {
     /// Sets the file's permissions, whatever the umask.
     pub fn set_mode(&self, mode: u32) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(
-            unsafe { file_calls::fchmod(self.fd()?, mode as libc::mode_t) },
-            "the permissions of a new segment",
-        )
+        let set = unsafe { file_calls::fchmod(self.fd()?, mode as libc::mode_t) };
+        self.done(set, "the permissions of a new")
     }
 
     /// The file's status.
     pub fn stat(&self) -> Result<libc::stat, Failure> {
-        stat_descriptor(self.fd()?).map_err(|e| Failure::system("the status of a segment", e))
+        stat_descriptor(self.fd()?).map_err(|e| self.failed("the status of a", e))
     }
 
     /// Writes all bytes, from `at` on. After a failure, a part of them may be there.
@@ -94,8 +94,8 @@ impl File {
             };
             let mut left = match written {
                 -1 if errno() == libc::EINTR => continue,
-                -1 => return Err(Failure::system("writing to a segment", errno())),
-                0 => return Err(Failure::system("writing to a segment", libc::ENOSPC)),
+                -1 => return Err(self.failed("writing to a", errno())),
+                0 => return Err(self.failed("writing to a", libc::ENOSPC)),
                 written => written as usize,
             };
             at += left as u64;
@@ -116,13 +116,15 @@ impl File {
     /// Cuts the file.
     pub fn truncate(&self, bytes: u64) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(unsafe { file_calls::ftruncate(self.fd()?, bytes as libc::off_t) }, "cutting a segment")
+        let cut = unsafe { file_calls::ftruncate(self.fd()?, bytes as libc::off_t) };
+        self.done(cut, "cutting a")
     }
 
     /// Waits until everything that was written is on the disk.
     pub fn sync(&self) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.
-        done(unsafe { file_calls::fdatasync(self.fd()?) }, "writing a segment through to the disk")
+        let synced = unsafe { file_calls::fdatasync(self.fd()?) };
+        self.done(synced, "writing through to the disk a")
     }
 
     /// Reads bytes from `at` on. Answers how many; fewer than asked for at the end of the file.
@@ -141,7 +143,7 @@ impl File {
             };
             match got {
                 -1 if errno() == libc::EINTR => {}
-                -1 => return Err(Failure::system("reading a segment", errno())),
+                -1 => return Err(self.failed("reading a", errno())),
                 0 => break,
                 got => done += got as usize,
             }
@@ -184,6 +186,16 @@ impl File {
     }
 }
 
+impl File {
+    fn failed(&self, what: &str, errno: i32) -> Failure {
+        Failure::system(format_args!("{what} {}", self.words.file), errno)
+    }
+
+    fn done(&self, result: libc::c_int, what: &str) -> Result<(), Failure> {
+        if result == 0 { Ok(()) } else { Err(self.failed(what, errno())) }
+    }
+}
+
 impl Drop for File {
     fn drop(&mut self) {
         let _in_transit = InTransit::begin();
@@ -192,8 +204,4 @@ impl Drop for File {
             unsafe { file_calls::close(self.fd) };
         }
     }
-}
-
-fn done(result: libc::c_int, what: &str) -> Result<(), Failure> {
-    if result == 0 { Ok(()) } else { Err(Failure::system(what, errno())) }
 }

@@ -1,12 +1,11 @@
 //! What an event has beside its time: its name, its fields, its ids.
 
-use crate::journal::Found;
-use crate::kinds::Kind;
-use crate::timeline::long::beginning;
-use capture_pipeline::formats::perfetto::{Annotations, Name, NameOf, Names};
-use capture_pipeline::kinds::{Type, Value};
+use super::packets::LONGEST;
+use super::{Annotations, Name, NameOf, Names};
+use crate::kinds::{Definition, Type, Value};
+use std::collections::TryReserveError;
 
-/// What events have beside their fields.
+/// Names of what events have beside their fields.
 pub struct OwnNames {
     correlation_id: Name,
     node_id: Name,
@@ -19,6 +18,8 @@ pub struct OwnNames {
     pub continued: Name,
     /// An end without a begin.
     pub unpaired: Name,
+    /// How many are missing.
+    pub events: Name,
     /// What is drawn where events are missing.
     pub lost: Name,
     /// Its category.
@@ -38,6 +39,7 @@ impl OwnNames {
             truncated: own("_truncated"),
             continued: own("_continued"),
             unpaired: own("_unpaired"),
+            events: own("events"),
             lost: names.name(NameOf::Event, b"lost"),
             losses: names.name(NameOf::Category, b"losses"),
         }
@@ -53,47 +55,88 @@ pub struct KindNames {
     fields: Vec<FieldNames>,
 }
 
-struct FieldNames {
-    name: Name,
-    /// The names of an enum's values.
-    values: Vec<(i128, Name)>,
-}
-
 impl KindNames {
-    /// With their numbers.
-    pub fn new(names: &mut Names, kind: &Kind) -> Self {
-        let definition = kind.definition.as_ref();
-        let name = names.name(NameOf::Event, kind.label().as_bytes());
+    /// With their numbers. `label`: what the kind is called. Fails if there is no memory.
+    pub fn new(
+        names: &mut Names,
+        label: &str,
+        definition: Option<&Definition>,
+    ) -> Result<Self, TryReserveError> {
+        let name = names.name(NameOf::Event, label.as_bytes());
         let category = definition.map(|definition| definition.category.as_bytes());
         let category =
             category.filter(|text| !text.is_empty()).map(|text| names.name(NameOf::Category, text));
         let mut fields = Vec::new();
         for field in definition.iter().flat_map(|definition| &definition.fields) {
             let name = names.name(NameOf::Annotation, field.name.as_bytes());
-            let values = match &field.field_type {
-                Type::Enum { values, .. } => &values[..],
-                _ => &[],
-            };
-            let of_value = |text: &str| names.name(NameOf::Text, text.as_bytes());
-            let mut of_value = of_value;
-            let values = values.iter().map(|entry| (entry.value, of_value(&entry.name))).collect();
+            let mut values = Vec::new();
+            if let Type::Enum { values: all, .. } = &field.field_type {
+                values.try_reserve_exact(all.len())?;
+                let of_value = |text: &str| names.name(NameOf::Text, text.as_bytes());
+                let mut of_value = of_value;
+                values.extend(all.iter().map(|entry| (entry.value, of_value(&entry.name))));
+            }
+            fields.try_reserve_exact(1)?;
             fields.push(FieldNames { name, values });
         }
-        Self { name, category, fields }
+        Ok(Self { name, category, fields })
+    }
+
+    /// At least as many bytes as the packet of an event of the kind takes.
+    pub fn most_bytes(&self, definition: Option<&Definition>, payload: &[u8]) -> usize {
+        // A name is written with its number, and its text; each may need a length and a field's number.
+        let of_name = |name: &Name| name.text.len() + 24;
+        let mut bytes = 1_024 + of_name(&self.name) + self.category.as_ref().map_or(0, of_name);
+        for (field, names) in definition.iter().flat_map(|definition| &definition.fields).zip(&self.fields) {
+            bytes += of_name(&names.name) + 64;
+            match field.field_type {
+                Type::Enum { .. } => bytes += 128,
+                Type::String | Type::Bytes => bytes += of_text(field.bytes(payload).map_or(0, <[u8]>::len)),
+                _ => {}
+            }
+        }
+        bytes + of_text(payload.len())
     }
 }
 
-/// Adds the fields of an event, and what else is not as usual. `payload`: always, never, or where its fields do not tell what it is.
+/// At least as many bytes as a text or bytes of this length take.
+fn of_text(len: usize) -> usize {
+    3 * len.min(LONGEST) + 16
+}
+
+struct FieldNames {
+    name: Name,
+    /// The names of an enum's values.
+    values: Vec<(i128, Name)>,
+}
+
+/// What is shown of an event beside its time.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Whether the payload is shown as a whole, beside the fields.
+    pub shows_payload: bool,
+    /// Its ids; 0: none.
+    pub correlation_id: u64,
+    /// See `correlation_id`.
+    pub node_id: u64,
+    /// How many events it stands for.
+    pub weight: f64,
+    /// Its flags.
+    pub flags: u32,
+}
+
+/// Adds the fields of an event, and what else is not as usual.
 #[inline]
 pub fn annotate(
     annotations: &mut Annotations<'_>,
     own: &OwnNames,
     names: &KindNames,
-    found: &Found<'_>,
-    payload: Option<bool>,
+    definition: Option<&Definition>,
+    event: &About<'_>,
 ) {
-    let event = found.event;
-    if let Some(definition) = &found.kind.definition {
+    if let Some(definition) = definition {
         for (field, name) in definition.fields.iter().zip(&names.fields) {
             match field.value(event.payload) {
                 None => {}
@@ -101,7 +144,7 @@ pub fn annotate(
                     Some((_, text)) => annotations.one_of(&name.name, text),
                     None => annotations.text(&name.name, value.to_string().as_bytes()),
                 },
-                Some(value) => annotate_value(annotations, &name.name, value),
+                Some(value) => annotations.value(&name.name, value),
             }
         }
     }
@@ -117,16 +160,8 @@ pub fn annotate(
     if event.flags != 0 {
         annotations.unsigned(&own.flags, event.flags.into());
     }
-    if payload.unwrap_or_else(|| !found.kind.fits(event.payload)) {
-        annotate_value(annotations, &own.payload, shown(event.payload));
-    }
-}
-
-#[inline]
-fn annotate_value(annotations: &mut Annotations<'_>, name: &Name, value: Value<'_>) {
-    match beginning(&value) {
-        Some(text) => annotations.text(name, text.as_bytes()),
-        None => annotations.value(name, value),
+    if event.shows_payload {
+        annotations.value(&own.payload, shown(event.payload));
     }
 }
 

@@ -1,23 +1,24 @@
-//! Failures of the journal's files, and their consequence for the batch at hand.
+//! Failures of a storage's files, and their consequence for the batch at hand.
 
+use super::Words;
 use crate::journal::blocks::NoMemory;
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE};
 use std::path::Path;
 
 /// The consequence of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// It may pass by itself: a full disk, an I/O error, no descriptor left, no memory. The batch is retried.
     Transient,
-    /// Another part of the program has closed the segment's descriptor. The segment is opened again.
+    /// Another part of the program has closed the file's descriptor. The file is opened again.
     Lost,
-    /// The segment is not what it was: it was deleted, or another has changed its size. A new one is made.
+    /// The file is not what it was: it was deleted, or another has changed its size. A new one is made.
     Gone,
 }
 
 /// A failure, with its text for the log.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     /// Its consequence.
     pub class: Class,
     /// The number of the system's error; 0: the system did not report one.
@@ -55,12 +56,12 @@ impl Failure {
     }
 
     /// The descriptor is not the storage's any more.
-    pub fn lost() -> Self {
-        let text = "another part of the program has closed the journal's descriptors".into();
+    pub fn lost(words: &Words) -> Self {
+        let text = format!("another part of the program has closed the {}'s descriptors", words.storage);
         Self { class: Class::Lost, errno: 0, text }
     }
 
-    /// The segment was deleted or changed.
+    /// The file was deleted or changed.
     pub fn gone(text: impl Into<String>) -> Self {
         Self { class: Class::Gone, errno: 0, text: text.into() }
     }
@@ -71,7 +72,7 @@ impl Failure {
             || matches!(self.errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR)
     }
 
-    /// As an error of the library that names the journal.
+    /// As an error of the library that names the directory.
     pub fn at(&self, path: &Path) -> Error {
         let status = if self.errno == libc::ENOMEM { PIPELINE_ERR_NO_MEMORY } else { PIPELINE_ERR_STORAGE };
         Error::new(status, format!("{}: {}", path.display(), self.text))
