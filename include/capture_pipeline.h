@@ -102,6 +102,8 @@ typedef struct pipeline_rule_t pipeline_rule_t;
 typedef struct pipeline_rule_metrics_t pipeline_rule_metrics_t;
 /** The options of a journal storage. */
 typedef struct pipeline_journal_options_t pipeline_journal_options_t;
+/** The options of a Perfetto storage. */
+typedef struct pipeline_perfetto_options_t pipeline_perfetto_options_t;
 /** The options of a SQLite storage. */
 typedef struct pipeline_sqlite_options_t pipeline_sqlite_options_t;
 /** What a transform makes of an event. */
@@ -1634,6 +1636,109 @@ int32_t pipeline_storage_journal(const char *dir,
                                  const pipeline_journal_options_t *options,
                                  size_t out_size,
                                  pipeline_storage_t *out);
+
+/* ---- 3. Storage: Perfetto ------------------------------------------------------------------------------ */
+
+/**
+ * `pipeline_perfetto_options_t.sync`: the storage never waits for the disk. After a crash of the process,
+ * every acknowledged event is there. A power loss may lose events, also those before a `pipeline_flush`.
+ */
+#define PIPELINE_PERFETTO_SYNC_NEVER 0
+
+/**
+ * `pipeline_perfetto_options_t.sync`: the storage waits for the disk at `pipeline_flush`, at the end of each
+ * file and at `pipeline_close`. Events acknowledged before survive a power loss.
+ */
+#define PIPELINE_PERFETTO_SYNC_FLUSH 1
+
+/** The options of a Perfetto storage. `pipeline_perfetto_options_init` writes every default. */
+struct pipeline_perfetto_options_t {
+    /** `sizeof(pipeline_perfetto_options_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t flags;
+    /**
+     * The bytes after which another file is begun, 65536 to 2^40. Default 536870912 (512 MiB), which the
+     * viewer opens in a browser. With `max_bytes` it is at most a quarter of that. A batch is never divided
+     * for it, so a file may be larger by one batch.
+     */
+    uint64_t file_bytes;
+    /**
+     * Milliseconds after which another file is begun, 100 to a hundred years. Default 0: never for its age.
+     * The next event begins it: while there are none, the file stays as it is.
+     */
+    uint64_t file_age_ms;
+    /**
+     * The bytes that all traces in the directory may take, 1048576 to 2^47. Default 0: no limit. When a file
+     * is begun, the oldest ones that nobody writes to are deleted, those of other pipelines in the same
+     * directory too. The log says how many.
+     */
+    uint64_t max_bytes;
+    /**
+     * When the storage waits for the disk: `PIPELINE_PERFETTO_SYNC_NEVER`, the default, or
+     * `PIPELINE_PERFETTO_SYNC_FLUSH`.
+     */
+    uint32_t sync;
+    /**
+     * The permissions of the files that the storage makes, as the bits of chmod(2): 0600 and any of 0066.
+     * Default 0600: the owner alone. They are applied exactly, whatever the umask of the process. A directory
+     * that the storage makes can be listed by those who may read its files.
+     */
+    uint32_t file_mode;
+    /** 0. */
+    uint64_t reserved;
+};
+
+/**
+ * Writes every default to `options` and sets its `struct_size`. Pass `sizeof(pipeline_perfetto_options_t)` as
+ * `struct_size`. Any thread. Errors: `PIPELINE_ERR_NULL`, `_VERSION`. Since 0.1.0.
+ *
+ * Requires: `options` is NULL or points to `struct_size` writable bytes.
+ */
+int32_t pipeline_perfetto_options_init(pipeline_perfetto_options_t *options, size_t struct_size);
+
+/**
+ * Opens the directory `dir`, or makes it, and fills `out` with a storage that writes traces for Perfetto
+ * there, to be given to `pipeline_start`. `options` may be NULL: all defaults. `out_size` is
+ * `sizeof(pipeline_storage_t)`.
+ *
+ * The files are called `<generation>-<number>.perfetto-trace`; ui.perfetto.dev and trace_processor open each
+ * alone. How events are drawn follows from the definitions of their kinds (`pipeline_kind_define`): slices,
+ * instants, flows, counters. docs/timelines.md has the details. A program that wants to read its events again
+ * uses `pipeline_storage_journal`, from which the command exports the same and other formats.
+ *
+ * An acknowledged event is written: it survives the death of the process, and a file that ends anywhere is
+ * read up to its last whole packet. A batch that comes again after a failed write is in the files once. If a
+ * file cannot even be cut back after a failed write, the whole events in it count as stored, and the rest
+ * goes to another file. What other programs delete or change is outside of that.
+ *
+ * One file is written at a time, and the storage gets the events of each ring buffer in their order, as if
+ * `ordering` were `PIPELINE_ORDERING_PER_PRODUCER`. More than one writer does not make it faster. A program
+ * that puts a storage of its own around this one sets that ordering itself.
+ *
+ * An event with `PIPELINE_EVENT_RELEASE` is rejected, because its payload means nothing outside the process,
+ * and so is one whose time is 2^63 ns or more, because viewers take none.
+ *
+ * A missing directory is made with permissions as `file_mode` says; its parent must be there. If the last
+ * part of `dir` is a symbolic link, it is not followed. In a folder that all users may write to, another
+ * user's directory is refused.
+ *
+ * A thread of the library does the work, and the call waits for it. So the call is no cancellation point,
+ * runs on a stack of `PTHREAD_STACK_MIN` bytes, and does not send SIGXFSZ to its caller.
+ *
+ * Until `pipeline_start` has accepted the storage, the caller owns it. To give it up, call
+ * `out->destroy(out->user_data)` once. The storage must be made in the process that uses it, not before a
+ * fork. Any thread; not in a callback of a pipeline. `out` is written only on success. Errors:
+ * `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`, `_NO_MEMORY`, `_SYSTEM`, `_STORAGE` (the directory cannot be
+ * opened, made or written to, or is refused). Since 0.1.0.
+ *
+ * Requires: `dir` is NULL or NUL-terminated; `options` is NULL or as its `struct_size` says; `out` is NULL or
+ * points to `out_size` writable bytes.
+ */
+int32_t pipeline_storage_perfetto(const char *dir,
+                                  const pipeline_perfetto_options_t *options,
+                                  size_t out_size,
+                                  pipeline_storage_t *out);
 
 /* ---- 3. Storage: your own functions -------------------------------------------------------------------- */
 

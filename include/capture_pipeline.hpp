@@ -1295,6 +1295,13 @@ class Storage {
         detail::check(pipeline_storage_journal(dir.c_str(), options, sizeof raw, &raw));
         return Storage(raw);
     }
+    /// Traces for Perfetto in the directory `dir`, which is made if it is missing. Throws Error if that cannot be written to. Without options, all are
+    /// defaults.
+    static Storage perfetto(const std::string &dir, const pipeline_perfetto_options_t *options = nullptr) {
+        pipeline_storage_t raw{};
+        detail::check(pipeline_storage_perfetto(dir.c_str(), options, sizeof raw, &raw));
+        return Storage(raw);
+    }
 
     Storage(Storage &&from) noexcept
         : own_(std::move(from.own_)), lambdas_(std::exchange(from.lambdas_, nullptr)), raw_(from.raw_),

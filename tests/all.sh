@@ -45,6 +45,7 @@ step exports after=build -- tests/exports.sh $prefix/lib
 step install after=build after=build-cli lock=release -- tests/install.sh
 step readme after=build -- tests/readme.sh $prefix
 step metrics after=build -- tests/metrics.sh $prefix
+step perfetto after=build after=cargo-build -- tests/perfetto.sh $prefix
 
 # Steps that have deadlines, use both cores by themselves, or must find a race run alone.
 step instructions after=build alone -- tests/instructions.sh

@@ -100,6 +100,7 @@ unsafe impl Storage for Scripted {
 }
 
 const SPANS: Abilities = Abilities {
+    ordered: false,
     concurrent: false,
     meta: false,
     flush: false,

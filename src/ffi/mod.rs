@@ -19,6 +19,7 @@ pub mod rules;
 mod sized;
 pub mod storage;
 pub mod storage_journal;
+pub mod storage_perfetto;
 pub mod storage_sqlite;
 mod target;
 pub mod transform;

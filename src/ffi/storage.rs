@@ -2,7 +2,7 @@
 
 use super::guard::{guard, null, require};
 use super::sized;
-use super::{storage_journal, storage_sqlite};
+use super::{storage_journal, storage_perfetto, storage_sqlite};
 use crate::batch::BatchView;
 use crate::batch::token;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_NULL, Result};
@@ -55,6 +55,11 @@ pub(super) unsafe fn take(storage: *const pipeline_storage_t) -> Result<Box<dyn 
     if let Some(journal) = unsafe { storage_journal::unwrap(&s) } {
         std::mem::forget(owned);
         return Ok(Box::new(PanicGuard::new(*journal)));
+    }
+    // SAFETY: as above.
+    if let Some(perfetto) = unsafe { storage_perfetto::unwrap(&s) } {
+        std::mem::forget(owned);
+        return Ok(Box::new(PanicGuard::new(*perfetto)));
     }
     let name = if storage_sqlite::is_ours(&s) { "sqlite" } else { "custom" };
     Ok(Box::new(owned.named(name)))

@@ -259,22 +259,7 @@ fn functions(storage: *mut JournalStorage) -> pipeline_storage_t {
 /// # Safety
 /// The struct is given up: its functions are not called any more.
 pub(super) unsafe fn unwrap(given: &pipeline_storage_t) -> Option<Box<JournalStorage>> {
-    let ours = functions(given.user_data.cast());
-    // The functions are compared by their addresses: a struct with any other function is one of the program's own.
-    let address = |function: Option<*const ()>| function.unwrap_or(std::ptr::null());
-    let all = |s: &pipeline_storage_t| {
-        [
-            address(s.store.map(|f| f as *const ())),
-            address(s.open_writer.map(|f| f as *const ())),
-            address(s.close_writer.map(|f| f as *const ())),
-            address(s.flush.map(|f| f as *const ())),
-            address(s.dead_letter.map(|f| f as *const ())),
-            address(s.release.map(|f| f as *const ())),
-            address(s.destroy.map(|f| f as *const ())),
-            address(s.finish.map(|f| f as *const ())),
-        ]
-    };
-    if all(given) != all(&ours) || given.flags != ours.flags {
+    if !given.is_as(&functions(given.user_data.cast())) {
         return None;
     }
     // SAFETY: only the constructor pairs these functions with a pointer, which is that of a box; it is given up by the caller.

@@ -226,7 +226,7 @@ impl Pool {
             facts: Arc::default(),
             definitions: Mutex::new(Definitions::default()),
             attributes: Mutex::new(Vec::new()),
-            ordered: config.ordering == EventOrdering::PerProducer,
+            ordered: config.ordering == EventOrdering::PerProducer || can.ordered,
             started_ns: now,
             state: Mutex::new(State::new(config, now, random::seed())),
             changed: Condvar::default(),

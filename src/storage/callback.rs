@@ -67,6 +67,27 @@ pub struct pipeline_storage_t {
     pub finish: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, timeout_ms: i64) -> i32>,
 }
 
+impl pipeline_storage_t {
+    /// Whether it is as a constructor of the library has filled it in, and the program has not changed it.
+    pub fn is_as(&self, made: &Self) -> bool {
+        // The functions are compared by their addresses: a struct with any other function is one of the program's own.
+        let address = |function: Option<*const ()>| function.unwrap_or(std::ptr::null());
+        let all = |s: &Self| {
+            [
+                address(s.store.map(|f| f as *const ())),
+                address(s.open_writer.map(|f| f as *const ())),
+                address(s.close_writer.map(|f| f as *const ())),
+                address(s.flush.map(|f| f as *const ())),
+                address(s.dead_letter.map(|f| f as *const ())),
+                address(s.release.map(|f| f as *const ())),
+                address(s.destroy.map(|f| f as *const ())),
+                address(s.finish.map(|f| f as *const ())),
+            ]
+        };
+        all(self) == all(made) && self.flags == made.flags
+    }
+}
+
 impl Default for pipeline_storage_t {
     /// A storage with nothing set.
     fn default() -> Self {
@@ -112,6 +133,7 @@ unsafe impl Storage for CallbackStorage {
     fn abilities(&self) -> Abilities {
         let has = |flag: u32| self.0.flags & flag != 0;
         Abilities {
+            ordered: false,
             concurrent: has(PIPELINE_STORAGE_CONCURRENT),
             meta: has(PIPELINE_STORAGE_META),
             flush: self.0.flush.is_some(),

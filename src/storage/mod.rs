@@ -10,6 +10,7 @@ pub mod feed;
 mod files;
 pub mod journal;
 pub mod panic_guard;
+pub mod perfetto;
 #[cfg(any(feature = "sqlite", feature = "sqlite-system"))]
 pub mod sqlite;
 #[cfg(not(any(feature = "sqlite", feature = "sqlite-system")))]
@@ -70,6 +71,8 @@ pub struct Abilities {
     pub meta: bool,
     /// It has a `flush`.
     pub flush: bool,
+    /// It gets the events of each ring in their order, one batch at a time, whatever the configuration says.
+    pub ordered: bool,
     /// It has a `finish`.
     pub finish: bool,
     /// It has a `dead_letter`.

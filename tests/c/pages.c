@@ -1,4 +1,4 @@
-/* The C snippets of docs/rules.md, transforms.md, metrics.md, journal.md, reader.md and sqlite.md, compiled and run. Each stands here word for word, but for its
+/* The C snippets of docs/rules.md, transforms.md, metrics.md, journal.md, reader.md, sqlite.md and timelines.md, compiled and run. Each stands here word for word, but for its
  * indentation; tests/readme.sh compares them. */
 #include "recorder.h"
 
@@ -140,6 +140,21 @@ static pipeline_t *starts_with_a_journal(pipeline_config_t config)
     return pipeline;
 }
 
+/* docs/timelines.md */
+static pipeline_t *starts_with_traces(pipeline_config_t config)
+{
+    pipeline_t *pipeline = NULL;
+    pipeline_perfetto_options_t options;
+    pipeline_storage_t storage;
+    pipeline_perfetto_options_init(&options, sizeof options);
+    options.file_age_ms = 60000;                 /* another file each minute */
+    options.max_bytes = (uint64_t)4 << 30;       /* of which the oldest are deleted */
+    if (pipeline_storage_perfetto("traces", &options, sizeof storage, &storage) != PIPELINE_OK)
+        return NULL;
+    CHECK_STATUS(pipeline_start(&config, &storage, &pipeline), PIPELINE_OK);
+    return pipeline;
+}
+
 static int reads_a_journal(void)
 {
     pipeline_reader_options_t options;
@@ -202,6 +217,11 @@ static void storages(void)
     END(p);
     printed(reads_a_journal, text, sizeof text);
     CHECK_HAS(text, "7: 5 bytes\n");
+    p = starts_with_traces(config_defaults());
+    CHECK_OR_STOP(p != NULL);
+    CHECK_STATUS(offer(p, 7, 0, "five!", 5), PIPELINE_OK);
+    END(p);
+    CHECK(system("grep -q five! traces/*.perfetto-trace") == 0);
     p = starts_with_sqlite(config_defaults());
     CHECK_OR_STOP(p != NULL);
     CHECK_STATUS(offer(p, 7, 0, "five!", 5), PIPELINE_OK);

@@ -12,10 +12,11 @@ use super::lists;
 use std::collections::BTreeSet;
 
 /// The structs that are maps in Erlang.
-const STRUCTS: [&str; 8] = [
+const STRUCTS: [&str; 9] = [
     "config",
     "sqlite_options",
     "journal_options",
+    "perfetto_options",
     "reader_options",
     "metrics",
     "writer_metrics",
@@ -125,9 +126,18 @@ pub fn nif_tables(items: &[Item]) -> String {
             let (sort, names) = sort(of, &field, items);
             let mut array = "NULL".to_owned();
             if let Some(names) = names {
-                array = format!("{name}_names");
                 let quoted: String = names.iter().map(|name| format!("\"{name}\", ")).collect();
-                arrays.insert(format!("static const char *const {array}[] = {{ {quoted}NULL }};\n"));
+                let line =
+                    |array: &str| format!("static const char *const {array}[] = {{ {quoted}NULL }};\n");
+                array = format!("{name}_names");
+                let is_taken = |array: &str| {
+                    arrays.iter().any(|one: &String| one.contains(&format!("*const {array}[]")))
+                };
+                // Two structs may have a field of one name with other names.
+                if !arrays.contains(&line(&array)) && is_taken(&array) {
+                    array = format!("{of}_{array}");
+                }
+                arrays.insert(line(&array));
             }
             tables += &format!("    FIELD(pipeline_{of}_t, {sort}, {name}, {array}),\n");
         }

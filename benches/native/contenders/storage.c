@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -171,6 +172,109 @@ static const char *read_unordered(uint64_t *bytes) { return read_journal(bytes, 
 static const char *read_singly(uint64_t *bytes) { return read_journal(bytes, 0, 1); }
 static const char *read_merged(uint64_t *bytes) { return read_journal(bytes, PIPELINE_READER_TIME_ORDER, AT_ONCE); }
 
+/* --- traces for Perfetto: the first 24 bytes of a payload are four fields --- */
+struct shown { uint64_t number; uint32_t a, b; double c; };
+static const pipeline_field_t shown_fields[] = {
+    PIPELINE_FIELD(struct shown, number, PIPELINE_TYPE_U64),
+    PIPELINE_FIELD(struct shown, a, PIPELINE_TYPE_U32),
+    PIPELINE_FIELD(struct shown, b, PIPELINE_TYPE_U32),
+    PIPELINE_FIELD(struct shown, c, PIPELINE_TYPE_F64),
+};
+
+static const char *start_perfetto(const struct bench_setup *given) {
+    pipeline_kind_definition_t kind;
+    pipeline_storage_t storage;
+    const char *failed = make_directory(given);
+    if (failed) return failed;
+    if (pipeline_storage_perfetto(directory, NULL, sizeof storage, &storage) < 0) return pipeline_last_error();
+    if ((failed = start_pipeline(given, &storage))) return failed;
+    pipeline_kind_definition_init(&kind, sizeof kind);
+    kind.kind = 7;
+    kind.name = "shown";
+    kind.payload_size = 64;
+    PIPELINE_KIND_FIELDS(&kind, shown_fields);
+    return pipeline_kind_define(pipeline, &kind) < 0 ? pipeline_last_error() : NULL;
+}
+
+/* Fields of protobuf: an integer, or bytes. */
+struct field { uint64_t number, value; const unsigned char *bytes; };
+
+static int next_integer(const unsigned char **at, const unsigned char *end, uint64_t *value) {
+    *value = 0;
+    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
+        unsigned char byte = *(*at)++;
+        *value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128) return 1;
+    }
+    return 0;
+}
+
+static int next_field(const unsigned char **at, const unsigned char *end, struct field *field) {
+    uint64_t key;
+    if (!next_integer(at, end, &key)) return 0;
+    field->number = key >> 3;
+    field->bytes = NULL;
+    if ((key & 7) == 0) return next_integer(at, end, &field->value);
+    if ((key & 7) == 1) field->value = 8;
+    else if (!next_integer(at, end, &field->value)) return 0;
+    if (field->value > (uint64_t)(end - *at)) return 0;
+    field->bytes = *at;
+    *at += field->value;
+    return 1;
+}
+
+static struct bench_batch *traced;
+static const char *trace_failed;
+
+/* An event is there if its first annotation has a number. */
+static void read_event(const unsigned char *at, const unsigned char *end) {
+    struct field outer, inner;
+    while (next_field(&at, end, &outer)) {
+        if (outer.number != 4) continue;
+        for (const unsigned char *from = outer.bytes, *to = from + outer.value; next_field(&from, to, &inner);) {
+            if (inner.number != 3 && inner.number != 6) continue;
+            /* Numbers of 2^63 and more are texts. */
+            uint64_t number[2] = {inner.value, 0};
+            if (inner.number == 6) {
+                char text[32] = {0};
+                memcpy(text, inner.bytes, inner.value < 31 ? inner.value : 31);
+                number[0] = strtoull(text, NULL, 10);
+            }
+            batch_event(traced, number);
+            return;
+        }
+        return;
+    }
+}
+
+static void read_trace_file(const char *path) {
+    FILE *file = strstr(path, ".perfetto-trace") ? fopen(path, "rb") : NULL;
+    struct stat of;
+    if (!file) return;
+    unsigned char *all = fstat(fileno(file), &of) ? NULL : malloc((size_t)of.st_size + 1);
+    if (!all || fread(all, 1, (size_t)of.st_size, file) != (size_t)of.st_size) trace_failed = "a trace cannot be read";
+    else {
+        struct field packet, part;
+        const unsigned char *at = all, *end = all + of.st_size;
+        while (next_field(&at, end, &packet))
+            for (const unsigned char *from = packet.bytes, *to = from + packet.value; next_field(&from, to, &part);)
+                if (part.number == 11) read_event(part.bytes, part.bytes + part.value);
+        if (at != end) trace_failed = "a trace ends within a packet";
+    }
+    free(all);
+    fclose(file);
+}
+
+static const char *read_traces(uint64_t *bytes) {
+    struct bench_batch batch = batch_begin(setup.store);
+    *bytes = bytes_of_files();
+    traced = &batch;
+    trace_failed = NULL;
+    for_each_file(read_trace_file);
+    batch_end(&batch);
+    return trace_failed;
+}
+
 /* --- SQLite --- */
 static const char *start_sqlite_with(const struct bench_setup *given, const pipeline_sqlite_options_t *options) {
     pipeline_storage_t storage;
@@ -220,6 +324,8 @@ const struct storage_contender *storage_contenders(size_t *count) {
          wait_until_written, NULL, read_unordered, remove_files, 0},
         {{"journal, columns, zstd", "pipeline_fast_capture; PIPELINE_JOURNAL_COLUMNS_ZSTD", start_zstd, INLINED},
          wait_until_written, NULL, read_unordered, remove_files, 0},
+        {{"Perfetto", "pipeline_fast_capture; all defaults: one file of packets; a kind with four fields", start_perfetto, INLINED},
+         wait_until_written, NULL, read_traces, remove_files, 0},
         {{"read, unordered", "pipeline_reader_next_many, 256 events at once; a raw journal", start_journal, INLINED},
          wait_until_written, NULL, read_unordered, remove_files, 0},
         {{"read, unordered, one by one", "pipeline_reader_next; a raw journal", start_journal, INLINED},

@@ -10,6 +10,7 @@ from .table import number
 WRITE, WRITE_AGAIN, PWRITEV = "write(2)", "write(2) (again)", "pwritev(2)"
 JOURNAL, TWO_WRITERS = "journal", "journal (2 writers)"
 LZ4, ZSTD = "journal, columns, lz4", "journal, columns, zstd"
+PERFETTO = "Perfetto"
 SQLITE, SQLITE_DEFAULTS, NOTHING, NOTHING_AGAIN = "SQLite", "SQLite, defaults", "no storage", "no storage (again)"
 LTTNG = "LTTng-UST, blocking"
 UNORDERED, UNORDERED_AGAIN, SINGLY, MERGED = "read, unordered", "read, unordered (again)", "read, unordered, one by one", "read, merged"
@@ -17,7 +18,7 @@ AGAIN = {WRITE_AGAIN, NOTHING_AGAIN, UNORDERED_AGAIN}
 ONE, TWO, PACED, READ, EXPORT = "1 thread", "2 threads", "paced", "read", "export"
 PACED_RATE = 5e6
 # Contenders that are so slow that fewer events are enough.
-SLOW = {SQLITE: 6, SQLITE_DEFAULTS: 6}
+SLOW = {PERFETTO: 2, SQLITE: 6, SQLITE_DEFAULTS: 6}
 APART = 1
 READ_THREADS = 4
 EXPORTED_PART = 4
@@ -38,7 +39,7 @@ def storage(contest, quick):
         return 2 if name == TWO_WRITERS else 1
 
     result = {
-        ONE: contest.in_turns([WRITE, WRITE_AGAIN, PWRITEV, JOURNAL, LZ4, ZSTD, SQLITE, SQLITE_DEFAULTS, LTTNG], repeats, "storage",
+        ONE: contest.in_turns([WRITE, WRITE_AGAIN, PWRITEV, JOURNAL, LZ4, ZSTD, PERFETTO, SQLITE, SQLITE_DEFAULTS, LTTNG], repeats, "storage",
                               events=events_of, pin=APART),
         TWO: contest.in_turns([WRITE, JOURNAL, TWO_WRITERS, SQLITE, LTTNG], repeats, "storage",
                               events=events_of, pin=APART, threads=threads_of, writers=writers_of),
@@ -129,6 +130,8 @@ BOUNDS = [
     _speed("journal, one thread: events / LTTng-UST", 2, JOURNAL, LTTNG),
     _speed("journal, two threads: events / LTTng-UST", 1.3, JOURNAL, LTTNG, setting=TWO),
     _speed("journal, one thread: events / SQLite", 15, JOURNAL, SQLITE, SQLITE_DEFAULTS),
+    ("storage", "traces for Perfetto, per second of processor time", 3, True, " M/s",
+     lambda result: [1e3 / v for v in values(result[ONE].get(PERFETTO), "cpu_ns") if v], _noise(ONE, WRITE, WRITE_AGAIN, "cpu_ns")),
     _paced("capture at 5 M events/s, median: journal / no storage", "ns", "50"),
     _paced("capture at 5 M events/s, mean: journal / no storage", "mean_ns"),
     _reading("reader, unordered, per core", 20, UNORDERED),
@@ -173,7 +176,7 @@ written everything. After each measurement all events are read back, and their n
 
 `write(2)` and `pwritev(2)` are the floor: loops that write prepared bytes. Before each measurement as much page cache is used and freed as the measurement needs,
 because a virtual machine may have given free memory back to its host. With two threads, `write(2)` is still one loop. The processor time is that of the process, without
-LTTng's daemons. There are 64 payloads, which repeat with other first 8 bytes: columns take less space than with most programs' events.
+LTTng's daemons. There are 64 payloads, which repeat with other first 8 bytes: columns take less space than with most programs' events. Traces for Perfetto show four fields, of 24 bytes.
 
 {speeds}
 

@@ -56,7 +56,7 @@
 -include("elixir_scope_capture_pipeline_lists.hrl").
 
 -export_type([
-    pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, kind/0, id/0, event/0, captured/0, batch/0, mark/0, flag/0, token/0, result/0,
+    pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, perfetto_options/0, kind/0, id/0, event/0, captured/0, batch/0, mark/0, flag/0, token/0, result/0,
     refusal/0, answer/0, milliseconds/0, rules/0, rules_options/0
 ]).
 
@@ -67,7 +67,8 @@
 -define(CLOSE_GRACE, 1000).
 
 -type pipeline() :: reference().
--type storage() :: delivery | notices | {sqlite, file:name_all(), sqlite_options()} | {journal, file:name_all(), journal_options()}.
+-type storage() ::
+    delivery | notices | {sqlite, file:name_all(), sqlite_options()} | {journal, file:name_all(), journal_options()} | {perfetto, file:name_all(), perfetto_options()}.
 %% `delivery': batches go to consumers as messages. `notices': the same, but a message has only the number of events, which {@link events/2} then
 %% reads. This costs less.
 -type sqlite_options() :: #{
@@ -100,6 +101,14 @@
 }.
 %% The fields of `pipeline_journal_options_t' in `capture_pipeline.h'. `live_figures': a file in the directory shows the figures of the pipeline to other processes, such
 %% as `capture-pipeline metrics', until the pipeline is collected.
+-type perfetto_options() :: #{
+    file_bytes => pos_integer(),
+    file_age_ms => non_neg_integer(),
+    max_bytes => non_neg_integer(),
+    sync => never | flush,
+    file_mode => 8#600..8#666
+}.
+%% The fields of `pipeline_perfetto_options_t' in `capture_pipeline.h'.
 -type start_config() :: config() | #{terms := fastest | blocks, atom() => term()}.
 %% A configuration, and beside it `terms'.
 -type kind() :: 0..16#7FFEFFFF.
@@ -147,7 +156,7 @@ start(Config) ->
 
 %% @doc Starts a pipeline. `{error, {badarg, Key}}' names a key that is unknown or has a value of the wrong type. Other errors have a text.
 -spec start(start_config(), storage()) -> {ok, pipeline()} | {error, {atom(), term()}}.
-start(Config, {Native, Path, Options}) when Native =:= sqlite; Native =:= journal ->
+start(Config, {Native, Path, Options}) when Native =:= sqlite; Native =:= journal; Native =:= perfetto ->
     case ?TEXT:path(Path) of
         Binary when is_binary(Binary) -> ?WAIT:started(?NIF:pipeline_start(?TEXT:named(Config), {Native, Binary, Options}));
         error -> {error, {badarg, path}}

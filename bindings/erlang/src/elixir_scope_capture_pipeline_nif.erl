@@ -144,7 +144,7 @@ clock_piece(_Clock, _Time) -> ?NOT_LOADED.
 -type id() :: 0..16#FFFFFFFFFFFFFFFF.
 -type milliseconds() :: non_neg_integer() | infinity.
 
--spec pipeline_start(map(), delivery | {sqlite | journal, binary(), map()}) -> {ok, reference()} | {wait, reference()} | {error, {atom(), term()}}.
+-spec pipeline_start(map(), delivery | {sqlite | journal | perfetto, binary(), map()}) -> {ok, reference()} | {wait, reference()} | {error, {atom(), term()}}.
 pipeline_start(_Config, _Storage) -> ?NOT_LOADED.
 
 -spec version() -> {non_neg_integer(), binary()}.

@@ -112,7 +112,9 @@ static void inits(world_t *w)
     pipeline_sqlite_options_t o;
     pipeline_kind_definition_t d;
     pipeline_journal_options_t j;
+    pipeline_perfetto_options_t f;
     (void)w;
+    CHECK_STATUS(pipeline_perfetto_options_init(&f, sizeof f), PIPELINE_OK);
     CHECK_STATUS(pipeline_journal_options_init(&j, sizeof j), PIPELINE_OK);
     CHECK_STATUS(pipeline_config_init(&c, sizeof c), PIPELINE_OK);
     CHECK_STATUS(pipeline_storage_init(&s, sizeof s), PIPELINE_OK);
@@ -496,6 +498,28 @@ static void journal_in_columns(world_t *w)
     journal(w, PIPELINE_JOURNAL_COLUMNS_LZ4);
 }
 
+static void perfetto(world_t *w)
+{
+    pipeline_storage_t s;
+    pipeline_perfetto_options_t o;
+    int32_t status;
+    int i;
+    CHECK_STATUS(pipeline_perfetto_options_init(&o, sizeof o), PIPELINE_OK);
+    o.file_bytes = 65536;
+    o.max_bytes = 1 << 20;
+    status = pipeline_storage_perfetto("traces", &o, sizeof s, &s);
+    ALLOW_BOTH(status, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM);
+    if (status == PIPELINE_OK)
+        start_with(w, &s);
+    w->own_storage = true;
+    if (w->p == NULL)
+        return;
+    ALLOW_ALSO(define_kind(w->p, 1, "message"), PIPELINE_OK);
+    for (i = 0; i < 300; i++)
+        CHECK_STATUS(pipeline_capture(w->p, 1 + (uint32_t)i % 2, payload, sizeof payload), PIPELINE_OK);
+    allow("pipeline_flush", pipeline_flush(w->p, 1000), PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_STORAGE);
+}
+
 static void create_indexes(world_t *w)
 {
     (void)w;
@@ -651,6 +675,7 @@ static const struct {
 } cases[] = {
     {"pipeline_version pipeline_version_string pipeline_status_message pipeline_last_error", versions, BARE},
     {"pipeline_config_init pipeline_storage_init pipeline_sqlite_options_init pipeline_journal_options_init "
+     "pipeline_perfetto_options_init "
      "pipeline_kind_definition_init",
      inits, BARE},
     {"pipeline_start", start, BARE},
@@ -694,6 +719,7 @@ static const struct {
      read_journal, BARE},
     {"pipeline_storage_journal", raw_journal, BARE},
     {"pipeline_storage_journal in columns", journal_in_columns, BARE},
+    {"pipeline_storage_perfetto", perfetto, BARE},
     {"a pipeline's whole life", whole_life, BARE},
 };
 

@@ -146,7 +146,7 @@ static ERL_NIF_TERM start(ErlNifEnv *env, struct pipeline *p, struct config *con
     return answer_ok(env, enif_make_resource(env, p));
 }
 
-/* ---- with a database or a journal ---- */
+/* ---- with a database, a journal or traces ---- */
 
 /* A start that a thread makes for a process. */
 struct opening {
@@ -173,8 +173,10 @@ static void free_opening(struct opening *o)
 
 static int32_t open_storage(const struct native_storage *native, pipeline_storage_t *out)
 {
-    if (native->is_journal)
+    if (native->kind == STORAGE_JOURNAL)
         return pipeline_storage_journal(native->path, &native->options.journal, sizeof *out, out);
+    if (native->kind == STORAGE_PERFETTO)
+        return pipeline_storage_perfetto(native->path, &native->options.perfetto, sizeof *out, out);
     return pipeline_storage_sqlite(native->path, &native->options.sqlite, sizeof *out, out);
 }
 

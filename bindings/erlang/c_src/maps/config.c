@@ -107,6 +107,12 @@ static bool set_journal(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM
     return field && field_set(env, field, to, value, PATH_BYTES);
 }
 
+static bool set_perfetto(ErlNifEnv *env, void *to, ERL_NIF_TERM key, ERL_NIF_TERM value)
+{
+    const struct field *field = field_find(env, perfetto_options_fields, FIELD_COUNT(perfetto_options_fields), key);
+    return field && field_set(env, field, to, value, PATH_BYTES);
+}
+
 char *get_path(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM *error)
 {
     char *path = get_text(env, term, PATH_BYTES);
@@ -125,14 +131,23 @@ bool native_storage_from_term(ErlNifEnv *env, ERL_NIF_TERM storage, struct nativ
     native->path = NULL;
     if (!enif_get_tuple(env, storage, &arity, &parts) || arity != 3)
         return refuse_key(env, enif_make_atom(env, "storage"), error);
-    native->is_journal = parts[0] == enif_make_atom(env, "journal");
-    if (!native->is_journal && parts[0] != enif_make_atom(env, "sqlite"))
-        return refuse_key(env, enif_make_atom(env, "storage"), error);
-    if (native->is_journal)
+    bool (*set)(ErlNifEnv *, void *, ERL_NIF_TERM, ERL_NIF_TERM);
+    if (parts[0] == enif_make_atom(env, "journal")) {
+        native->kind = STORAGE_JOURNAL;
         pipeline_journal_options_init(&native->options.journal, sizeof native->options.journal);
-    else
+        set = set_journal;
+    } else if (parts[0] == enif_make_atom(env, "perfetto")) {
+        native->kind = STORAGE_PERFETTO;
+        pipeline_perfetto_options_init(&native->options.perfetto, sizeof native->options.perfetto);
+        set = set_perfetto;
+    } else if (parts[0] == enif_make_atom(env, "sqlite")) {
+        native->kind = STORAGE_SQLITE;
         pipeline_sqlite_options_init(&native->options.sqlite, sizeof native->options.sqlite);
-    if (!set_all(env, parts[2], "storage", native->is_journal ? set_journal : set_sqlite, &native->options, error))
+        set = set_sqlite;
+    } else {
+        return refuse_key(env, enif_make_atom(env, "storage"), error);
+    }
+    if (!set_all(env, parts[2], "storage", set, &native->options, error))
         return false;
     native->path = get_path(env, parts[1], error);
     return native->path != NULL;

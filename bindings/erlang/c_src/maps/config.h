@@ -39,12 +39,13 @@ void config_free(struct config *config);
 uint64_t config_event_limit(const pipeline_config_t *config);
 ERL_NIF_TERM config_to_map(ErlNifEnv *env, const pipeline_config_t *config, bool waits);
 
-/* {sqlite, Path, Options} or {journal, Path, Options} on its way to the library. */
+/* {sqlite, Path, Options}, {journal, Path, Options} or {perfetto, Path, Options} on its way to the library. */
 struct native_storage {
-    bool is_journal;
+    enum { STORAGE_SQLITE, STORAGE_JOURNAL, STORAGE_PERFETTO } kind;
     union {
         pipeline_sqlite_options_t sqlite;
         pipeline_journal_options_t journal;
+        pipeline_perfetto_options_t perfetto;
     } options;
     char *path;                             /* enif_free */
 };

@@ -14,6 +14,7 @@ static const char *const fault_names[] = { "none", "ended", "panic", "answer", N
 static const char *const on_full_names[] = { "delete_oldest", "reject", NULL };
 static const char *const ordering_names[] = { "none", "per_producer", NULL };
 static const char *const overflow_names[] = { "drop_newest", "drop_oldest", "block", NULL };
+static const char *const perfetto_options_sync_names[] = { "never", "flush", NULL };
 static const char *const reasons_names[] = { "no_membarrier", "retrying", "stuck", "no_writers", "paused", "writer_open", "closed", "retired", "circuit_open", "fault", "placement", "finishing", "finish_failed", "pressure", "transform", NULL };
 static const char *const scale_reason_names[] = { "none", "caller", "bounds", "no_writer", "backlog_age", "ring_full", "storage_bound", "idle", NULL };
 static const char *const state_names[] = { "searching", "asleep", "in_call", "opening", NULL };
@@ -90,6 +91,14 @@ static const struct field journal_options_fields[] = {
     FIELD(pipeline_journal_options_t, NAMES, on_full, on_full_names),
     FIELD(pipeline_journal_options_t, NAMES, encoding, encoding_names),
     FIELD(pipeline_journal_options_t, UNSIGNED, file_mode, NULL),
+};
+
+static const struct field perfetto_options_fields[] = {
+    FIELD(pipeline_perfetto_options_t, UNSIGNED, file_bytes, NULL),
+    FIELD(pipeline_perfetto_options_t, UNSIGNED, file_age_ms, NULL),
+    FIELD(pipeline_perfetto_options_t, UNSIGNED, max_bytes, NULL),
+    FIELD(pipeline_perfetto_options_t, NAMES, sync, perfetto_options_sync_names),
+    FIELD(pipeline_perfetto_options_t, UNSIGNED, file_mode, NULL),
 };
 
 static const struct field reader_options_fields[] = {

@@ -1,14 +1,16 @@
 defmodule ElixirScope.Capture.NativeStorage do
   @moduledoc """
-  SQLite or a journal as a storage, written by native threads.
+  SQLite, a journal or traces for Perfetto as a storage, written by native threads.
 
   For an `ElixirScope.Capture.Capture` the events never enter the VM again:
 
       {:ok, capture} = Capture.new(storage: NativeStorage.sqlite("events.db"))
       {:ok, capture} = Capture.new(storage: NativeStorage.journal("events.journal"))
+      {:ok, capture} = Capture.new(storage: NativeStorage.perfetto("traces"))
 
   A journal is a directory of files that are only appended to: it takes events many times as fast as a database.
-  `ElixirScope.Capture.CaptureJournal` reads it back.
+  `ElixirScope.Capture.CaptureJournal` reads it back. Traces are a directory of files that `ui.perfetto.dev` opens; a line of
+  time has the events of one scheduler. Nothing here reads them back.
 
   For ring buffers it is a storage like any other, after it is started:
 
@@ -25,7 +27,8 @@ defmodule ElixirScope.Capture.NativeStorage do
   `t:elixir_scope_capture_pipeline.sqlite_options/0`. Those of a journal are `:max_bytes`, `:max_age_ms`, `:min_free_disk`, `:on_full`,
   `:sync` (`:never`, `:flush`, `:interval`, `:batch`), `:encoding` (`:raw`, `:columns`, `:columns_lz4`, `:columns_zstd`), `:file_mode`, `:live_figures`
   (true: a file in the directory has the pipeline's figures, which `capture-pipeline metrics` prints or serves for Prometheus), and all others
-  of `t:elixir_scope_capture_pipeline.journal_options/0`.
+  of `t:elixir_scope_capture_pipeline.journal_options/0`. Those of traces are `:file_bytes`, `:file_age_ms`, `:max_bytes`, `:sync` (`:never`, `:flush`) and
+  `:file_mode`.
   """
 
   @behaviour ElixirScope.Capture.Storage
@@ -36,7 +39,12 @@ defmodule ElixirScope.Capture.NativeStorage do
   @enforce_keys [:path, :options]
   defstruct [:path, :options, :native, kind: :sqlite]
 
-  @type t :: %__MODULE__{kind: :sqlite | :journal, path: Path.t(), options: map(), native: reference() | nil}
+  @type t :: %__MODULE__{
+          kind: :sqlite | :journal | :perfetto,
+          path: Path.t(),
+          options: map(),
+          native: reference() | nil
+        }
 
   # How long one batch waits for the commit before it is tried again.
   @commit_ms 10_000
@@ -49,8 +57,12 @@ defmodule ElixirScope.Capture.NativeStorage do
   @spec journal(Path.t(), keyword() | map()) :: t()
   def journal(path, options \\ []), do: %__MODULE__{kind: :journal, path: path, options: Options.to_map(options)}
 
+  @doc "The description of traces in a directory, which is made if it is missing, for `ElixirScope.Capture.Capture.new/1`."
+  @spec perfetto(Path.t(), keyword() | map()) :: t()
+  def perfetto(path, options \\ []), do: %__MODULE__{kind: :perfetto, path: path, options: Options.to_map(options)}
+
   @doc """
-  Opens a storage for writers of ring buffers: what `sqlite/2` or `journal/2` describes, or a database by its path. It lives as long as a reference to it
+  Opens a storage for writers of ring buffers: what `sqlite/2`, `journal/2` or `perfetto/2` describes, or a database by its path. It lives as long as a reference to it
   exists, or until `close/2`.
   """
   @spec start(t() | Path.t(), keyword() | map()) :: {:ok, t()} | {:error, term()}
@@ -63,7 +75,7 @@ defmodule ElixirScope.Capture.NativeStorage do
 
   def start(path, options), do: start(sqlite(path, options))
 
-  @doc "Stores the remaining events and closes the database or the journal. Waits for at most `timeout` milliseconds."
+  @doc "Stores the remaining events and closes the database, the journal or the trace. Waits for at most `timeout` milliseconds."
   @spec close(t(), timeout()) :: :ok | {:error, term()}
   def close(%__MODULE__{native: native}, timeout \\ 5_000), do: Pipeline.close(native, timeout)
 
@@ -72,7 +84,7 @@ defmodule ElixirScope.Capture.NativeStorage do
   def metrics(%__MODULE__{native: native}), do: Pipeline.metrics(native)
 
   @doc false
-  @spec description(t()) :: {:sqlite | :journal, Path.t(), map()}
+  @spec description(t()) :: {:sqlite | :journal | :perfetto, Path.t(), map()}
   def description(%__MODULE__{kind: kind, path: path, options: options}), do: {kind, path, options}
 
   @doc "Stores events and waits until that is done."

@@ -161,6 +161,16 @@ defmodule ElixirScope.Capture.StoragesTest do
 
       assert payloads |> Enum.map(& &1.n) |> Enum.sort() == Enum.to_list(1..100)
     end
+
+    @tag :tmp_dir
+    test "traces", %{tmp_dir: dir} do
+      {:ok, storage} = NativeStorage.start(NativeStorage.perfetto(Path.join(dir, "traces"), sync: :flush))
+      run(storage, Sources.events(1..100)) |> processed(100)
+      assert {:ok, %{stored: 100}} = NativeStorage.metrics(storage)
+      assert NativeStorage.close(storage) == :ok
+      assert [file] = Path.wildcard(Path.join(dir, "traces/*.perfetto-trace"))
+      assert File.read!(file) =~ "_payload"
+    end
   end
 
   describe "a server" do
