@@ -212,6 +212,9 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::registry::tests::shape;
+    use crate::ring::intake::Overflow;
+    use crate::ring::intake::tests::fast_intake;
 
     /// Pipelines with so many calls and such shares, of which the latter ones wait.
     fn members(of: &[(u32, u32, bool)]) -> Vec<Member> {
@@ -246,5 +249,32 @@ mod tests {
         assert!(may_begin(&equal, 0, 9) && may_begin(&equal, 1, 9));
         let alone = members(&[(1, 1, false), (6, 3, true)]);
         assert!(may_begin(&alone, 1, 9), "the other one has no work");
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_another_has_fewer_calls_or_waits_no_more() {
+        let rings = [(), ()]
+            .map(|()| Arc::new(Registry::new(fast_intake(Overflow::DropNewest), shape(1, 0)).unwrap()));
+        let shares = Shares::default();
+        let mut all = members(&[(3, 1, false), (1, 1, true)]);
+        for (member, rings) in all.iter_mut().zip(&rings) {
+            member.rings = Arc::downgrade(rings);
+        }
+        *shares.members.lock() = all;
+        // A writer that is woken finds the word of its doorbell changed.
+        let words = || rings.each_ref().map(|rings| rings.intake.doorbell.state.load(Ordering::Acquire));
+        for (calls, waits, wakes) in [
+            (3, false, false),
+            (2, false, true),
+            (2, false, false),
+            (2, true, false),
+            (2, false, true),
+            (4, false, false),
+        ] {
+            let before = words();
+            shares.tell(0, calls, waits);
+            let woken = (words()[0] != before[0], words()[1] != before[1]);
+            assert_eq!(woken, (false, wakes), "{calls} {waits}");
+        }
     }
 }
