@@ -1,4 +1,4 @@
-//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `boots`, `odd`, `stacks` in a directory.
+//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `tracks`, `boots`, `odd`, `stacks` in a directory.
 //!
 //! `cargo run -p capture_pipeline_cli --example timelines -- DIRECTORY [EVENTS]`: so many events in `mixed`; the tests are made for as many as without
 
@@ -21,6 +21,8 @@ const PLAIN: u32 = 9;
 const LOCK: u32 = 11;
 const UNLOCK: u32 = 12;
 const PACKET: u32 = 13;
+const TASK: u32 = 20;
+const TASK_END: u32 = 21;
 
 fn u64s(number: u32, name: &str, role: Role, fields: &[&str]) -> Definition {
     let mut definition = Definition::new(number, name);
@@ -193,6 +195,49 @@ pub fn gaps(directory: &Path) {
     rings.write(&mut builder, directory);
 }
 
+/// Tasks that move between two threads: their events name the row, and what the slice is called.
+pub fn tracks(directory: &Path) {
+    use capture_pipeline::kinds::Length;
+    let of = |number, name, role, partner| {
+        let mut definition = Definition::new(number, name);
+        definition.role = role;
+        definition.pairs_with = Some(partner);
+        let track = Field { length: Length::Fixed(8), ..Field::new("track", Type::String, 0) };
+        definition.fields = vec![track, Field::new("label", Type::String, 8)];
+        definition.fit();
+        definition.check().expect("a definition");
+        definition
+    };
+    let mut builder = start(0xC2);
+    for definition in [of(TASK, "task", Role::Begin, TASK_END), of(TASK_END, "task_end", Role::End, TASK)] {
+        builder
+            .kind_name(definition.kind, &definition.name)
+            .definition(definition.kind, &definition.to_bytes());
+    }
+    builder.thread(1, 77, "one").thread(2, 78, "two");
+    let payload = |track: &str, label: &str| {
+        let mut bytes = track.as_bytes().to_vec();
+        bytes.resize(8, 0);
+        bytes.extend_from_slice(label.as_bytes());
+        bytes
+    };
+    let mut rings = Rings::default();
+    rings.add(1, 1_000, TASK, payload("a", "outer"));
+    rings.add(2, 1_100, TASK, payload("a", "inner"));
+    rings.add(1, 1_200, TASK_END, payload("a", "inner"));
+    rings.add(2, 1_300, TASK_END, payload("a", "outer"));
+    rings.add(2, 1_400, TASK, payload("b", "open"));
+    rings.add(1, 1_450, TASK, payload("c", ""));
+    rings.add(2, 1_500, TASK, payload("", "of a thread"));
+    // What a ring has lost may be the end of what began by another one.
+    rings.add(1, 1_600, PACKET, words(&[1])).sequence = 10;
+    rings.add(2, 1_700, TASK_END, payload("b", "open"));
+    rings.add(2, 1_750, TASK_END, payload("", "of a thread"));
+    rings.add(2, 1_800, TASK, payload("d", "last"));
+    rings.add(1, 1_900, PACKET, words(&[2]));
+    rings.write(&mut builder, directory);
+}
+
 /// Three runs: two processes of one boot, and one of another boot, whose clock began anew. In the middle of the first one the wall clock was set back.
 pub fn boots(directory: &Path) {
     std::fs::create_dir_all(directory).expect("a directory");
@@ -271,6 +316,7 @@ fn main() {
     mixed(&directory.join("mixed"), count);
     crossed(&directory.join("crossed"));
     gaps(&directory.join("gaps"));
+    tracks(&directory.join("tracks"));
     boots(&directory.join("boots"));
     odd(&directory.join("odd"));
     stacks(&directory.join("stacks"));

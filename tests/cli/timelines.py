@@ -348,6 +348,25 @@ def gaps():
     check("gaps: the ledger's count", total == [{"dropped_full": 7}], total)
 
 
+def tracks():
+    path = export("tracks", "tracks.pftrace")
+    rows, stats = ask(path, """SELECT coalesce(thread.name, track.name) AS row, slice.name, ts, dur, depth, arg_set_id FROM slice JOIN track ON track.id = track_id
+        LEFT JOIN thread_track ON thread_track.id = track_id LEFT JOIN thread USING (utid) ORDER BY ts, slice.id""",
+                      "SELECT arg_set_id, string_value AS why FROM args WHERE key = 'debug._truncated'")
+    why = {row["arg_set_id"]: row["why"] for row in stats}
+    found = [(row["row"], row["name"], row["ts"], row["dur"], row["depth"], why.get(row["arg_set_id"])) for row in rows]
+    expected = [
+        ("a", "outer", 1000, 300, 0, None), ("a", "inner", 1100, 100, 1, None), ("b", "open", 1400, 200, 0, "losses"), ("c", "task", 1450, 150, 0, "losses"),
+        ("one", "lost", 1450, 150, 0, None), ("two", "of a thread", 1500, 250, 0, None), ("one", "packet", 1600, 0, 0, None), ("b", "open", 1700, 0, 0, None),
+        ("d", "last", 1800, 100, 0, "end"), ("one", "packet", 1900, 0, 0, None)]
+    check("tracks: events lie in the row that they name, whichever ring they came by; a loss of any ring closes what is open there",
+          sorted(map(str, found)) == sorted(map(str, expected)), (sorted(set(map(str, found)) ^ set(map(str, expected)))))
+    chrome = json.load(open(export("tracks", "tracks.json", "--to", "chrome"), encoding="utf8"))
+    chrome = chrome if isinstance(chrome, list) else chrome["traceEvents"]
+    names = collections.Counter(one["name"] for one in chrome if one["ph"] in "BX" and one["name"] != "lost")
+    check("tracks: Chrome's JSON has the same names", names == {"outer": 1, "inner": 1, "open": 1, "task": 1, "of a thread": 1, "last": 1}, names)
+
+
 def boots():
     trace = Trace(export("boots", "boots.pftrace"))
     second = 10**9
@@ -395,6 +414,7 @@ def main():
     split(everything)
     crossed()
     gaps()
+    tracks()
     boots()
     odd()
     print(f"timelines: {passed} passed, {failed} failed")
