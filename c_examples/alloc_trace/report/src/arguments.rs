@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Write every call into a new SQLite database, for questions
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
+    /// Write a new timeline for Perfetto's viewer: live bytes, and the allocations of each thread
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// Write the figures of all processes as JSON to standard output, and nothing else
     #[arg(long)]
     pub json: bool,

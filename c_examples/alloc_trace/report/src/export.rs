@@ -214,7 +214,14 @@ impl Export {
 }
 
 impl Watch for Export {
-    fn call(&mut self, run: u64, number: u64, call: &Call, released: Option<u64>) -> Result<(), String> {
+    fn call(
+        &mut self,
+        run: u64,
+        number: u64,
+        call: &Call,
+        released: Option<u64>,
+        _live_bytes: u64,
+    ) -> Result<(), String> {
         let next = self.processes.len() as i64 + 1;
         let process = *self.processes.entry(run).or_insert(next);
         self.sites.entry(process).or_default().insert(call.site);

@@ -3,7 +3,7 @@
 //!
 //! The way of an event: [`source`] reads it in the order of time, [`event`] decodes it, [`trace`] gives it to the process that it belongs to,
 //! and that process's [`heap`] keeps the figures. [`symbols`] names addresses, [`sums`] adds up by function and by stack; [`print`], [`json`],
-//! [`flame`] and [`export`] show the result.
+//! [`flame`], [`export`] and [`viewer`] show the result.
 
 mod arguments;
 mod calls;
@@ -22,6 +22,7 @@ mod sums;
 mod symbols;
 mod timeline;
 mod trace;
+mod viewer;
 mod words;
 
 use arguments::Arguments;
@@ -35,6 +36,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use symbols::{Modules, Symbols};
 use trace::{Process, Trace, Watch};
+use viewer::Viewer;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -56,6 +58,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let modules = Modules::new(arguments.lines);
     if let Some(export) = export {
         export.finish(&trace, |process| symbols_of(process, &modules))?;
+    }
+    if let Some(path) = &arguments.timeline {
+        // Once more: the names of functions are known only when all is read.
+        let mut viewer = Viewer::new(path, &trace, |process| symbols_of(process, &modules))?;
+        Trace::read(&folder, Some(&mut viewer))?;
+        viewer.finish()?;
     }
     if let Some(since) = arguments.since {
         trace

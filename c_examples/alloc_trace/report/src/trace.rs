@@ -123,9 +123,17 @@ pub struct Trace {
     pub read: Read,
 }
 
-/// Sees each call: the run that it belongs to, its number in the trace (from 1 on), and the number of the call whose block it has released.
+/// Sees each call: the run that it belongs to, its number in the trace (from 1 on), the number of the call whose block it has released, and the bytes that
+/// are allocated after it.
 pub trait Watch {
-    fn call(&mut self, run: u64, number: u64, call: &Call, released: Option<u64>) -> Result<(), String>;
+    fn call(
+        &mut self,
+        run: u64,
+        number: u64,
+        call: &Call,
+        released: Option<u64>,
+        live_bytes: u64,
+    ) -> Result<(), String>;
 }
 
 impl Trace {
@@ -150,7 +158,7 @@ impl Trace {
                     calls += 1;
                     let released = process.heap.follow(&call, calls);
                     if let Some(watch) = &mut watch {
-                        watch.call(event.run, calls, &call, released)?;
+                        watch.call(event.run, calls, &call, released, process.heap.live_bytes)?;
                     }
                 }
                 Some(Said::Stack(stack)) => {
