@@ -1,4 +1,4 @@
-//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `tracks`, `boots`, `odd`, `stacks` in a directory.
+//! Writes journals for the tests of timelines: `mixed`, `crossed`, `gaps`, `tracks`, `lossy`, `boots`, `odd`, `stacks`, `long` in a directory.
 //!
 //! `cargo run -p capture_pipeline_cli --example timelines -- DIRECTORY [EVENTS]`: so many events in `mixed`; the tests are made for as many as without
 
@@ -195,6 +195,39 @@ pub fn gaps(directory: &Path) {
     rings.write(&mut builder, directory);
 }
 
+/// Many gaps, over several packets of a trace. Before some of its events more are missing than in any packet before.
+fn lossy(directory: &Path) {
+    let mut builder = start(0xC2);
+    builder.thread(1, 77, "loser");
+    let mut rings = Rings::default();
+    for n in 0..40_000_u64 {
+        let event = rings.add(1, 1_000 + n * 10, PACKET, words(&[n]));
+        event.sequence += if n % 1_000 == 999 { 3 } else { 0 };
+    }
+    rings.write(&mut builder, directory);
+}
+
+/// Slices behind each other without a gap, on a machine that has run for 120 days, whose wall clock was not set: it shows less than CLOCK_MONOTONIC.
+fn long(directory: &Path) {
+    const UPTIME: u64 = 120 * 86_400 * 1_000_000_000;
+    let mut builder = start(0xA2);
+    builder.header.monotonic_ns = UPTIME;
+    builder.header.realtime_ns = 3_000_000_000;
+    let mut builder = Builder::with_header(builder.header);
+    builder.realtime_offset = 3_000_000_000 - UPTIME as i64;
+    for definition in definitions() {
+        builder
+            .kind_name(definition.kind, &definition.name)
+            .definition(definition.kind, &definition.to_bytes());
+    }
+    builder.thread(1, 77, "worker");
+    let mut rings = Rings::default();
+    for n in 1..=1_000_u64 {
+        rings.add(1, UPTIME + n * 777, JOB, words(&[777, n]));
+    }
+    rings.write(&mut builder, directory);
+}
+
 /// Tasks that move between two threads: their events name the row, and what the slice is called.
 pub fn tracks(directory: &Path) {
     use capture_pipeline::kinds::Length;
@@ -320,4 +353,6 @@ fn main() {
     boots(&directory.join("boots"));
     odd(&directory.join("odd"));
     stacks(&directory.join("stacks"));
+    lossy(&directory.join("lossy"));
+    long(&directory.join("long"));
 }

@@ -1,5 +1,9 @@
 //! The command, as a user runs it.
 
+#[path = "../examples/timelines.rs"]
+#[allow(dead_code, clippy::duplicate_mod)]
+// `main`, and some of the journals; the example has its segments from the same file
+mod journals;
 #[path = "command/sample.rs"]
 mod sample;
 

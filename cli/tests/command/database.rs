@@ -1,10 +1,5 @@
 //! A database of the SQLite storage as a source: what it gives is what the journal of the same events gives.
 
-#[path = "../../examples/timelines.rs"]
-#[allow(dead_code, clippy::duplicate_mod)]
-// the others, and `main`; an example has its segments from the same file
-mod journals;
-
 use super::*;
 use capture_pipeline::storage::sqlite::{Options, SqliteStorage};
 use rusqlite::Connection;

@@ -129,3 +129,38 @@ fn a_timeline_has_so_many_threads_and_no_more() {
     assert_eq!((named("ring "), named("other threads")), (65_536, 1));
     assert_eq!(json.matches("\"ph\":\"i\"").count() as u64, RINGS);
 }
+
+/// The reader of collapsed stacks that is used most: its titles have each frame with its number.
+#[test]
+fn collapsed_stacks_are_read_by_inferno_as_they_were_captured() {
+    let scratch = Scratch::new();
+    let journal = scratch.path().join("stacks");
+    journals::stacks(&journal);
+    let folded = well(&["export", &text(&journal), "-", "--to", "folded"]);
+    let (mut options, mut svg) = (inferno::flamegraph::Options::default(), Vec::new());
+    // (Narrow frames are shown, too.)
+    options.min_width = 0.0;
+    let read = inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut svg);
+    read.expect("every line is read");
+    let svg = String::from_utf8(svg).expect("UTF-8");
+    let mut titles: Vec<&str> =
+        svg.split("<title>").skip(1).map(|rest| rest.split("</title>").next().expect("an end")).collect();
+    titles.sort_unstable();
+    // A frame that ends in a space and a number would be taken for a second count, as of two profiles that are compared: `run 12`, and the thread `worker 1`.
+    assert_eq!(
+        titles,
+        [
+            "0x10 (1 samples, 16.67%)",
+            "0x20 (1 samples, 16.67%)",
+            "a b (4 samples, 66.67%)",
+            "all (6 samples, 100%)",
+            "main (5 samples, 83.33%)",
+            "named (1 samples, 16.67%)",
+            "named (4 samples, 66.67%)",
+            "numbered (1 samples, 16.67%)",
+            "run_12 (4 samples, 66.67%)",
+            "worker_1 (6 samples, 100.00%)",
+        ],
+        "{folded}"
+    );
+}
