@@ -1,14 +1,14 @@
 //! The speed and the memory of the command: each export, `cat` and `verify`, on a journal of an allocation tracer.
 //!
-//! `cargo bench -p capture_pipeline_cli --bench export -- [events] [directory] [columns|large]`. The journal is made in the directory; with
-//! `columns` its blocks lie in columns with LZ4, with `large` its events have 16 MiB. Speeds are by elapsed time and, because other programs may run as well, by processor time of all threads. Each export's rows are counted by the size of its output alone; the tests look into them.
+//! `cargo bench -p capture_pipeline_cli --bench export -- [events] [directory] [columns|large|calls]`. The journal is made in the directory; with
+//! `columns` its blocks lie in columns with LZ4, with `large` its events have 16 MiB, with `calls` they are begins and ends of calls that lie within each other. Speeds are by elapsed time and, because other programs may run as well, by processor time of all threads. Each export's rows are counted by the size of its output alone; the tests look into them.
 
 #[path = "../../tests/journal/segments.rs"]
 mod segments;
 
 use capture_pipeline::journal::format::block::{BlockType, codec};
 use capture_pipeline::journal::format::columns::Encoder;
-use capture_pipeline::kinds::{Definition, Field, Integer, Type};
+use capture_pipeline::kinds::{Definition, Field, Integer, Role, Type};
 use segments::{Builder, Event};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -95,6 +95,43 @@ fn make(directory: &Path, events: u64, columns: bool) -> u64 {
     size
 }
 
+/// Writes a journal of calls and returns, up to 20 within each other, with a number each.
+fn make_calls(directory: &Path, events: u64) -> u64 {
+    let pair = |number: u32, name: &str, role: Role, field: &str| {
+        let mut definition = definition(number, name, &[field]);
+        (definition.role, definition.pairs_with) = (role, Some(5 - number));
+        definition
+    };
+    let pair = [pair(2, "call", Role::Begin, "argument"), pair(3, "call_return", Role::End, "result")];
+    let begin = |number: u64| {
+        let mut builder = Builder::new(0xABCD, number);
+        for definition in &pair {
+            builder.definition(definition.kind, &definition.to_bytes());
+        }
+        builder.thread(1, 4711, "main");
+        builder
+    };
+    let (mut size, mut depth, mut state) = (0, 0_u64, 1_u64);
+    for (number, first) in (0..events).step_by(SEGMENT / 128).enumerate() {
+        let mut builder = begin(number as u64 + 1);
+        let last = events.min(first + SEGMENT as u64 / 128);
+        let all: Vec<Event> = (first..last)
+            .map(|sequence| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let is_call = depth == 0 || depth < 20 && state >> 63 == 0;
+                depth = if is_call { depth + 1 } else { depth - 1 };
+                let payload = (state >> 40).to_le_bytes();
+                Event::new(sequence, 1_000_000 + sequence * 250, payload).kind(if is_call { 2 } else { 3 })
+            })
+            .collect();
+        all.chunks(BLOCK / 64).for_each(|events| _ = builder.events(1, events));
+        builder.seal();
+        builder.write(directory);
+        size += builder.bytes.len() as u64;
+    }
+    size
+}
+
 /// Writes a journal of events of 16 MiB, the largest that are promised to be exported in little memory.
 fn make_large(directory: &Path, events: u64) -> u64 {
     let mut size = 0;
@@ -106,6 +143,15 @@ fn make_large(directory: &Path, events: u64) -> u64 {
         size += builder.bytes.len() as u64;
     }
     size
+}
+
+/// The bytes of a file, or of all files in a directory.
+fn size_of(path: &Path) -> u64 {
+    if !path.is_dir() {
+        return std::fs::metadata(path).map_or(0, |file| file.len());
+    }
+    let entries = std::fs::read_dir(path).expect("a directory");
+    entries.map(|entry| size_of(&entry.expect("an entry").path())).sum()
 }
 
 /// The processor time of the children that have ended.
@@ -149,16 +195,21 @@ fn main() {
     let directory = base.join(format!("capture-pipeline-export-{}", std::process::id()));
     let journal = directory.join("journal");
     std::fs::create_dir_all(&journal).expect("a directory");
-    let size =
-        if how == "large" { make_large(&journal, events) } else { make(&journal, events, how == "columns") };
+    let size = match how.as_str() {
+        "large" => make_large(&journal, events),
+        "calls" => make_calls(&journal, events),
+        _ => make(&journal, events, how == "columns"),
+    };
     println!("{events} events, {:.1} bytes each, in {}", size as f64 / events as f64, journal.display());
+    let (condition, kind) =
+        if how == "calls" { ("argument > 16000000", "call") } else { ("size > 1500", "malloc") };
     let journal = journal.to_string_lossy().into_owned();
     let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
     for (what, arguments, output) in [
         ("verify", vec!["verify", &journal], None),
         ("stat", vec!["stat", &journal], None),
         ("cat", vec!["cat", &journal], None),
-        ("cat --where", vec!["cat", &journal, "--order", "stored", "--where", "size > 1500"], None),
+        ("cat --where", vec!["cat", &journal, "--order", "stored", "--where", condition], None),
         ("ndjson", vec!["export", &journal, &file("a.ndjson")], Some("a.ndjson")),
         ("csv", vec!["export", &journal, &file("a.csv")], Some("a.csv")),
         (
@@ -168,8 +219,8 @@ fn main() {
         ),
         ("parquet, zstd", vec!["export", &journal, &file("b.parquet")], Some("b.parquet")),
         (
-            "parquet, malloc",
-            vec!["export", &journal, &file("c.parquet"), "--kind", "malloc"],
+            "parquet, one kind",
+            vec!["export", &journal, &file("c.parquet"), "--kind", kind],
             Some("c.parquet"),
         ),
         ("perfetto", vec!["export", &journal, &file("a.pftrace")], Some("a.pftrace")),
@@ -179,13 +230,15 @@ fn main() {
             Some("b.pftrace"),
         ),
         ("chrome", vec!["export", &journal, &file("a.json")], Some("a.json")),
+        ("ctf", vec!["export", &journal, &file("a.ctf")], Some("a.ctf")),
+        ("otlp", vec!["export", &journal, &file("a.otlp")], Some("a.otlp")),
+        ("otlp, protobuf", vec!["export", &journal, &file("b.otlp"), "--to", "otlp-proto"], Some("b.otlp")),
         ("sqlite", vec!["export", &journal, &file("a.db")], Some("a.db")),
         ("sqlite, no indexes", vec!["export", &journal, &file("b.db"), "--no-indexes"], Some("b.db")),
     ] {
         let (time, processor, memory) = run(&arguments);
         assert!(memory < 256_000, "{what}: {memory} kB of memory");
-        let bytes =
-            output.map_or(0, |name| std::fs::metadata(directory.join(name)).map_or(0, |file| file.len()));
+        let bytes = output.map_or(0, |name| size_of(&directory.join(name)));
         println!(
             "{what:>18}: {:6.2} M events/s, {:6.2} by processor time, {:6.1} MB of memory, {:6.1} bytes an event",
             events as f64 / 1e6 / time.as_secs_f64(),

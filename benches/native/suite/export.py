@@ -1,9 +1,12 @@
 """Exports of a journal by the command `capture-pipeline`: how fast, and with how much memory."""
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import threading
 import time
+import zlib
 from pathlib import Path
 
 from .contest import progress
@@ -11,11 +14,14 @@ from .contest import progress
 SQLITE, NDJSON, CSV, PARQUET, ZSTD = "export to SQLite", "export to NDJSON", "export to CSV", "export to Parquet", "export to Parquet, zstd"
 # The storage that the export to SQLite is compared with.
 STORAGE = "SQLite, until closed"
+PERFETTO, CTF, OTLP, OTLP_PROTO = "export to Perfetto", "export to CTF", "export to OTLP, JSON", "export to OTLP, protobuf"
 FORMATS = {SQLITE: ("sqlite", []), NDJSON: ("ndjson", []), CSV: ("csv", []), PARQUET: ("parquet", ["--compression=none"]),
-           ZSTD: ("parquet", ["--compression=zstd"])}
+           ZSTD: ("parquet", ["--compression=zstd"]), PERFETTO: ("perfetto", []), CTF: ("ctf", []), OTLP: ("otlp", []), OTLP_PROTO: ("otlp-proto", [])}
+# An event of OTLP takes 160 to 500 bytes: a large journal is not exported to it.
+VERY_LARGE = {OTLP, OTLP_PROTO}
 # Reading without a file: every event is decoded and printed.
 VERIFY, CAT = "verify", "cat, by time, to nowhere"
-WITH_READING = [VERIFY, CAT, *FORMATS]
+WITH_READING = [VERIFY, CAT, *(name for name in FORMATS if name not in VERY_LARGE)]
 LONGEST_S = 1800
 OUTPUT_PER_EVENT, MOST_TOUCHED = 300, 1 << 30
 
@@ -29,6 +35,9 @@ def measure(contest, journal, events, repeats, names=(*FORMATS, STORAGE)):
     if not command(contest).exists():
         contest.missing.append("the command capture-pipeline")
         return {}
+    if CTF in names and not shutil.which("babeltrace2"):
+        contest.missing.append("babeltrace2, which counts the events of CTF")
+        names = [name for name in names if name != CTF]
     results = {name: [] for name in names}
     for repeat in range(repeats):
         for at in range(len(names)):
@@ -47,6 +56,8 @@ def run(contest, journal, name, events):
     form, options = FORMATS.get(name, (None, []))
     file = contest.disk.path / f"exported.{form}"
     what = {VERIFY: ["verify", journal], CAT: ["cat", journal]}.get(name) or ["export", journal, file, f"--to={form}", *options]
+    # (A directory is not replaced.)
+    shutil.rmtree(file, ignore_errors=True)
     contest.disk.settle()
     contest.disk.touch(min(events * OUTPUT_PER_EVENT, MOST_TOUCHED))
     began = time.monotonic()
@@ -66,8 +77,12 @@ def run(contest, journal, name, events):
     if wrong:
         contest.failures.append(f"{name}: {wrong}")
         return None
-    figures = {"events_per_s": events / took, "cpu_ns": (used.ru_utime + used.ru_stime) * 1e9 / events, "anonymous_mb": peak / 1e6}
-    return {**figures, "bytes_per_event": file.stat().st_size / events} if form else figures
+    cpu = used.ru_utime + used.ru_stime
+    figures = {"events_per_s": events / took, "events_per_cpu_s": events / cpu, "cpu_ns": cpu * 1e9 / events, "anonymous_mb": peak / 1e6}
+    if form:
+        figures["bytes_per_event"] = sum(part.stat().st_size for part in [file, *file.rglob("*")] if part.is_file()) / events
+    shutil.rmtree(file, ignore_errors=True)
+    return figures
 
 
 class Peak:
@@ -175,4 +190,68 @@ class Thrift:
         return 0
 
 
-COUNTS = {"sqlite": rows, "ndjson": lines, "csv": lambda file: lines(file) - 1, "parquet": parquet_rows}
+def fields(data):
+    """Number and value of each field of a message in protocol buffers: an integer, or bytes."""
+    at, end = 0, len(data)
+
+    def varint():
+        nonlocal at
+        result = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            result |= (byte & 127) << shift
+            if byte < 128:
+                return result
+            shift += 7
+
+    while at < end:
+        key = varint()
+        kind = key & 7
+        if kind == 0:
+            yield key >> 3, varint()
+        else:
+            length = varint() if kind == 2 else 8 if kind == 1 else 4
+            yield key >> 3, data[at:at + length]
+            at += length
+
+
+def perfetto_events(file):
+    """The packets (field 1 of a trace) with a track event (11), also of those that lie compressed in another (50)."""
+    def count(trace):
+        total = 0
+        for _, packet in fields(trace):
+            for number, value in fields(packet):
+                total += 1 if number == 11 else count(memoryview(zlib.decompress(value))) if number == 50 else 0
+        return total
+    return count(memoryview(file.read_bytes()))
+
+
+def ctf_events(directory):
+    done = subprocess.run(["babeltrace2", directory, "--component=sink.utils.counter"], capture_output=True, text=True, check=False)
+    # (It prints a count now and then; the last one is of all.)
+    found = re.findall(r"(\d+) Event messages", done.stdout)
+    return int(found[-1]) if found and done.returncode == 0 else done.stderr[-200:]
+
+
+def otlp_records(directory):
+    """The log records in lines of JSON: each has one such time. (The events of the journal have no definitions, so that they are no spans.)"""
+    return sum(line.count(b'"timeUnixNano"') for part in directory.glob("logs*.jsonl") for line in open(part, "rb"))
+
+
+def otlp_proto_records(directory):
+    """The same in protocol buffers: resource_logs (1), scope_logs (2), log_records (2). Each message has its length before it."""
+    total = 0
+    for part in directory.glob("logs*.pb"):
+        data, at = memoryview(part.read_bytes()), 0
+        while at < len(data):
+            length = int.from_bytes(data[at:at + 4], "big")
+            for resource in (value for _, value in fields(data[at + 4:at + 4 + length])):
+                for scope in (value for number, value in fields(resource) if number == 2):
+                    total += sum(number == 2 for number, _ in fields(scope))
+            at += 4 + length
+    return total
+
+
+COUNTS = {"sqlite": rows, "ndjson": lines, "csv": lambda file: lines(file) - 1, "parquet": parquet_rows, "perfetto": perfetto_events, "ctf": ctf_events,
+          "otlp": otlp_records, "otlp-proto": otlp_proto_records}

@@ -141,6 +141,7 @@ BOUNDS = [
     _millions("export to NDJSON", 2, EXPORT, export.NDJSON),
     _millions("export to Parquet", 3, EXPORT, export.PARQUET),
     _millions("export to Parquet, zstd", 1.5, EXPORT, export.ZSTD),
+    _millions("export to Perfetto, per second of processor time", 3, EXPORT, export.PERFETTO, "events_per_cpu_s"),
     ("storage", "anonymous memory of an export", 256, False, " MB", _most_memory, None),
     ("large", "anonymous memory of reading and exporting a large journal", 256, False, " MB", _most_memory, None),
 ]
@@ -164,9 +165,9 @@ def page(result, system):
     captures = table.markdown(["", "p50", "p99", "mean"], [[n, *(number(mid(r, "ns", p)) for p in ("50", "99")), number(mid(r, "mean_ns"))]
                                                            for n, r in result[PACED].items() if n not in AGAIN])
     reading = table.markdown(["", "million events/s"], [[n, number(mid(r, "events_per_cpu_s") / 1e6)] for n, r in result[READ].items() if n not in AGAIN])
-    exported = table.markdown(["", "million events/s", "bytes an event", "anonymous memory, MB"],
-                              [[n, number(mid(r, "events_per_s") / 1e6), number(mid(r, "bytes_per_event")), number(mid(r, "anonymous_mb"))]
-                               for n, r in result[EXPORT].items()])
+    exported = table.markdown(["", "million events/s", "of processor time", "bytes an event", "anonymous memory, MB"],
+                              [[n, number(mid(r, "events_per_s") / 1e6), number((mid(r, "events_per_cpu_s") or 0) / 1e6 or None), number(mid(r, "bytes_per_event")),
+                                number(mid(r, "anonymous_mb"))] for n, r in result[EXPORT].items()])
     return f"""## Storages
 
 Events with payloads of 64 bytes are captured as fast as possible and written to files on {system}. A full ring buffer blocks, so that no event is lost. The time ends when
@@ -190,7 +191,7 @@ Reading a journal back from the page cache, events of {READ_THREADS} threads, pe
 
 {reading}
 
-Exports of such a journal by `capture-pipeline export`, elapsed time of the whole command; beside them the SQLite storage, which gets as many events from one
+Exports of such a journal by `capture-pipeline export`, elapsed time of the whole command, and by its processor time; beside them the SQLite storage, which gets as many events from one
 thread:
 
 {exported}
