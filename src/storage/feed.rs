@@ -7,13 +7,13 @@ use super::panic_guard::PanicGuard;
 use super::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, Storage};
 use crate::batch::BatchView;
 use crate::batch::token::{Answered, Issuer, unknown};
-use crate::event::EventView;
+use crate::event::{EventView, PIPELINE_KIND_RESERVED};
 use crate::journal::blocks::facts::FactRef;
 use crate::journal::reader::Event;
 use crate::platform::memory;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::time;
-use crate::status::Result;
+use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
@@ -33,8 +33,13 @@ impl<'a> Part<'a> {
         Self { head, events: Vec::new(), payloads: PhantomData }
     }
 
-    /// Adds an event. Events and facts are not mixed.
+    /// Adds an event. Events and facts are not mixed. An error: there is no memory, or its kind is one of the library's own (`PIPELINE_ERR_INVALID`).
     pub fn push(&mut self, event: &Event<'a>) -> Result<()> {
+        if event.kind >= PIPELINE_KIND_RESERVED {
+            let detail =
+                format!("an event of kind {:#x}: kinds from 0xffff0000 on are the library's own", event.kind);
+            return Err(Error::new(PIPELINE_ERR_INVALID, detail));
+        }
         self.add(EventView {
             ring_id: event.ring_id,
             sequence: event.sequence,
@@ -49,8 +54,11 @@ impl<'a> Part<'a> {
         })
     }
 
-    /// Adds a fact.
+    /// Adds a fact. One of a kind that is none of the library's own is left out.
     pub fn push_fact(&mut self, fact: FactRef<'a>) -> Result<()> {
+        if fact.kind < PIPELINE_KIND_RESERVED {
+            return Ok(());
+        }
         self.add(EventView {
             ring_id: 0,
             sequence: self.events.len() as u64,
@@ -313,6 +321,13 @@ mod tests {
         }
         assert_eq!(feed.store(&[]).unwrap(), []);
         assert_eq!(feed.store(&[Part::new(1, 0)]).unwrap(), [Fed::Stored(Vec::new())]);
+        // What only looks like an event or a fact.
+        let mut part = Part::new(1, 0);
+        let named = FactRef { kind: 5, correlation_id: 0, node_id: 0, payload: b"name" };
+        part.push_fact(named).unwrap();
+        assert!(part.is_empty());
+        part.push_fact(FactRef { kind: PIPELINE_KIND_RESERVED + 1, ..named }).unwrap();
+        assert_eq!(part.len(), 1);
         // A storage that has no flush and no finish.
         assert_eq!((feed.flush(), feed.finish()), (0, 0));
     }

@@ -16,6 +16,7 @@ import signal
 import socket
 import sqlite3
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -396,12 +397,36 @@ def check_with(server, place):
         keys = sorted(identity(event) for event in from_lines(file.read()))
     check("lines leave duplicates out", keys == sorted(identity(event) for event in all_events), f"{len(keys)} of {len(all_events)}")
 
+    facts_in_the_same_stream(server, client, place, messages, events)
     killed_again_and_again(server, place, all_events)
     locked(server, place, all_events)
     bad_messages(server, client, place, messages, all_events)
+    made_by_hand(server, client, place)
     interrupted(server, client, place)
     wrong_arguments(server, place)
     client.close()
+
+
+def facts_in_the_same_stream(server, client, place, messages, events):
+    """As the storage publishes them, without a header that says where they are: they come like events."""
+    client.api("STREAM.CREATE.SAME", {"name": "SAME", "subjects": ["same.>"], "storage": "file"})
+    for number, message in enumerate(messages):
+        headers = {name: value for name, value in headers_of(message, f"{number}same").items() if name != "Capture-Facts-Subject"}
+        client.publish(f"same.{subject_of(message)}", message["body"], headers)
+    done = consume(server.url, "one", f"sqlite:{place('same.db')}", stream="SAME")
+    check("facts beside events: it ends well", done.returncode == 0, done.stderr)
+    compare("SQLite with facts beside events", in_database(place("same.db")), events)
+    connection = sqlite3.connect(place("same.db"))
+    names = dict(connection.execute("SELECT kind, name FROM kinds"))
+    check("SQLite has the names of the kinds from beside the events", names == {1: "request", 2: "cache", 3: "note"}, names)
+    connection.close()
+    done = consume(server.url, "two", f"journal:{place('same')}", stream="SAME")
+    found = journal_lines(place("same"))[1]
+    requests = [event for event in found if event["kind"] == 1]
+    check("journal with facts beside events: with fields", done.returncode == 0 and len(found) == len(events) and all("fields" in event for event in requests), done.stderr)
+    done = consume(server.url, "three", "ndjson", "--quiet", stream="SAME")
+    requests = [event for event in from_lines(done.stdout.decode()) if event["kind"] == 1]
+    check("lines with facts beside events: with fields", len(requests) > 0 and all("fields" in event for event in requests), done.stderr)
 
 
 def killed_again_and_again(server, place, all_events):
@@ -504,6 +529,52 @@ def check_access(program, place):
         simple.kill()
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def record(kind, sequence, timestamp, payload, flags=OWN_TIME, correlation_id=0, node_id=0):
+    head = struct.pack("<IIIfQQQQ", len(payload), flags, kind, 1.0, sequence, timestamp, correlation_id, node_id)
+    return head + payload + bytes(-len(payload) % 8)
+
+
+def block(offset, block_type, generation, ring_id, records, sequences, flags=OWN_TIME):
+    """As docs/format.md says, with a salt of zeros."""
+    body = b"".join(records)
+    head = bytearray(128)
+    struct.pack_into("<4sHHQQQQQII", head, 0, b"CPB1", block_type, 0, generation, offset, ring_id, sequences[0], sequences[-1], len(records), flags)
+    struct.pack_into("<HBBIQQQQqII", head, 56, 48, 0, 0, 128, len(body), len(body), 0, 0, 1000, 0, 0)
+    struct.pack_into("<I", head, 112, crc32c(bytes(8) + body))
+    struct.pack_into("<I", head, 116, crc32c(bytes(8) + bytes(head)))
+    return bytes(head) + body + bytes(-len(body) % 64)
+
+
+def made_by_hand(server, client, place):
+    """Messages that no library of ours has made, from docs/format.md alone."""
+    name = struct.pack("<IIIfQQQQ", 5, 0, 0xFFFF0001, 1.0, 0, 0, 0, 77) + b"by us" + bytes(3)
+    odd = struct.pack("<IIIfQQQQ", 5, 0, 5, 1.0, 1, 0, 0, 77) + b"other" + bytes(3)
+    facts = block(0, 2, 0xABC, 0, [name, odd], [0, 1], 0)
+    events = block(len(facts), 1, 0xABC, 9, [record(77, 5, 100, b"first"), record(77, 8, 90, b"a second one", node_id=3)], [5, 8])
+    more = block(len(facts) + len(events), 1, 0xABC, 10, [record(77, 0, 1, b"")], [0])
+    client.publish("more.hand", facts + events + more, {})
+    reserved = block(0, 1, 0xABC, 11, [record(0xFFFF0001, 0, 1, b"x", node_id=78)], [0])
+    client.publish("more.hand", reserved, {})
+    done = consume(server.url, "hand", f"sqlite:{place('hand.db')}", "--filter", "more.hand", "--skip")
+    check("an event of a reserved kind is named", done.returncode == 1 and b"0xffff0001" in done.stderr and b"3 events in 1 messages" in done.stderr, done.stderr)
+    found = [(e["ring_id"], e["sequence"], e["time_ns"], e["kind"], e["node_id"], e["payload"]) for e in in_database(place("hand.db"))]
+    wanted = [(9, 5, 100, 77, 0, b"first".hex()), (9, 8, 90, 77, 3, b"a second one".hex()), (10, 0, 1, 77, 0, "")]
+    check("a message made by hand is read as it was meant", sorted(found) == wanted, found)
+    connection = sqlite3.connect(place("hand.db"))
+    names = connection.execute("SELECT kind, name FROM kinds").fetchall()
+    connection.close()
+    check("and its facts", names == [(77, "by us")], names)
+
+
 def bad_messages(server, client, place, messages, all_events):
     sample = next(message for message in messages if not message["facts"])
     damaged = bytearray(sample["body"])
@@ -580,7 +651,7 @@ def interrupted(server, client, place):
     compare("SQLite after a restart of the server", in_database(place("late.db")), events)
     again.api("STREAM.DELETE.S", {})
     done = consume(server.url, "late", to)
-    check("a stream that is gone is named", done.returncode == 2 and b"stream S: the server has no such stream; there are D F" in done.stderr, done.stderr)
+    check("a stream that is gone is named", done.returncode == 2 and b"stream S: the server has no such stream; there are D F SAME" in done.stderr, done.stderr)
     again.close()
 
 

@@ -1,6 +1,7 @@
 //! Whether a message is one of ours, and what its headers say.
 
 use async_nats::HeaderMap;
+use capture_pipeline::event::PIPELINE_KIND_RESERVED;
 use capture_pipeline::journal::message::{Reader, Summary};
 
 /// What the headers of a message say. What they do not say is `None`.
@@ -59,6 +60,13 @@ pub fn take(reader: &mut Reader, said: &Said, body: &[u8]) -> Result<Summary, Re
     }
     if let Some(said) = said.count.filter(|said| *said != count) {
         return Err(Refusal::Bad(format!("Capture-Count says {said}, and the message has {count}")));
+    }
+    let own = reader.events(body).find(|event| event.kind >= PIPELINE_KIND_RESERVED);
+    if let Some(event) = own {
+        return Err(Refusal::Bad(format!(
+            "an event has the kind {:#x}, which is the library's own",
+            event.kind
+        )));
     }
     Ok(summary)
 }
