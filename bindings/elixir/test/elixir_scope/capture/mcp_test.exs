@@ -306,6 +306,10 @@ defmodule ElixirScope.Capture.MCPTest do
       end
 
       assert %{"status" => "down"} = call!(ended, "health")
+      traces = %NativeStorage{kind: :perfetto, path: "calls.pftrace", options: %{}}
+
+      assert {:error, "events cannot be read: they are in the traces calls.pftrace" <> _} =
+               MCP.call(bare, "query", %{}, events: traces)
     end
 
     test "tables that are gone" do

@@ -55,6 +55,10 @@ defmodule ElixirScope.Capture.MCP.Source do
      "they are in the SQLite database #{path}, which this VM cannot read; ask it by SQL (its view is events_view), or #{@hint}"}
   end
 
+  defp of_storage(%NativeStorage{kind: :perfetto, path: path}) do
+    {:none, "perfetto", "they are in the traces #{path}, which Perfetto's viewer opens; for others #{@hint}"}
+  end
+
   defp of_storage(nil), do: {:none, "none", "the pipeline does not run"}
 
   defp of_storage(function) when is_function(function),
