@@ -98,7 +98,7 @@ def compare(name):
         check(f"{name}: {of}: nothing is dropped, at any severity", not trace.bad, trace.bad)
         check(f"{name}: {of}: no slice is open", all(row["dur"] >= 0 for row in trace.slices))
     # (A slice that goes on has its fields in the export, and in the storage's traces where it began.)
-    fields = lambda row: {key: value for key, value in row["fields"].items() if "_continued" not in row["fields"] or key.startswith("_")}
+    fields = lambda row: {key: value for key, value in row["fields"].items() if "_continued" not in row["fields"] or key.startswith("_") and key != "_flags"}
     shape = lambda trace: [(row["name"], row["category"], row["thread"], row["ts"], row["dur"], fields(row)) for row in trace.slices]
     same(f"{name}: slices and instants are those of the export", shape(direct), shape(exported))
     numbers = lambda trace: [(row["ts"], row["name"], row["unit"], row["value"]) for row in trace.numbers]
@@ -173,6 +173,8 @@ check("direct: four threads by name", {row["thread"][1] for row in direct.slices
 kinds = collections.Counter(row["name"] for row in direct.slices)
 check("direct: there is enough of all", all(kinds[name] > 100 for name in ("call", "job", "step", "note", "ask", 'mark"\n2', "77")), kinds)
 crossed = compare("crossed")
+check("crossed: labels are names, also of what goes on", crossed.count("crosses") == 7 and not crossed.count("call"), crossed.slices)
+check("crossed: one was crossed", [row["name"] for row in crossed.slices if row["fields"].get("_truncated") == "crossed"] == ["crosses"], crossed.slices)
 check("crossed: what happened", collections.Counter(row["fields"].get("_truncated") for row in crossed.slices)["end"] == 5, crossed.slices)
 rotated(wanted)
 lossy(wanted)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-enum { CALL = 1, RETURN, JOB, LOAD, STEP, NOTE, ASK, ANSWER, MARK, PLAIN = 77 };
+enum { CALL = 1, RETURN, JOB, LOAD, STEP, NOTE, ASK, ANSWER, MARK, LOCK, UNLOCK, PLAIN = 77 };
 
 #define REQUIRE(good) \
     do \
@@ -26,7 +26,7 @@ enum { CALL = 1, RETURN, JOB, LOAD, STEP, NOTE, ASK, ANSWER, MARK, PLAIN = 77 };
         } \
     while (0)
 
-struct call { uint32_t depth; double share; const void *at; };
+struct call { uint32_t depth; double share; const void *at; char label[8]; };
 struct job { uint64_t took; char what[16]; };
 struct load { uint64_t used; int32_t rest; uint8_t core; };
 struct step { uint32_t task; };
@@ -35,7 +35,7 @@ struct note { uint8_t level; char text[64]; };
 
 static const pipeline_enum_value_t ways[] = { { 0, "soon" }, { 1, "late" } };
 static const pipeline_field_t call_fields[] = { PIPELINE_FIELD(struct call, depth, PIPELINE_TYPE_U32), PIPELINE_FIELD(struct call, share, PIPELINE_TYPE_F64),
-                                                PIPELINE_FIELD(struct call, at, PIPELINE_TYPE_ADDRESS) };
+                                                PIPELINE_FIELD(struct call, at, PIPELINE_TYPE_ADDRESS), PIPELINE_FIELD(struct call, label, PIPELINE_TYPE_STRING) };
 static const pipeline_field_t job_fields[] = { PIPELINE_FIELD_SHOWN(struct job, took, PIPELINE_TYPE_U64, PIPELINE_HINT_NANOSECONDS, NULL),
                                                PIPELINE_FIELD(struct job, what, PIPELINE_TYPE_STRING) };
 static const pipeline_field_t load_fields[] = { PIPELINE_FIELD_SHOWN(struct load, used, PIPELINE_TYPE_U64, PIPELINE_HINT_BYTES, NULL),
@@ -54,12 +54,14 @@ static void define(pipeline_t *p)
         const pipeline_field_t *fields;
         uint32_t count, size;
     } kinds[] = {
-        { CALL, "call", PIPELINE_ROLE_BEGIN, RETURN, NULL, NULL, call_fields, 3, sizeof(struct call) },
+        { CALL, "call", PIPELINE_ROLE_BEGIN, RETURN, NULL, NULL, call_fields, 4, sizeof(struct call) },
         { RETURN, "call_end", PIPELINE_ROLE_END, CALL, NULL, NULL, NULL, 0, 0 },
         { JOB, "job", PIPELINE_ROLE_COMPLETE, 0, NULL, "took", job_fields, 2, sizeof(struct job) },
         { LOAD, "load", PIPELINE_ROLE_COUNTER, 0, "core", NULL, load_fields, 3, sizeof(struct load) },
         { STEP, "step", PIPELINE_ROLE_FLOW, 0, "task", NULL, step_fields, 1, sizeof(struct step) },
         { NOTE, "note", PIPELINE_ROLE_LOG, 0, NULL, NULL, note_fields, 2, 0 },
+        { LOCK, "lock", PIPELINE_ROLE_BEGIN, UNLOCK, NULL, NULL, NULL, 0, 0 },
+        { UNLOCK, "lock_end", PIPELINE_ROLE_END, LOCK, NULL, NULL, NULL, 0, 0 },
         { ASK, "ask", PIPELINE_ROLE_BEGIN, ANSWER, "id", NULL, ask_fields, 2, sizeof(struct ask) },
         { ANSWER, "ask_end", PIPELINE_ROLE_END, ASK, "id", NULL, ask_fields, 2, sizeof(struct ask) },
     };
@@ -154,7 +156,9 @@ static void *work(void *argument)
         switch (r % 9) {
         case 0: case 1:
             if (depth < 600) {
-                struct call c = { depth++, (double)r / 1000, (const void *)(uintptr_t)(r << 20) };
+                struct call c = { depth++, (double)r / 1000, (const void *)(uintptr_t)(r << 20), "" };
+                if (r % 2)
+                    snprintf(c.label, sizeof c.label, "f%u", (unsigned)(r % 50)); /* otherwise it has the name of its kind */
                 put(two, CALL, ns, &c, sizeof c);
                 break;
             } /* fall through */
@@ -220,7 +224,7 @@ static void direct(void)
 static void crossed(void)
 {
     struct two two = start_two("crossed");
-    struct call c = { 1, 0.5, NULL };
+    struct call c = { 1, 0.5, NULL, "crosses" };
     struct ask a = { 5, 0 };
     uint64_t ns = 5000;
     unsigned i;
@@ -235,7 +239,9 @@ static void crossed(void)
         put(&two, RETURN, ns += 10, NULL, 0);
     for (i = 0; i < 3; i++)
         put(&two, ANSWER, ns += 10, &a, sizeof a);
+    put(&two, LOCK, ns += 10, NULL, 0);
     put(&two, CALL, ns += 10, &c, sizeof c);
+    put(&two, UNLOCK, ns += 10, NULL, 0); /* crosses the call */
     put(&two, MARK, ns += 10, NULL, 0); /* two calls and two questions stay open */
     end(two.p[0]), end(two.p[1]);
 }
@@ -244,7 +250,7 @@ static void rotated(void)
 {
     pipeline_perfetto_options_t o;
     struct two one = { { NULL, NULL } };
-    struct call c = { 0, 0, NULL };
+    struct call c = { 0, 0, NULL, "" };
     struct ask a = { 9, 1 };
     uint64_t ns = 1000;
     unsigned i, calls = 0;
@@ -270,7 +276,7 @@ static void lossy(void)
 {
     pipeline_config_t c;
     struct two one = { { NULL, NULL } };
-    struct call call = { 0, 0, NULL };
+    struct call call = { 0, 0, NULL, "" };
     uint64_t ns = 1000;
     unsigned i, lost = 0, stored = 0;
     REQUIRE(pipeline_config_init(&c, sizeof c) == PIPELINE_OK);
@@ -291,7 +297,7 @@ static void lossy(void)
 
 static void *one_call(void *argument)
 {
-    struct call c = { 7, 0, NULL };
+    struct call c = { 7, 0, NULL, "" };
     static uint64_t ns = 10;
     put(argument, CALL, ns, &c, sizeof c);
     put(argument, RETURN, ns + 10, NULL, 0);

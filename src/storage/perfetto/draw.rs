@@ -159,7 +159,8 @@ impl Drawer {
         let kind = self.kinds.get(kind_at);
         let most = kind.names.most_bytes(kind.definition.as_ref(), event.payload());
         let role = kind.role;
-        self.reserve(2 * most)?;
+        // (A label is written as a name, too.)
+        self.reserve(2 * most + 8_192)?;
         ring.stack.reserve()?;
         let before = ring.stack.last;
         ring.stack.last = Some(before.map_or(event.sequence, |last| last.max(event.sequence)));
@@ -198,7 +199,9 @@ impl Drawer {
         let kind = self.kinds.get(kind_at);
         // A name at the end of a slice would be a condition.
         let is_named = shown.mark != Mark::End;
-        let name = is_named.then_some(&kind.names.name);
+        let label = kind.label(event.payload()).filter(|_| is_named);
+        let label = label.map(|label| self.names.name(NameOf::Event, label));
+        let name = is_named.then_some(label.as_ref().unwrap_or(&kind.names.name));
         let shown = Event { name, category: kind.names.category.as_ref().filter(|_| is_named), ..shown };
         let (definition, payload) = (kind.definition.as_ref(), event.payload());
         let about = About {

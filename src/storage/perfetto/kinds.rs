@@ -3,7 +3,7 @@
 use crate::event::{PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME};
 use crate::facts::Facts;
 use crate::formats::perfetto::{KindNames, Names};
-use crate::kinds::{Definition, Role};
+use crate::kinds::{Definition, Role, Type, Value};
 use crate::storage::files::failure::Failure;
 use std::collections::HashMap;
 
@@ -17,8 +17,25 @@ pub(super) struct Kind {
     pub begins: u32,
     /// The pair is found by a key.
     pub is_keyed: bool,
+    /// The field that says what an event is called.
+    label_field: Option<usize>,
     /// It stands for several: there are too many.
     pub is_rest: bool,
+}
+
+/// The name of the field that says what an event is called, and so many of its bytes.
+const LABEL: &str = "label";
+const LABEL_BYTES: usize = 1_024;
+
+impl Kind {
+    /// What an event with this payload is called, if it is not called by its kind.
+    #[inline]
+    pub fn label<'a>(&'a self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        match self.definition.as_ref()?.fields.get(self.label_field?)?.value(payload) {
+            Some(Value::String(text)) if !text.is_empty() => Some(&text[..text.len().min(LABEL_BYTES)]),
+            _ => None,
+        }
+    }
 }
 
 /// So many kinds are told from others.
@@ -150,5 +167,9 @@ fn kind(
         _ => number,
     };
     let is_keyed = known.is_some_and(|definition| definition.key_field.is_some());
-    Ok(Kind { number, definition, names, role, begins, is_keyed, is_rest: false })
+    let label_field = known.and_then(|definition| {
+        let fields = &definition.fields;
+        fields.iter().position(|field| field.name == LABEL && field.field_type == Type::String)
+    });
+    Ok(Kind { number, definition, names, role, begins, is_keyed, label_field, is_rest: false })
 }

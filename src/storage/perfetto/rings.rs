@@ -6,9 +6,10 @@
 use crate::formats::nest::Nest;
 use crate::storage::files::failure::Failure;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A begin whose end has not come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Open {
     /// The kind that begins, and its place.
     pub kind: u32,
@@ -16,6 +17,8 @@ pub(super) struct Open {
     /// 0: the kind has no keys.
     pub key: u128,
     pub row: usize,
+    /// What it is called, if not by its kind.
+    pub label: Option<Arc<[u8]>>,
     pub correlation_id: u64,
     pub node_id: u64,
 }
@@ -85,7 +88,7 @@ impl Stack {
     }
 
     fn copy(&mut self, other: &Self) -> Result<(), Failure> {
-        fn list<T: Copy>(to: &mut Vec<T>, from: &[T]) -> Result<(), Failure> {
+        fn list<T: Clone>(to: &mut Vec<T>, from: &[T]) -> Result<(), Failure> {
             to.clear();
             to.try_reserve(from.len()).map_err(|_| Failure::no_memory())?;
             to.extend_from_slice(from);

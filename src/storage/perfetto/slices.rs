@@ -6,9 +6,12 @@ use super::rings::{Lane, MOST_OPEN, Open, Ring, Stack};
 use super::rows::Of;
 use crate::event::EventView;
 use crate::formats::nest::MOST_DEEP;
-use crate::formats::perfetto::{About, Annotations, Event, Mark, annotate, number_of, number_of_text};
+use crate::formats::perfetto::{
+    About, Annotations, Event, Mark, NameOf, annotate, number_of, number_of_text,
+};
 use crate::kinds::Value;
 use crate::storage::files::failure::Failure;
+use std::sync::Arc;
 
 impl Drawer {
     /// The row for a slice that lies within so many others.
@@ -41,7 +44,8 @@ impl Drawer {
         let Some(row) = row else { return self.instant(ring, event, kind_at, 0, Note::NoSlice) };
         let key = if is_keyed { key_of(self.kinds.get(kind_at), event) } else { 0 };
         let (correlation_id, node_id) = (event.correlation_id, event.node_id);
-        let open = Open { kind: event.kind, kind_at, key, row, correlation_id, node_id };
+        let label = self.kinds.get(kind_at).label(event.payload()).map(Arc::from);
+        let open = Open { kind: event.kind, kind_at, key, row, label, correlation_id, node_id };
         if is_keyed {
             ring.stack.keyed.push(open);
         } else {
@@ -177,7 +181,9 @@ impl Drawer {
     fn go_on(&mut self, open: &Open, ns: u64) {
         let sequence = self.rows.prepare(open.row, &mut self.encoder);
         let kind = self.kinds.get(open.kind_at);
-        let (name, category) = (Some(&kind.names.name), kind.names.category.as_ref());
+        let label = open.label.as_ref().map(|label| self.names.name(NameOf::Event, label));
+        let name = Some(label.as_ref().unwrap_or(&kind.names.name));
+        let category = kind.names.category.as_ref();
         let shown = Event { name, category, ..Event::new(ns, Mark::Begin) };
         let about = About {
             payload: &[],
