@@ -124,7 +124,12 @@ fn a_database_is_listed_with_what_it_says_about_its_runs() {
     let database = text(&scratch.path().join("events.db"));
     well(&["export", &journal, &database]);
     let listed = well(&["ls", &text(scratch.path())]);
-    assert!(listed.lines().any(|line| line.contains("events.db") && line.ends_with("database")), "{listed}");
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.contains("events.db") && line.ends_with("  database  host=alpha version=1.2")),
+        "{listed}"
+    );
     assert_eq!(listed.lines().count(), 3, "{listed}");
     let lines = well(&["stat", &database]);
     for part in ["feed000000000001", "Events: 13", "host = alpha", "ledger    none", "sample", "point"] {
