@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh [TARGET...]: fuzzes the C interface with libFuzzer, which is guided by coverage, and AddressSanitizer. fuzz/TARGET.c and the
-# library are built for that; fuzz/where.rs and fuzz/rules.rs call the library's Rust functions. TARGET: calls, structs, reader, where,
+# library are built for that; fuzz/where.rs and fuzz/rules.rs call the library's Rust functions. TARGET: calls, structs, reader, messages, where,
 # rules (default: all, at the same time).
 #
 #   SECONDS_EACH=60   the time for each target
@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
-targets=${*:-calls structs reader where rules}
+targets=${*:-calls structs reader messages where rules}
 seconds=${SECONDS_EACH:-60}
 out=$PWD/build/fuzz
 mkdir -p "$out"
