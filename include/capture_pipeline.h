@@ -3264,6 +3264,46 @@ struct pipeline_clock_facts_t {
     uint32_t reserved;
 };
 
+/* ---- 7. Advanced: for libraries that extend this one --------------------------------------------------- */
+
+/**
+ * Starts a thread as the library starts its own, for a storage that needs one. The thread blocks asynchronous
+ * signals, has the stack of a writer, and calls the functions of `pipeline_thread_hooks` before and after
+ * `body(argument)`. It is detached: `body` reports its end, if that matters. `name` is copied; the system
+ * shows at most 15 bytes of it.
+ *
+ * `body` must return: it must not throw, call `longjmp` or end its thread. The thread does not exist in a
+ * forked child.
+ *
+ * Any thread, callbacks included; not a signal handler. Errors: `PIPELINE_ERR_NULL` (`name` or `body`),
+ * `_NO_MEMORY`, `_SYSTEM` (the thread cannot be started; `body` is not called). Since 0.1.0.
+ *
+ * Requires: `name` is NULL or NUL-terminated; `body` may be called with `argument` on another thread.
+ */
+int32_t pipeline_thread_start(const char *name, void (*body)(void *argument), void *argument);
+
+/**
+ * Gives a message to the function that `pipeline_log_callback` has set, if it wants messages of this level
+ * (`PIPELINE_LOG_...`). For storages that report as the library does. The message is cut at 1023 bytes. Call
+ * it outside of locks, because the program's function runs on the calling thread, during the call.
+ *
+ * Any thread, callbacks included; not a signal handler. Errors: `PIPELINE_ERR_NULL`, `_INVALID` (unknown
+ * level). Since 0.1.0.
+ *
+ * Requires: `message` is NULL or NUL-terminated.
+ */
+int32_t pipeline_log(int32_t level, const char *message);
+
+/**
+ * Sets the calling thread's text of `pipeline_last_error`, so that a function of a library that extends this
+ * one can explain the status that it returns. The text is copied, and cut at 511 bytes.
+ *
+ * Any thread, callbacks included; not a signal handler. Errors: `PIPELINE_ERR_NULL`. Since 0.1.0.
+ *
+ * Requires: `detail` is NULL or NUL-terminated.
+ */
+int32_t pipeline_set_last_error(const char *detail);
+
 /* ---- 8. Messages: events for a transport, such as NATS -------------------------------------------------- */
 
 /**

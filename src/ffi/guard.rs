@@ -49,6 +49,7 @@ pub(super) fn set_last_error(text: std::fmt::Arguments<'_>) {
     let _ = DETAIL.try_with(|d| {
         // SAFETY: the buffer is this thread's own. A signal handler that interrupts this may mix two texts; the last byte stays NUL.
         let buffer = unsafe { &mut *d.get() };
+        buffer[0] = 0; // (the text may be empty)
         let _ = Text { buffer, used: 0 }.write_fmt(text);
     });
 }

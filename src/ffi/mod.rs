@@ -5,6 +5,7 @@ pub mod capture;
 pub mod config;
 pub mod control;
 pub mod exposition;
+pub mod extend;
 pub mod fast;
 mod guard;
 pub mod kinds;

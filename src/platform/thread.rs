@@ -256,6 +256,39 @@ pub fn spawn_plain(main: Main, argument: *mut c_void) -> Result<()> {
     create(main, argument, Stack::Writer, true).map(|_| ())
 }
 
+/// A function of a library that extends this one, such as a storage with a thread of its own.
+pub type Function = unsafe extern "C-unwind" fn(*mut c_void);
+
+/// Starts a detached thread of the library that runs a foreign function, between the hooks of the host. As on a writer's thread, no frame below
+/// the function has anything to unwind.
+pub fn spawn_function(name: &str, function: Function, argument: *mut c_void) -> Result<()> {
+    struct Start {
+        name: [u8; 16],
+        function: Function,
+        argument: *mut c_void,
+    }
+    extern "C-unwind" fn main(start: *mut c_void) -> *mut c_void {
+        // SAFETY: the pointer comes from the box below, and only this thread has it. The value is moved out, and needs no drop.
+        let Start { name, function, argument } = *unsafe { Box::from_raw(start.cast::<Start>()) };
+        begin_own();
+        // SAFETY: the name ends in a NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+        arm_end();
+        run_start_hook();
+        // SAFETY: the caller of `spawn_function` has promised that the function may be called with the argument.
+        unsafe { function(argument) };
+        run_stop_hook();
+        end_listed();
+        std::ptr::null_mut()
+    }
+    let mut start = Start { name: [0; 16], function, argument };
+    let short = short_name(name);
+    start.name[..short.as_bytes().len()].copy_from_slice(short.as_bytes());
+    let start = Box::into_raw(Box::new(start));
+    // SAFETY: after an error no thread has the pointer.
+    spawn_plain(main, start.cast()).inspect_err(|_| drop(unsafe { Box::from_raw(start) }))
+}
+
 /// Starts a plain thread and waits for its end.
 pub fn run_plain(main: Main, argument: *mut c_void) -> Result<()> {
     create(main, argument, Stack::Own, false).map(Handle::join)

@@ -447,6 +447,9 @@ static void log_and_hooks(world_t *w)
     ALLOW(pipeline_log_callback(hear, NULL, PIPELINE_LOG_DEBUG));
     ALLOW(pipeline_thread_hooks(hook, hook, NULL));
     ALLOW_ALSO(pipeline_scale(w->p, 2), PIPELINE_ERR_SYSTEM);
+    ALLOW(pipeline_log(PIPELINE_LOG_ERROR, "text"));
+    ALLOW(pipeline_set_last_error("text"));
+    ALLOW_ALSO(pipeline_thread_start("text", hook, NULL), PIPELINE_ERR_SYSTEM);
     ALLOW(pipeline_log_callback(NULL, NULL, 0));
     ALLOW(pipeline_thread_hooks(NULL, NULL, NULL));
 }
@@ -711,7 +714,7 @@ static const struct {
     {"pipeline_close", close_it, 0},
     {"pipeline_destroy", destroy, 0},
     {"pipeline_abandon", abandon, 0},
-    {"pipeline_log_callback pipeline_thread_hooks", log_and_hooks, 0},
+    {"pipeline_log_callback pipeline_thread_hooks pipeline_log pipeline_set_last_error pipeline_thread_start", log_and_hooks, 0},
     {"pipeline_storage_sqlite", sqlite, BARE},
     {"pipeline_sqlite_create_indexes", create_indexes, BARE | DATABASE},
     {"pipeline_reader_options_init pipeline_reader_open pipeline_reader_next pipeline_reader_next_many pipeline_reader_definitions "
