@@ -1,6 +1,7 @@
 # Builds, installs and tests capture_pipeline. `make` builds, `make install PREFIX=/usr/local` installs, `make demo` shows
 # it on a real program, `make test` checks everything. CARGO_FLAGS goes to every build by cargo ("--offline --locked").
-# `make build` and `make install-lib` leave out the command capture-pipeline, which takes longer to build than the library.
+# `make build` and `make install-lib` leave out the command capture-pipeline, which takes longer to build than the library. `make nats` and
+# `make install-nats` are for the storage in NATS JetStream, a library beside this one.
 
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
@@ -44,6 +45,13 @@ CLI       := $(BUILD)/bin/capture-pipeline
 # What it writes itself: manual pages and completions, in the folders below DATADIR that they are installed into.
 CLI_PAGES := $(BUILD)/share
 CLI_SOURCES := $(shell find cli/src -name '*.rs') cli/Cargo.toml
+# The storage in NATS JetStream. It too has a folder of its own in cargo's.
+BUILT_NATS := $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)nats
+NATS_SO     := libcapture_pipeline_nats.so
+NATS_SONAME := $(NATS_SO).$(MAJOR)
+NATS_REAL   := $(NATS_SO).$(VERSION)
+NATS_A      := libcapture_pipeline_nats.a
+NATS_SOURCES := $(shell find storages/nats/src -name '*.rs') storages/nats/build.rs storages/nats/Cargo.toml Cargo.lock
 # Where the parts of an installation go, quoted for the shell.
 TO_LIB     = $(call q,$(DESTDIR)$(LIBDIR))
 TO_INCLUDE = $(call q,$(DESTDIR)$(INCLUDEDIR))
@@ -51,11 +59,12 @@ TO_BIN     = $(call q,$(DESTDIR)$(BINDIR))
 TO_DATA    = $(call q,$(DESTDIR)$(DATADIR))
 TO_MAN     = $(call q,$(DESTDIR)$(MANDIR))/man1
 PC         = $(TO_LIB)/pkgconfig/capture_pipeline.pc
+NATS_PC    = $(TO_LIB)/pkgconfig/capture_pipeline_nats.pc
 CMAKE      = $(TO_LIB)/cmake/capture_pipeline
 FILL       = $(call q,$(VERSION)) $(call q,$(PREFIX)) $(call q,$(LIBDIR)) $(call q,$(INCLUDEDIR)) $(BUILD)/native-static-libs
 
 # An invalid path is refused before anything is built or written.
-ifneq ($(filter install install-lib install-cli uninstall,$(MAKECMDGOALS)),)
+ifneq ($(filter install install-lib install-cli install-nats uninstall,$(MAKECMDGOALS)),)
 REFUSED := $(shell packaging/check_paths.sh $(call q,PREFIX=$(PREFIX)) $(call q,LIBDIR=$(LIBDIR)) $(call q,INCLUDEDIR=$(INCLUDEDIR)) \
     $(call q,BINDIR=$(BINDIR)) $(call q,DATADIR=$(DATADIR)) $(call q,MANDIR=$(MANDIR)))
 ifneq ($(REFUSED),)
@@ -63,8 +72,8 @@ $(error $(REFUSED))
 endif
 endif
 
-.PHONY: all build cli install install-lib install-cli uninstall header examples demo demo-elixir bench bench-elixir test simulate check-tools check-tools-beam \
-    check-tools-bench local clean FORCE
+.PHONY: all build cli nats install install-lib install-cli install-nats uninstall header examples demo demo-elixir bench bench-elixir test simulate check-tools check-tools-beam \
+    check-tools-bench local local-nats clean FORCE
 
 all: build cli
 
@@ -72,6 +81,8 @@ build: $(BUILD)/lib/$(REAL) $(BUILD)/lib/$(A)
 
 # The command, its manual pages and its completions.
 cli: $(CLI) $(CLI_PAGES)/made
+
+nats: $(BUILD)/lib/$(NATS_REAL) $(BUILD)/lib/$(NATS_A)
 
 # The library is also rebuilt when the flags change.
 $(BUILD)/flags: FORCE
@@ -94,6 +105,21 @@ $(BUILD)/lib/$(REAL): $(SOURCES) $(BUILD)/flags packaging/compile.sh
 # One object file, in which only the documented functions are global.
 $(BUILD)/lib/$(A): $(BUILD)/lib/$(REAL) packaging/localize.sh packaging/exports.txt
 	packaging/localize.sh $(BUILD)/whole.a packaging/exports.txt $@ $(if $(STRIP),--strip-debug)
+
+# It is linked against the library that was built, as any program is: the one copy of the library in a process is that of its program.
+$(BUILD)/lib/$(NATS_REAL): $(NATS_SOURCES) $(BUILD)/lib/$(REAL) $(BUILD)/flags packaging/compile.sh
+	packaging/compile.sh $(CARGO) rustc --profile nats --package capture_pipeline_nats --lib --crate-type cdylib,staticlib $(CARGO_FLAGS) -- \
+	    -C link-arg=-L$(BUILD)/lib -C link-arg=-lcapture_pipeline --print $(call q,native-static-libs=$(TARGET)/nats-native-static-libs)
+	cp $(call q,$(BUILT_NATS)/$(NATS_A)) $(BUILD)/whole-nats.a
+	cp $(call q,$(TARGET)/nats-native-static-libs) $(BUILD)/nats-native-static-libs
+	cp $(call q,$(BUILT_NATS)/$(NATS_SO)) $(BUILD)/lib/$(NATS_REAL)
+	$(if $(STRIP),$(STRIP) $(BUILD)/lib/$(NATS_REAL))
+	ln -sf $(NATS_REAL) $(BUILD)/lib/$(NATS_SONAME)
+	ln -sf $(NATS_SONAME) $(BUILD)/lib/$(NATS_SO)
+
+# The functions of the library stay undefined in it.
+$(BUILD)/lib/$(NATS_A): $(BUILD)/lib/$(NATS_REAL) packaging/localize.sh storages/nats/exports.txt
+	packaging/localize.sh $(BUILD)/whole-nats.a storages/nats/exports.txt $@ $(if $(STRIP),--strip-debug)
 
 # The profile compiles the library once more, for the command alone.
 $(CLI): $(CLI_SOURCES) $(SOURCES) $(BUILD)/flags packaging/compile.sh
@@ -133,7 +159,18 @@ install-lib: build
 	@# The loader finds the library by its cache. After a staged install (DESTDIR) the package updates the cache.
 	@if [ -z $(call q,$(DESTDIR)) ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
 
+install-nats: nats
+	$(INSTALL) -d $(TO_LIB)/pkgconfig $(TO_INCLUDE)
+	$(INSTALL) -m 755 $(BUILD)/lib/$(NATS_REAL) $(TO_LIB)/$(NATS_REAL)
+	ln -sf $(NATS_REAL) $(TO_LIB)/$(NATS_SONAME)
+	ln -sf $(NATS_SONAME) $(TO_LIB)/$(NATS_SO)
+	$(INSTALL) -m 644 $(BUILD)/lib/$(NATS_A) $(TO_LIB)/$(NATS_A)
+	$(INSTALL) -m 644 storages/nats/include/capture_pipeline_nats.h $(TO_INCLUDE)
+	packaging/fill.sh storages/nats/capture_pipeline_nats.pc.in $(NATS_PC) $(subst native-static-libs,nats-native-static-libs,$(FILL))
+	@if [ -z $(call q,$(DESTDIR)) ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
+
 uninstall:
+	rm -f $(TO_LIB)/$(NATS_SO) $(TO_LIB)/$(NATS_SONAME) $(TO_LIB)/$(NATS_REAL) $(TO_LIB)/$(NATS_A) $(NATS_PC) $(TO_INCLUDE)/capture_pipeline_nats.h
 	rm -f $(TO_LIB)/$(SO) $(TO_LIB)/$(SONAME) $(TO_LIB)/$(REAL) $(TO_LIB)/$(A)
 	rm -f $(TO_INCLUDE)/capture_pipeline.h $(TO_INCLUDE)/capture_pipeline_fast.h $(TO_INCLUDE)/capture_pipeline.hpp \
 	    $(TO_INCLUDE)/capture_pipeline_reader.hpp $(PC)
@@ -150,6 +187,12 @@ local:
 	@$(MAKE) --no-print-directory install-lib DESTDIR= $(call q,PREFIX=$(LOCAL)) $(call q,LIBDIR=$(LOCAL)/lib) \
 	    $(call q,INCLUDEDIR=$(LOCAL)/include) > $(BUILD)/local.log 2>&1 || { cat $(BUILD)/local.log; exit 1; }
 	@echo "installed in $(BUILD)/prefix"
+
+# The same for the storage in NATS JetStream.
+local-nats: local
+	@$(MAKE) --no-print-directory install-nats DESTDIR= $(call q,PREFIX=$(LOCAL)) $(call q,LIBDIR=$(LOCAL)/lib) \
+	    $(call q,INCLUDEDIR=$(LOCAL)/include) > $(BUILD)/local-nats.log 2>&1 || { cat $(BUILD)/local-nats.log; exit 1; }
+	@echo "installed in $(BUILD)/prefix, with the storage in NATS JetStream"
 
 # Generates include/capture_pipeline.h from src/ffi.
 header:

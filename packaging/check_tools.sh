@@ -22,6 +22,7 @@ want cmake cmake
 want valgrind valgrind
 want sqlite3 sqlite3
 want man man-db
+want openssl openssl
 want python3 python3
 # It runs the programs that read timelines.
 have node || wish="$wish nodejs"

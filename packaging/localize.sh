@@ -1,5 +1,5 @@
 #!/bin/sh
-# localize.sh WHOLE.a EXPORTS OUT.a [--strip-debug]: makes the installed static library from the one that rustc wrote.
+# localize.sh WHOLE.a EXPORTS OUT.a [--strip-debug]: makes an installed static library from the one that rustc wrote.
 #
 # In rustc's archive all symbols of the Rust standard library and of SQLite are global, so a program with its own libsqlite3, or with
 # another library written in Rust, could not link it. This script links everything that the exported functions need into one object, in
@@ -12,6 +12,8 @@ OBJCOPY=${OBJCOPY:-objcopy}
 AR=${AR:-ar}
 NM=${NM:-nm}
 
+object=${out##*/lib}
+object=${object%.a}.o
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -25,9 +27,9 @@ while read -r name; do roots="$roots -u $name"; done <"$exports"
 
 # The bitcode of the standard library is of no use to a C linker, and older LLVM plugins fail on it.
 "$OBJCOPY" --keep-global-symbols="$exports" --remove-section=.llvmbc --remove-section=.llvmcmd $strip \
-    "$work/all.o" "$work/capture_pipeline.o"
+    "$work/all.o" "$work/$object"
 
-"$NM" -g --defined-only "$work/capture_pipeline.o" | awk '{ print $3 }' | LC_ALL=C sort >"$work/global"
+"$NM" -g --defined-only "$work/$object" | awk '{ print $3 }' | LC_ALL=C sort >"$work/global"
 if ! LC_ALL=C sort "$exports" | diff - "$work/global" >"$work/diff"; then
     echo "localize.sh: the global symbols are not those of $exports (<: missing, >: surplus):" >&2
     cat "$work/diff" >&2
@@ -35,4 +37,4 @@ if ! LC_ALL=C sort "$exports" | diff - "$work/global" >"$work/diff"; then
 fi
 
 rm -f "$out"
-"$AR" rcs "$out" "$work/capture_pipeline.o"
+"$AR" rcs "$out" "$work/$object"

@@ -16,12 +16,13 @@ prefix=build/prefix
 # locked apart from the debug build. Steps with the same lock would only wait for each other.
 step build lock=release -- "${make[@]}" build local
 step build-cli lock=cli -- "${make[@]}" cli
+step nats-build after=build lock=nats -- "${make[@]}" local-nats
 step format -- "$cargo" fmt --all --check
 step steps -- tests/steps_test.sh
 step checks -- python3 tests/source/selftest.py
 step links -- python3 tests/source/links.py
-step lengths -- python3 tests/source/structure.py --lines 400 src cli/src c_examples/alloc_trace/report/src bindings/erlang/c_src bindings/elixir/lib
-step circles -- python3 tests/source/structure.py --circles src cli/src c_examples/alloc_trace/report/src bindings/erlang/c_src c_examples/alloc_trace benches/native/harness
+step lengths -- python3 tests/source/structure.py --lines 400 src cli/src storages/nats/src c_examples/alloc_trace/report/src bindings/erlang/c_src bindings/elixir/lib
+step circles -- python3 tests/source/structure.py --circles src cli/src storages/nats/src c_examples/alloc_trace/report/src bindings/erlang/c_src c_examples/alloc_trace benches/native/harness
 step msrv -- python3 tests/source/msrv.py
 step mutations -- python3 tests/mutations/run.py --check
 step clippy lock=debug -- "$cargo" clippy "${flags[@]}" --workspace --all-targets -- -D warnings
@@ -30,6 +31,7 @@ step clippy-without-sqlite lock=debug -- "$cargo" clippy "${flags[@]}" --no-defa
 step clippy-system-sqlite lock=debug -- "$cargo" clippy "${flags[@]}" --no-default-features --features sqlite-system -- -D warnings
 step cargo-build lock=debug -- "$cargo" test "${flags[@]}" --no-run
 step cli lock=debug -- tests/cli.sh
+step nats-unit lock=debug -- "$cargo" test "${flags[@]}" -p capture_pipeline_nats
 step report lock=debug -- "$cargo" test "${flags[@]}" -p alloc_trace_report
 step loom -- env RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR=target-loom \
     "$cargo" test --release "${flags[@]}" --no-default-features --test loom
@@ -55,6 +57,7 @@ step programs-c after=build alone -- tests/programs.sh --except 'tests/c/hosts/*
 step programs-hosts after=build alone -- tests/programs.sh tests/c/hosts
 step programs-cpp after=build alone -- tests/programs.sh tests/cpp
 step programs-examples after=build alone -- tests/programs.sh c_examples
+step nats after=nats-build alone -- storages/nats/tests/run.sh
 # A forked child of prefork.c does not free what the threads of its parent had on their stacks.
 step valgrind after=build alone -- tests/programs.sh --valgrind --except '*/prefork.c' c_examples
 step address after=address-build alone -- tests/address.sh run
