@@ -58,7 +58,7 @@ def architecture():
 
 def guarantees():
     page = read("docs", "guarantees.md")
-    files = [f"/{os.path.relpath(os.path.join(folder, name), TOP)}" for top in ("tests", "bindings")
+    files = [f"/{os.path.relpath(os.path.join(folder, name), TOP)}" for top in ("tests", "bindings", "storages")
              for folder, _, names in os.walk(os.path.join(TOP, top)) if not {"_build", "priv"} & set(folder.split(os.sep)) for name in names]
     for name in set(re.findall(r"`([\w/]+\.(?:c|cpp|sh|py|rs|erl|exs))`", page)):
         if not any(file.endswith(f"/{name}") for file in files):

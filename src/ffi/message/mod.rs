@@ -2,4 +2,4 @@
 
 pub mod encode;
 pub mod read;
-mod structs;
+pub mod structs;

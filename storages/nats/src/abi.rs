@@ -87,7 +87,7 @@ pub struct Storage {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Message {
     pub struct_size: u32,
-    pub rings: u32,
+    pub blocks: u32,
     pub generation: u64,
     pub ring_id: u64,
     pub first_sequence: u64,
@@ -140,7 +140,7 @@ unsafe extern "C" {
 mod tests {
     use super::{Batch, EventView, Message, Storage};
     use capture_pipeline::batch::BatchView;
-    use capture_pipeline::ffi::message::pipeline_message_t;
+    use capture_pipeline::ffi::message::structs::pipeline_message_t;
     use capture_pipeline::status;
     use capture_pipeline::storage::{self, callback::pipeline_storage_t};
 
@@ -164,7 +164,7 @@ mod tests {
             processed_at_ns realtime_offset_ns writer_data count events);
         same_layout!(Storage, pipeline_storage_t: struct_size flags user_data store open_writer close_writer flush
             dead_letter release destroy finish);
-        same_layout!(Message, pipeline_message_t: struct_size rings generation ring_id first_sequence schema count length);
+        same_layout!(Message, pipeline_message_t: struct_size blocks generation ring_id first_sequence schema count length);
         let numbers = [
             (super::PIPELINE_OK, status::PIPELINE_OK),
             (super::PIPELINE_END, status::PIPELINE_END),

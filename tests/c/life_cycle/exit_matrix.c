@@ -127,6 +127,14 @@ static void *is_last(void *alone)
     return NULL;
 }
 
+/* The thread of a storage in a library of its own: it is one of the library's, and keeps no process. */
+static void never_ends(void *unused)
+{
+    (void)unused;
+    for (;;)
+        pause();
+}
+
 static void begin(enum origin origin)
 {
     pipeline_config_t c = config_defaults();
@@ -139,6 +147,7 @@ static void begin(enum origin origin)
     CHECK_STATUS(pipeline_storage_init(&s, sizeof s), PIPELINE_OK);
     s.store = write_numbers;
     p = start_pipeline(&c, &s);
+    CHECK_STATUS(pipeline_thread_start("storage", never_ends, NULL), PIPELINE_OK);
     capture_numbers(p, 0, ACKNOWLEDGED);
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);
     if (origin == IN_STORE)
