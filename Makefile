@@ -221,6 +221,15 @@ bench: check-tools-bench build local cli
 	-@$(MAKE) --no-print-directory -k -C benches/native needed peers CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' > $(BUILD)/bench.log 2>&1
 	@QUICK='$(QUICK)' PARTS='$(PARTS)' python3 benches/native/run.py
 
+# The storage in NATS JetStream beside the official client by itself. NATS_BENCH has options of storages/nats/bench/run.py.
+.PHONY: bench-nats
+bench-nats: local-nats
+	storages/nats/tests/servers.sh
+	$(CARGO) build --profile nats --package capture_pipeline_nats_bench $(CARGO_FLAGS)
+	tests/programs.sh --build-only --only '*/capture.c' storages/nats/bench
+	python3 storages/nats/bench/run.py $(BUILD)/nats-servers/pypi/bin/nats-server $(BUILD)/programs/storages/nats/bench/capture \
+	    $(call q,$(BUILT_NATS)/nats_peer) $(NATS_BENCH)
+
 # The costs on the BEAM, beside the ways to do without this library. QUICK=1 takes a minute. PARTS: capture throughput wake default idle.
 PARTS ?=
 bench-elixir: check-tools-beam build

