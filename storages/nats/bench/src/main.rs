@@ -83,7 +83,10 @@ async fn copy(server: &str, from: &str, name: &str) -> Result<()> {
     publish(&context, all.into_iter()).await
 }
 
-async fn publish(context: &Context, messages: impl Iterator<Item = (String, HeaderMap, Bytes)>) -> Result<()> {
+async fn publish(
+    context: &Context,
+    messages: impl Iterator<Item = (String, HeaderMap, Bytes)>,
+) -> Result<()> {
     let mut waiting: std::collections::VecDeque<(usize, PublishAckFuture)> = Default::default();
     let (mut count, mut bytes, mut pending) = (0_u64, 0_u64, 0);
     let began = Instant::now();
