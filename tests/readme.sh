@@ -55,6 +55,7 @@ for page in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md docs/ar
 done
 
 check "files, functions, tests and mutations that documents name are there" tests/documents.py
+check "docs/scale.md has the tables that docs/scale/fleet.py prints" docs/scale/fleet.py --check
 check "docs/pipeline.svg is what docs/draw_pipeline.py draws" docs/draw_pipeline.py --check
 
 # The pages' snippets are compiled and run as parts of programs: each stands there word for word, but for its indentation. A page with a language of which

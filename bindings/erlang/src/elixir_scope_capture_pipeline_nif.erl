@@ -272,7 +272,7 @@ delivery_enriched(_Pipeline, _Token, _From, _Common) -> ?NOT_LOADED.
 
 %% ---- tracers (documented in c_src/tracer/tracer.h) ----
 
--spec tracer_new(reference(), {pid(), pos_integer(), non_neg_integer(), pos_integer(), non_neg_integer(), [pid()]}) ->
+-spec tracer_new(reference(), {pid(), pos_integer(), non_neg_integer(), pos_integer(), non_neg_integer(), [pid()], boolean()}) ->
     {ok, reference()} | {error, badarg | {atom(), binary()}}.
 tracer_new(_Pipeline, _Options) -> ?NOT_LOADED.
 

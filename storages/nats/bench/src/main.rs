@@ -76,7 +76,10 @@ async fn copy(server: &str, from: &str, name: &str) -> Result<()> {
     let mut coming = consumer.messages().await?;
     while all.len() < count {
         let message = coming.next().await.ok_or("the stream has ended")??;
-        let headers = message.headers.clone().unwrap_or_default();
+        let mut headers = message.headers.clone().unwrap_or_default();
+        if headers.get("Nats-Expected-Stream").is_some() {
+            headers.insert("Nats-Expected-Stream", name);
+        }
         all.push((format!("{name}.{}", message.subject), headers, message.payload.clone()));
     }
     drop(coming);
