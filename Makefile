@@ -165,12 +165,13 @@ install-nats: nats
 	ln -sf $(NATS_REAL) $(TO_LIB)/$(NATS_SONAME)
 	ln -sf $(NATS_SONAME) $(TO_LIB)/$(NATS_SO)
 	$(INSTALL) -m 644 $(BUILD)/lib/$(NATS_A) $(TO_LIB)/$(NATS_A)
-	$(INSTALL) -m 644 storages/nats/include/capture_pipeline_nats.h $(TO_INCLUDE)
+	$(INSTALL) -m 644 storages/nats/include/capture_pipeline_nats.h storages/nats/include/capture_pipeline_nats.hpp $(TO_INCLUDE)
 	packaging/fill.sh storages/nats/capture_pipeline_nats.pc.in $(NATS_PC) $(subst native-static-libs,nats-native-static-libs,$(FILL))
 	@if [ -z $(call q,$(DESTDIR)) ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
 
 uninstall:
-	rm -f $(TO_LIB)/$(NATS_SO) $(TO_LIB)/$(NATS_SONAME) $(TO_LIB)/$(NATS_REAL) $(TO_LIB)/$(NATS_A) $(NATS_PC) $(TO_INCLUDE)/capture_pipeline_nats.h
+	rm -f $(TO_LIB)/$(NATS_SO) $(TO_LIB)/$(NATS_SONAME) $(TO_LIB)/$(NATS_REAL) $(TO_LIB)/$(NATS_A) $(NATS_PC) $(TO_INCLUDE)/capture_pipeline_nats.h \
+	    $(TO_INCLUDE)/capture_pipeline_nats.hpp
 	rm -f $(TO_LIB)/$(SO) $(TO_LIB)/$(SONAME) $(TO_LIB)/$(REAL) $(TO_LIB)/$(A)
 	rm -f $(TO_INCLUDE)/capture_pipeline.h $(TO_INCLUDE)/capture_pipeline_fast.h $(TO_INCLUDE)/capture_pipeline.hpp \
 	    $(TO_INCLUDE)/capture_pipeline_reader.hpp $(PC)

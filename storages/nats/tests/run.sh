@@ -86,7 +86,7 @@ for server in $servers/debian/usr/sbin/nats-server $servers/pypi/bin/nats-server
     there=$((there + 1))
     version=$($server --version)
     echo "--- $version"
-    check "programs against $version" env NATS_SERVER="$PWD/$server" tests/programs.sh --out build --only "*/$pattern.c" storages/nats/tests
+    check "programs against $version" env NATS_SERVER="$PWD/$server" tests/programs.sh --out build --only "*/$pattern.c*" storages/nats/tests
     if [ "$pattern" = '*' ] || [ "$pattern" = chaos ]; then
         check "from the capture to the database, $version" env LD_LIBRARY_PATH="$prefix/lib" python3 storages/nats/tests/chaos.py "$PWD/$server" \
             "$work/capture" build/bin/capture-pipeline "${CHAOS:-20}"

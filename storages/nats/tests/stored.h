@@ -22,21 +22,6 @@ static void count_event(stored_t *stored, uint64_t number)
         stored->unknown++;
 }
 
-#ifdef STANDIN
-static uint64_t decode(stored_t *stored, const char *data, size_t length)
-{
-    uint64_t head[4], number, count = 0;
-    size_t at = 0;
-    while (at < length) {
-        memcpy(head, data + at, sizeof head);
-        memcpy(&number, data + at + sizeof head, sizeof number);
-        count_event(stored, number);
-        at += sizeof head + ((head[3] + 7) & ~7ull);
-        count++;
-    }
-    return count;
-}
-#else
 static uint64_t decode(stored_t *stored, const char *data, size_t length)
 {
     static pipeline_message_reader_t *reader;
@@ -57,11 +42,10 @@ static uint64_t decode(stored_t *stored, const char *data, size_t length)
     }
     return count;
 }
-#endif
 
 static void take_message(void *data, const wire_message_t *m)
 {
-    stored_t *stored = data;
+    stored_t *stored = (stored_t *)data;
     char value[256];
     uint64_t count;
     CHECK(strcmp(wire_header(m, "Capture-Format", value, sizeof value), "1") == 0);
@@ -85,7 +69,7 @@ CHECK_UNUSED static stored_t stored_in(const server_t *server, const char *login
 {
     stored_t stored;
     memset(&stored, 0, sizeof stored);
-    stored.seen = calloc(numbers + 1, sizeof *stored.seen);
+    stored.seen = (uint32_t *)calloc(numbers + 1, sizeof *stored.seen);
     stored.numbers = numbers;
     each_message(server->port, login, "CAPTURE", take_message, &stored);
     CHECK_U64(stored.unknown, 0);
@@ -122,7 +106,7 @@ CHECK_UNUSED static pipeline_nats_status_t nats_status(const pipeline_storage_t 
 /* Captures the numbers from `from` on, below `to`, each as the beginning of a payload of `size` bytes. */
 CHECK_UNUSED static void capture_range(pipeline_t *p, uint64_t from, uint64_t to, size_t size)
 {
-    char *payload = calloc(1, size);
+    char *payload = (char *)calloc(1, size);
     uint64_t i;
     for (i = from; i < to; i++) {
         memcpy(payload, &i, sizeof i);

@@ -34,7 +34,7 @@ CHECK_UNUSED static bool wire_fill(wire_t *w)
         memmove(w->data, w->data + w->start, w->end - w->start);
         w->end -= w->start, w->start = 0;
         if (w->room - w->end < 65536)
-            w->data = realloc(w->data, w->room = 2 * w->room + 131072);
+            w->data = (char *)realloc(w->data, w->room = 2 * w->room + 131072);
     }
     got = read(w->fd, w->data + w->end, w->room - w->end - 1);
     if (got <= 0)
@@ -47,7 +47,7 @@ CHECK_UNUSED static bool wire_fill(wire_t *w)
 CHECK_UNUSED static bool wire_line(wire_t *w, char *line, size_t size)
 {
     for (;;) {
-        char *end = w->end > w->start ? memchr(w->data + w->start, '\n', w->end - w->start) : NULL;
+        char *end = w->end > w->start ? (char *)memchr(w->data + w->start, '\n', w->end - w->start) : NULL;
         if (end != NULL) {
             size_t length = (size_t)(end - w->data) - w->start;
             snprintf(line, size, "%.*s", (int)(length > 0 && end[-1] == '\r' ? length - 1 : length), w->data + w->start);
@@ -80,7 +80,7 @@ CHECK_UNUSED static bool wire_open(wire_t *w, int port, const char *options)
     int one = 1;
     memset(w, 0, sizeof *w);
     memset(&address, 0, sizeof address);
-    w->data = malloc(w->room = 1 << 20);
+    w->data = (char *)malloc(w->room = 1 << 20);
     address.sin_family = AF_INET;
     address.sin_port = htons((uint16_t)port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -126,7 +126,7 @@ CHECK_UNUSED static bool wire_next(wire_t *w, wire_message_t *m)
         snprintf(m->reply, sizeof m->reply, "%s", count == (line[0] == 'H' ? 5 : 4) ? words[2] : "");
         while (w->end - w->start < total + 2) {
             if (w->room - w->start < total + 65536)
-                w->data = realloc(w->data, w->room = w->start + total + 131072);
+                w->data = (char *)realloc(w->data, w->room = w->start + total + 131072);
             if (!wire_fill(w))
                 return false;
         }
@@ -175,7 +175,7 @@ CHECK_UNUSED static const char *wire_header(const wire_message_t *m, const char 
             const char *from = m->headers + at + length + 2, *end;
             while (*from == ' ')
                 from++;
-            end = memchr(from, '\r', (size_t)(m->headers + m->headers_len - from));
+            end = (const char *)memchr(from, '\r', (size_t)(m->headers + m->headers_len - from));
             snprintf(value, size, "%.*s", end != NULL ? (int)(end - from) : 0, from);
             break;
         }
