@@ -39,7 +39,8 @@ const WORDS: Words = Words { storage: "trace", file: "trace" };
 /// Keeps events as traces.
 pub struct PerfettoStorage {
     source: OnceLock<Weak<dyn Source>>,
-    state: Mutex<State>,
+    /// In a box, because it is large, and the storage is moved on stacks that may be small.
+    state: Mutex<Box<State>>,
     messages: Messages,
     /// 1 in the process that opened the storage, 0 in its children.
     alive: &'static AtomicU32,
@@ -55,7 +56,7 @@ impl PerfettoStorage {
         })?;
         thread::on_own_stack("cp-perfetto", || {
             let place = Place::open(&path, options.modes(), &WORDS).map_err(|failure| failure.at(&path))?;
-            let state = Mutex::new(State::new(options, place));
+            let state = Mutex::new(Box::new(State::new(options, place)));
             Ok(Self { source: OnceLock::new(), state, messages: Messages::new(path.clone()), alive })
         })?
     }

@@ -218,6 +218,11 @@ static int32_t journal(void)
     return pipeline_storage_journal("events", NULL, sizeof s, &s);
 }
 
+static int32_t perfetto(void)
+{
+    return pipeline_storage_perfetto("traces", NULL, sizeof s, &s);
+}
+
 static int32_t create_indexes(void)
 {
     return pipeline_sqlite_create_indexes("events.db");
@@ -315,6 +320,10 @@ int main(void)
     RUN(destroy);
     RUN(create_indexes);
     RUN(journal);
+    RUN(start);
+    common_calls();
+    RUN(destroy);
+    RUN(perfetto);
     RUN(start);
     common_calls();
     RUN(destroy);
