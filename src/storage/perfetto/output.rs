@@ -83,8 +83,12 @@ impl TraceFile {
             Err(failure) if failure.errno == libc::ENOENT => return Err(gone(&self.name)),
             Err(failure) => return Err(Failure { class: Class::Lost, ..failure }),
         };
-        if Identity::of(&again.stat()?) != self.identity || !again.set_lock(true)? {
+        if Identity::of(&again.stat()?) != self.identity {
             return Err(gone(&self.name));
+        }
+        if !again.set_lock(true)? {
+            // Somebody else has the lock. With bytes behind the end that are to be cut off, another file would have their events once more.
+            return Err(if self.uncut { Failure::lost(&super::WORDS) } else { gone(&self.name) });
         }
         self.file = again;
         Ok(())
@@ -115,13 +119,14 @@ impl TraceFile {
                 self.uncut = false;
             }
             self.check(self.end)?;
+            self.uncut = true;
             self.file.write_all(std::iter::once(bytes), self.end)?;
             // Again, because what is acknowledged must be in a file that has a name.
             self.check(end)
         });
         let failure = match written {
             Ok(()) => {
-                self.end = end;
+                (self.end, self.uncut) = (end, false);
                 return Ok(());
             }
             Err(failure) => failure,
@@ -130,6 +135,7 @@ impl TraceFile {
             return Err(Unwritten { failure, kept: 0, abandoned: true });
         }
         if self.reopen().and_then(|()| self.file.truncate(self.end)).is_ok() {
+            self.uncut = false;
             return Err(Unwritten { failure, kept: 0, abandoned: false });
         }
         match self.file.stat() {
@@ -138,11 +144,11 @@ impl TraceFile {
                 let kept = (stat.st_size as u64 - self.end).min(bytes.len() as u64);
                 Err(Unwritten { failure, kept, abandoned: true })
             }
-            Ok(_) => Err(Unwritten { failure, kept: 0, abandoned: false }),
-            Err(_) => {
-                self.uncut = true;
+            Ok(_) => {
+                self.uncut = false;
                 Err(Unwritten { failure, kept: 0, abandoned: false })
             }
+            Err(_) => Err(Unwritten { failure, kept: 0, abandoned: false }),
         }
     }
 

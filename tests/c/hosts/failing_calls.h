@@ -24,10 +24,13 @@ enum { ERRORS = sizeof errors / sizeof *errors };
 /* The number of EINTR in a row. SQLite repeats an interrupted call until it succeeds, so it must succeed in the end. */
 enum { INTERRUPTIONS = 50 };
 
+/* What the pipeline stores into. */
+enum storage { SQLITE, JOURNAL, TRACES, STORAGES };
+
 /* A case and its results, in memory that its process shares. */
 static struct shared {
     int call, error; /* call -1: none fails */
-    bool journal;    /* the storage is a journal, else SQLite */
+    int storage;     /* one of enum storage */
     long at;
     bool always;
     _Atomic bool armed;

@@ -1,19 +1,20 @@
-/* The n-th call of a system call fails, once or from then on, while a pipeline with the SQLite storage or the journal starts, stores, flushes and
- * closes. Whichever call fails, nothing crashes or hangs, the ledger balances, and every acknowledged event is in the file, which is intact.
+/* The n-th call of a system call fails, once or from then on, while a pipeline with the SQLite storage, the journal or the one for
+ * Perfetto starts, stores, flushes and closes. Whichever call fails, nothing crashes or hangs, the ledger balances, and every acknowledged event is in the file, which is intact.
  *
  * The library's calls are caught by functions of the same names (failing_calls.h). Each case is a process of its own with a time limit;
- * afterwards another copy of SQLite, or a reader of the journal's format, checks the file. By default a fixed selection of the cases runs.
+ * afterwards another copy of SQLite, or a reader of the journal's or the traces' format, checks the file. By default a fixed selection of the cases runs.
  *
  *   ALL_CASES=1     every call, every error, once and from then on
  *   WORKERS=32      that many cases at a time; 6 otherwise
  *   ONLY=pwrite     only this call
- *   CASE="journal pwrite 17 ENOSPC always"    this case alone, with the library's log; or sqlite, or once
+ *   CASE="journal pwrite 17 ENOSPC always"    this case alone, with the library's log; or sqlite, perfetto; or once
  *
  * Build flags: -lsqlite3 -ldl */
 #include "../check.h"
 
 #include "failing_calls.h"
 #include "journal.h"
+#include "perfetto.h"
 
 #include <sqlite3.h>
 
@@ -40,13 +41,16 @@ static bool may_fail(int32_t status)
            pipeline_last_error()[0] != '\0';
 }
 
-static void capture(pipeline_t *p)
+/* The numbers of the events from `first` on. */
+static void capture(pipeline_t *p, unsigned first)
 {
     char payload[300];
-    int i;
+    unsigned i;
     memset(payload, 'x', sizeof payload);
-    for (i = 0; i < EVENTS; i++)
-        (void)pipeline_capture(p, 1, payload, sizeof payload);
+    for (i = first; i < first + EVENTS; i++) {
+        memcpy(payload, &i, sizeof i);
+        (void)pipeline_capture(p, 1, payload, shared->storage == TRACES ? sizeof i : sizeof payload);
+    }
 }
 
 static int32_t open_sqlite(pipeline_storage_t *storage)
@@ -70,6 +74,22 @@ static int32_t open_journal(pipeline_storage_t *storage)
     return pipeline_storage_journal("case", &options, sizeof *storage, storage);
 }
 
+/* Small files and all limits. */
+static int32_t open_traces(pipeline_storage_t *storage)
+{
+    pipeline_perfetto_options_t options = trace_options();
+    options.file_bytes = 65536;
+    options.max_bytes = 1 << 20;
+    options.sync = PIPELINE_PERFETTO_SYNC_FLUSH;
+    shared->armed = true;
+    return pipeline_storage_perfetto("case", &options, sizeof *storage, storage);
+}
+
+static int32_t open_storage(pipeline_storage_t *storage)
+{
+    return shared->storage == TRACES ? open_traces(storage) : shared->storage == JOURNAL ? open_journal(storage) : open_sqlite(storage);
+}
+
 static void one_process(void)
 {
     pipeline_config_t config = config_defaults();
@@ -83,7 +103,7 @@ static void one_process(void)
     config.retry_max_us = 1000;
     config.batch_size = EVENTS / 2;
     config.ring_bytes = 1 << 18;
-    shared->refused = shared->journal ? open_journal(&storage) : open_sqlite(&storage);
+    shared->refused = open_storage(&storage);
     if (shared->refused == PIPELINE_OK)
         shared->refused = pipeline_start(&config, &storage, &p);
     if (shared->refused != PIPELINE_OK) {
@@ -93,11 +113,11 @@ static void one_process(void)
     }
     shared->started = true;
     for (i = 0; i < BATCHES; i++) {
-        capture(p);
+        capture(p, (unsigned)i * EVENTS);
         if (i % 2 == 1)
             shared->flushed[i / 2] = pipeline_flush(p, 3000);
     }
-    capture(p);
+    capture(p, BATCHES * EVENTS);
     shared->closed = pipeline_close(p, 10000);
     /* Without locks SQLite retries for ten seconds before it reports that. */
     if (shared->closed == PIPELINE_ERR_TIMEOUT && shared->call == FCNTL && shared->always)
@@ -127,6 +147,8 @@ static void one_process(void)
 
 /* ---- all of them ---- */
 
+static const char *const storage_names[STORAGES] = {"sqlite", "journal", "perfetto"};
+
 static const char *error_name(int number)
 {
     int i;
@@ -139,7 +161,7 @@ static const char *error_name(int number)
 static bool failed(const char *what, long a, long b)
 {
     checks_failed++;
-    fprintf(stderr, "FAILED: CASE=\"%s %s %ld %s %s\": %s (%ld, %ld) %s\n", shared->journal ? "journal" : "sqlite",
+    fprintf(stderr, "FAILED: CASE=\"%s %s %ld %s %s\": %s (%ld, %ld) %s\n", storage_names[shared->storage],
             call_names[shared->call < 0 ? 0 : shared->call], shared->at, error_name(shared->error), shared->always ? "always" : "once", what, a, b, shared->words);
     return false;
 }
@@ -164,13 +186,29 @@ static bool look_at_journal(void)
     return state.damaged == 0 || failed("damaged blocks", (long)state.damaged, 0);
 }
 
+/* Every acknowledged event is in the traces once, and names are said before they are used. What was not acknowledged may be there, but not twice. */
+static bool look_at_traces(void)
+{
+    const traces_t *read;
+    if (access("case", F_OK) != 0)
+        return shared->stored == 0 || failed("the directory is missing although events were acknowledged", (long)shared->stored, 0);
+    read = read_traces("case", (BATCHES + 1) * EVENTS);
+    if (shared->started && (read->events < shared->stored || read->events > shared->captured))
+        return failed("events in the traces, events acknowledged", (long)read->events, (long)shared->stored);
+    if (read->twice != 0)
+        return failed("events that are there twice", (long)read->twice, 0);
+    return read->nameless == 0 || failed("names that were not said", (long)read->nameless, 0);
+}
+
 /* The file is intact, and has every acknowledged event. */
 static bool look(void)
 {
     sqlite3 *db = NULL;
     long long rows, sound;
-    if (shared->journal)
+    if (shared->storage == JOURNAL)
         return look_at_journal();
+    if (shared->storage == TRACES)
+        return look_at_traces();
     if (access("case.db", F_OK) != 0)
         return shared->stored == 0 || failed("the file is missing although events were acknowledged", (long)shared->stored, 0);
     if (sqlite3_open_v2("case.db", &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
@@ -197,12 +235,12 @@ static void clean(void)
 }
 
 /* Runs a case. `false`: it failed. */
-static bool run(bool journal, int call, long at, int error, bool always)
+static bool run(int storage, int call, long at, int error, bool always)
 {
     pid_t child;
     int status = 0;
     memset((void *)shared, 0, sizeof *shared);
-    shared->journal = journal;
+    shared->storage = storage;
     shared->call = call;
     shared->at = at;
     shared->error = error;
@@ -233,7 +271,7 @@ static bool run(bool journal, int call, long at, int error, bool always)
 }
 
 /* The cases of one call that are this worker's. */
-static long run_call(bool journal, int call, bool all, int worker, int workers)
+static long run_call(int storage, int call, bool all, int worker, int workers)
 {
     /* Without ALL_CASES: each error at some of the calls. */
     static const long some[] = {1, 2, 3, 4, 6, 8, 11, 15, 21, 30, 44, 66, 100, 150, 230, 350};
@@ -252,7 +290,7 @@ static long run_call(bool journal, int call, bool all, int worker, int workers)
                 /* A lock that can never be taken costs ten seconds, with any error. */
                 if ((!all || (call == FCNTL && always)) && (i + call + 3 * always) % ERRORS != e)
                     continue;
-                (void)run(journal, call, at, errors[e].number, always != 0);
+                (void)run(storage, call, at, errors[e].number, always != 0);
                 reached = reached || shared->failed > 0;
                 cases++;
             }
@@ -295,8 +333,9 @@ static int work(const char *only, bool all, int worker)
     settle_down();
     for (call = 0; call < CALLS; call++)
         if (only == NULL || strcmp(only, call_names[call]) == 0) {
-            cases += run_call(false, call, all, worker, worker_count);
-            cases += run_call(true, call, all, worker, worker_count);
+            int storage;
+            for (storage = 0; storage < STORAGES; storage++)
+                cases += run_call(storage, call, all, worker, worker_count);
         }
     printf("worker %d: %ld cases\n", worker, cases);
     fflush(stdout);
@@ -325,26 +364,29 @@ int main(void)
     if (one != NULL) {
         char storage[32], name[32], error[32], when[32];
         long at = 1;
+        int kind;
         CHECK_OR_STOP(sscanf(one, "%31s %31s %ld %31s %31s", storage, name, &at, error, when) == 5);
         CHECK_STATUS(pipeline_log_callback(show, NULL, PIPELINE_LOG_INFO), PIPELINE_OK);
         for (call = 0; call < CALLS; call++)
             for (e = 0; e < ERRORS; e++)
                 if (strcmp(name, call_names[call]) == 0 && strcmp(error, errors[e].name) == 0)
-                    CHECK(run(strcmp(storage, "journal") == 0, call, at, errors[e].number, strcmp(when, "always") == 0));
+                    for (kind = 0; kind < STORAGES; kind++)
+                        if (strcmp(storage, storage_names[kind]) == 0)
+                            CHECK(run(kind, call, at, errors[e].number, strcmp(when, "always") == 0));
         printf("start %d, flush %d %d, close %d, stored %" PRIu64 " of %" PRIu64 ", %ld calls failed of %ld\n",
                shared->refused, shared->flushed[0], shared->flushed[1], shared->closed, shared->stored, shared->captured,
                (long)shared->failed, (long)shared->count[shared->call]);
         return end();
     }
     /* Without a failure every event is stored; the counts show that the calls are caught. */
-    for (i = 0; i < 2; i++) {
-        CHECK(run(i == 1, -1, 0, 0, false));
+    for (i = 0; i < STORAGES; i++) {
+        CHECK(run(i, -1, 0, 0, false));
         CHECK(shared->started);
         CHECK_STATUS(shared->closed, PIPELINE_OK);
         CHECK_U64(shared->stored, (BATCHES + 1) * EVENTS);
         for (call = 0; call < CALLS; call++) {
-            printf("%s, %s: %ld calls\n", i == 1 ? "journal" : "sqlite", call_names[call], (long)shared->count[call]);
-            if (call != WRITE && call != (i == 1 ? FTRUNCATE : FDATASYNC))
+            printf("%s, %s: %ld calls\n", storage_names[i], call_names[call], (long)shared->count[call]);
+            if (i != TRACES && call != WRITE && call != (i == JOURNAL ? FTRUNCATE : FDATASYNC))
                 CHECK(shared->count[call] > 0);
         }
     }
