@@ -10,7 +10,7 @@
 //! * [`rule`]: a rule, and which are allowed. [`text`], [`actions`] and [`rate`]: the text of a list. [`file`](mod@file): a text in a file.
 //! * [`known`]: what is known of the kinds. [`names`]: whether that is all that a rule names.
 //! * [`compile`](mod@compile) and [`plan`]: from a list to plans.
-//! * [`event`]: an event that is offered; [`offered`]: its way through the rules, and [`front`] what is known of it at once. [`ruling`]: what the rules say of it.
+//! * [`event`]: an event that is offered; [`offered`]: its way through the rules, and [`prefilter`] what is known of it at once. [`ruling`]: what the rules say of it.
 //! * [`limiter`], [`counts`]: what changes while a set is in force.
 //! * [`sampling`], [`traces`]: sampling by trace, with weights. [`judge`]: the verdict, from the rules and from sampling.
 //!
@@ -28,13 +28,13 @@ mod compile;
 mod counts;
 mod event;
 mod file;
-mod front;
 mod judge;
 mod known;
 mod limiter;
 mod names;
 mod offered;
 mod plan;
+mod prefilter;
 mod rate;
 mod rule;
 mod ruling;
@@ -52,10 +52,10 @@ pub use compile::RuleSet;
 pub use counts::RuleCounts;
 pub use event::Event;
 pub use file::read_file;
-pub use front::Look;
 pub use judge::{Judge, Rules};
 pub use known::Known;
 pub use names::State;
+pub use prefilter::Look;
 pub use rule::{Actions, Fault, Limit, Redact, Rule, check_all};
 pub use ruling::{Range, Ranges, Ruling};
 pub use sampling::{MAX_WEIGHT, Sampling};

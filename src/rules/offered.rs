@@ -3,8 +3,8 @@
 use super::compile::RuleSet;
 use super::counts::Count;
 use super::event::Event;
-use super::front::Look;
 use super::plan::does;
+use super::prefilter::Look;
 use super::ruling::{Ranges, Ruling};
 use crate::platform::time;
 

@@ -1,7 +1,7 @@
 //! The plan of a kind: which rules may match, found by the ids of an event.
 
 use super::event::Event;
-use super::front::{Front, InRange, InWord, Look, Tables};
+use super::prefilter::{InRange, InWord, Look, Prefilter, Tables};
 use super::ruling::Range;
 use crate::expression::{Bound, IdTable, Own, Screen, Screens, Span, Wanted};
 use crate::platform::memory;
@@ -47,7 +47,7 @@ impl Step {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// What is asked first.
-    front: Front,
+    prefilter: Prefilter,
     /// The groups that are always looked at.
     always: u64,
     steps: Box<[Step]>,
@@ -94,7 +94,7 @@ impl Plan {
         let tables =
             Tables { kinds: table(ways.kinds)?, nodes: table(ways.nodes)?, traces: table(ways.traces)? };
         Ok(Self {
-            front: Front::new(tables, &few(ways.ranges), ways.words, ways.any, ways.drops),
+            prefilter: Prefilter::new(tables, &few(ways.ranges), ways.words, ways.any, ways.drops),
             always: ways.always,
             steps: steps.into_boxed_slice(),
             group,
@@ -104,18 +104,18 @@ impl Plan {
     /// What is known at once of an event whose kind has no group of its own.
     #[inline(always)]
     pub fn look(&self, event: &Event<'_>) -> Look {
-        self.front.look(event)
+        self.prefilter.look(event)
     }
 
     /// The kinds that have groups of their own.
     pub fn kinds(&self) -> &IdTable {
-        self.front.kinds()
+        self.prefilter.kinds()
     }
 
     /// The groups of rules that may match an event; 0: none does.
     #[inline(always)]
     pub fn groups(&self, event: &Event<'_>) -> u64 {
-        self.always | self.front.groups(event)
+        self.always | self.prefilter.groups(event)
     }
 
     /// The steps of a group.
@@ -128,7 +128,7 @@ impl Plan {
 
     /// The bytes that it takes, without what it shares with others.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.steps) + self.front.bytes()
+        size_of::<Self>() + size_of_val(&*self.steps) + self.prefilter.bytes()
     }
 }
 

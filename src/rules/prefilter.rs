@@ -69,7 +69,7 @@ type Ranges = Box<[(Span, u64)]>;
 
 /// What the rules of a plan ask of an event first.
 #[derive(Debug, Default)]
-pub(super) struct Front {
+pub(super) struct Prefilter {
     asks: u32,
     /// The rule that drops what has come so far.
     rule: u32,
@@ -82,7 +82,7 @@ pub(super) struct Front {
     words: Box<[InWord]>,
 }
 
-impl Front {
+impl Prefilter {
     /// `any`: some rule may match whatever there is to see; `drops`: the last rule drops everything.
     pub fn new(
         tables: Tables,
