@@ -263,21 +263,30 @@ static void callback_that_ends_its_thread(void)
     CHECK(atomic_load(&begun) >= 8);
 }
 
+static uint64_t destroy_calls(void)
+{
+    uint64_t calls;
+    pthread_mutex_lock(&rec.mutex);
+    calls = rec.destroy_calls;
+    pthread_mutex_unlock(&rec.mutex);
+    return calls;
+}
+
 /* The last call of an abandoned pipeline frees everything. */
 static void abandoned_while_the_callback_runs(void)
 {
     static calls_t c;
     pipeline_t *p = start(1, HOUR_MS, PIPELINE_OVERFLOW_DROP_NEWEST);
-    uint64_t destroyed = rec.destroy_calls;
+    uint64_t destroyed = destroy_calls();
     CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
     atomic_store(&c.hold, 1);
     CHECK_STATUS(pipeline_pressure_callback(p, 20, 75, told, &c), PIPELINE_OK);
     fill_to(p, 95);
     WAIT_FOR(atomic_load(&c.inside) == 1);
     CHECK_STATUS(pipeline_abandon(p), PIPELINE_OK);
-    CHECK_U64(rec.destroy_calls, destroyed);
+    CHECK_U64(destroy_calls(), destroyed);
     atomic_store(&c.hold, 0);
-    WAIT_FOR(rec.destroy_calls == destroyed + 1);
+    WAIT_FOR(destroy_calls() == destroyed + 1);
 }
 
 /* What waits for the pipeline is refused inside; the rest may be called. */
