@@ -44,4 +44,22 @@ defmodule CapturePipeline.Test.Wait do
       ms -> :ok
     end
   end
+
+  @doc """
+  What `fun` answers, in a process that stays on one scheduler: so all that it captures is in one ring, whose order is that of the captures.
+  """
+  def on_one_scheduler(fun) do
+    test = self()
+    {pid, monitor} = :erlang.spawn_opt(fn -> send(test, {:result, self(), fun.()}) end, [:monitor, scheduler: 1])
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, :normal} -> :ok
+    after
+      60_000 -> raise "the process on one scheduler has not ended"
+    end
+
+    receive do
+      {:result, ^pid, result} -> result
+    end
+  end
 end

@@ -18,7 +18,7 @@ defmodule ElixirScope.Capture.MCPTest do
   defp stored(range, options \\ []) do
     {:ok, capture} = Capture.new()
     manager = manager([ring_buffer: capture, async_writer_pool_size: 1] ++ options)
-    for n <- range, do: capture!(capture, n)
+    on_one_scheduler(fn -> for n <- range, do: capture!(capture, n) end)
     :ok = Capture.flush(capture, 60_000)
     manager
   end
@@ -198,7 +198,7 @@ defmodule ElixirScope.Capture.MCPTest do
     end
 
     test "of a capture without a manager", %{capture: capture, path: path} do
-      for n <- 1..60, do: capture!(capture, n)
+      on_one_scheduler(fn -> for n <- 1..60, do: capture!(capture, n) end)
       :ok = Capture.flush(capture, 60_000)
 
       assert %{"status" => "healthy", "storage" => %{"kind" => "journal", "readable" => true, "path" => ^path}} =
@@ -248,7 +248,7 @@ defmodule ElixirScope.Capture.MCPTest do
     end
 
     test "a cursor whose event is gone, and a path that is no journal, are named", %{capture: capture, path: path} do
-      for n <- 1..10, do: capture!(capture, n)
+      on_one_scheduler(fn -> for n <- 1..10, do: capture!(capture, n) end)
       :ok = Capture.close(capture, 60_000)
       %{"next_cursor" => cursor} = call!(PipelineManager, "query", %{"limit" => 5}, events: path)
       [letter, generation, _, _, asked] = String.split(cursor, "-")

@@ -344,12 +344,4 @@ defmodule ElixirScope.Capture.RulesTest do
     assert :ok = :elixir_scope_capture_pipeline.detach(native)
     assert {:ok, %{retries: 1}} = Capture.metrics(capture)
   end
-
-  defp on_one_scheduler(fun) do
-    test = self()
-    {pid, monitor} = :erlang.spawn_opt(fn -> send(test, {:result, self(), fun.()}) end, [:monitor, scheduler: 1])
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
-    assert_received {:result, ^pid, result}
-    result
-  end
 end
