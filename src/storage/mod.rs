@@ -7,7 +7,6 @@ pub mod callback;
 #[cfg(test)]
 pub mod closure;
 pub mod feed;
-mod files;
 pub mod journal;
 pub mod panic_guard;
 pub mod perfetto;

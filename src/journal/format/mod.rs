@@ -1,7 +1,7 @@
 //! The format of a journal's segments, as `docs/format.md` specifies it.
 
 pub mod block;
-mod bytes;
+pub(crate) mod bytes;
 pub mod checksum;
 pub mod columns;
 pub mod figures;

@@ -1,8 +1,8 @@
 //! The segments that are in the journal's directory.
 
+use crate::files::failure::Failure;
+use crate::files::folder::Folder;
 use crate::journal::format::segment::{file_name, parse_file_name};
-use crate::storage::files::failure::Failure;
-use crate::storage::files::folder::Folder;
 use std::ffi::CString;
 
 /// A segment in the directory.

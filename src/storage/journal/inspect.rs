@@ -1,10 +1,10 @@
 //! Looking into a segment that is about to be deleted: how many events it has.
 
+use crate::files::file::File;
 use crate::journal::format::ALIGNMENT;
 use crate::journal::format::block::{self, BlockHeader, BlockType};
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{MAX_SIZE, SegmentHeader};
-use crate::storage::files::file::File;
 
 /// Bytes of a seal: its header, and a body of 24 bytes.
 const SEAL_BYTES: u64 = 192;

@@ -4,6 +4,7 @@ use super::segment::State;
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_KIND_RESERVED, PIPELINE_KIND_THREAD};
 use crate::facts::{Fact, Facts};
+use crate::files::failure::Failure;
 use crate::journal::blocks::facts::{self, FactRef};
 use crate::journal::blocks::{Blocks, views};
 use crate::journal::format::block::BlockType;
@@ -11,7 +12,6 @@ use crate::ledger::Ledger;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
 use crate::storage::Source;
-use crate::storage::files::failure::Failure;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 

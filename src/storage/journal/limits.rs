@@ -6,12 +6,12 @@ use super::inspect::{events_in, is_sealed};
 use super::knowledge::Deleted;
 use super::options::{OnFull, Options};
 use super::segment::SEAL_ROOM;
+use crate::files::failure::Failure;
+use crate::files::folder::Folder;
 use crate::journal::format::segment::{MIN_SIZE, SegmentHeader};
 use crate::journal::owner;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
-use crate::storage::files::failure::Failure;
-use crate::storage::files::folder::Folder;
 
 /// The directory is listed again after this long, because other processes may write to it, or after this many times as long as listing it takes.
 const LIST_AGAIN_NS: u64 = 1_000_000_000;

@@ -4,14 +4,14 @@
 //! pipeline's supervisor, which is there for storages that hang. The file has its full size from the beginning, so that a disk that is full later does no harm.
 
 use super::shared::Shared;
+use crate::files::failure::Failure;
+use crate::files::file::File;
 use crate::journal::format::figures::{
     FILE_BYTES, HEADER_BYTES, Live, SEQUENCE, encode, file_name, is_file_name, owner_of,
 };
 use crate::journal::owner;
 use crate::platform::{thread, time};
 use crate::storage::Source;
-use crate::storage::files::failure::Failure;
-use crate::storage::files::file::File;
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -210,7 +210,7 @@ impl Writer {
     }
 
     /// Whether the file of that name is this one: the directory may have been replaced.
-    fn is_the_one_at(&self, folder: &crate::storage::files::folder::Folder, name: &CStr) -> bool {
+    fn is_the_one_at(&self, folder: &crate::files::folder::Folder, name: &CStr) -> bool {
         let own = self.file.as_ref().and_then(|file| file.stat().ok());
         let there = folder.stat(name).ok();
         own.zip(there).is_some_and(|(own, there)| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))

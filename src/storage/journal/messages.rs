@@ -3,10 +3,10 @@
 
 use super::knowledge::Deleted;
 use super::options::Options;
+use crate::files::failure::Failure;
+use crate::files::pace::{LOG_AGAIN_NS, Pace};
 use crate::platform::sync::{AtomicBool, Mutex, Ordering};
 use crate::platform::time;
-use crate::storage::files::failure::Failure;
-use crate::storage::files::pace::{LOG_AGAIN_NS, Pace};
 use std::path::PathBuf;
 
 /// The messages about one journal.

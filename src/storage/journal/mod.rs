@@ -25,6 +25,9 @@ pub use options::{
 use super::{Abilities, PIPELINE_STORE_RETRY, Source, Storage, WriterData};
 use crate::batch::BatchView;
 use crate::batch::spans::SpanBatch;
+use crate::files::Words;
+use crate::files::failure::Failure;
+use crate::files::folder::{Place, absolute};
 use crate::journal::owner;
 use crate::platform::cancellation::Uncancelled;
 use crate::platform::signals::FileSignalsHeld;
@@ -34,9 +37,6 @@ use crate::status::{
     Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE, PIPELINE_ERR_UNSUPPORTED,
     Result,
 };
-use crate::storage::files::Words;
-use crate::storage::files::failure::Failure;
-use crate::storage::files::folder::{Place, absolute};
 use messages::Messages;
 use segment::Author;
 use shared::Shared;

@@ -1,9 +1,9 @@
 //! The options of the journal storage, their defaults and their limits.
 
+use crate::files::folder::Modes;
 use crate::journal::format::block::codec;
 use crate::journal::format::columns::is_supported;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
-use crate::storage::files::folder::Modes;
 
 /// When the storage waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,16 @@
 //! One open segment: its file, and what was written to it.
 
 use super::found::segment_name;
+use crate::files::failure::{Class, Failure};
+use crate::files::file::File;
+use crate::files::folder::Folder;
+use crate::files::identity::Identity;
 use crate::journal::blocks::Blocks;
 use crate::journal::format::block::BlockType;
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{Owner, SegmentHeader};
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, time};
-use crate::storage::files::failure::{Class, Failure};
-use crate::storage::files::file::File;
-use crate::storage::files::folder::Folder;
-use crate::storage::files::identity::Identity;
 use std::ffi::CString;
 use std::sync::Arc;
 

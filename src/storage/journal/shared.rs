@@ -7,11 +7,11 @@ use super::options::{Options, Sync};
 use super::segment::{Author, SEAL_ROOM, Segment, State};
 use super::stop::Stop as StopFigures;
 use super::sync_queue::SyncQueue;
+use crate::files::failure::Failure;
+use crate::files::folder::Place;
 use crate::journal::blocks::Blocks;
 use crate::journal::format::segment::MAX_SIZE;
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::storage::files::failure::Failure;
-use crate::storage::files::folder::Place;
 use std::sync::Arc;
 
 mod sealing;

@@ -8,11 +8,11 @@ use super::kinds::{Kind, Kinds};
 use super::rings::Ring;
 use super::rows::{Of, Process, Rows};
 use crate::event::EventView;
+use crate::files::failure::Failure;
 use crate::formats::perfetto::{
     About, Encoder, Event, Mark, Name, NameOf, Names, OwnNames, annotate, number_of, number_of_text,
 };
 use crate::kinds::{Role, Value};
-use crate::storage::files::failure::Failure;
 
 /// Why a slice ends without its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

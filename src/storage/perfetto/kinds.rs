@@ -2,9 +2,9 @@
 
 use crate::event::{PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME};
 use crate::facts::Facts;
+use crate::files::failure::Failure;
 use crate::formats::perfetto::{KindNames, Names};
 use crate::kinds::{Definition, Role, Type, Value};
-use crate::storage::files::failure::Failure;
 use std::collections::HashMap;
 
 /// A kind.

@@ -3,8 +3,8 @@
 use crate::batch::BatchView;
 use crate::event::PIPELINE_KIND_THREAD;
 use crate::facts::{Fact, Facts};
+use crate::files::failure::Failure;
 use crate::storage::Source;
-use crate::storage::files::failure::Failure;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The messages of a Perfetto storage to the log. Nothing here is called while a lock is held, because the log may call a function of the host.
 
+use crate::files::failure::Failure;
+use crate::files::pace::Pace;
 use crate::platform::sync::{AtomicBool, Ordering};
-use crate::storage::files::failure::Failure;
-use crate::storage::files::pace::Pace;
 use std::path::PathBuf;
 
 /// See the module.

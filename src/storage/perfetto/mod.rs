@@ -20,14 +20,14 @@ pub use options::{FILE_AGE_MS, FILE_BYTES, MAX_BYTES, MIN_MAX_BYTES, Options, Sy
 
 use super::{Abilities, PIPELINE_STORE_RETRY, Source, Storage};
 use crate::batch::BatchView;
+use crate::files::Words;
+use crate::files::failure::Failure;
+use crate::files::folder::{Place, absolute};
 use crate::platform::cancellation::Uncancelled;
 use crate::platform::signals::FileSignalsHeld;
 use crate::platform::sync::{AtomicU32, Mutex, Ordering};
 use crate::platform::{process, thread};
 use crate::status::{Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE, Result};
-use crate::storage::files::Words;
-use crate::storage::files::failure::Failure;
-use crate::storage::files::folder::{Place, absolute};
 use messages::{Messages, Report};
 use state::State;
 use std::path::Path;

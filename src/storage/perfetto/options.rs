@@ -1,7 +1,7 @@
 //! The options of the Perfetto storage, their defaults and their limits.
 
+use crate::files::folder::Modes;
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
-use crate::storage::files::folder::Modes;
 
 /// When the storage waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

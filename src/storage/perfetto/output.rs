@@ -1,11 +1,11 @@
 //! The files of a storage: the one that is written, and how many there may be.
 
 use super::options::{Options, Sync};
+use crate::files::failure::{Class, Failure};
+use crate::files::file::File;
+use crate::files::folder::{Folder, Place};
+use crate::files::identity::Identity;
 use crate::platform::time;
-use crate::storage::files::failure::{Class, Failure};
-use crate::storage::files::file::File;
-use crate::storage::files::folder::{Folder, Place};
-use crate::storage::files::identity::Identity;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 

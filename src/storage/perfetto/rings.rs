@@ -3,8 +3,8 @@
 //! The events of a ring come in their order, so each ring has a line of time of its own: its slices lie within each other, and a gap in its sequences is
 //! seen. What a batch changes here is undone if the batch cannot be written.
 
+use crate::files::failure::Failure;
 use crate::formats::nest::Nest;
-use crate::storage::files::failure::Failure;
 use std::collections::HashMap;
 use std::sync::Arc;
 

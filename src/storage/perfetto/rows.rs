@@ -1,8 +1,8 @@
 //! The rows of a file: the tracks that events are drawn in.
 
+use crate::files::failure::Failure;
 use crate::formats::perfetto::{Encoder, Sequence, Track, TrackKind, Unit};
 use crate::kinds::Hint;
-use crate::storage::files::failure::Failure;
 use std::collections::HashMap;
 
 /// What a row is.

@@ -5,12 +5,12 @@ use super::kinds::Kind;
 use super::rings::{Lane, MOST_OPEN, Open, Ring, Stack};
 use super::rows::Of;
 use crate::event::EventView;
+use crate::files::failure::Failure;
 use crate::formats::nest::MOST_DEEP;
 use crate::formats::perfetto::{
     About, Annotations, Event, Mark, NameOf, annotate, number_of, number_of_text,
 };
 use crate::kinds::Value;
-use crate::storage::files::failure::Failure;
 use std::sync::Arc;
 
 impl Drawer {

@@ -10,13 +10,13 @@ use super::rows::Process;
 use crate::batch::{BatchView, token};
 use crate::event::{EventView, PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_RELEASE, PIPELINE_KIND_RESERVED};
 use crate::facts::Facts;
+use crate::files::failure::{Class, Failure};
+use crate::files::folder::Place;
 use crate::formats::perfetto::{LAST_TIME, number_of, number_of_text};
 use crate::journal::format::segment::Owner;
 use crate::journal::owner::{self, number_of_process};
 use crate::ledger::Ledger;
 use crate::platform::time;
-use crate::storage::files::failure::{Class, Failure};
-use crate::storage::files::folder::Place;
 use crate::storage::{PIPELINE_STORE_OK, PIPELINE_STORE_RETRY, Source};
 use std::sync::Arc;
 

@@ -6,12 +6,12 @@
 //! If one does not come free in time, the fork goes on without it. Measured with a program that forks 100 times while it stores events,
 //! where each child opens a database of its own: 5 children hang without this, none with it, and a fork does not take longer.
 //!
-//! A fork also waits for the first use of SQLite. The descriptors are the work of [`crate::storage::files::fork`].
+//! A fork also waits for the first use of SQLite. The descriptors are the work of [`crate::files::fork`].
 
 use super::files;
+use crate::files::fork;
 use crate::platform::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::platform::{thread, time};
-use crate::storage::files::fork;
 use rusqlite::ffi;
 
 /// In the order in which SQLite itself takes them, if it holds several.

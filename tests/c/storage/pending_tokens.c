@@ -141,7 +141,8 @@ static void in_part(void)
         } else {
             CHECK_STATUS(pipeline_batch_complete(batch->token, PIPELINE_STORE_RETRY), PIPELINE_OK);
         }
-        CHECK_U64(metrics_of(p).stored, next);
+        /* (An answer that comes before `store` has returned counts when it returns.) */
+        WAIT_FOR(metrics_of(p).stored == next);
         CHECK_U64(metrics_of(p).in_flight, 10 - next);
     }
     CHECK_STATUS(pipeline_flush(p, PATIENCE_MS), PIPELINE_OK);

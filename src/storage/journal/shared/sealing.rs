@@ -1,10 +1,10 @@
 //! Ending segments: when a writer or the pipeline ends, to make room, and when they are old.
 
 use super::{LimitsView, Shared, Stop};
+use crate::files::failure::Failure;
 use crate::journal::blocks::Blocks;
 use crate::platform::sync::Ordering;
 use crate::platform::time;
-use crate::storage::files::failure::Failure;
 use crate::storage::journal::knowledge::{Deleted, Seen};
 use crate::storage::journal::segment::{SEAL_FACTS, Segment, State};
 use std::sync::Arc;

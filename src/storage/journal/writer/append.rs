@@ -1,9 +1,9 @@
 //! From the blocks of a batch to the end of a segment: which segment, what must come before the events, one write.
 
 use super::{Call, Work, Written};
+use crate::files::failure::{Class, Failure};
 use crate::journal::blocks::Blocks;
 use crate::journal::format::block;
-use crate::storage::files::failure::{Class, Failure};
 use crate::storage::journal::segment::{SEAL_ROOM, Segment, State};
 use crate::storage::journal::shared::Stop;
 use std::sync::Arc;

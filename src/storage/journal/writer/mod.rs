@@ -10,11 +10,11 @@ use super::sync_queue::Waiting;
 use crate::batch::spans::SpanBatch;
 use crate::batch::{BatchView, token};
 use crate::event::PIPELINE_EVENT_RELEASE;
+use crate::files::failure::Failure;
 use crate::journal::blocks::views;
 use crate::journal::blocks::{Blocks, NoMemory};
 use crate::journal::format::columns::Encoder;
 use crate::platform::sync::Mutex;
-use crate::storage::files::failure::Failure;
 use crate::storage::{
     PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,
 };

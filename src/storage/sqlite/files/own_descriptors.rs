@@ -1,7 +1,7 @@
 //! Whether a descriptor still is SQLite's. A call that finds it lost notes that for its thread's connection.
 
 use super::thread_files::LOST;
-use crate::storage::files::descriptors;
+use crate::files::descriptors;
 
 /// Whether a descriptor without an entry is SQLite's: it was opened before the table was used, which happens in tests only. In a forked
 /// child it is a descriptor that the child has closed, of a connection of the parent (if a callback has forked on that thread).

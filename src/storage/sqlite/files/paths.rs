@@ -4,8 +4,8 @@
 use super::own_descriptors;
 use super::thread_files::{FILES, ThreadFiles, clear_lost};
 #[cfg(feature = "sqlite")]
-use crate::storage::files::descriptors;
-use crate::storage::files::identity::{Identity, errno, hash, stat_descriptor, stat_path};
+use crate::files::descriptors;
+use crate::files::identity::{Identity, errno, hash, stat_descriptor, stat_path};
 use crate::storage::sqlite::failure::Failure;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;

@@ -3,8 +3,8 @@
 
 use super::own_descriptors::{is_ours, remove};
 use super::thread_files::{FILES, LOST, TOO_LARGE, ThreadFiles};
-use crate::storage::files::descriptors;
-use crate::storage::files::identity::{Identity, errno, hash, stat_descriptor, stat_path};
+use crate::files::descriptors;
+use crate::files::identity::{Identity, errno, hash, stat_descriptor, stat_path};
 use rusqlite::ffi;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};

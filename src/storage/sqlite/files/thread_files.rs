@@ -1,7 +1,7 @@
 //! The files of the calling thread's connection, and the failures that its system calls have met. Each connection is used by one thread,
 //! which has one connection.
 
-use crate::storage::files::identity::Identity;
+use crate::files::identity::Identity;
 use std::cell::Cell;
 
 /// The files of a connection.

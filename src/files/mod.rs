@@ -1,4 +1,4 @@
-//! The files of the storages that the library writes itself: [`descriptors`] tells whether a descriptor still is the storage's, [`identity`]
+//! The files that the library writes itself, those of its storages and the ring files: [`descriptors`] tells whether a descriptor still is the storage's, [`identity`]
 //! tells files apart whatever their names are, and [`fork`] makes a forked child give up what it inherits. [`file`] and [`folder`] are built on them:
 //! a file that is written as a whole or cut back, and the directory that it is in. [`failure`] says what becomes of a batch.
 

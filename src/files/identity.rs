@@ -6,11 +6,14 @@ use std::ffi::CStr;
 /// A file, whatever its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// The device.
     pub dev: u64,
+    /// The inode.
     pub ino: u64,
 }
 
 impl Identity {
+    /// The file of a status.
     pub fn of(stat: &libc::stat) -> Self {
         Self { dev: stat.st_dev, ino: stat.st_ino }
     }
@@ -65,6 +68,7 @@ pub fn hash(path: &CStr) -> u64 {
     hash.max(1)
 }
 
+/// The number of the last error of this thread.
 pub fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
