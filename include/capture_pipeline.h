@@ -443,7 +443,22 @@ struct pipeline_config_t {
      * idle.
      */
     uint64_t exit_timeout_ms;
-    /** Reserved for ring buffers in files. Must be NULL. */
+    /**
+     * The directory for the file that the ring buffers lie in, so that captured events outlive the process.
+     * The text is copied. NULL means that they lie in memory. Fixed.
+     *
+     * `pipeline_start` makes the directory, with the permissions 0700, if it is not there; its parent must
+     * be. It must belong to the process's user, and others may not write to it. It must be on tmpfs (such as
+     * /dev/shm) or, with `ring_disk`, on ext4 or XFS. The whole file is allocated at the start: (`max_rings`
+     * + `max_retired_rings` + 1) * (`ring_bytes` + `priority_ring_bytes`) bytes, and some 1.2 MB. If the file
+     * system has less space, `pipeline_start` returns `PIPELINE_ERR_STORAGE`, and `pipeline_last_error` tells
+     * which `max_rings` would fit.
+     *
+     * A pipeline that was closed with all its events stored deletes the file. Otherwise the file stays, with
+     * every event that the storage has not acknowledged. No other process may truncate the file while the
+     * pipeline runs. A storage with a `release` must set `PIPELINE_STORAGE_RELEASE_MARKED`: events that are
+     * handles do not outlive the process.
+     */
     const char *ring_dir;
     /**
      * The number of failed attempts in a row that open the circuit, counted over all batches, with no event
@@ -453,8 +468,11 @@ struct pipeline_config_t {
      * closes the circuit, and all batches go on.
      */
     uint32_t breaker_failures;
-    /** Must be 0. */
-    uint32_t reserved2;
+    /**
+     * 1: `ring_dir` may be on a disk, with ext4 or XFS. The kernel writes the ring buffers to it from time to
+     * time, and a capture may then have to wait for some milliseconds. Default 0. Fixed.
+     */
+    uint32_t ring_disk;
     /**
      * The clock that stamps events without a time of their own, `PIPELINE_CLOCK_...`. Default
      * `PIPELINE_CLOCK_AUTO`. Fixed. With `PIPELINE_CLOCK_TICKS`, `pipeline_start` returns

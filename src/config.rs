@@ -15,10 +15,6 @@ pub const PIPELINE_MAX_WRITERS: u32 = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reserved;
 
-/// The value of `ring_dir`: there are no ring buffers in files yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NoFiles;
-
 macro_rules! config {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $limits:expr, $when:ident;)*) => {
         /// How a pipeline works.

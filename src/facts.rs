@@ -47,6 +47,11 @@ impl Fact {
         Ok(Self { kind, correlation_id, node_id, payload: copy.into_boxed_slice() })
     }
 
+    /// Whether the library adds it by itself.
+    pub fn is_own(&self) -> bool {
+        self.kind == PIPELINE_KIND_CLOCK
+    }
+
     /// The name of a kind.
     pub fn kind_name(kind: u32, name: &[u8]) -> Result<Self> {
         Self::new(PIPELINE_KIND_KIND_NAME, 0, u64::from(kind), name)
@@ -137,6 +142,16 @@ impl Facts {
     /// Adds a fact, once `tell` has succeeded for it. When this returns, every reader sees it. A fact that repeats the last one about the
     /// same is told again, and not added. Fails if there are too many, or no memory.
     pub fn add(&self, fact: Fact, tell: impl FnOnce(&Fact) -> Result<()>) -> Result<()> {
+        self.add_kept(fact, |_| Ok(()), tell)
+    }
+
+    /// The same for a fact that is kept elsewhere as well: `keep` comes before `tell`, and only for a fact that is added.
+    pub fn add_kept(
+        &self,
+        fact: Fact,
+        keep: impl FnOnce(&Fact) -> Result<()>,
+        tell: impl FnOnce(&Fact) -> Result<()>,
+    ) -> Result<()> {
         let mut adding = self.adding.lock();
         let about = (fact.kind, fact.node_id);
         if adding.last.get(&about).and_then(|&last| self.get(last)) == Some(&fact) {
@@ -144,7 +159,7 @@ impl Facts {
         }
         let number = self.count();
         let bytes = adding.bytes + fact.payload.len();
-        let own = fact.kind == PIPELINE_KIND_CLOCK && number < CHUNKS * CHUNK;
+        let own = fact.is_own() && number < CHUNKS * CHUNK;
         if number >= MOST_FACTS && !own {
             let text = format!(
                 "{fact}: {MOST_FACTS} names and definitions of kinds and attributes allowed in the life of a pipeline, all of them given"
@@ -169,6 +184,7 @@ impl Facts {
                 self.chunks[number / CHUNK].get_or_init(|| made)
             }
         };
+        keep(&fact)?;
         tell(&fact)?;
         chunk[number % CHUNK].get_or_init(|| fact);
         adding.bytes = bytes;

@@ -16,12 +16,13 @@ mod pieces;
 
 use super::piece::{Piece, SHIFT, ns_to_ticks, rate_between, ticks_to_ns};
 use crate::platform::memory;
+use crate::platform::place::Place;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering, fence};
 use crate::platform::time::Pair;
 use crate::status::Result;
 
 /// The number of pieces that are kept.
-const PIECES: u64 = 4096;
+pub const PIECES: u64 = 4096;
 /// The length of a piece. The kernel usually slews the clock by 500 parts in a million at most, which is half a microsecond in that time.
 const LENGTH_NS: u64 = 1_000_000;
 /// A piece is at least as long as the age of the oldest event that may have to be converted, divided by this.
@@ -32,12 +33,33 @@ const SAMPLE_NS: u64 = 500_000_000;
 const MEASURED_NS: u64 = 10_000_000;
 /// The largest difference between processors. A counter that goes back by more cannot serve as a clock.
 const SKEW_NS: u64 = 1_000_000;
+
+/// A piece as threads, and other processes, read it.
 #[derive(Debug, Default)]
-struct SharedPiece {
+#[repr(C)]
+pub struct SharedPiece {
     start: AtomicU64,
     end: AtomicU64,
     ns: AtomicU64,
     rate: AtomicU64,
+}
+
+/// Which pieces are valid, and how far they hold.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Words {
+    /// The pieces `first` to `next` - 1 are valid, each at its number modulo [`PIECES`]. This is a sequence lock: `first` moves before
+    /// the entry of the oldest piece is overwritten.
+    pub(crate) first: AtomicU64,
+    pub(crate) next: AtomicU64,
+    /// The latest time that any reading converts to, once the counter has turned out not to be a clock. Before that, `u64::MAX`.
+    pub(crate) ceiling: AtomicU64,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self { first: AtomicU64::new(0), next: AtomicU64::new(0), ceiling: AtomicU64::new(u64::MAX) }
+    }
 }
 
 /// The readings from which the next piece is computed.
@@ -57,15 +79,11 @@ struct Calibration {
 /// Converts readings of the counter to nanoseconds of the monotonic clock.
 #[derive(Debug)]
 pub struct Timeline {
-    pieces: Box<[SharedPiece]>,
-    /// The pieces `first` to `next` - 1 are valid, each at its number modulo [`PIECES`]. This is a sequence lock: `first` moves before
-    /// the entry of the oldest piece is overwritten.
-    first: AtomicU64,
-    next: AtomicU64,
+    /// [`PIECES`] of them.
+    pieces: Place<[SharedPiece]>,
+    words: Place<Words>,
     /// No event that was captured before this still has to be converted.
     needed: AtomicU64,
-    /// The latest time that any reading converts to, once the counter has turned out not to be a clock. Before that, `u64::MAX`.
-    ceiling: AtomicU64,
     calibration: Mutex<Calibration>,
     /// Reads both clocks.
     read: fn(u64) -> Pair,
@@ -74,13 +92,18 @@ pub struct Timeline {
 impl Timeline {
     /// A timeline that begins now. `read` reads both clocks, as [`pair`](crate::platform::time::pair) does. Fails if there is no memory.
     pub fn new(read: fn(u64) -> Pair) -> Result<Self> {
+        let pieces = memory::boxed(PIECES as usize, SharedPiece::default)?;
+        Ok(Self::within(Place::own(Box::default()), Place::own(pieces), read))
+    }
+
+    /// The same, in places of the caller's: words that are all 0 but for those that this sets, and [`PIECES`] pieces.
+    pub fn within(words: Place<Words>, pieces: Place<[SharedPiece]>, read: fn(u64) -> Pair) -> Self {
         let now = read(0);
+        words.ceiling.store(u64::MAX, Ordering::Relaxed);
         let this = Self {
-            pieces: memory::boxed(PIECES as usize, SharedPiece::default)?,
-            first: AtomicU64::new(0),
-            next: AtomicU64::new(0),
+            pieces,
+            words,
             needed: AtomicU64::new(now.ticks),
-            ceiling: AtomicU64::new(u64::MAX),
             calibration: Mutex::new(Calibration {
                 last: now,
                 marks: [(now.ticks, now.ns); 2],
@@ -92,14 +115,14 @@ impl Timeline {
         };
         // An earlier reading, from another processor, converts to now.
         this.push(Piece { start: now.ticks, end: now.ticks, ns: now.ns, rate: 0 });
-        Ok(this)
+        this
     }
 
     /// The conversion of a reading and of all others in the same piece, for a batch of events.
     #[inline(never)]
     pub fn know(&self, ticks: u64) -> Known {
         let piece = self.find(ticks).unwrap_or_else(|_| self.extend(&mut self.calibration.lock(), ticks));
-        let ceiling = self.ceiling.load(Ordering::Acquire);
+        let ceiling = self.words.ceiling.load(Ordering::Acquire);
         if ceiling == u64::MAX && piece.covers(ticks) && piece.ns(piece.end) < u64::MAX {
             Known { start: piece.start, width: piece.end - piece.start, ns: piece.ns, rate: piece.rate }
         } else {
@@ -114,7 +137,7 @@ impl Timeline {
             Some(mut calibration) => self.extend(&mut calibration, ticks),
             None => self.find(ticks).unwrap_or(last.standstill()),
         });
-        piece.ns(ticks).min(self.ceiling.load(Ordering::Acquire))
+        piece.ns(ticks).min(self.words.ceiling.load(Ordering::Acquire))
     }
 
     /// To be called from time to time. `oldest` is the counter at the capture of the oldest event that is not converted yet, or a recent
@@ -129,7 +152,7 @@ impl Timeline {
         if rate != 0 && now.ticks.saturating_sub(last.end) >= pause {
             self.join(&last, (now.ticks, now.ns));
         }
-        self.ceiling.load(Ordering::Relaxed) == u64::MAX
+        self.words.ceiling.load(Ordering::Relaxed) == u64::MAX
     }
 
     /// The counter's rate in hertz; 0 before it was measured for long enough.
@@ -151,7 +174,8 @@ impl Timeline {
         let mut now = (self.read)(c.best_width.saturating_mul(2).saturating_add(1));
         if ticks_to_ns(c.last.ticks.saturating_sub(now.ticks), c.rate) > SKEW_NS {
             // No reading up to now can be later than now.
-            let _ = self.ceiling.compare_exchange(u64::MAX, now.ns, Ordering::AcqRel, Ordering::Acquire);
+            let _ =
+                self.words.ceiling.compare_exchange(u64::MAX, now.ns, Ordering::AcqRel, Ordering::Acquire);
         }
         c.best_width = c.best_width.min(now.width);
         if now.ticks <= c.last.ticks {
@@ -233,9 +257,9 @@ impl Timeline {
 
     /// To be called only with the calibration locked, or before the timeline is shared.
     fn push(&self, piece: Piece) {
-        let next = self.next.load(Ordering::Relaxed);
-        if next - self.first.load(Ordering::Relaxed) == PIECES {
-            self.first.store(next - PIECES + 1, Ordering::Relaxed);
+        let next = self.words.next.load(Ordering::Relaxed);
+        if next - self.words.first.load(Ordering::Relaxed) == PIECES {
+            self.words.first.store(next - PIECES + 1, Ordering::Relaxed);
             // A thread that reads the values written below also sees that `first` has moved.
             fence(Ordering::Release);
         }
@@ -244,22 +268,22 @@ impl Timeline {
         shared.end.store(piece.end, Ordering::Relaxed);
         shared.ns.store(piece.ns, Ordering::Relaxed);
         shared.rate.store(piece.rate, Ordering::Relaxed);
-        self.next.store(next + 1, Ordering::Release);
+        self.words.next.store(next + 1, Ordering::Release);
     }
 
     /// To be called only with the calibration locked.
     fn last(&self) -> Piece {
-        self.piece(self.next.load(Ordering::Relaxed) - 1)
+        self.piece(self.words.next.load(Ordering::Relaxed) - 1)
     }
 
     /// The piece of a reading; the first one if the reading lies before it. The error is the last one, if the reading lies behind it.
     fn find(&self, ticks: u64) -> Result<Piece, Piece> {
         loop {
-            let next = self.next.load(Ordering::Acquire);
-            let first = self.first.load(Ordering::Acquire);
+            let next = self.words.next.load(Ordering::Acquire);
+            let first = self.words.first.load(Ordering::Acquire);
             let piece = self.piece(self.number_of(ticks, first, next));
             fence(Ordering::Acquire);
-            if self.first.load(Ordering::Relaxed) == first {
+            if self.words.first.load(Ordering::Relaxed) == first {
                 return if ticks < piece.end { Ok(piece) } else { Err(piece) };
             }
         }

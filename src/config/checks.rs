@@ -1,7 +1,7 @@
 //! Checks of the configuration: the limits of its fields, and the fields that are fixed.
 
 use super::fields::config_fields;
-use super::{Choice, Class, Config, NoFiles, PIPELINE_MAX_WRITERS, Reserved};
+use super::{Choice, Class, Config, PIPELINE_MAX_WRITERS, Reserved};
 use crate::platform::placement::{PROCESSORS, Processors};
 use crate::rules::MAX_WEIGHT;
 use crate::status::{Error, PIPELINE_ERR_FIXED, PIPELINE_ERR_INVALID, Result};
@@ -88,7 +88,6 @@ shown! {
     i32: n => n.to_string();
     String: text => format!("\"{text}\"");
     Reserved: _zero => "0".to_owned();
-    NoFiles: _null => "NULL".to_owned();
 }
 
 impl<T: Shown> Shown for Option<T> {

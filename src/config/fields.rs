@@ -94,15 +94,27 @@ macro_rules! config_fields {
             /// gives up when every attempt of the storage has failed for 200 milliseconds and none is under way. It does not wait if
             /// nothing was ever captured and the writers are idle.
             exit_timeout_ms: u64 = 1_000, 0..=DAY_US / 1000, changes;
-            /// Reserved for ring buffers in files. Must be NULL.
-            ring_dir: NoFiles = NoFiles, .., changes;
+            /// The directory for the file that the ring buffers lie in, so that captured events outlive the process. The text is copied. NULL means
+            /// that they lie in memory. Fixed.
+            ///
+            /// `pipeline_start` makes the directory, with the permissions 0700, if it is not there; its parent must be. It must belong to the
+            /// process's user, and others may not write to it. It must be on tmpfs (such as /dev/shm) or, with `ring_disk`,
+            /// on ext4 or XFS. The whole file is allocated at the start: (`max_rings` + `max_retired_rings` + 1) * (`ring_bytes` + `priority_ring_bytes`) bytes,
+            /// and some 1.2 MB. If the file system has less space, `pipeline_start` returns `PIPELINE_ERR_STORAGE`, and `pipeline_last_error` tells which `max_rings`
+            /// would fit.
+            ///
+            /// A pipeline that was closed with all its events stored deletes the file. Otherwise the file stays, with every event that the storage has not
+            /// acknowledged. No other process may truncate the file while the pipeline runs. A storage with a `release` must set
+            /// `PIPELINE_STORAGE_RELEASE_MARKED`: events that are handles do not outlive the process.
+            ring_dir: Option<String> = None, .., fixed;
             /// The number of failed attempts in a row that open the circuit, counted over all batches, with no event stored or rejected
             /// in between. Default 16. 0 means never. While the circuit is open, batches wait. Waiting does not use up their
             /// `retry_limit`, but `retry_max_age_ms` goes on. The storage gets one batch at a time, after a pause that doubles up to
             /// `retry_max_us`. The first batch that is stored or rejected closes the circuit, and all batches go on.
             breaker_failures: u32 = 16, .., changes;
-            /// Must be 0.
-            reserved2: Reserved = Reserved, .., changes;
+            /// 1: `ring_dir` may be on a disk, with ext4 or XFS. The kernel writes the ring buffers to it from time to time, and a capture may then have to
+            /// wait for some milliseconds. Default 0. Fixed.
+            ring_disk: u32 = 0, 0..=1, fixed;
             /// The clock that stamps events without a time of their own, `PIPELINE_CLOCK_...`. Default `PIPELINE_CLOCK_AUTO`. Fixed. With
             /// `PIPELINE_CLOCK_TICKS`, `pipeline_start` returns `PIPELINE_ERR_UNSUPPORTED` if the processor's counter is not invariant or
             /// cannot be read. `pipeline_metrics_t` shows the clock in use.

@@ -3,9 +3,9 @@
 use super::guard::{guard, guard_pipeline_new};
 use super::sized;
 use crate::config::fields::config_fields;
-use crate::config::{Choice, Class, Clock, Config, NoFiles, Ordering, Overflow, Reserved};
+use crate::config::{Choice, Class, Clock, Config, Ordering, Overflow, Reserved};
 use crate::manager::Pipeline;
-use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
+use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
 use std::ffi::{CStr, c_char};
 use std::ptr::null;
 
@@ -96,12 +96,6 @@ field! {
         |c, base, name| Ok(unsafe { text(c, 255, name) }?.unwrap_or_else(|| base.clone()));
     Option<String> as *const c_char: |_text| null(),
         |c, base, name| Ok(unsafe { text(c, 4096, name) }?.or_else(|| base.clone()));
-    NoFiles as *const c_char: |_none| null(), |c, _base, name| if c.is_null() { Ok(Self) } else {
-        Err(Error::new(
-            PIPELINE_ERR_UNSUPPORTED,
-            format!("pipeline_config_t.{name}: this version has no ring buffers in files; NULL allowed"),
-        ))
-    };
 }
 
 fn chosen<T: Choice>(c: u32, name: &str) -> Result<T> {

@@ -72,12 +72,15 @@ const FORK: u32 = 1 << 16;
 /// The process whose descriptors the table has; 0: none yet.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// To be called before a storage opens its files. In a child that was forked without running the handlers of `pthread_atfork`, it does their work.
-pub(super) fn adopt_process() {
+/// To be called before a storage opens its files. In a child that was forked without running the handlers of `pthread_atfork`, it does their work. Returns
+/// whether this is such a child.
+pub(super) fn adopt_process() -> bool {
     let me = std::process::id();
-    if ![0, me].contains(&OWNER.swap(me, Ordering::AcqRel)) {
+    let inherits = ![0, me].contains(&OWNER.swap(me, Ordering::AcqRel));
+    if inherits {
         close_inherited();
     }
+    inherits
 }
 
 /// The table's lock, held until it is dropped.
@@ -110,6 +113,7 @@ impl Drop for Locked {
 pub struct InTransit;
 
 impl InTransit {
+    /// Waits while a fork is under way.
     pub fn begin() -> Self {
         let mut seen = IN_TRANSIT.load(Ordering::Relaxed);
         loop {

@@ -113,6 +113,25 @@ impl File {
         Ok(at)
     }
 
+    /// Makes the file so large, with space on its file system for every byte. An errno: the system refuses.
+    pub fn allocate(&self, bytes: u64) -> Result<Result<(), i32>, Failure> {
+        let fd = self.fd()?;
+        loop {
+            let refused = if cfg!(simulator) {
+                libc::EOPNOTSUPP // the simulated files have no space to promise
+            } else {
+                // SAFETY: the descriptor is the storage's.
+                match unsafe { libc::fallocate(fd, 0, 0, bytes as libc::off_t) } {
+                    0 => return Ok(Ok(())),
+                    _ => errno(),
+                }
+            };
+            if refused != libc::EINTR {
+                return Ok(Err(refused));
+            }
+        }
+    }
+
     /// Cuts the file.
     pub fn truncate(&self, bytes: u64) -> Result<(), Failure> {
         // SAFETY: the descriptor is the storage's.

@@ -118,6 +118,23 @@ impl Folder {
         }
     }
 
+    /// The number by which the kernel knows the sort of the file system.
+    pub fn file_system(&self) -> Result<i64, Failure> {
+        // SAFETY: the structure is a local that is read only after success.
+        unsafe {
+            let mut stat: libc::statfs = std::mem::zeroed();
+            match libc::fstatfs(self.file()?.fd()?, &raw mut stat) {
+                0 => Ok(stat.f_type as i64),
+                _ => Err(Failure::system("the sort of the file system", errno())),
+            }
+        }
+    }
+
+    /// The status of the directory itself.
+    pub fn status(&self) -> Result<libc::stat, Failure> {
+        self.file()?.stat()
+    }
+
     /// Makes the entries of new files durable.
     pub fn sync(&self) -> Result<(), Failure> {
         let listed = self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
@@ -325,6 +342,15 @@ fn set_directory_mode(folder: &Folder, path: &CStr, mode: u32) -> Result<(), Fai
     }
     let what = format_args!("the permissions of the {}'s directory", folder.words.storage).to_string();
     Err(Failure::system(what, errno()))
+}
+
+/// The number by which the kernel knows the sort of the file system at a path. `None`: it does not tell.
+pub fn system_of(path: &CStr) -> Option<i64> {
+    // SAFETY: a NUL-terminated path; the structure is a local that is read only after success.
+    unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        (libc::statfs(path.as_ptr(), &raw mut stat) == 0).then_some(stat.f_type as i64)
+    }
 }
 
 /// The absolute path: it stays valid after a change of directory.

@@ -1,9 +1,9 @@
 //! A fork while descriptors of storages are open, or are being opened.
 //!
 //! A forked child would inherit the descriptors, and keep the locks of their open file descriptions after its parent has died. So the child
-//! closes them. A fork waits until no descriptor is between the system call that opens or closes it and the change of its entry in the table.
+//! closes them, and gives up the shared [mappings](super::mappings). A fork waits until no descriptor is between the system call that opens or closes it and the change of its entry in the table.
 
-use super::descriptors;
+use super::{descriptors, mappings};
 use crate::platform::sync::{AtomicU32, Ordering};
 use crate::platform::time;
 
@@ -39,7 +39,9 @@ pub fn prepare() {
             PREPARED.store(DONE, Ordering::Release);
         }
     }
-    descriptors::adopt_process();
+    if descriptors::adopt_process() {
+        mappings::replace_inherited();
+    }
 }
 
 /// Runs on a thread of the host. Nothing in it is a cancellation point.
@@ -52,5 +54,6 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
+    mappings::replace_inherited();
     descriptors::close_inherited();
 }

@@ -22,6 +22,7 @@ pub mod memory;
 mod own_threads;
 #[cfg(not(loom))]
 pub mod park;
+pub mod place;
 #[cfg(not(loom))]
 pub mod placement;
 #[cfg(not(loom))]

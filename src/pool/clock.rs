@@ -4,6 +4,7 @@ use crate::clock::timeline::{Known, Timeline};
 use crate::config;
 use crate::platform::time;
 use crate::ring::record::Tag;
+use crate::ring_file::run_file::RunFile;
 use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
 use std::sync::Arc;
 
@@ -12,25 +13,35 @@ use std::sync::Arc;
 pub(super) struct Clock(Option<Arc<Timeline>>);
 
 impl Clock {
-    /// The clock that the configuration asks for; an error if this machine does not have it.
-    pub(super) fn choose(wanted: config::Clock) -> Result<Self> {
-        let ticks = match wanted {
-            config::Clock::Monotonic => false,
-            config::Clock::Auto => time::kernel_trusts_ticks() && time::why_no_ticks().is_none(),
+    /// Whether the configuration asks for the processor's counter; an error if this machine does not have it.
+    pub(super) fn asks_for_counter(wanted: config::Clock) -> Result<bool> {
+        match wanted {
+            config::Clock::Monotonic => Ok(false),
+            config::Clock::Auto => Ok(time::kernel_trusts_ticks() && time::why_no_ticks().is_none()),
             config::Clock::Ticks => match time::why_no_ticks() {
-                None => true,
-                Some(why) => {
-                    return Err(Error::new(
-                        PIPELINE_ERR_UNSUPPORTED,
-                        format!(
-                            "pipeline_config_t.clock: PIPELINE_CLOCK_AUTO (0) and PIPELINE_CLOCK_MONOTONIC (1) allowed on \
-                             this machine, PIPELINE_CLOCK_TICKS (2) given: {why}"
-                        ),
-                    ));
-                }
+                None => Ok(true),
+                Some(why) => Err(Error::new(
+                    PIPELINE_ERR_UNSUPPORTED,
+                    format!(
+                        "pipeline_config_t.clock: PIPELINE_CLOCK_AUTO (0) and PIPELINE_CLOCK_MONOTONIC (1) allowed on \
+                         this machine, PIPELINE_CLOCK_TICKS (2) given: {why}"
+                    ),
+                )),
             },
+        }
+    }
+
+    /// The processor's counter, or the monotonic clock. With a file, the timeline lies in it.
+    pub(super) fn new(counter: bool, file: Option<&Arc<RunFile>>) -> Result<Self> {
+        let timeline = match file {
+            _ if !counter => return Ok(Self(None)),
+            Some(file) => {
+                let (words, pieces) = file.clock();
+                Timeline::within(words, pieces, time::pair)
+            }
+            None => Timeline::new(time::pair)?,
         };
-        Ok(Self(if ticks { Some(Arc::new(Timeline::new(time::pair)?)) } else { None }))
+        Ok(Self(Some(Arc::new(timeline))))
     }
 
     /// Whether it is the processor's counter.

@@ -29,6 +29,7 @@ mod pressure;
 mod priority;
 mod release;
 mod results;
+mod ring_file;
 pub mod rules;
 mod sampling;
 mod scaling;
@@ -177,7 +178,12 @@ impl Pool {
             let text = format!("pipeline_config_t.{field}: refused by the system: {error}");
             Error::new(PIPELINE_ERR_SYSTEM, text)
         })?;
-        let clock = Clock::choose(config.clock)?;
+        let generation = random::seed();
+        let counter = Clock::asks_for_counter(config.clock)?;
+        let file = ring_file::make(&config, &can, generation, counter)?;
+        // Deletes the file again if the start fails before the pool has it.
+        let unused = ring_file::Unused(file.clone());
+        let clock = Clock::new(counter, file.as_ref())?;
         let judge = Judge { sampling: sampling::sampling(&config)?, ..Judge::default() };
         let intake = Intake::new(Start {
             alive,
@@ -208,6 +214,7 @@ impl Pool {
                 max_claims: (config.max_in_flight + config.max_in_doubt) as usize,
                 spill: can.release && !can.release_anywhere && config.overflow == Overflow::DropOldest,
                 meta: can.meta,
+                file,
             },
         )?;
         let now = time::now_ns();
@@ -215,7 +222,7 @@ impl Pool {
         let pressure_age_ns = config.pressure_age_ms.saturating_mul(1_000_000);
         let pool = Arc::new(Self {
             id,
-            generation: random::seed(),
+            generation,
             name: config.name.clone(),
             rings,
             storage_name: storage.name(),
@@ -236,6 +243,7 @@ impl Pool {
             measure_at_ns: AtomicU64::new(now),
             openers: AtomicU32::new(0),
         });
+        unused.keep();
         pool.storage().attach(&(Arc::clone(&pool) as Arc<dyn Source>));
         announce(&pool);
         let mut told = None;

@@ -129,7 +129,10 @@ impl Pool {
             log.read(&span, |tag, head, payload| {
                 show(&view(ring_id, tag, &head, times.of(tag, head.timestamp), payload));
             });
-            log.settle(span.start);
+            // (What lies in a file is left there.)
+            if !log.is_in_file() {
+                log.settle(span.start);
+            }
         }
     }
 }

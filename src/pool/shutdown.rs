@@ -81,6 +81,7 @@ impl Pool {
         // A pipeline that is not drained is not closed: a later close goes on, for example if no writer could be started.
         if ended && self.is_settled(&st) {
             st.life.step(Step::Close);
+            self.delete_empty_ring_file();
         }
         drop(st);
         if !ended {
@@ -260,6 +261,7 @@ impl Pool {
         let worked_for = thread::works_for();
         thread::set_works_for(self.id);
         self.release_rest();
+        self.delete_empty_ring_file();
         self.drop_transforms();
         // SAFETY: `Step::TearDown` succeeds for one thread alone; no writer is left and none can start.
         drop(unsafe { (*self.storage.get()).take() });

@@ -37,6 +37,10 @@ impl Source for Pool {
 impl Pool {
     /// Adds a fact. When this returns, a storage sees it in [`Source::facts`], and one with `PIPELINE_STORAGE_META` gets an event of it.
     pub fn add_fact(&self, fact: Fact) -> Result<()> {
-        self.facts.add(fact, |fact| self.rings.tell_fact(fact))
+        self.facts.add_kept(
+            fact,
+            |fact| self.rings.file().map_or(Ok(()), |file| file.add_fact(fact)),
+            |fact| self.rings.tell_fact(fact),
+        )
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Pool;
 use super::clock_watch::Told;
+use super::ring_file::Figures;
 use super::sampling::SAMPLING_MS;
 use super::shutdown::{Abandoned, FIRST_LOOK_MS};
 use super::state::life_cycle::Stage;
@@ -75,6 +76,7 @@ impl Pool {
     fn supervise(pool: &Weak<Self>, mut told: Option<Told>) -> Option<Arc<Self>> {
         let mut pinned = [Vec::new(), Vec::new()];
         let mut look_ms = FIRST_LOOK_MS;
+        let mut figures = Figures::default();
         while let Some(pool) = pool.upgrade() {
             let seen = pool.intake().supervisor.load(Ordering::Acquire);
             if seen & supervisor::END != 0 {
@@ -82,6 +84,7 @@ impl Pool {
             }
             let mut pause = pool.tick(&mut pinned);
             pool.tell_clock(&mut told);
+            pool.write_figures(&mut figures);
             match pool.look_after_abandoned() {
                 Abandoned::No => {}
                 Abandoned::AtRest => return Some(pool),

@@ -1,4 +1,4 @@
-//! The memory of a ring buffer: anonymous pages. Under loom, `loom_memory` takes its place.
+//! The memory of a ring buffer: anonymous pages, or a part of a mapped file. Under loom, `loom_memory` takes its place.
 //!
 //! Offsets are positions modulo the capacity, 8-byte aligned, and never reach past the end: the ring buffer guarantees both.
 
@@ -9,12 +9,17 @@ use super::record::{self, Head, Tag};
 use crate::platform::sync::{AtomicU64, Ordering};
 use crate::platform::{cache, memory};
 use resident::Resident;
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// The memory of a ring buffer.
 #[derive(Debug)]
 pub struct Memory {
     base: *mut u8,
     capacity: u64,
+    /// What keeps the pages mapped. `None`: the memory itself.
+    keeper: Option<Arc<dyn Any + Send + Sync>>,
     /// Used by the producer only.
     resident: Resident,
 }
@@ -29,7 +34,25 @@ impl Memory {
     /// `None`: the system refuses.
     pub fn new(capacity: u64) -> Option<Self> {
         let base = memory::map(capacity as usize);
-        (!base.is_null()).then(|| Self { base: base.cast(), capacity, resident: Resident::new(capacity) })
+        (!base.is_null()).then(|| Self {
+            base: base.cast(),
+            capacity,
+            keeper: None,
+            resident: Resident::new(capacity),
+        })
+    }
+
+    /// `capacity` bytes, a power of two, of pages that `keeper` keeps mapped.
+    ///
+    /// # Safety
+    /// The pages are readable and writable as long as `keeper` lives, and only this memory writes to them.
+    pub unsafe fn within(base: NonNull<u8>, capacity: u64, keeper: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { base: base.as_ptr(), capacity, keeper: Some(keeper), resident: Resident::new(capacity) }
+    }
+
+    /// Whether it is a part of a file.
+    pub fn is_in_file(&self) -> bool {
+        self.keeper.is_some()
     }
 
     /// Its size in bytes.
@@ -52,13 +75,15 @@ impl Memory {
         self.resident.end()
     }
 
-    /// Gives the memory back.
+    /// Gives the memory back, unless another keeps it.
     ///
     /// # Safety
     /// No thread uses it any more, and it is not dropped either.
     pub unsafe fn unmap(&self) {
-        // SAFETY: mapped in `new`; unmapped once, by contract.
-        unsafe { libc::munmap(self.base.cast(), self.capacity as usize) };
+        if self.keeper.is_none() {
+            // SAFETY: mapped in `new`; unmapped once, by contract.
+            unsafe { libc::munmap(self.base.cast(), self.capacity as usize) };
+        }
     }
 
     /// Where it begins.

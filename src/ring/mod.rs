@@ -26,3 +26,4 @@ pub mod refused;
 pub mod ring_buffer;
 #[cfg(not(loom))]
 pub mod slot;
+pub mod words;

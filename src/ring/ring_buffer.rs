@@ -19,6 +19,8 @@ mod layout;
 
 use super::memory::Memory;
 use super::record::{Head, Tag};
+use super::words::{About, Words};
+use crate::platform::place::Place;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering, fence};
 use crossbeam_utils::CachePadded;
 pub use layout::{Layout, MARK_EVERY};
@@ -75,12 +77,8 @@ struct Spans(VecDeque<(Span, bool)>);
 pub struct RingBuffer {
     memory: Memory,
     mask: u64,
-    /// Written by the producer.
-    head: CachePadded<AtomicU64>,
-    /// Moved by writers, under `spans`, and by a producer that overwrites.
-    claimed: CachePadded<AtomicU64>,
-    /// Moved by writers that settle, and by a producer that overwrites.
-    released: CachePadded<AtomicU64>,
+    /// The three positions. (Writers move `claimed` under `spans`.)
+    words: Place<Words>,
     /// In cache lines of its own: writers take the lock while the producer reads `memory` and `mask`.
     spans: CachePadded<Mutex<Spans>>,
 }
@@ -88,14 +86,17 @@ pub struct RingBuffer {
 impl RingBuffer {
     /// An empty ring in `memory`, for at most `spans` claims at once. `None`: there is no memory for the list of claims.
     pub fn new(memory: Memory, spans: usize) -> Option<Self> {
+        Self::with_words(memory, Place::own(Box::default()), spans)
+    }
+
+    /// The same with its words in a place of the caller's, where all of them are 0.
+    pub fn with_words(memory: Memory, words: Place<Words>, spans: usize) -> Option<Self> {
         let mut list = VecDeque::new();
         list.try_reserve_exact(spans).ok()?;
         Some(Self {
             mask: memory.capacity() - 1,
             memory,
-            head: CachePadded::default(),
-            claimed: CachePadded::default(),
-            released: CachePadded::default(),
+            words,
             spans: CachePadded::new(Mutex::new(Spans(list))),
         })
     }
@@ -109,19 +110,24 @@ impl RingBuffer {
     /// The position up to which records are published.
     #[inline(always)]
     pub fn head(&self) -> u64 {
-        self.head.load(Ordering::Acquire)
+        self.words.head.0.load(Ordering::Acquire)
     }
 
     /// The position up to which records are claimed (or overwritten).
     #[inline(always)]
     pub fn claimed(&self) -> u64 {
-        self.claimed.load(Ordering::Acquire)
+        self.words.claimed.0.load(Ordering::Acquire)
     }
 
     /// The position up to which space is released.
     #[inline(always)]
     pub fn released(&self) -> u64 {
-        self.released.load(Ordering::Acquire)
+        self.words.released.0.load(Ordering::Acquire)
+    }
+
+    /// Whose it is, for other processes.
+    pub fn about(&self) -> &About {
+        &self.words.about.0
     }
 
     /// Whether there is anything to claim.
@@ -146,7 +152,13 @@ impl RingBuffer {
         self.head() > claimed && claimed - released < cover
     }
 
-    /// Gives the memory back.
+    /// Whether it lies in a file, and outlives the process.
+    #[cfg(not(loom))]
+    pub fn is_in_file(&self) -> bool {
+        self.memory.is_in_file()
+    }
+
+    /// Gives the memory back, unless it lies in a file.
     ///
     /// # Safety
     /// No thread uses the ring any more, and it is not dropped either.
@@ -214,14 +226,14 @@ impl RingBuffer {
     #[inline(always)]
     pub fn publish(&self, cursor: &mut Cursor, end: u64) {
         cursor.head = end;
-        publish(&self.head, end);
+        publish(&self.words.head.0, end);
     }
 
     /// The word to which [`publish`] stores the head, for a producer that keeps its own copy of the head.
     #[cfg(not(loom))]
     #[inline(always)]
     pub fn published(&self) -> *const AtomicU64 {
-        &raw const *self.head
+        &raw const self.words.head.0
     }
 
     /// What a producer needs so that it can write without looking at the ring buffer: the address where position 0 would lie if the current
@@ -260,7 +272,7 @@ impl RingBuffer {
             }
             // If they are equal, nothing is claimed. Then `claimed` is moved only by this producer (if the swap below succeeds) or by a new
             // claim (then the swap fails), and no thread moves `released`.
-            let claimed = self.claimed.load(Ordering::Acquire);
+            let claimed = self.words.claimed.0.load(Ordering::Acquire);
             if claimed != released || claimed == cursor.head {
                 return gone;
             }
@@ -270,7 +282,13 @@ impl RingBuffer {
                 return gone;
             }
             let next = claimed + tag.stride();
-            if self.claimed.compare_exchange(claimed, next, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            if self
+                .words
+                .claimed
+                .0
+                .compare_exchange(claimed, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_err()
+            {
                 // A writer was faster. Its claim may be settled already, or not.
                 continue;
             }
@@ -289,7 +307,9 @@ impl RingBuffer {
     /// but ThreadSanitizer does not understand `fetch_max`.)
     fn release_to(&self, end: u64) -> bool {
         let further = |released: u64| Some(released.max(end));
-        self.released
+        self.words
+            .released
+            .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, further)
             .is_ok_and(|before| before < end)
     }

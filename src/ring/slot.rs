@@ -113,6 +113,9 @@ impl Slot {
     /// Gives it an owner and a new id. Before that it is empty and has neither.
     pub(crate) fn begin(&self, id: u64, meta: bool) {
         self.id.store(id, Ordering::Release);
+        if let Some(buffer) = self.buffer() {
+            buffer.about().set_ring_id(id);
+        }
         self.meta.store(meta.into(), Ordering::Release);
         self.set_thread(0, [0; 16]);
         self.claimed_before.store(self.all_claimed_events(), Ordering::Relaxed);
@@ -154,6 +157,9 @@ impl Slot {
     /// Notes which thread captures into it.
     pub(crate) fn set_thread(&self, tid: u32, name: [u8; 16]) {
         self.tid.store(tid, Ordering::Relaxed);
+        if let Some(buffer) = self.buffer() {
+            buffer.about().set_thread(tid, name);
+        }
         for (part, word) in name.chunks_exact(8).zip(&self.name) {
             word.store(u64::from_ne_bytes(std::array::from_fn(|n| part[n])), Ordering::Relaxed);
         }

@@ -5,3 +5,6 @@
 //! [`format`] is how the file is laid out; `docs/format.md` specifies the same.
 
 pub mod format;
+mod place;
+pub mod run_file;
+pub mod start;

@@ -138,12 +138,19 @@ impl Registry {
             None => return Err(NoRing::AllInUse),
         };
         if ring.buffer().is_none() {
-            let buffer = |bytes, claims| {
-                Memory::new(bytes).and_then(|memory| RingBuffer::new(memory, claims)).ok_or(NoRing::NoMemory)
+            let in_memory =
+                |bytes, claims| Memory::new(bytes).and_then(|memory| RingBuffer::new(memory, claims));
+            let spill = if spills { Some(in_memory(bytes / 2, 16).ok_or(NoRing::NoMemory)?) } else { None };
+            let claims = self.shape.max_claims;
+            let buffer = match &self.shape.file {
+                // (The library's own events are in the file as facts.)
+                Some(file) if !meta => {
+                    let (words, memory) = file.ring(priority).ok_or(NoRing::AllInUse)?;
+                    RingBuffer::with_words(memory, words, claims)
+                }
+                _ => in_memory(bytes, claims),
             };
-            let spill = if spills { Some(buffer(bytes / 2, 16)?) } else { None };
-            let buffer = buffer(bytes, self.shape.max_claims)?;
-            ring.set_buffer(buffer, spill);
+            ring.set_buffer(buffer.ok_or(NoRing::NoMemory)?, spill);
         }
         ring.begin(assignments.next_ring_id, meta);
         assignments.next_ring_id += 1;

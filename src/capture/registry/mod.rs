@@ -14,15 +14,17 @@ use crate::platform::thread;
 use crate::ring::intake::{Intake, Overflow};
 use crate::ring::ring_buffer::RingBuffer;
 use crate::ring::slot::{Slot, State};
+use crate::ring_file::run_file::RunFile;
 use crate::status::{Error, PIPELINE_ERR_NO_MEMORY, Result};
 pub use assignments::NoRing;
 use assignments::{Assignments, Purpose};
 use slots::Slots;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// How many rings of what size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Shape {
     /// Bytes of a ring.
     pub ring_bytes: u64,
@@ -38,6 +40,8 @@ pub struct Shape {
     pub spill: bool,
     /// Whether the storage wants the library's own events.
     pub meta: bool,
+    /// The file that the rings lie in. `None`: they lie in memory.
+    pub file: Option<Arc<RunFile>>,
 }
 
 /// All slots and producers of a pipeline.
@@ -60,13 +64,13 @@ const META_RING_BYTES: u64 = 1 << 16;
 
 impl Registry {
     /// No ring yet but the shared one and the one for the library's own events.
-    pub fn new(intake: Intake, shape: Shape) -> Result<std::sync::Arc<Self>> {
+    pub fn new(intake: Intake, shape: Shape) -> Result<Arc<Self>> {
         let producers = shape.max_rings as usize + 2;
         let slots = producers + shape.max_retired_rings as usize;
         // All but the library's own producer have a priority ring.
         let slots = Slots::new(slots, if shape.priority_ring_bytes == 0 { 0 } else { slots - 1 })?;
         let producers = memory::boxed(producers, || Producer::new(false))?;
-        let mut this = std::sync::Arc::new(Self {
+        let mut this = Arc::new(Self {
             intake,
             shape,
             slots,
@@ -76,9 +80,8 @@ impl Registry {
             owned: AtomicU32::new(0),
             vacancies: AtomicU64::new(0),
         });
-        let at = std::sync::Arc::as_ptr(&this).cast_mut();
-        if let (Some(keeper), Some(registry)) =
-            (NonNull::new(at as *mut dyn Keeper), std::sync::Arc::get_mut(&mut this))
+        let at = Arc::as_ptr(&this).cast_mut();
+        if let (Some(keeper), Some(registry)) = (NonNull::new(at as *mut dyn Keeper), Arc::get_mut(&mut this))
         {
             for (index, producer) in (0..).zip(&mut registry.producers) {
                 // SAFETY: behind the `Arc`, where all three stay.
@@ -197,6 +200,11 @@ impl Registry {
         self.shape.spill && self.iter().filter_map(Slot::spill).any(RingBuffer::has_unclaimed)
     }
 
+    /// The file that the rings lie in, if they outlive the process.
+    pub fn file(&self) -> Option<&RunFile> {
+        self.shape.file.as_deref()
+    }
+
     /// Whether overwritten events are kept until they were released.
     pub fn keeps_overwritten(&self) -> bool {
         self.shape.spill
@@ -262,6 +270,10 @@ impl Registry {
                 // SAFETY: passed on.
                 unsafe { buffer.unmap() };
             }
+        }
+        if let Some(file) = &self.shape.file {
+            // SAFETY: passed on.
+            unsafe { file.unmap() };
         }
     }
 

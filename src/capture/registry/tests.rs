@@ -25,6 +25,7 @@ pub(crate) fn shape(max_rings: u32, max_retired_rings: u32) -> Shape {
         max_retired_rings,
         max_claims: 8,
         spill: false,
+        file: None,
         meta: false,
     }
 }

@@ -13,8 +13,8 @@ impl Timeline {
         }
         let before = into.len();
         loop {
-            let next = self.next.load(Ordering::Acquire);
-            let oldest = self.first.load(Ordering::Acquire);
+            let next = self.words.next.load(Ordering::Acquire);
+            let oldest = self.words.first.load(Ordering::Acquire);
             let from = self.number_of(first, oldest, next);
             let to = self.number_of(last, oldest, next);
             // (The second may be the smaller one only if a piece was overwritten meanwhile.)
@@ -23,9 +23,9 @@ impl Timeline {
             }
             into.extend((from..=to).map(|number| self.piece(number)));
             fence(Ordering::Acquire);
-            if self.first.load(Ordering::Relaxed) == oldest {
+            if self.words.first.load(Ordering::Relaxed) == oldest {
                 let gone = oldest > 0 && first < into[before].start;
-                if !gone && self.ceiling.load(Ordering::Acquire) == u64::MAX {
+                if !gone && self.words.ceiling.load(Ordering::Acquire) == u64::MAX {
                     return true;
                 }
                 into.truncate(before);
@@ -40,6 +40,6 @@ impl Timeline {
 impl Timeline {
     /// As if the counter had turned out not to be a clock at this time.
     pub fn distrust(&self, now_ns: u64) {
-        self.ceiling.store(now_ns, Ordering::Release);
+        self.words.ceiling.store(now_ns, Ordering::Release);
     }
 }

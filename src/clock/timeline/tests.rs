@@ -248,8 +248,8 @@ fn ten_years_with_an_event_that_nobody_converts_do_not_cost_its_time() {
             step = (ticks / often).max(SECOND / 200);
             year = ticks / SECOND / 31_536_000;
         }
-        let pieces = t.next.load(Ordering::Relaxed);
-        assert!(t.first.load(Ordering::Relaxed) == 0 && pieces < PIECES / 3, "{often}: {pieces}");
+        let pieces = t.words.next.load(Ordering::Relaxed);
+        assert!(t.words.first.load(Ordering::Relaxed) == 0 && pieces < PIECES / 3, "{often}: {pieces}");
         assert_eq!(ns_of(&t, waits), first);
         assert!(known.iter().all(|&(ticks, ns)| ns_of(&t, ticks) == ns));
     }
@@ -264,7 +264,7 @@ fn what_was_forgotten_still_lies_before_what_was_not() {
         t.keep(now().0);
         ns.push((now().0, ns_of(&t, now().0)));
     }
-    assert!(t.first.load(Ordering::Relaxed) > PIECES);
+    assert!(t.words.first.load(Ordering::Relaxed) > PIECES);
     let last = ns[ns.len() - 1];
     let (recent, old) = (ns[ns.len() - 1_000], ns[10]);
     assert_eq!(ns_of(&t, recent.0), recent.1);

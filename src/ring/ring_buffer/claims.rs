@@ -59,20 +59,26 @@ impl RingBuffer {
             return None;
         }
         loop {
-            let start = self.claimed.load(Ordering::Acquire);
-            let head = self.head.load(Ordering::Acquire);
+            let start = self.words.claimed.0.load(Ordering::Acquire);
+            let head = self.words.head.0.load(Ordering::Acquire);
             let reach = self.released().saturating_add(limits.cover);
             let span = walk(start, reach, head);
             // Pairs with the fence in `overwrite`: if a tag that the walk read was written after an overwriting swap,
             // what follows sees that swap.
             fence(Ordering::Acquire);
             if span.events == 0 {
-                if self.claimed.load(Ordering::Acquire) == start {
+                if self.words.claimed.0.load(Ordering::Acquire) == start {
                     return None;
                 }
                 continue; // the walk read overwritten tags
             }
-            if self.claimed.compare_exchange(start, span.end, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if self
+                .words
+                .claimed
+                .0
+                .compare_exchange(start, span.end, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 spans.0.push_back((span, false));
                 return Some(span);
             }
@@ -215,7 +221,7 @@ impl RingBuffer {
         let (start, head) = (self.claimed(), self.head());
         let still = || {
             fence(Ordering::Acquire);
-            self.claimed.load(Ordering::Acquire) == start
+            self.words.claimed.0.load(Ordering::Acquire) == start
         };
         let mut at = start;
         while at < head {

@@ -62,7 +62,7 @@ static const bad_value_t bad[] = {
     {FIELD(retry_max_age_ms), UINT64_MAX, "18446744073709"},
     {FIELD(exit_timeout_ms), UINT64_MAX, "86400000"},
     {FIELD(reserved), 1, "0"},
-    {FIELD(reserved2), 1, "0"},
+    {FIELD(ring_disk), 2, "0 to 1"},
     {FIELD(writer_class), 6, "5"},
     {FIELD(writer_class), UINT32_MAX, "5"},
     {FIELD(writer_priority), 1, "0"},
@@ -189,7 +189,7 @@ static void defaults(void)
     CHECK_U64(c.exit_timeout_ms, 1000);
     CHECK(c.ring_dir == NULL);
     CHECK_U64(c.breaker_failures, 16);
-    CHECK_U64(c.reserved2, 0);
+    CHECK_U64(c.ring_disk, 0);
     CHECK_U64(c.clock, PIPELINE_CLOCK_AUTO);
     CHECK_U64(c.writer_class, PIPELINE_SCHED_INHERIT);
     CHECK_U64(c.writer_priority, 0);
@@ -220,8 +220,8 @@ static void refused_at_start(void)
         pipeline_storage_t s = recorder_storage(&rec);
         pipeline_config_t c = config_defaults();
         pipeline_t *p = NULL;
-        c.ring_dir = "/nowhere";
-        CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_UNSUPPORTED, "ring_dir");
+        c.ring_dir = "/nowhere/rings";
+        CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_STORAGE, "ring_dir");
         c.ring_dir = NULL;
         s.flags = 32;
         CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_INVALID, "pipeline_storage_t.flags");
@@ -277,8 +277,8 @@ static void refused_while_running(void)
         c.batch_size = 99;
         CHECK_FAILS(pipeline_update(p, &c), PIPELINE_ERR_FIXED, "name");
         c.name = NULL;
-        c.ring_dir = "/nowhere";
-        CHECK_STATUS(pipeline_update(p, &c), PIPELINE_ERR_UNSUPPORTED);
+        c.ring_dir = "/nowhere/rings";
+        CHECK_STATUS(pipeline_update(p, &c), PIPELINE_ERR_FIXED);
         CHECK_HAS(pipeline_last_error(), "ring_dir");
         after = config_of(p);
         CHECK(memcmp(&before, &after, sizeof before) == 0);

@@ -236,7 +236,7 @@ static void start_another(rng_t *rng)
     if (c.writers > 16 && c.writers <= PIPELINE_MAX_WRITERS)
         c.writers = 16;
     c.exit_timeout_ms = c.exit_timeout_ms > 1000 ? UINT64_MAX : c.exit_timeout_ms;
-    c.ring_dir = below(rng, 32) ? NULL : "nowhere";
+    c.ring_dir = below(rng, 32) ? NULL : "/nowhere/rings";
     storage = exactly(rng, &s, STORAGE_FIRST, sizeof s, size, tail);
     config = sqlite || below(rng, 8) ? exactly(rng, &c, sizeof c, sizeof c, config_size, config_tail) : NULL;
     placed = config == NULL || placed_right(&c);
@@ -244,7 +244,7 @@ static void start_another(rng_t *rng)
     free(storage);
     free(config);
     CHECK_AMONG(status, PIPELINE_OK, PIPELINE_ERR_NULL, PIPELINE_ERR_INVALID, PIPELINE_ERR_VERSION,
-                PIPELINE_ERR_UNSUPPORTED, placed && placed_at_all(&c) ? PIPELINE_ERR_SYSTEM : NO_STATUS);
+                c.ring_dir != NULL ? PIPELINE_ERR_STORAGE : NO_STATUS, placed && placed_at_all(&c) ? PIPELINE_ERR_SYSTEM : NO_STATUS);
     CHECK((status == PIPELINE_OK) == (p != NULL));
     CHECK(placed || p == NULL);
     if (!taken) {

@@ -49,6 +49,7 @@ static const struct field config_fields[] = {
     FIELD(pipeline_config_t, UNSIGNED, exit_timeout_ms, NULL),
     FIELD(pipeline_config_t, TEXT, ring_dir, NULL),
     FIELD(pipeline_config_t, UNSIGNED, breaker_failures, NULL),
+    FIELD(pipeline_config_t, BOOL, ring_disk, NULL),
     FIELD(pipeline_config_t, NAMES, clock, clock_names),
     FIELD(pipeline_config_t, NAMES, writer_class, writer_class_names),
     FIELD(pipeline_config_t, UNSIGNED, writer_priority, NULL),
