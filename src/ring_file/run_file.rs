@@ -10,7 +10,7 @@ use crate::facts::Fact;
 use crate::files::Words as FileWords;
 use crate::files::failure::Failure;
 use crate::files::file::File;
-use crate::files::folder::{Modes, Place as Directory, absolute};
+use crate::files::folder::{Folder, Modes, Place as Directory, absolute};
 use crate::files::identity::Identity;
 use crate::files::mappings::{MOST, Mapping};
 use crate::journal::format::figures::FILE_BYTES;
@@ -23,7 +23,7 @@ use crate::ring::memory::Memory;
 use crate::ring::record::{Head, Tag, stride};
 use crate::ring::words::Words;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_LIMIT, PIPELINE_ERR_NO_MEMORY, Result};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -85,14 +85,9 @@ impl RunFile {
         on_a_promising_system(&directory, &path, start.may_be_on_disk)?;
         let name = CString::new(file_name(start.generation)).unwrap_or_default();
         let folder = directory.folder().map_err(failed)?;
-        let file = folder.make_file(&name, libc::O_RDWR, 0o600).map_err(failed)?;
-        let Some(file) = file else {
-            return Err(failed(Failure::transient("a file of this run is there already")));
-        };
+        let file = locked_file(&folder, &name).map_err(failed)?;
         let bytes = start.shape.file_bytes();
         let prepare = || {
-            // The lock first: whoever looks for files of dead runs takes one without it for abandoned.
-            file.set_lock(true).map_err(failed)?;
             if let Err(errno) = file.allocate(bytes).map_err(failed)? {
                 return Err(too_little_space(&folder, &path, start, errno));
             }
@@ -289,6 +284,22 @@ impl RunFile {
         // SAFETY: passed on.
         unsafe { self.mapping.unmap() };
     }
+}
+
+/// Makes the file with its owner's lock. Whoever looks for files of dead runs takes one without the lock for abandoned and deletes it, so it is made again then.
+fn locked_file(folder: &Folder, name: &CStr) -> std::result::Result<File, Failure> {
+    const TRIES: u32 = 100;
+    const AGAIN_US: u32 = 500;
+    for _ in 0..TRIES {
+        if let Some(file) = folder.make_file(name, libc::O_RDWR, 0o600)?
+            && file.set_lock(true)?
+            && file.stat()?.st_nlink != 0
+        {
+            return Ok(file);
+        }
+        time::sleep_us(AGAIN_US);
+    }
+    Err(Failure::transient("another process has made the file of this run, or deletes it again and again"))
 }
 
 /// An error if a configuration with `ring_dir` has a storage for which that is of no use.
