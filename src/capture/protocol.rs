@@ -11,6 +11,7 @@
 use super::{Offer, Producer, add, busy};
 use crate::event::PIPELINE_EVENT_OWN_TIME;
 use crate::platform::barrier;
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::sync::Ordering;
 use crate::ring::copy::{long, short};
 use crate::ring::record::{self, HEADER, Head, TICKS, Tag};
@@ -46,6 +47,7 @@ impl Producer {
         self.fast.busy.store(busy::CAPTURING, Ordering::Relaxed);
         // The fence is between the store of "busy" and the load of "closed". A close stores "closed", then loads "busy".
         barrier::light(asymmetric);
+        pass(Point::CaptureBegun);
         true
     }
 
@@ -81,6 +83,7 @@ impl Producer {
                 Payload::Long => long(offer.data, to, len),
                 Payload::InPlace(_) => {}
             }
+            pass(Point::PayloadCopied);
             let (sequence, (timestamp, flags)) = number();
             let head = Head {
                 kind: offer.kind,
@@ -91,6 +94,7 @@ impl Producer {
                 node_id: offer.node_id,
             };
             record::write(at, Tag::event(len, flags), &head);
+            pass(Point::RecordWritten);
         }
     }
 
@@ -104,8 +108,10 @@ impl Producer {
         // Counted before they are published: a thread that sees an event sees it counted.
         add(&self.fast.captured, events);
         add(&self.fast.bytes, bytes);
+        pass(Point::EventCounted);
         // SAFETY: passed on.
         unsafe { self.fast.publish(end) };
+        pass(Point::EventPublished);
         self.give_back(busy::NO);
         // The fence is between the store of the head and the load of the doorbell. A writer that goes to sleep stores the doorbell, then
         // loads the heads.

@@ -15,6 +15,8 @@ pub mod files;
 pub mod global;
 /// cbindgen:ignore
 pub mod hazard;
+/// cbindgen:ignore
+pub mod kill_point;
 #[cfg(not(loom))]
 pub mod last_thread;
 pub mod memory;

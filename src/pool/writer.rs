@@ -7,6 +7,7 @@ use super::Pool;
 use crate::batch::BatchView;
 use crate::batch::spans::SpanBatch;
 use crate::batch::transforming::Transforming;
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::thread;
 use crate::storage::{PIPELINE_STORE_OK, WriterData};
 use std::sync::Arc;
@@ -43,7 +44,12 @@ pub(super) fn run(pool: &Arc<Pool>, id: u32) {
         // (`Open` has a result of its own; what has no result counts as answered with OK.)
         let (opened, answer) = match task {
             Task::Open => (Some(pool.storage().open_writer(id)), PIPELINE_STORE_OK),
-            _ => (None, perform(pool, id, &task)),
+            _ => {
+                pass(Point::StoreCalled);
+                let answer = perform(pool, id, &task);
+                pass(Point::StoreAnswered);
+                (None, answer)
+            }
         };
         if pool.intake().forked() {
             // The storage's function has forked, and returned in the child as well. There the batch still belongs to the parent, and

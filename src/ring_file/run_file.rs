@@ -15,6 +15,7 @@ use crate::files::identity::Identity;
 use crate::files::mappings::{MOST, Mapping};
 use crate::journal::format::figures::FILE_BYTES;
 use crate::journal::owner;
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::place::Place;
 use crate::platform::signals::FileSignalsHeld;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
@@ -87,6 +88,7 @@ impl RunFile {
         let folder = directory.folder().map_err(failed)?;
         let file = locked_file(&folder, &name).map_err(failed)?;
         let bytes = start.shape.file_bytes();
+        pass(Point::FileLocked);
         let prepare = || {
             if let Err(errno) = file.allocate(bytes).map_err(failed)? {
                 return Err(too_little_space(&folder, &path, start, errno));
@@ -115,6 +117,7 @@ impl RunFile {
         let mapping = prepare().inspect_err(|_| {
             let _ = folder.unlink(&name);
         })?;
+        pass(Point::FileAllocated);
         let monotonic_ns = time::now_ns();
         let header = Header {
             generation: start.generation,
@@ -175,7 +178,9 @@ impl RunFile {
         unsafe {
             self.at::<u8>(MAGIC.len() as u64).as_ptr().copy_from_nonoverlapping(rest.as_ptr(), rest.len())
         };
+        pass(Point::HeaderWritten);
         self.word(0).store(u64::from_ne_bytes(MAGIC), Ordering::Release);
+        pass(Point::FileMade);
     }
 
     /// A place for a ring: its words, all 0, and its memory. `None`: all have theirs.
@@ -235,6 +240,7 @@ impl RunFile {
             payload.copy_from_nonoverlapping(fact.payload.as_ptr(), fact.payload.len());
         }
         *used += need;
+        pass(Point::FactWritten);
         self.word(FACTS_AT).store(*used, Ordering::Release);
         Ok(())
     }
@@ -262,6 +268,7 @@ impl RunFile {
     /// Every event of the run has left its ring, and none can follow: the file is deleted.
     pub fn delete(&self) {
         let Some(file) = self.file.lock().take() else { return };
+        pass(Point::FileDeleted);
         let Ok(folder) = self.directory.folder() else { return };
         let own = file.stat().ok().map(|stat| Identity::of(&stat));
         let there = folder.stat(&self.name).ok().map(|stat| Identity::of(&stat));
@@ -291,7 +298,9 @@ fn locked_file(folder: &Folder, name: &CStr) -> std::result::Result<File, Failur
     const TRIES: u32 = 100;
     const AGAIN_US: u32 = 500;
     for _ in 0..TRIES {
-        if let Some(file) = folder.make_file(name, libc::O_RDWR, 0o600)?
+        let made = folder.make_file(name, libc::O_RDWR, 0o600)?;
+        pass(Point::FileNamed);
+        if let Some(file) = made
             && file.set_lock(true)?
             && file.stat()?.st_nlink != 0
         {

@@ -1,6 +1,7 @@
 //! The writers' side of a ring buffer: claims, what they hold, and the release of their space.
 
 use super::{Limits, RingBuffer, Span, Spans};
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::sync::{MutexGuard, Ordering, fence};
 use crate::ring::record::{HEADER, Head, Tag};
 
@@ -80,6 +81,7 @@ impl RingBuffer {
                 .is_ok()
             {
                 spans.0.push_back((span, false));
+                pass(Point::BatchClaimed);
                 return Some(span);
             }
         }
@@ -241,6 +243,7 @@ impl RingBuffer {
     /// A claimed span is settled: releases the space of all spans that are settled up to the first one that is not.
     /// `true` if `released` moved.
     pub fn settle(&self, start: u64) -> bool {
+        pass(Point::BatchSettled);
         let mut spans = self.spans.lock();
         if let Some((_, done)) = spans.0.iter_mut().find(|(span, _)| span.start == start) {
             *done = true;
@@ -252,7 +255,11 @@ impl RingBuffer {
         }
         match end {
             // A producer that overwrites may have moved it further already, so it only ever moves forward.
-            Some(end) => self.release_to(end),
+            Some(end) => {
+                let moved = self.release_to(end);
+                pass(Point::SpaceReleased);
+                moved
+            }
             None => false,
         }
     }

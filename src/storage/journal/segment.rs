@@ -9,6 +9,7 @@ use crate::journal::blocks::Blocks;
 use crate::journal::format::block::BlockType;
 use crate::journal::format::checksum::Salted;
 use crate::journal::format::segment::{Owner, SegmentHeader};
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, time};
 use std::ffi::CString;
@@ -118,6 +119,7 @@ impl Segment {
                 break (number, name, file);
             }
         };
+        pass(Point::SegmentNamed);
         let made_ns = time::now_ns();
         let salt = random::seed();
         let header = SegmentHeader {
@@ -324,6 +326,7 @@ impl Segment {
             self.append(state, blocks)
         });
         self.give_up(state);
+        pass(Point::SegmentSealed);
         sealed
     }
 
