@@ -170,31 +170,36 @@ impl File {
         Ok(done)
     }
 
-    /// Locks the first byte for this open file, or gives the lock up. `false`: another open file has it.
+    /// Locks the first byte for this open file, or gives the lock up. `false`: another open file has it. Where there are no such locks, every file gets it.
     pub fn set_lock(&self, locked: bool) -> Result<bool, Failure> {
+        Ok(self.set_lock_of(0, locked)?.unwrap_or(true))
+    }
+
+    /// As [`set_lock`](Self::set_lock), for the byte at `at`. `None`: a file system, or an emulation of a kernel, without such locks.
+    pub fn set_lock_of(&self, at: u64, locked: bool) -> Result<Option<bool>, Failure> {
         let kind = if locked { libc::F_WRLCK } else { libc::F_UNLCK };
-        match self.lock_call(F_OFD_SETLK, kind)? {
-            Ok(_) => Ok(true),
-            Err(libc::EAGAIN | libc::EACCES) => Ok(false),
-            // A file system, or an emulation of a kernel, without such locks.
-            Err(libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(true),
+        match self.lock_call(F_OFD_SETLK, kind, at)? {
+            Ok(_) => Ok(Some(true)),
+            Err(libc::EAGAIN | libc::EACCES) => Ok(Some(false)),
+            Err(libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(None),
             Err(error) => Err(Failure::system("a lock", error)),
         }
     }
 
     /// Whether another open file has a lock on the first byte. `None`: the system does not tell.
     pub fn is_locked(&self) -> Result<Option<bool>, Failure> {
-        let found = self.lock_call(F_OFD_GETLK, libc::F_WRLCK)?;
+        let found = self.lock_call(F_OFD_GETLK, libc::F_WRLCK, 0)?;
         Ok(found.ok().map(|kind| i32::from(kind) != libc::F_UNLCK))
     }
 
-    fn lock_call(&self, command: i32, kind: i32) -> Result<Result<libc::c_short, i32>, Failure> {
+    fn lock_call(&self, command: i32, kind: i32, at: u64) -> Result<Result<libc::c_short, i32>, Failure> {
         let fd = self.fd()?;
         // SAFETY: the structure consists of numbers, and the descriptor is the storage's.
         unsafe {
             let mut lock: libc::flock = std::mem::zeroed();
             lock.l_type = kind as libc::c_short;
             lock.l_whence = libc::SEEK_SET as libc::c_short;
+            lock.l_start = at as libc::off_t;
             lock.l_len = 1;
             Ok(if file_calls::fcntl(fd, command, &raw mut lock) == 0 {
                 Ok(lock.l_type)

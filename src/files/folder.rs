@@ -160,22 +160,8 @@ impl Folder {
     }
 
     /// Shows the names in the directory, in no order.
-    pub fn each_name(&self, mut see: impl FnMut(&CStr) -> Result<(), Failure>) -> Result<(), Failure> {
-        let listed = self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(LISTED_BYTES).map_err(|_| Failure::no_memory())?;
-        buffer.resize(LISTED_BYTES, 0u8);
-        loop {
-            // SAFETY: the call writes at most so many bytes to the buffer.
-            let got = unsafe { file_calls::getdents64(listed.fd()?, buffer.as_mut_ptr(), buffer.len()) };
-            if got < 0 {
-                return Err(Failure::system("listing the directory", errno()));
-            }
-            if got == 0 {
-                return Ok(());
-            }
-            entries(&buffer[..got as usize]).try_for_each(&mut see)?;
-        }
+    pub fn each_name(&self, see: impl FnMut(&CStr) -> Result<(), Failure>) -> Result<(), Failure> {
+        each_name_of(&self.open_file(c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?, see)
     }
 
     fn is_usable(&self) -> bool {
@@ -185,6 +171,24 @@ impl Folder {
 
 /// Bytes of a directory's entries that are read at once.
 const LISTED_BYTES: usize = 16 << 10;
+
+/// Shows the names in a directory that is open for reading, in no order.
+pub fn each_name_of(listed: &File, mut see: impl FnMut(&CStr) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(LISTED_BYTES).map_err(|_| Failure::no_memory())?;
+    buffer.resize(LISTED_BYTES, 0u8);
+    loop {
+        // SAFETY: the call writes at most so many bytes to the buffer.
+        let got = unsafe { file_calls::getdents64(listed.fd()?, buffer.as_mut_ptr(), buffer.len()) };
+        if got < 0 {
+            return Err(Failure::system("listing the directory", errno()));
+        }
+        if got == 0 {
+            return Ok(());
+        }
+        entries(&buffer[..got as usize]).try_for_each(&mut see)?;
+    }
+}
 
 /// The names in what `getdents64` has written.
 fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &CStr> {

@@ -239,8 +239,8 @@ impl Header {
 
     /// Reads a header from the first bytes of a file, which has so many.
     pub fn decode(bytes: &[u8], file_bytes: u64) -> Result<Self, NoRingFile> {
-        let magic: [u8; 8] = array(bytes, 0);
-        if magic == [0; 8] && !bytes.is_empty() {
+        let magic = &bytes[..bytes.len().min(MAGIC.len())];
+        if !magic.is_empty() && magic.iter().all(|&byte| byte == 0) {
             return Err(NoRingFile::Unfinished);
         }
         if magic != MAGIC {

@@ -56,6 +56,8 @@ fn what_is_no_header_is_named() {
         Header::decode(&bytes, size)
     };
     assert_eq!(Header::decode(b"", 0), Err(NoRingFile::Foreign));
+    assert_eq!(Header::decode(b"rings", 5), Err(NoRingFile::Foreign));
+    assert_eq!(Header::decode(&[0; 5], 5), Err(NoRingFile::Unfinished));
     assert_eq!(changed(0, &[0; 8]), Err(NoRingFile::Unfinished));
     assert_eq!(changed(0, b"SQLite f"), Err(NoRingFile::Foreign));
     assert_eq!(changed(8, &[1, 2, 3, 4]), Err(NoRingFile::ByteOrder));
