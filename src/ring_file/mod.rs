@@ -6,5 +6,6 @@
 
 pub mod format;
 mod place;
+pub mod reader;
 pub mod run_file;
 pub mod start;
