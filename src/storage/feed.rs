@@ -1,13 +1,14 @@
-//! Events that come from elsewhere than a pipeline of this process, such as messages, on their way to a storage.
+//! Events that come from elsewhere than a pipeline of this process, such as messages or the ring file of a dead run, on their way to a storage.
 //!
 //! Each [`Part`] becomes a batch of its own, with the identities that its events have. A storage that keeps identities, as SQLite and the journal's reader do, has each event
 //! once, however often it is fed.
 
 use super::panic_guard::PanicGuard;
-use super::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, Storage};
+use super::{PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, Storage, WriterData};
 use crate::batch::BatchView;
 use crate::batch::token::{Answered, Issuer, unknown};
 use crate::event::{EventView, PIPELINE_KIND_RESERVED};
+use crate::facts::Facts;
 use crate::journal::blocks::facts::FactRef;
 use crate::journal::reader::Event;
 use crate::platform::memory;
@@ -79,6 +80,23 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
+    /// It is this attempt, from 1 on, of the batch with this number, from 1 on. Without, each call numbers its parts.
+    pub fn set_attempt(&mut self, batch_id: u64, attempt: u32) {
+        (self.head.batch_id, self.head.attempt) = (batch_id, attempt);
+    }
+
+    /// As a storage sees it, at this wall time. It has no token.
+    fn view(&self, wall_ns: u64, writer: Option<WriterData>) -> BatchView {
+        BatchView {
+            // Together with the difference of the clocks where the events come from, it is the wall time here.
+            processed_at_ns: wall_ns.saturating_add_signed(self.head.realtime_offset_ns.saturating_neg()),
+            writer_data: writer.unwrap_or(WriterData::NONE).0,
+            count: self.events.len(),
+            events: self.events.as_ptr(),
+            ..self.head
+        }
+    }
+
     /// How many events or facts.
     pub fn len(&self) -> usize {
         self.events.len()
@@ -101,11 +119,23 @@ pub enum Fed {
     NotNow,
 }
 
+/// What a storage has answered to a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// `PIPELINE_STORE_…`.
+    pub result: i32,
+    /// The first so many events are stored, whatever the result.
+    pub prefix: usize,
+    /// The events at these indices can never be stored.
+    pub rejected: Vec<usize>,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     /// The token of the attempt that is not answered yet.
     open: Option<u64>,
     result: i32,
+    prefix: usize,
     rejected: Vec<usize>,
 }
 
@@ -114,6 +144,16 @@ struct Slot {
 struct Answers {
     slots: Mutex<Vec<Slot>>,
     changed: Condvar,
+    about: Option<About>,
+}
+
+/// What is known about the events that a storage is given, for storages that ask by the token of a batch.
+#[derive(Debug, Default)]
+pub struct About {
+    /// The facts of the run.
+    pub facts: Arc<Facts>,
+    /// The rings that had a thread: ring id, thread id, its name padded with zeros. Sorted.
+    pub threads: Vec<(u64, u32, [u8; 16])>,
 }
 
 impl Answers {
@@ -127,9 +167,11 @@ impl Answers {
 }
 
 impl Answered for Answers {
-    /// A prefix alone is no use: the rest is fed again, and the storage has each event once.
-    fn set_stored(&self, slot: usize, token: u64, _prefix: usize) -> Result<()> {
-        self.on(slot, token, |_| Ok(()))
+    fn set_stored(&self, slot: usize, token: u64, prefix: usize) -> Result<()> {
+        self.on(slot, token, |slot| {
+            slot.prefix = slot.prefix.max(prefix);
+            Ok(())
+        })
     }
 
     fn set_rejected(&self, slot: usize, token: u64, index: usize) -> Result<()> {
@@ -140,13 +182,23 @@ impl Answered for Answers {
         })
     }
 
-    fn complete(self: Arc<Self>, slot: usize, token: u64, _prefix: usize, result: i32) -> Result<()> {
+    fn complete(self: Arc<Self>, slot: usize, token: u64, prefix: usize, result: i32) -> Result<()> {
         let done = self.on(slot, token, |slot| {
-            (slot.open, slot.result) = (None, result);
+            (slot.open, slot.result, slot.prefix) = (None, result, slot.prefix.max(prefix));
             Ok(())
         });
         self.changed.notify_all();
         done
+    }
+
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        self.about.as_ref().map(|about| &about.facts)
+    }
+
+    fn thread_of(&self, ring_id: u64) -> Option<(u32, [u8; 16])> {
+        let threads = &self.about.as_ref()?.threads;
+        let at = threads.binary_search_by_key(&ring_id, |(ring, ..)| *ring).ok()?;
+        threads.get(at).map(|(_, tid, name)| (*tid, *name))
     }
 }
 
@@ -155,35 +207,70 @@ pub struct Feed {
     storage: Box<dyn Storage>,
     answers: Arc<Answers>,
     issuers: Vec<Issuer>,
+    /// What the storage has given for the only writer, if that was opened.
+    writer: Option<WriterData>,
 }
 
 impl Feed {
     /// Feeds this storage, which is no pipeline's. A panic in it counts as [`Fed::NotNow`].
     pub fn new(storage: impl Storage + 'static) -> Self {
         // (A panic must not end a call while the storage has parts.)
-        Self { storage: Box::new(PanicGuard::new(storage)), answers: Arc::default(), issuers: Vec::new() }
+        Self::guarded(Box::new(PanicGuard::new(storage)))
+    }
+
+    /// Feeds a storage that does not panic, or catches its panics itself.
+    pub fn guarded(storage: Box<dyn Storage>) -> Self {
+        Self { storage, answers: Arc::default(), issuers: Vec::new(), writer: None }
+    }
+
+    /// Whether the storage takes facts.
+    pub fn takes_facts(&self) -> bool {
+        self.storage.takes_facts()
+    }
+
+    /// Calls the storage's `open_writer`, unless that was done. What is stored afterwards carries what it has given, and dropping this calls its `close_writer`. An error:
+    /// what `open_writer` has returned.
+    pub fn open_writer(&mut self) -> Result<(), i32> {
+        if self.writer.is_none() {
+            self.writer = Some(self.storage.open_writer(0)?);
+        }
+        Ok(())
+    }
+
+    /// What is stored from now on is about this.
+    pub fn set_about(&mut self, about: About) {
+        // The tokens name the answers that know this.
+        self.issuers = Vec::new();
+        self.answers = Arc::new(Answers { about: Some(about), ..Answers::default() });
     }
 
     /// Gives the storage each part, and waits until all are answered. (A storage may commit them together.) Answers in the order of the parts. An error: there is no memory,
     /// and nothing was given.
     pub fn store(&mut self, parts: &[Part<'_>]) -> Result<Vec<Fed>> {
-        let mut views = Vec::new();
         let mut fed = Vec::new();
-        views.try_reserve_exact(parts.len()).map_err(|_| memory::refused(size_of_val(parts)))?;
         fed.try_reserve_exact(parts.len()).map_err(|_| memory::refused(parts.len() * size_of::<Fed>()))?;
+        // (A prefix alone is no use: the rest is fed again, and the storage has each event once.)
+        fed.extend(self.answers(parts)?.into_iter().map(|answer| match answer.result {
+            PIPELINE_STORE_OK => Fed::Stored(answer.rejected),
+            PIPELINE_STORE_REJECT => Fed::Rejected,
+            _ => Fed::NotNow,
+        }));
+        Ok(fed)
+    }
+
+    /// As [`store`](Self::store), and answers what the storage has.
+    pub fn answers(&mut self, parts: &[Part<'_>]) -> Result<Vec<Answer>> {
+        let mut views = Vec::new();
+        let mut answers = Vec::new();
+        views.try_reserve_exact(parts.len()).map_err(|_| memory::refused(size_of_val(parts)))?;
+        let bytes = parts.len() * size_of::<Answer>();
+        answers.try_reserve_exact(parts.len()).map_err(|_| memory::refused(bytes))?;
         self.make_slots(parts.len())?;
-        let wall_ns = time::now_ns().saturating_add_signed(time::realtime_offset_ns());
+        let wall_ns = wall_ns();
         for ((number, part), issuer) in parts.iter().enumerate().zip(&mut self.issuers) {
             let Some(token) = issuer.issue() else { return Err(unknown(0)) };
-            views.push(BatchView {
-                token,
-                batch_id: number as u64 + 1,
-                // Together with the difference of the clocks where the events come from, it is the wall time here.
-                processed_at_ns: wall_ns.saturating_add_signed(part.head.realtime_offset_ns.saturating_neg()),
-                count: part.events.len(),
-                events: part.events.as_ptr(),
-                ..part.head
-            });
+            let batch_id = if part.head.batch_id == 0 { number as u64 + 1 } else { part.head.batch_id };
+            views.push(BatchView { token, batch_id, ..part.view(wall_ns, self.writer) });
         }
         // All attempts are open before the first answer can come.
         {
@@ -206,12 +293,20 @@ impl Feed {
         while slots.iter().take(views.len()).any(|slot| slot.open.is_some()) {
             slots = self.answers.changed.wait(slots, None);
         }
-        fed.extend(slots.iter_mut().take(views.len()).map(|slot| match slot.result {
-            PIPELINE_STORE_OK => Fed::Stored(std::mem::take(&mut slot.rejected)),
-            PIPELINE_STORE_REJECT => Fed::Rejected,
-            _ => Fed::NotNow,
+        answers.extend(slots.iter_mut().zip(parts).map(|(slot, part)| Answer {
+            result: slot.result,
+            prefix: slot.prefix.min(part.len()),
+            rejected: std::mem::take(&mut slot.rejected),
         }));
-        Ok(fed)
+        Ok(answers)
+    }
+
+    /// Passes events to the storage's `dead_letter`. 0: it keeps them; `PIPELINE_STORE_REJECT`: it does not; anything else: not now.
+    pub fn dead_letter(&self, part: &Part<'_>, reason: i32) -> i32 {
+        if !self.storage.abilities().dead_letter {
+            return PIPELINE_STORE_REJECT;
+        }
+        self.storage.dead_letter(&part.view(wall_ns(), self.writer), reason)
     }
 
     fn make_slots(&mut self, count: usize) -> Result<()> {
@@ -239,96 +334,18 @@ impl Feed {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::token;
-    use std::sync::Mutex as StdMutex;
-
-    /// Generation, sequences and wall time of a batch.
-    type Seen = (u64, Vec<u64>, i64);
-
-    /// Answers by the kind of the first event: 0 OK, 1 RETRY, 2 REJECT, 3 later from another thread, 4 OK but for the event at index 1.
-    #[derive(Default)]
-    struct Answering {
-        seen: Arc<StdMutex<Vec<Seen>>>,
-        threads: StdMutex<Vec<std::thread::JoinHandle<()>>>,
-    }
-
-    // SAFETY: a batch is used before its answer alone.
-    unsafe impl Storage for Answering {
-        fn store(&self, batch: &BatchView) -> i32 {
-            let sequences = batch.events().iter().map(|event| event.sequence).collect();
-            let wall = batch.processed_at_ns as i64 + batch.realtime_offset_ns;
-            self.seen.lock().unwrap().push((batch.generation, sequences, wall));
-            let later = batch.token;
-            match batch.events()[0].kind {
-                3 => {
-                    let answer = move || token::complete(later, 0, PIPELINE_STORE_OK).unwrap();
-                    self.threads.lock().unwrap().push(std::thread::spawn(answer));
-                    PIPELINE_STORE_PENDING
-                }
-                4 => {
-                    token::set_rejected(batch.token, 1).unwrap();
-                    PIPELINE_STORE_OK
-                }
-                answer => answer as i32,
-            }
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(data) = self.writer.take() {
+            self.storage.close_writer(0, data);
         }
-    }
-
-    fn part(generation: u64, kind: u32, sequences: std::ops::Range<u64>) -> Part<'static> {
-        let mut part = Part::new(generation, 1_000_000);
-        for sequence in sequences {
-            let event = Event {
-                generation,
-                ring_id: 1,
-                sequence,
-                timestamp_ns: 5,
-                realtime_ns: 6,
-                correlation_id: 0,
-                node_id: 0,
-                kind,
-                flags: 0,
-                weight: 1.0,
-                segment: 0,
-                payload: b"payload",
-            };
-            part.push(&event).unwrap();
-        }
-        part
-    }
-
-    #[test]
-    fn each_part_gets_its_own_answer_whenever_that_comes() {
-        let storage = Answering::default();
-        let seen = Arc::clone(&storage.seen);
-        let mut feed = Feed::new(storage);
-        for round in 0..50 {
-            let kinds = [3, 0, 1, 4, 2, 3, 0];
-            let parts: Vec<Part> =
-                (0..).zip(kinds).map(|(n, kind)| part(n, kind, 10 * n..10 * n + 3)).collect();
-            let fed = feed.store(&parts).unwrap();
-            let stored = || Fed::Stored(Vec::new());
-            let wanted =
-                [stored(), stored(), Fed::NotNow, Fed::Stored(vec![1]), Fed::Rejected, stored(), stored()];
-            assert_eq!(fed, wanted, "round {round}");
-            let seen = std::mem::take(&mut *seen.lock().unwrap());
-            assert!(seen.iter().map(|(generation, ..)| *generation).eq(0..7));
-            assert_eq!(seen[6].1, [60, 61, 62]);
-            let now = time::now_ns() as i64 + time::realtime_offset_ns();
-            assert!(seen.iter().all(|(.., wall)| (now - wall).abs() < 3_600_000_000_000));
-        }
-        assert_eq!(feed.store(&[]).unwrap(), []);
-        assert_eq!(feed.store(&[Part::new(1, 0)]).unwrap(), [Fed::Stored(Vec::new())]);
-        // What only looks like an event or a fact.
-        let mut part = Part::new(1, 0);
-        let named = FactRef { kind: 5, correlation_id: 0, node_id: 0, payload: b"name" };
-        part.push_fact(named).unwrap();
-        assert!(part.is_empty());
-        part.push_fact(FactRef { kind: PIPELINE_KIND_RESERVED + 1, ..named }).unwrap();
-        assert_eq!(part.len(), 1);
-        // A storage that has no flush and no finish.
-        assert_eq!((feed.flush(), feed.finish()), (0, 0));
     }
 }
+
+/// Nanoseconds since 1970.
+fn wall_ns() -> u64 {
+    time::now_ns().saturating_add_signed(time::realtime_offset_ns())
+}
+
+#[cfg(test)]
+mod tests;

@@ -143,6 +143,10 @@ pub unsafe trait Storage: Send + Sync {
     fn abilities(&self) -> Abilities {
         Abilities::default()
     }
+    /// Whether the storage takes the library's own events where no pipeline tells it of them: those of runs that it is not attached to.
+    fn takes_facts(&self) -> bool {
+        self.abilities().meta
+    }
     /// Tells the storage what its pipeline is. Called once, by the thread that starts the pipeline, before everything but `abilities`.
     fn attach(&self, _source: &Arc<dyn Source>) {}
     /// Stores the batch, and answers `PIPELINE_STORE_…`.

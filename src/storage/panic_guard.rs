@@ -55,6 +55,9 @@ unsafe impl<S: Storage> Storage for PanicGuard<S> {
     fn abilities(&self) -> Abilities {
         self.0.abilities()
     }
+    fn takes_facts(&self) -> bool {
+        self.0.takes_facts()
+    }
     fn attach(&self, source: &Arc<dyn Source>) {
         guard("attach", (), || self.0.attach(source));
         // (No writer makes this call, and the calling thread may be one of another pipeline.)

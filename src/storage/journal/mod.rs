@@ -144,6 +144,10 @@ unsafe impl Storage for JournalStorage {
         }
     }
 
+    fn takes_facts(&self) -> bool {
+        true
+    }
+
     fn attach(&self, source: &Arc<dyn Source>) {
         self.shared.knowledge.attach(source);
         self.shared.make_first(source.generation());

@@ -92,6 +92,10 @@ unsafe impl Storage for PerfettoStorage {
         Abilities { flush: true, finish: true, ordered: true, ..Abilities::default() }
     }
 
+    fn takes_facts(&self) -> bool {
+        true
+    }
+
     fn attach(&self, source: &Arc<dyn Source>) {
         let _ = self.source.set(Arc::downgrade(source));
         let mut report = Report::default();
