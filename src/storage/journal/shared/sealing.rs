@@ -36,7 +36,8 @@ impl Shared {
         }
         blocks.clear();
         let mut deleted = self.limits.deleted();
-        let mut facts = self.add_last_facts(state, seen, deleted, blocks);
+        let run = segment.id().0;
+        let mut facts = self.add_last_facts(run, state, seen, deleted, blocks);
         // Kinds may have been named and defined since the last event.
         let more = if self.limits.is_bounded() { blocks.len().saturating_sub(SEAL_FACTS) } else { 0 };
         let admitted = more != 0 && asks && self.admit(more, seen, Some((segment, state))).is_ok();
@@ -49,10 +50,10 @@ impl Shared {
             blocks.clear();
             // (Segments may have been deleted for the room.)
             deleted = self.limits.deleted();
-            facts = self.add_last_facts(state, seen, deleted, blocks);
+            facts = self.add_last_facts(run, state, seen, deleted, blocks);
         }
         let prepared = facts.and_then(|facts| {
-            self.knowledge.add_ledger(seen, true, blocks)?;
+            self.knowledge.add_ledger(seen, run, true, blocks)?;
             Ok(facts)
         });
         let before = state.end;
@@ -64,19 +65,20 @@ impl Shared {
         let facts = prepared.and_then(|facts| sealed.map(|()| facts))?;
         self.limits.note_stated(deleted);
         if all_facts {
-            self.knowledge.note_written(facts);
+            self.knowledge.note_written(run, facts);
         }
         Ok(())
     }
 
     fn add_last_facts(
         &self,
+        run: u64,
         state: &mut State,
         seen: &Seen,
         deleted: Deleted,
         blocks: &mut Blocks,
     ) -> Result<usize, Failure> {
-        self.knowledge.add_facts(seen, state, std::iter::empty(), deleted, blocks)
+        self.knowledge.add_facts(seen, run, state, std::iter::empty(), deleted, blocks)
     }
 
     /// Seals all open segments. Waits for those that are being written if `wait` is set.

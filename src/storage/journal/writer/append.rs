@@ -71,7 +71,11 @@ impl Call<'_> {
                 drop(state);
                 return Ok(own);
             }
-            self.leave(&own, &mut state);
+            if state.closed || own.has_failed() {
+                self.leave(&own, &mut state);
+            } else {
+                self.seal(&own, &mut state); // it is another run's
+            }
         }
         let spare = self.shared.take_spare(generation);
         let made =
@@ -139,8 +143,9 @@ impl Call<'_> {
         extra.clear();
         let (shared, seen) = (self.shared, self.seen);
         let deleted = shared.limits.deleted();
-        let facts = shared.knowledge.add_facts(seen, state, events.rings(), deleted, extra)?;
-        shared.knowledge.add_ledger(seen, false, extra)?;
+        let run = segment.id().0;
+        let facts = shared.knowledge.add_facts(seen, run, state, events.rings(), deleted, extra)?;
+        shared.knowledge.add_ledger(seen, run, false, extra)?;
         align(state, extra, events, shared.options.segment_limit())?;
         let need = extra.len() + events.len();
         let first = state.events == 0;
@@ -149,7 +154,7 @@ impl Call<'_> {
         let written = append_some(segment, state, extra).and_then(|()| {
             // They stay, whatever becomes of the events: each segment has the list of facts once.
             (state.facts, state.deletions) = (facts, deleted.segments);
-            shared.knowledge.note_written(facts);
+            shared.knowledge.note_written(run, facts);
             append_some(segment, state, events)
         });
         shared.limits.done(need, state.end - before);
