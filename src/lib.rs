@@ -7,7 +7,7 @@
 //! 4. When the storage has answered, the [`pool`] settles the batch and releases its space in the ring.
 //!
 //! The [`ledger`] accounts for each event. The [`pool`] schedules and supervises the writers. The [`manager`] starts, changes and closes a pipeline, and
-//! [`ffi`] has the functions of the C ABI. [`kinds`] says what the payloads of typed kinds consist of. [`expression`] chooses events by their fields, [`rules`] says what becomes of them before they are captured. [`exposition`] writes the metrics as text for Prometheus. [`journal`] has the format of the files that the journal storage writes, [`formats`] has those of other programs. [`ring_file`] lets the rings outlive the process, [`files`] is how the library writes files beside its host. [`platform`] and [`clock`] are the layer below.
+//! [`ffi`] has the functions of the C ABI. [`kinds`] says what the payloads of typed kinds consist of. [`expression`] chooses events by their fields, [`rules`] says what becomes of them before they are captured. [`exposition`] writes the metrics as text for Prometheus. [`journal`] has the format of the files that the journal storage writes, [`formats`] has those of other programs. [`ring_file`] lets the rings outlive the process, [`recovery`] delivers what is left in them, [`files`] is how the library writes files beside its host. [`platform`] and [`clock`] are the layer below.
 
 /// Small allocations succeed even if `malloc` fails: see [`platform::memory`].
 #[cfg(all(feature = "memory-reserve", not(loom)))]
@@ -55,6 +55,9 @@ pub mod metrics;
 pub mod platform;
 #[cfg(not(loom))]
 pub mod pool;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod recovery;
 pub mod ring;
 /// cbindgen:ignore
 #[cfg(not(loom))]
