@@ -67,12 +67,18 @@ pub fn read(path: &Path) -> Result<Found, Unreadable> {
     if !file.metadata().map_err(Unreadable::Io)?.is_file() {
         return Err(Unreadable::Not(NotLive::Foreign));
     }
+    let (live, alive) = read_from(&file, 0)?;
+    Ok(Found { path: path.to_path_buf(), live, alive })
+}
+
+/// Reads the figures that lie in a file from `at` on, and whether the process that writes them still runs.
+pub fn read_from(file: &File, at: u64) -> Result<(Live, bool), Unreadable> {
     let mut tries = 0;
     loop {
-        let bytes = bytes_of(&file).map_err(Unreadable::Io)?;
-        let alive = owner_of(&bytes).is_ok_and(|owner| owner::lives(&file, &owner));
+        let bytes = bytes_of(file, at).map_err(Unreadable::Io)?;
+        let alive = owner_of(&bytes).is_ok_and(|owner| owner::lives(file, &owner));
         match decode(&bytes) {
-            Ok(live) => return Ok(Found { path: path.to_path_buf(), live, alive }),
+            Ok(live) => return Ok((live, alive)),
             // A reader may see a part of a write even where the sequence is even again: the checksum tells.
             Err(NotLive::Unfinished | NotLive::Damaged | NotLive::Cut(_)) if alive && tries < TRIES => {
                 tries += 1;
@@ -87,18 +93,24 @@ pub fn read(path: &Path) -> Result<Found, Unreadable> {
     }
 }
 
-/// The bytes of a file, and no more of them than it should have.
-fn bytes_of(file: &File) -> io::Result<Vec<u8>> {
+/// The bytes of a file from `at` on, and no more of them than there should be.
+fn bytes_of(file: &File, at: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; FILE_BYTES];
+    let used = read_up_to(file, at, &mut bytes)?;
+    bytes.truncate(used);
+    Ok(bytes)
+}
+
+/// Reads from `at` on until `into` is full or the file ends. Answers how many bytes were read.
+pub(crate) fn read_up_to(file: &File, at: u64, into: &mut [u8]) -> io::Result<usize> {
     let mut used = 0;
-    while used < bytes.len() {
-        match file.read_at(&mut bytes[used..], used as u64) {
+    while used < into.len() {
+        match file.read_at(&mut into[used..], at + used as u64) {
             Ok(0) => break,
             Ok(read) => used += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(used);
-    Ok(bytes)
+    Ok(used)
 }
