@@ -41,6 +41,7 @@ fi
 "$built/examples/page" $work || exit 1
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 $python tests/cli/page.py "$built/capture-pipeline" $work ${browser:+"$browser"} || failed=1
+$python tests/cli/top.py "$built/capture-pipeline" $work || failed=1
 
 if $python -c 'import mcp.client.client' 2>/dev/null; then
     $python tests/cli/mcp_client.py "$built/capture-pipeline" $work || failed=1

@@ -2,6 +2,7 @@
 
 use crate::consume::args::Consume;
 use crate::export::pieces::Split;
+use crate::top::args::Top;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -38,6 +39,15 @@ pub enum Command {
     Serve(Serve),
     /// Prints or serves the live figures of pipelines, as text for Prometheus
     Metrics(Metrics),
+    /// Shows what the pipelines of running processes do: rates, what waits in ring buffers, losses, writers, latency
+    ///
+    /// The ring files (ring_dir) of the processes are read, and the live figures of their journals. Nothing is written, no lock is taken, and the processes do nothing for it: one that is
+    /// stopped or hangs is shown as well. The bytes per second and what waits in the ring buffers are of the moment; events, losses, latency and writers are as the process has written them
+    /// last, which it does each second. HEALTH says if they are older. A pipeline without ring_dir and without live figures cannot be shown: the memory of processes is not read.
+    ///
+    /// Keys: q ends; r e b f l t n p sort by rate, events, backlog, fill, lost, latency, name, pid, and s by the next of them; the arrows choose the pipeline whose writers and ring buffers are
+    /// shown; Page Up and Page Down scroll these; + and - change the interval; the space bar looks at once.
+    Top(Top),
     /// Answers the questions of AI assistants about journals: a server of the Model Context Protocol
     Mcp(Mcp),
     /// Stores the events of a NATS JetStream stream in a database or a journal, each once, or prints them

@@ -21,6 +21,7 @@ mod progress;
 mod source;
 mod time_bounds;
 mod timeline;
+mod top;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Serve(args) => page::run(&args),
         Command::Metrics(args) => metrics::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Mcp(args) => mcp::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),

@@ -15,12 +15,16 @@ mod database;
 mod export;
 #[path = "command/inspect.rs"]
 mod inspect;
+#[path = "command/living.rs"]
+mod living;
 #[path = "command/memory.rs"]
 mod memory;
 #[path = "command/metrics.rs"]
 mod metrics;
 #[path = "command/page.rs"]
 mod page;
+#[path = "command/ring_files.rs"]
+mod ring_files;
 #[path = "command/rules.rs"]
 mod rules;
 #[path = "command/service.rs"]
@@ -29,6 +33,8 @@ mod service;
 mod tail;
 #[path = "command/timelines.rs"]
 mod timelines;
+#[path = "command/top.rs"]
+mod top;
 #[path = "command/written.rs"]
 mod written;
 
