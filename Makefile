@@ -244,6 +244,11 @@ JOBS  ?= 2
 simulate:
 	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' SEEDS=$(SEEDS) FROM=$(FROM) JOBS=$(JOBS) tests/simulate.sh
 
+# Processes with ring files, killed at each point of an event's way and at random moments. KILL_ROUNDS=n and KILL_SEED=n override.
+.PHONY: kill-matrix
+kill-matrix:
+	CARGO='$(CARGO)' CARGO_FLAGS='$(CARGO_FLAGS)' tests/kill_matrix.sh
+
 # A service that runs for long, in some minutes: 10^9 events through a journal that deletes its oldest segments. EVENTS=n overrides. The journal takes at
 # most 512 MiB of build/soak.
 .PHONY: soak
@@ -298,4 +303,4 @@ clean-instrumented:
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD) target-loom target-simulator bindings/erlang/_build bindings/erlang/priv bindings/elixir/_build bindings/elixir/priv
+	rm -rf $(BUILD) target-loom target-simulator target-kill bindings/erlang/_build bindings/erlang/priv bindings/elixir/_build bindings/elixir/priv

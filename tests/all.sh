@@ -12,7 +12,7 @@ make=(${MAKE:-make} --no-print-directory)
 prefix=build/prefix
 
 # Steps that only compute run side by side. The long ones come first, so that both lanes end at about the same time.
-# Cargo locks a folder while it builds in it: loom, the simulator and AddressSanitizer have folders of their own, the release build is
+# Cargo locks a folder while it builds in it: loom, the simulator, AddressSanitizer and the kill matrix have folders of their own, the release build is
 # locked apart from the debug build. Steps with the same lock would only wait for each other.
 step build lock=release -- "${make[@]}" build local
 step build-cli lock=cli -- "${make[@]}" cli
@@ -39,6 +39,7 @@ step clippy-simulator lock=simulator -- env RUSTFLAGS="${RUSTFLAGS:-} --cfg simu
     "$cargo" clippy "${flags[@]}" --profile simulator --no-default-features --test simulator -- -D warnings
 step simulator lock=simulator -- tests/simulate.sh
 step address-build -- tests/address.sh build
+step kill-build -- tests/kill_matrix.sh build
 step miri -- tests/miri.sh
 step header -- tests/header_compile.sh
 step cpp-mistakes -- tests/cpp/must_not_compile.sh
@@ -53,6 +54,7 @@ step perfetto after=build after=cargo-build -- tests/perfetto.sh $prefix
 step instructions after=build alone -- tests/instructions.sh
 step cpp-sanitizers after=build alone -- tests/cpp/sanitizers.sh $prefix
 step cargo after=cargo-build alone -- "$cargo" test "${flags[@]}" --no-fail-fast
+step kill after=kill-build alone -- tests/kill_matrix.sh
 step programs-c after=build alone -- tests/programs.sh --except 'tests/c/hosts/*' tests/c
 step programs-hosts after=build alone -- tests/programs.sh tests/c/hosts
 step programs-cpp after=build alone -- tests/programs.sh tests/cpp

@@ -4,6 +4,7 @@ use super::{FileReport, Options};
 use crate::event::PIPELINE_KIND_THREAD;
 use crate::facts::{Fact, Facts};
 use crate::files::failure::Failure;
+use crate::platform::kill_point::{Point, pass};
 use crate::platform::{memory, time};
 use crate::ring_file::reader::{DeadRun, Piece};
 use crate::status::{Error, PIPELINE_ERR_INTERNAL, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_STORAGE, Result};
@@ -60,6 +61,7 @@ impl<'a> Delivery<'a> {
         let done = self.deliver(&mut run);
         self.report.losses = run.losses().clone();
         done?;
+        pass(Point::FileEmptied);
         match run.finish()? {
             true => Ok(()),
             // (All was acknowledged: another has written to the file.)
@@ -78,6 +80,7 @@ impl<'a> Delivery<'a> {
         }
         let mut piece = Piece::default();
         while run.next(&mut piece)? {
+            pass(Point::EventsRead);
             self.piece(run, &piece)?;
         }
         match self.feed.flush() {
@@ -150,7 +153,9 @@ impl<'a> Delivery<'a> {
             if settled != 0 {
                 self.report.events += kept as u64;
                 first += settled;
+                pass(Point::EventsRecovered);
                 run.acknowledge(piece.ring(), piece.position(first))?;
+                pass(Point::RecoveryAcknowledged);
             }
             if first < piece.len() {
                 pause.next(|| not_taken(result, piece.len() - first, "events"))?;
