@@ -79,6 +79,14 @@ impl Pool {
         }
     }
 
+    /// The pipeline is torn down: what is left in its file is for others to recover.
+    pub(super) fn give_up_ring_file(&self) {
+        self.delete_empty_ring_file();
+        if let Some(file) = self.rings.file() {
+            file.give_up();
+        }
+    }
+
     /// Writes the figures to the ring file, if that is due.
     pub(super) fn write_figures(&self, figures: &mut Figures) {
         let Some(file) = self.rings.file() else { return };

@@ -261,7 +261,7 @@ impl Pool {
         let worked_for = thread::works_for();
         thread::set_works_for(self.id);
         self.release_rest();
-        self.delete_empty_ring_file();
+        self.give_up_ring_file();
         self.drop_transforms();
         // SAFETY: `Step::TearDown` succeeds for one thread alone; no writer is left and none can start.
         drop(unsafe { (*self.storage.get()).take() });

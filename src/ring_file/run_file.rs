@@ -283,6 +283,13 @@ impl RunFile {
         }
     }
 
+    /// No event can be captured or released any more: gives the owner's lock up, so that others may take what is left. (The memory may stay mapped for longer.)
+    pub fn give_up(&self) {
+        if let Some(file) = &*self.file.lock() {
+            let _ = file.set_lock(false);
+        }
+    }
+
     /// In a forked child: gives the addresses back, and nothing else.
     ///
     /// # Safety

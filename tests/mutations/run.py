@@ -26,7 +26,7 @@ DEADLINE = 900
 
 def commands(test):
     """The commands that run a test, with their environments: `simulator`, `loom` or `loom NAME`, `unit NAME`, `ledger NAME`, `facts NAME`, `spans NAME`,
-    `journal NAME`, `journal_storage NAME`, `cli NAME`, `side_by_side NAME`, `sqlite NAME` or `c NAME`."""
+    `journal NAME`, `journal_storage NAME`, `ring_file NAME`, `kill_matrix`, `cli NAME`, `side_by_side NAME`, `sqlite NAME` or `c NAME`."""
     kind, _, name = test.partition(" ")
     plain = dict(os.environ, CARGO_TARGET_DIR=os.path.join(COPY, "target"), CARGO_INCREMENTAL="1")
     if kind == "simulator":
@@ -44,13 +44,18 @@ def commands(test):
         return [([CARGO, "test", "--locked", "--package", "capture_pipeline_cli", "--test", "command", name], plain)]
     if kind == "side_by_side":
         return [([CARGO, "test", "--locked", "--package", "capture_pipeline_cli", "--test", kind, name], plain)]
+    if kind == "ring_file":
+        return [([CARGO, "test", "--locked", "--test", kind, name], plain)]
+    if kind == "kill_matrix":
+        return [([os.path.join("tests", "kill_matrix.sh")],
+                 dict(os.environ, KILL_ROUNDS=name or "100", KILL_TARGET_DIR=os.path.join(COPY, "target-kill")))]
     if kind == "sqlite":
         return [([CARGO, "test", "--locked", "--test", "sqlite", name], plain)]
     if kind == "c":
         fast = dict(plain, CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16")
         return [(["make", "--no-print-directory", "local", "STRIP="], fast),
                 (["tests/programs.sh", "--only", f"*/{name}.c", "tests/c"], plain)]
-    raise SystemExit(f"mutations.toml: {test!r} is no test; it begins with simulator, loom, unit, ledger, facts, spans, journal, cli, side_by_side, sqlite or c")
+    raise SystemExit(f"mutations.toml: {test!r} is no test; it begins with simulator, loom, unit, ledger, facts, spans, journal, ring_file, kill_matrix, cli, side_by_side, sqlite or c")
 
 
 def guard_is_there(mutation):

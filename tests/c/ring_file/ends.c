@@ -143,6 +143,32 @@ static void a_forked_child(void)
     close(go[1]);
 }
 
+/* What a storage with `release` has not stored is released and stays in the file all the same; handles are not for the next process to use. */
+static void released_and_left(void)
+{
+    pipeline_config_t c = ring_file_config(new_ring_dir("released"));
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_t *p = NULL;
+    pipeline_event_t e = event_of(1, "handle", 6);
+    ring_file_t f;
+    uint64_t released = RECORDED(&rec, released.count);
+    s.release = recorder_release;
+    s.flags = PIPELINE_STORAGE_RELEASE_MARKED;
+    c.writers = 0;
+    CHECK_STATUS(pipeline_start(&c, &s, &p), PIPELINE_OK);
+    capture_numbers(p, 0, 10);
+    e.flags = PIPELINE_EVENT_RELEASE;
+    CHECK_STATUS(pipeline_capture_event(p, &e), PIPELINE_OK);
+    DESTROY_SOON(p);
+    CHECK_U64(RECORDED(&rec, released.count) - released, 1);
+    CHECK_OR_STOP(find_ring_file(c.ring_dir) != NULL);
+    f = read_ring_file(find_ring_file(c.ring_dir));
+    CHECK_U64(f.count, 11);
+    CHECK_U64(f.events[10].flags & PIPELINE_EVENT_RELEASE, PIPELINE_EVENT_RELEASE);
+    free_ring_file(&f);
+    remove_ring_dir(c.ring_dir);
+}
+
 /* Handles do not outlive the process. */
 static void a_storage_of_handles(void)
 {
@@ -167,6 +193,7 @@ int main(void)
     with_events_left();
     at_exit();
     a_forked_child();
+    released_and_left();
     a_storage_of_handles();
     return SUMMARY();
 }

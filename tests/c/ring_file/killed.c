@@ -84,6 +84,7 @@ static void a_killed_process(uint32_t writers)
         const lying_t *e = &f.events[n];
         CHECK_OR_STOP(e->value >= from && e->value < to);
         CHECK_U64(seen[e->value]++, 0);
+        CHECK(e->ring_id != 0);
         CHECK_U64(e->kind, e->value % 5);
         CHECK_U64(e->len, 8 + e->value % 9);
         CHECK_U64(e->priority, e->value % 10 == 0);
