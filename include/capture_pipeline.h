@@ -367,7 +367,11 @@ struct pipeline_config_t {
      * only an upper bound, because captures wake the writers.
      */
     uint64_t poll_interval_ms;
-    /** The number of batches that may be claimed and not yet settled, 1 to 4096. Default 64. */
+    /**
+     * The number of batches that may be claimed and not yet settled, 1 to 4096. Default 64. At most two of
+     * them are of recovered events, and one place is never theirs; where that leaves them none, one batch of
+     * recovered events comes in addition.
+     */
     uint32_t max_in_flight;
     /**
      * The number of batches that may be in doubt (see `storage_deadline_ms`) in addition to those in flight,
@@ -1798,9 +1802,12 @@ struct pipeline_batch_t {
     uint32_t event_stride;
     /** Which pipeline of the process; never reused. */
     uint64_t pipeline_id;
-    /** 64 random bits drawn when the pipeline started: the first part of every event's identity. */
+    /**
+     * 64 random bits drawn when the pipeline started: the first part of every event's identity. A batch of
+     * recovered events has the generation of the run that captured them.
+     */
     uint64_t generation;
-    /** Unique in the generation; the same at each attempt. */
+    /** Unique among the batches of the pipeline; the same at each attempt. */
     uint64_t batch_id;
     /** Names this attempt; for `pipeline_batch_complete`. */
     uint64_t token;
@@ -1808,9 +1815,15 @@ struct pipeline_batch_t {
     uint32_t attempt;
     /** The writer that makes the attempt. */
     uint32_t writer_id;
-    /** When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds. */
+    /**
+     * When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds. For recovered events it is on the
+     * clock of their run.
+     */
     uint64_t processed_at_ns;
-    /** Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted. */
+    /**
+     * Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted. For
+     * recovered events it is that of their run.
+     */
     int64_t realtime_offset_ns;
     /** From `open_writer`; NULL without. */
     void *writer_data;
@@ -1934,7 +1947,8 @@ struct pipeline_storage_t {
      * are handles. With `PIPELINE_STORAGE_RELEASE_MARKED`, it is called only for events that have
      * `PIPELINE_EVENT_RELEASE`. It is called on writer threads and on the threads that call `destroy`; with
      * `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. With
-     * `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. May be
+     * `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. It is
+     * not called for recovered events: what they may have been handles of has gone with their process. May be
      * NULL.
      */
     void (*release)(void *user_data, const pipeline_event_view_t *event);
@@ -2097,7 +2111,10 @@ struct pipeline_metrics_t {
     uint64_t offered;
     /** Events copied into a ring buffer. */
     uint64_t captured;
-    /** Events found in the ring files of a process that died. Always 0 in this version. */
+    /**
+     * Events of runs that have ended, which writers have taken over from their ring files. What waits in
+     * those files is in no count.
+     */
     uint64_t recovered;
     /** Events dropped because the ring buffer was full. */
     uint64_t dropped_full;
@@ -2140,9 +2157,16 @@ struct pipeline_metrics_t {
      * `storage_deadline_ms`.
      */
     uint64_t in_doubt;
-    /** Events that were left in the ring buffers, unclaimed, when the pipeline was closed or abandoned. */
+    /**
+     * Events that were left in the ring buffers, unclaimed, when the pipeline was closed or abandoned, and
+     * those of batches that no writer tries again. Recovered ones among them are still in their ring file,
+     * and are delivered by a later recovery.
+     */
     uint64_t left;
-    /** Torn records found by a recovery. Always 0 in this version. */
+    /**
+     * Damaged records that were found in the ring files of runs that have ended. A process that is killed
+     * leaves none.
+     */
     uint64_t torn;
     /** Batches settled. */
     uint64_t batches;
@@ -2440,6 +2464,12 @@ int32_t pipeline_writer_metrics(const pipeline_t *p,
  */
 #define PIPELINE_HEALTH_TRANSFORM 16384
 
+/**
+ * `pipeline_health_t.reasons`: a ring file of a run that has ended was refused, or cannot be read or
+ * released. What is in it stays there.
+ */
+#define PIPELINE_HEALTH_RECOVERY 32768
+
 /** `pipeline_health_t.fault`: there was none. */
 #define PIPELINE_FAULT_NONE 0
 
@@ -2630,7 +2660,8 @@ int32_t pipeline_log_callback(void (*callback)(void *user_data, int32_t level, c
 /**
  * Waits until every event captured before the call is settled and the storage's `flush` has returned, for at
  * most `timeout_ms` milliseconds. -1 waits without a limit. 0 does not wait and does not call `flush`: it
- * only asks whether every event is settled.
+ * only asks whether every event is settled. It also waits for the events of runs that have ended and that
+ * count as `recovered` at the call, not for those that are still in their ring files.
  *
  * Any thread but the pipeline's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`,
  * `_CLOSED`, `_FORKED`, `_STORAGE`, or the status that the storage's `flush` returned. Since 0.1.0.
@@ -2644,6 +2675,10 @@ int32_t pipeline_flush(pipeline_t *p, int64_t timeout_ms);
  * finished, and the writers end. It waits for at most `timeout_ms` milliseconds; -1: without a limit. The
  * handle stays valid until `pipeline_destroy`. If the pipeline is paused, the pause ends. If it has no
  * writers, one is started.
+ *
+ * A recovery of runs that have ended stops. The events that writers have claimed are stored, and the call
+ * waits until their ring files are released up to there. All others stay in the ring files, for the next
+ * recovery.
  *
  * `PIPELINE_ERR_TIMEOUT`: some events are not settled. `pipeline_metrics` shows how many are `left`, in
  * flight and in doubt. A call of the storage that is running goes on. If events were left, another close

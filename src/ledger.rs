@@ -11,10 +11,11 @@ use crate::ring::refused::Refused;
 pub use priority::PriorityLedger;
 
 /// The writers' side of the ledger: where the events are that writers have claimed. It changes by its methods alone, each of which
-/// moves events from one term to another, so that `claimed` is always the sum of the others.
+/// moves events from one term to another, so that `claimed` and `recovered` are always the sum of the others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClaimedEvents {
     claimed: u64,
+    recovered: u64,
     stored: u64,
     dead_lettered: u64,
     discarded: u64,
@@ -45,6 +46,12 @@ impl ClaimedEvents {
     #[inline]
     pub fn claim(&mut self, events: u64) {
         self.claimed += events;
+        self.in_flight += events;
+    }
+
+    /// Events of a run that has ended were claimed; they are in flight.
+    pub fn recover(&mut self, events: u64) {
+        self.recovered += events;
         self.in_flight += events;
     }
 
@@ -149,6 +156,7 @@ impl Ledger {
     ) -> Self {
         let mut l = Self {
             priority: PriorityLedger::new(priority, producers, refused, closed),
+            recovered: writers.recovered,
             stored: writers.stored,
             dead_lettered: writers.dead_lettered,
             discarded: writers.discarded,
@@ -277,7 +285,8 @@ mod tests {
     #[test]
     fn claimed_events_are_moved_from_term_to_term_and_never_lost() {
         let mut events = ClaimedEvents::default();
-        events.claim(100);
+        events.claim(70);
+        events.recover(30);
         events.doubt(60);
         events.end_doubt(50);
         events.settle(20, Outcome::Stored { bytes: 7 });
@@ -287,8 +296,9 @@ mod tests {
         let e = events;
         assert_eq!((e.stored, e.bytes_stored, e.dead_lettered, e.discarded, e.filtered), (20, 7, 8, 3, 4));
         assert_eq!((e.in_flight, e.in_doubt), (55, 10));
+        assert_eq!((e.claimed, e.recovered), (70, 30));
         assert_eq!(
-            e.claimed,
+            e.claimed + e.recovered,
             e.stored + e.dead_lettered + e.discarded + e.filtered + e.in_flight + e.in_doubt
         );
     }

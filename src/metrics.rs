@@ -86,7 +86,7 @@ list! {
         offered: u64 = m.ledger.offered();
         /// Events copied into a ring buffer.
         captured: u64 = m.ledger.captured;
-        /// Events found in the ring files of a process that died. Always 0 in this version.
+        /// Events of runs that have ended, which writers have taken over from their ring files. What waits in those files is in no count.
         recovered: u64 = m.ledger.recovered;
         /// Events dropped because the ring buffer was full.
         dropped_full: u64 = m.ledger.dropped_full;
@@ -121,9 +121,10 @@ list! {
         in_flight: u64 = m.ledger.in_flight;
         /// Events claimed and not settled, whose batch has been with the storage for longer than `storage_deadline_ms`.
         in_doubt: u64 = m.ledger.in_doubt;
-        /// Events that were left in the ring buffers, unclaimed, when the pipeline was closed or abandoned.
+        /// Events that were left in the ring buffers, unclaimed, when the pipeline was closed or abandoned, and those of batches that no
+        /// writer tries again. Recovered ones among them are still in their ring file, and are delivered by a later recovery.
         left: u64 = m.ledger.left;
-        /// Torn records found by a recovery. Always 0 in this version.
+        /// Damaged records that were found in the ring files of runs that have ended. A process that is killed leaves none.
         torn: u64 = m.ledger.torn;
     }
     own {

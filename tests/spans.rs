@@ -111,6 +111,8 @@ const SPANS: Abilities = Abilities {
     release_marked: false,
     release_unstored: false,
     span_bytes: Some(10 * RECORD),
+    old_facts: false,
+    one_run: false,
 };
 
 /// A pipeline without a writer, for events that are captured before the first one starts.

@@ -1,5 +1,6 @@
 //! A batch: events claimed from ring buffers, which a storage gets as one.
 
+pub mod recovered;
 pub mod spans;
 pub mod token;
 mod transformed;
@@ -9,6 +10,7 @@ mod view;
 use crate::event::EventView;
 use crate::platform::sync::AtomicU64;
 use crate::ring::ring_buffer::Span;
+use recovered::Part;
 use spans::SpanBatch;
 use std::cell::UnsafeCell;
 use token::Issuer;
@@ -112,6 +114,10 @@ pub struct Batch {
     span_batch: Option<Box<UnsafeCell<SpanBatch>>>,
     /// How far its transform has come, if a batch with one was ever in this slot. A heap cell, because a writer changes it during the calls.
     transforming: Option<Box<UnsafeCell<Transforming>>>,
+    /// The generation of the pipeline's own events.
+    generation: u64,
+    /// The part that its events are of, if they are those of a run that has ended. Then it has no spans.
+    recovered: Option<Box<Part>>,
     /// Whether it is claimed with views for a transform, also where the storage takes spans.
     pub viewed: bool,
     /// Whether it has a transform, or had.
@@ -168,8 +174,27 @@ impl Batch {
     /// A batch without events.
     pub fn new(pipeline_id: u64, generation: u64) -> Self {
         let mut batch = Self::default();
-        (batch.view.get_mut().pipeline_id, batch.view.get_mut().generation) = (pipeline_id, generation);
+        (batch.view.get_mut().pipeline_id, batch.generation) = (pipeline_id, generation);
         batch
+    }
+
+    /// Fills it with the events of a run that has ended.
+    pub fn recover(&mut self, mut part: Box<Part>) {
+        std::mem::swap(&mut self.events, &mut part.events);
+        (self.meta, self.own_times) = (part.meta, part.own_times);
+        self.recovered = Some(part);
+    }
+
+    /// The part that its events are of, if they are those of a run that has ended.
+    #[inline]
+    pub fn recovered(&self) -> Option<&Part> {
+        self.recovered.as_deref()
+    }
+
+    /// All of it has left: gives the part back.
+    #[inline]
+    pub fn take_recovered(&mut self) -> Option<Box<Part>> {
+        self.recovered.take()
     }
 
     /// Empties it for its next use; the memory of its lists stays.
@@ -191,6 +216,7 @@ impl Batch {
         self.own_times = false;
         self.attempts = 0;
         self.form = Form::Views;
+        self.recovered = None;
         if std::mem::take(&mut self.transformed) {
             self.clear_transforming();
         }
@@ -207,6 +233,9 @@ impl Batch {
 
     /// Events that it was claimed with.
     fn claimed(&self) -> usize {
+        if let Some(part) = &self.recovered {
+            return part.count;
+        }
         self.spans.iter().map(|(_, span)| span.events as usize).sum()
     }
 
@@ -317,14 +346,20 @@ impl Batch {
             self.first_attempt_ns = now_ns;
         }
         self.rejected.clear();
+        // (Timestamps of another clock may lie ahead by a fraction of a microsecond.)
+        let mut shown = (self.generation, realtime_offset_ns, now_ns.max(self.newest_ns));
+        if let Some(part) = &self.recovered {
+            // The time of the attempt is told by the clock of the old run, which may be that of another boot.
+            let (old, wall_ns) =
+                (part.run.realtime_offset_ns, now_ns.saturating_add_signed(realtime_offset_ns));
+            shown = (part.run.generation, old, wall_ns.saturating_add_signed(old.saturating_neg()));
+        }
         let view = self.view.get_mut();
+        (view.generation, view.realtime_offset_ns, view.processed_at_ns) = shown;
         view.batch_id = self.id;
         view.token = token;
         view.attempt = self.attempts;
         view.writer_id = writer_id;
-        // (Timestamps of another clock may lie ahead by a fraction of a microsecond.)
-        view.processed_at_ns = now_ns.max(self.newest_ns);
-        view.realtime_offset_ns = realtime_offset_ns;
         view.writer_data = writer_data.0;
         view.count = self.events.len();
         view.events = self.events.as_ptr();

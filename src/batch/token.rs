@@ -4,6 +4,7 @@
 //! attempt touches nothing that other threads use, and an answer finds the slot by the number. The pool knows whether the attempt still
 //! waits for its answer.
 
+use super::recovered::Run;
 use super::view::BatchView;
 use crate::facts::Facts;
 use crate::platform::process::PerProcess;
@@ -26,6 +27,10 @@ pub trait Answered: Send + Sync {
     }
     /// The thread that captures into a ring: its id, and its name padded with zeros.
     fn thread_of(&self, _ring_id: u64) -> Option<(u32, [u8; 16])> {
+        None
+    }
+    /// The run that has ended and has this generation, while an attempt with events of it is open. Then the facts and the threads are that run's.
+    fn old_run(&self, _generation: u64) -> Option<Arc<Run>> {
         None
     }
     /// The same, but `PIPELINE_ERR_BUSY` where it would wait for another thread.

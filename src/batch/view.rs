@@ -22,9 +22,10 @@ pub struct BatchView {
     pub event_stride: u32,
     /// Which pipeline of the process; never reused.
     pub pipeline_id: u64,
-    /// 64 random bits drawn when the pipeline started: the first part of every event's identity.
+    /// 64 random bits drawn when the pipeline started: the first part of every event's identity. A batch of recovered events has the generation
+    /// of the run that captured them.
     pub generation: u64,
-    /// Unique in the generation; the same at each attempt.
+    /// Unique among the batches of the pipeline; the same at each attempt.
     pub batch_id: u64,
     /// Names this attempt; for `pipeline_batch_complete`.
     pub token: u64,
@@ -32,9 +33,9 @@ pub struct BatchView {
     pub attempt: u32,
     /// The writer that makes the attempt.
     pub writer_id: u32,
-    /// When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds.
+    /// When the writer took the batch up, CLOCK_MONOTONIC in nanoseconds. For recovered events it is on the clock of their run.
     pub processed_at_ns: u64,
-    /// Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted.
+    /// Add it to a `timestamp_ns` for wall time (nanoseconds since 1970), own-time events excepted. For recovered events it is that of their run.
     pub realtime_offset_ns: i64,
     /// From `open_writer`; NULL without.
     pub writer_data: *mut c_void,

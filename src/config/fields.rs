@@ -48,7 +48,8 @@ macro_rules! config_fields {
             /// Milliseconds after which an idle writer looks for events by itself, 1 to 60000. Default 1000. This is only an upper
             /// bound, because captures wake the writers.
             poll_interval_ms: u64 = 1000, 1..=60_000, changes;
-            /// The number of batches that may be claimed and not yet settled, 1 to 4096. Default 64.
+            /// The number of batches that may be claimed and not yet settled, 1 to 4096. Default 64. At most two of them are of recovered
+            /// events, and one place is never theirs; where that leaves them none, one batch of recovered events comes in addition.
             max_in_flight: u32 = 64, 1..=4096, changes;
             /// The number of batches that may be in doubt (see `storage_deadline_ms`) in addition to those in flight, 0 to 4096.
             /// Default 16. It also limits how many writers are replaced that are stuck in a call without a batch.

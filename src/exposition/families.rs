@@ -162,6 +162,7 @@ families! {
     Gauge "health_finish_failed" reasons = bit(m, PIPELINE_HEALTH_FINISH_FAILED), "1 while the final work of the storage has failed.";
     Gauge "health_pressure" reasons = bit(m, PIPELINE_HEALTH_PRESSURE), "1 while the pressure is at watermark_percent or above it.";
     Gauge "health_transform" reasons = bit(m, PIPELINE_HEALTH_TRANSFORM), "1 while a transform has failed.";
+    Gauge "health_recovery" reasons = bit(m, PIPELINE_HEALTH_RECOVERY), "1 while a ring file of a run that has ended is refused, or cannot be read or released.";
 }
 
 families! {

@@ -103,7 +103,8 @@ pub unsafe extern "C" fn pipeline_scale(p: *mut Pipeline, writers: u32) -> i32 {
 
 /// Waits until every event captured before the call is settled and the storage's `flush` has returned, for at most `timeout_ms`
 /// milliseconds. -1 waits without a limit. 0 does not wait and does not call `flush`: it only asks whether every event is
-/// settled.
+/// settled. It also waits for the events of runs that have ended and that count as `recovered` at the call, not for those that are still in
+/// their ring files.
 ///
 /// Any thread but the pipeline's own (`PIPELINE_ERR_WOULD_DEADLOCK`). Errors: `PIPELINE_ERR_NULL`, `_TIMEOUT`, `_CLOSED`,
 /// `_FORKED`, `_STORAGE`, or the status that the storage's `flush` returned. Since 0.1.0.
@@ -237,6 +238,9 @@ pub unsafe extern "C" fn pipeline_attribute(
 /// Closes a pipeline: new events are refused, the captured ones are stored, the storage is flushed and finished, and the
 /// writers end. It waits for at most `timeout_ms` milliseconds; -1: without a limit. The handle stays valid until
 /// `pipeline_destroy`. If the pipeline is paused, the pause ends. If it has no writers, one is started.
+///
+/// A recovery of runs that have ended stops. The events that writers have claimed are stored, and the call waits until their ring files are
+/// released up to there. All others stay in the ring files, for the next recovery.
 ///
 /// `PIPELINE_ERR_TIMEOUT`: some events are not settled. `pipeline_metrics` shows how many are `left`, in flight and in doubt. A call
 /// of the storage that is running goes on. If events were left, another close continues. Otherwise another close returns

@@ -13,6 +13,7 @@ use crate::kinds::Definition;
 pub use crate::metrics::{Figures, Health, Metrics, WriterMetrics};
 use crate::platform::{barrier, thread};
 use crate::pool::Pool;
+use crate::pool::recovery::OldRuns;
 pub use crate::pool::rules::RuleMetrics;
 pub use crate::pool::state::pressure_watch::Watcher;
 use crate::rules::Rule;
@@ -160,6 +161,13 @@ impl Pipeline {
     /// What is known of a rule, the first being 0.
     pub fn rule_metrics(&self, index: usize) -> Result<RuleMetrics> {
         self.pool.rule_metrics(index)
+    }
+
+    // ---- recovery ----
+
+    /// Delivers to its storage what a source has of runs that have ended, in the background.
+    pub fn recover(&self, source: Box<dyn OldRuns>) -> Result<()> {
+        self.pool.recover(source)
     }
 
     // ---- control ----

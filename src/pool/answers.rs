@@ -2,6 +2,7 @@
 
 use super::Pool;
 use super::state::State;
+use crate::batch::recovered::Run;
 use crate::batch::token::{self, Answered, unknown};
 use crate::batch::{Answer, Batch, BatchView, Place};
 use crate::event::EventView;
@@ -34,7 +35,10 @@ impl Pool {
         let now = time::now_ns();
         self.settle(&mut st, slot, answer, now, None);
         self.notify(&st);
-        let wake = unwatched || st.batches.has_queued() || self.anything_claimable();
+        let wake = unwatched
+            || st.batches.has_queued()
+            || self.anything_claimable()
+            || self.may_claim_recovered(&st);
         self.unlock_answered(st, wake);
         self.keep_pressure(now);
         Ok(())
@@ -110,6 +114,10 @@ impl Answered for Pool {
 
     fn thread_of(&self, ring_id: u64) -> Option<(u32, [u8; 16])> {
         self.rings.thread_of(ring_id)
+    }
+
+    fn old_run(&self, generation: u64) -> Option<Arc<Run>> {
+        Self::old_run(self, generation)
     }
 
     fn try_complete(self: Arc<Self>, slot: usize, token: u64, result: i32) -> Result<()> {

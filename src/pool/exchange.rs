@@ -40,7 +40,8 @@ impl Pool {
             Place::Pending(attempt) => Some(settled && !attempt.in_doubt),
             _ => None,
         };
-        let freed = freed.map(|freed| freed.then_some(batch.priority));
+        // (One with recovered events takes no place that another may have.)
+        let freed = freed.map(|freed| (freed && batch.recovered().is_none()).then_some(batch.priority));
         let next = freed.and_then(|freed| self.may_exchange(&mut st, freed));
         let Some(next) = next.filter(|_| st.writers.data_of(writer).is_some()) else {
             self.answered_by_token(st, slot, token, answer)?;
@@ -63,7 +64,10 @@ impl Pool {
             Claimed::Nothing | Claimed::NoMemory => None,
         };
         let may = self.may_claim(&st);
-        let wake = (unwatched && may.ordinary) || st.batches.has_queued() || self.any_claimable(may);
+        let wake = (unwatched && may.ordinary)
+            || st.batches.has_queued()
+            || self.any_claimable(may)
+            || self.may_claim_recovered(&st);
         self.unlock_answered(st, wake);
         Ok(next)
     }
@@ -76,6 +80,7 @@ impl Pool {
         let waits = self.ordered
             || !st.batches.ready.is_empty()
             || st.transforms.current().is_some()
+            || st.recovery.has_offered() && st.turns.recovered_may_go()
             || st.next_due(now, Which::All).is_some_and(|due| due <= now);
         if waits {
             return None;

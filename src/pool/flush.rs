@@ -111,7 +111,8 @@ impl Pool {
         let deadline = Deadline::after(timeout);
         self.check_running()?;
         if timeout == Some(Duration::ZERO) {
-            let settled = self.all_released(self.heads().as_deref());
+            let settled =
+                self.all_released(self.heads().as_deref()) && self.lock().has_settled_recovered(u64::MAX);
             return if settled { Ok(()) } else { Err(self.timed_out("pipeline_flush", timeout)) };
         }
         self.settle_all(deadline, "pipeline_flush", timeout)
@@ -145,6 +146,7 @@ impl Pool {
         let st = self.lock();
         // With the lock, so that a writer that lingers looks again when this thread is among the waiters.
         self.intake().wake(1);
+        let recovered = st.batches.last_id;
         let mut last = None;
         let (st, given) = self.wait_until(st, deadline, |st| {
             if st.life.has_stopped() {
@@ -155,7 +157,8 @@ impl Pool {
             }
             last.is_some_and(|last| st.batches.oldest_unanswered().is_none_or(|id| id > last))
         });
-        if st.life.has_stopped() && !self.all_released(heads) {
+        let all_settled = |st: &State| self.all_released(heads) && st.has_settled_recovered(recovered);
+        if st.life.has_stopped() && !all_settled(&st) {
             return Err(self.closed(" was closed"));
         }
         drop(st);
@@ -167,12 +170,13 @@ impl Pool {
             return flushed;
         }
         let (st, settled) =
-            self.wait_until(self.lock(), deadline, |st| self.all_released(heads) || st.life.has_stopped());
+            self.wait_until(self.lock(), deadline, |st| all_settled(st) || st.life.has_stopped());
+        let all = all_settled(&st);
         drop(st);
         if !settled {
             return Err(self.timed_out(what, timeout));
         }
-        if !self.all_released(heads) {
+        if !all {
             return Err(self.closed(" was closed"));
         }
         flushed
@@ -205,5 +209,12 @@ impl Pool {
             None if answered => Err(self.closed(" was closed")),
             None => Err(self.timed_out(what, timeout)),
         }
+    }
+}
+
+impl State {
+    /// Whether no recovered batch with this id, or a lower one, is unsettled. (Its events lie in no ring, whose release would tell.)
+    fn has_settled_recovered(&self, id: u64) -> bool {
+        self.batches.recovered().all(|(batch, _)| batch.id > id)
     }
 }

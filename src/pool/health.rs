@@ -61,6 +61,8 @@ pub const PIPELINE_HEALTH_PRESSURE: u32 = 8192;
 /// `pipeline_health_t.reasons`: a transform (`pipeline_transform`) returned a value that is not allowed, set what no event may have, or ended
 /// its thread. The reason stays until it has answered for all events of a batch as it should, or is replaced.
 pub const PIPELINE_HEALTH_TRANSFORM: u32 = 16384;
+/// `pipeline_health_t.reasons`: a ring file of a run that has ended was refused, or cannot be read or released. What is in it stays there.
+pub const PIPELINE_HEALTH_RECOVERY: u32 = 32768;
 
 /// Reasons as bits and in words.
 #[derive(Default)]
@@ -247,6 +249,10 @@ impl Pool {
                 "{} {are} retired behind unsettled batches",
                 counted(retired, "ring buffer", "ring buffers")
             )
+        });
+        let problem = st.recovery.problem();
+        all.add(problem.is_some(), PIPELINE_HEALTH_RECOVERY, || {
+            format!("recovery: {}", problem.unwrap_or_default())
         });
         let pressure = self.intake().pressure.percent();
         all.add(pressure >= st.config.watermark_percent, PIPELINE_HEALTH_PRESSURE, || {

@@ -27,6 +27,7 @@ impl Pool {
         let stopped = st.life.has_stopped();
         let (all, priority) = (&st.batches.events, &st.batches.priority_events);
         let mut ledger = Ledger::new(all, priority, self.rings.counted(), &self.intake().refused, stopped);
+        ledger.torn = st.recovery.torn();
         if stopped {
             // No writer makes the attempts that these events wait for.
             let left = st.waiting_events(Which::All);

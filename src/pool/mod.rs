@@ -10,7 +10,7 @@
 //! the dead letter or to `release` (`release`). Before its first attempt it goes to the transform, if there is one (`transforms`).
 //!
 //! `writer_threads` starts and replaces the writers, `scaling` changes their number, `wake` lets them sleep. `space_waiters` wakes
-//! captures that wait for space, `rules` says what becomes of offers, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `flush` and `finish` are what callers wait for, `settings`
+//! captures that wait for space, `rules` says what becomes of offers, `pressure` tells programs how urgent that is, `sampling` ends what captures have begun because of it. The `supervisor` sees to what is late. `recovery` brings in what runs that have ended have left. `flush` and `finish` are what callers wait for, `settings`
 //! what they change, [`metrics`] and [`health`] what they read; `source` is what the storage may learn. `shutdown` is how a pipeline ends. `clock` tells the time of
 //! events, `clock_watch` keeps it in step.
 
@@ -27,6 +27,7 @@ mod kinds;
 pub mod metrics;
 mod pressure;
 mod priority;
+pub mod recovery;
 mod release;
 mod results;
 mod ring_file;
@@ -112,6 +113,8 @@ pub struct Pool {
     measure_at_ns: AtomicU64,
     /// Writers that wait to open themselves sleep on it; grows when they are to look again.
     openers: AtomicU32,
+    /// The recovery's thread sleeps on it; changes when it is to look again.
+    recovery_word: AtomicU32,
 }
 
 // SAFETY: `storage` is written once, by the teardown, which `Step::TearDown` gives to one thread alone, when no call runs and none can
@@ -242,6 +245,7 @@ impl Pool {
             pressure_age_ns: AtomicU64::new(pressure_age_ns),
             measure_at_ns: AtomicU64::new(now),
             openers: AtomicU32::new(0),
+            recovery_word: AtomicU32::new(0),
         });
         unused.keep();
         pool.storage().attach(&(Arc::clone(&pool) as Arc<dyn Source>));

@@ -60,7 +60,7 @@ impl Pool {
 
     /// Whether anything is kept free for priority batches.
     #[inline]
-    fn keeps(st: &State) -> bool {
+    pub(super) fn keeps(st: &State) -> bool {
         st.turns.keeps() && st.life.is_running()
     }
 
@@ -73,8 +73,13 @@ impl Pool {
     /// The same if a batch had left that is in flight, one with priority or another.
     #[inline]
     pub(super) fn may_claim_without(&self, st: &State, gone: Option<bool>) -> May {
-        let (batches, most) = (&st.batches, st.config.max_in_flight);
-        let open = batches.in_flight + batches.claiming - u32::from(gone.is_some());
+        let batches = &st.batches;
+        let (recovered, all) = (batches.recovered_in_flight, st.config.max_in_flight);
+        let most = match recovered {
+            0 => all,
+            _ => all.saturating_sub(recovered).max(all.min(Self::kept_from_recovered(st))),
+        };
+        let open = batches.in_flight + batches.claiming - recovered - u32::from(gone.is_some());
         let any = st.life.claims() && self.may_call(st) && open < most && self.circuit_allows(st);
         if !any || !Self::keeps(st) {
             return May { ordinary: any, priority: any };

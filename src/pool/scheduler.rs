@@ -68,6 +68,15 @@ impl Pool {
                     st = self.wait_for_memory(st);
                     continue 'look;
                 }
+                if self.recovered_is_next(&mut st, which) {
+                    if let Some(slot) = self.claim_recovered(&mut st)
+                        && self.can_be_shown(&mut st, Queued::Batch(slot))
+                    {
+                        return self.begin(st, id, Queued::Batch(slot));
+                    }
+                    st = self.wait_for_memory(st);
+                    continue 'look;
+                }
                 let Some(priority) = self.to_claim(&mut st, now, which) else { continue };
                 if st.gathers(id, now) {
                     let naps = st.sleep.naps.while_gathering();
@@ -285,7 +294,7 @@ impl Pool {
         let Phase::DeadLetter { reason } = batch.phase else { return Task::Release { slot } };
         let view = batch.begin_attempt(0, id, data, now, time::realtime_offset_ns());
         st.retries.count += u64::from(batch.attempts > 1);
-        st.turns.begun(batch.priority);
+        st.turns.begun(batch.priority, batch.recovered().is_some());
         Task::DeadLetter { slot, batch: view, reason }
     }
 }
@@ -304,7 +313,7 @@ impl Pool {
         let token = self.next_token(batch, slot);
         let view = batch.begin_attempt(token, id, data, now, time::realtime_offset_ns());
         st.retries.count += u64::from(batch.attempts > 1);
-        st.turns.begun(batch.priority);
+        st.turns.begun(batch.priority, batch.recovered().is_some());
         st.retries.breaker.begin(batch.id, now);
         Some((Attempt::new(token, now), view))
     }

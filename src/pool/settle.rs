@@ -49,7 +49,8 @@ fn note_stored(
         } else if i < stored_to {
             stored += 1;
             bytes += event.len as u64;
-            if !batch.meta && event.flags & PIPELINE_EVENT_OWN_TIME == 0 {
+            // (How long the events of another run have waited says nothing of this one, and their clock may be that of another boot.)
+            if !batch.meta && batch.recovered().is_none() && event.flags & PIPELINE_EVENT_OWN_TIME == 0 {
                 latency.note(now.saturating_sub(event.timestamp_ns));
             }
         }
@@ -97,7 +98,7 @@ impl Pool {
                 batch.keep();
             }
             match batch.form {
-                Form::Views if batch.transformed => {
+                Form::Views if batch.transformed || batch.recovered().is_some() => {
                     note_stored(&mut st.latency, &batch, count, |_| false, now, |_| {})
                 }
                 Form::Views => note_stored_whole(&mut st.latency, &batch, now),
@@ -216,7 +217,12 @@ impl Pool {
     /// Whether the events of a batch that has left are to be shown to `release`.
     #[inline]
     pub(super) fn must_release(&self, batch: &Batch) -> bool {
-        self.can.release && !batch.meta && !batch.is_kept() && (batch.marked || !self.can.release_marked)
+        // (What the events of another process were handles of is gone with it.)
+        self.can.release
+            && !batch.meta
+            && batch.recovered().is_none()
+            && !batch.is_kept()
+            && (batch.marked || !self.can.release_marked)
     }
 
     /// Gives up the batches that have become too old while the circuit was not closed.
@@ -239,7 +245,10 @@ impl Pool {
         if st.deferred_space.count_batch() {
             self.tell_of_deferred_space(st);
         }
-        st.batches.close(slot, batch);
+        if let Some(part) = st.batches.close(slot, batch) {
+            st.recovery.left(part);
+            self.call_recovery();
+        }
     }
 }
 

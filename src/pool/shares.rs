@@ -167,6 +167,7 @@ impl Pool {
     fn wants_call(&self, st: &State) -> bool {
         self.any_claimable(self.may_claim(st))
             || st.batches.has_queued()
+            || self.may_claim_recovered(st)
             || !st.flushes.is_empty()
             || !st.life.is_running()
             || self.rings.any_spilled()

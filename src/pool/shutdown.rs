@@ -53,6 +53,7 @@ impl Pool {
             }
             st.life.exit.is_some()
         };
+        self.call_recovery();
         let patience_ms = if at_exit { EXIT_PATIENCE_MS } else { CAPTURE_PATIENCE_MS };
         let patience = Deadline::after(Some(Duration::from_millis(patience_ms)));
         let all_in = self.rings.shut(|| !deadline.passed() && !patience.passed());
@@ -71,6 +72,8 @@ impl Pool {
             self.stop();
             return result;
         }
+        // What has left is acknowledged, so that no later recovery delivers it again. What has not is delivered then.
+        drop(self.wait_until(self.lock(), deadline, |st| !st.recovery.is_ending()));
         self.stop();
         let (mut st, _) = self.wait_until(self.lock(), deadline, |st| st.writers.list.is_empty());
         // A `finish` that takes longer goes on by itself: everything is stored.
@@ -190,7 +193,7 @@ impl Pool {
             let waits = ledger.buffered + ledger.in_flight + ledger.in_doubt + ledger.left;
             let unflushed = self.can.flush && st.flushes.are_needed(st.batches.settled);
             let something = waits > 0 || unflushed || self.rings.any_capturing();
-            (st.life.is_abandoned(), something, ledger.captured > 0)
+            (st.life.is_abandoned(), something, ledger.captured + ledger.recovered > 0)
         };
         if self.would_deadlock("exit").is_err() {
             // A callback ends the process: it would wait for itself.
@@ -230,6 +233,7 @@ impl Pool {
         st.writers.dismiss_all();
         self.unlock_changed(st);
         self.wake_all();
+        self.call_recovery();
     }
 
     /// Whether no thread of the library is in the storage, or will be until the teardown. A capture that was let in must be published first;
@@ -257,6 +261,7 @@ impl Pool {
         }
         drop(st);
         self.end_supervisor();
+        self.dismiss_recovery();
         // From here on, calls of the library by the storage's functions answer that they would wait for themselves.
         let worked_for = thread::works_for();
         thread::set_works_for(self.id);

@@ -1,6 +1,7 @@
 //! What the storage can learn of its pipeline.
 
 use super::Pool;
+use crate::batch::recovered::Run;
 use crate::facts::{Fact, Facts};
 use crate::ledger::Ledger;
 use crate::metrics::Figures;
@@ -19,6 +20,10 @@ impl Source for Pool {
 
     fn thread(&self, ring_id: u64) -> Option<Thread> {
         self.rings.thread_of(ring_id).map(|(tid, name)| Thread { tid, name })
+    }
+
+    fn old_run(&self, generation: u64) -> Option<Arc<Run>> {
+        Self::old_run(self, generation)
     }
 
     fn ledger(&self) -> Ledger {

@@ -127,7 +127,9 @@ impl Pool {
         let probe_is_late = st.give_up_late_probe(now);
         let unseen = st.writers.searching == 0
             && st.writers.sleeping > 0
-            && (self.to_claim(&mut st, now, Which::All).is_some() || self.rings.any_spilled());
+            && (self.to_claim(&mut st, now, Which::All).is_some()
+                || self.rings.any_spilled()
+                || self.may_claim_recovered(&st));
         self.tell_of_deferred_space(&mut st);
         let deadline_ms = st.config.storage_deadline_ms;
         let mut pause = IDLE_MS.min((deadline_ms / 4).max(1));

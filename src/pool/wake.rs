@@ -9,7 +9,7 @@ use super::Pool;
 use super::priority::May;
 use super::spans::most_of_a_batch;
 use super::state::State;
-use super::state::sleep::{Plan, Seen, Watch};
+use super::state::sleep::{Plan, Seen, Watch, Work};
 use super::state::turns::Which;
 use super::state::writer::Doing;
 use super::supervisor::IDLE_MS;
@@ -71,7 +71,11 @@ impl Pool {
             may_claim: may.any(),
             priority_only: may.priority && !may.ordinary,
             next_due: if is_last { st.next_due(now, due_with) } else { None },
-            work: self.work_of(st, now, may),
+            work: if is_last && self.may_claim_recovered(st) {
+                Work::Ripe
+            } else {
+                self.work_of(st, now, may)
+            },
             gathering,
             poll_at: polls.then_some(now + st.config.poll_interval_ms * 1_000_000),
             naps: st.sleep.naps,

@@ -48,7 +48,8 @@ pub struct pipeline_storage_t {
     /// Called exactly once for every captured event, when it leaves the pipeline in any way: for payloads that are handles. With
     /// `PIPELINE_STORAGE_RELEASE_MARKED`, it is called only for events that have `PIPELINE_EVENT_RELEASE`. It is called on writer threads
     /// and on the threads that call `destroy`; with `PIPELINE_STORAGE_RELEASE_ANYWHERE` also on threads that capture. With
-    /// `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. May be NULL.
+    /// `PIPELINE_STORAGE_RELEASE_UNSTORED`, it is not called for batches that were stored as a whole. It is not called for recovered events: what
+    /// they may have been handles of has gone with their process. May be NULL.
     pub release: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, event: *const EventView)>,
     /// Called exactly once, after all other calls, when the pipeline needs the storage no longer; also if `pipeline_start` fails after it
     /// has accepted the `struct_size`. It is called by `pipeline_start`, by `pipeline_destroy`, or, after `pipeline_abandon`, on a thread of
@@ -144,6 +145,8 @@ unsafe impl Storage for CallbackStorage {
             release_marked: has(PIPELINE_STORAGE_RELEASE_MARKED),
             release_unstored: has(PIPELINE_STORAGE_RELEASE_UNSTORED),
             span_bytes: None,
+            old_facts: false,
+            one_run: false,
         }
     }
 

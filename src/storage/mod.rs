@@ -18,6 +18,7 @@ pub mod sqlite;
 
 use crate::batch::BatchView;
 pub use crate::batch::WriterData;
+use crate::batch::recovered::Run;
 use crate::batch::spans::SpanBatch;
 use crate::event::EventView;
 use crate::facts::Facts;
@@ -68,6 +69,11 @@ pub struct Abilities {
     pub concurrent: bool,
     /// It gets the library's own events (kinds from `PIPELINE_KIND_RESERVED` on).
     pub meta: bool,
+    /// It gets the facts of runs that have ended as events, as storages with `meta` do, although it learns those of its pipeline from the
+    /// [`Source`].
+    pub old_facts: bool,
+    /// It keeps the events of one run at a time: recovered ones are not for it, and stay where they are.
+    pub one_run: bool,
     /// It has a `flush`.
     pub flush: bool,
     /// It gets the events of each ring in their order, one batch at a time, whatever the configuration says.
@@ -117,6 +123,11 @@ pub trait Source: Send + Sync {
     /// The thread that captures into a ring, or did. `None`: the ring is a producer handle's, or the one that threads share. The answer for
     /// the ring of an event is right until the event's batch is answered; then another thread may get the ring, under another id.
     fn thread(&self, ring_id: u64) -> Option<Thread>;
+    /// The run that has ended and has this generation: the one of a batch whose generation is not [`generation`](Self::generation), which has
+    /// events that were recovered. Its facts and its threads are in place of the pipeline's. `None`: no such batch is open.
+    fn old_run(&self, _generation: u64) -> Option<Arc<Run>> {
+        None
+    }
     /// Where the events are. As long as events move, some may be missing from the sum of the places; see [`Ledger`]. Inside `store`, the events of
     /// the batch are in flight.
     fn ledger(&self) -> Ledger;

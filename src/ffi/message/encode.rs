@@ -111,8 +111,14 @@ pub unsafe extern "C" fn pipeline_message_encode(
             }
             // (A batch for the dead letter has no token.)
             let source = token::answered(batch.token).ok();
-            let thread = |ring_id| source.as_ref().and_then(|source| source.thread_of(ring_id));
-            let schema = source.as_ref().and_then(|source| source.facts()).map_or(0, |facts| facts.count());
+            let old = source.as_ref().and_then(|source| source.old_run(batch.generation));
+            let thread = |ring_id| match &old {
+                Some(run) => run.thread_of(ring_id),
+                None => source.as_ref().and_then(|source| source.thread_of(ring_id)),
+            };
+            let facts = old.as_ref().map(|run| &run.facts);
+            let facts = facts.or_else(|| source.as_ref().and_then(|source| source.facts()));
+            let schema = facts.map_or(0, |facts| facts.count());
             Ok((encoder.encode(batch, first, most, size, thread), schema))
         })
     }
@@ -142,7 +148,9 @@ pub unsafe extern "C" fn pipeline_message_encode_facts(
     unsafe {
         on_encoder(encoder, batch, buffer, size, message, |encoder, batch| {
             let source = token::answered(batch.token)?;
-            let facts = source.facts().ok_or_else(|| token::unknown(batch.token))?;
+            let old = source.old_run(batch.generation);
+            let facts = old.as_ref().map(|run| &run.facts).or_else(|| source.facts());
+            let facts = facts.ok_or_else(|| token::unknown(batch.token))?;
             let schema = facts.count();
             Ok((encoder.encode_facts(batch.generation, facts, first, size), schema))
         })

@@ -4,6 +4,7 @@
 //! memory of its lists waits there for the next claim. What changes together changes here: the place of a batch, the queues of slots, the
 //! counts of batches, and the terms of the ledger.
 
+use crate::batch::recovered::Part;
 use crate::batch::{Attempt, Batch, Phase, Place};
 use crate::ledger::{ClaimedEvents, Outcome};
 use crate::platform::memory;
@@ -21,6 +22,8 @@ pub struct Counts {
     pub claiming: u32,
     /// Those of the batches in flight that hold events with priority.
     pub priority_in_flight: u32,
+    /// Those of the batches in flight that hold events of runs that have ended.
+    pub recovered_in_flight: u32,
     /// Those of the slots being filled that are for events with priority.
     pub priority_claiming: u32,
     /// Batches whose answer comes by token: `store` has returned `PIPELINE_STORE_PENDING`.
@@ -178,7 +181,12 @@ impl Batches {
         self.counts.last_id += 1;
         batch.id = self.last_id;
         let unsettled = batch.unsettled();
-        self.counts.change_events(batch.priority, |events| events.claim(unsettled));
+        if batch.recovered().is_some() {
+            self.counts.recovered_in_flight += 1;
+            self.counts.events.recover(unsettled);
+        } else {
+            self.counts.change_events(batch.priority, |events| events.claim(unsettled));
+        }
         self.put(slot, batch);
     }
 
@@ -272,6 +280,7 @@ impl Batches {
             self.counts.in_doubt -= 1;
             self.counts.in_flight += 1;
             self.counts.priority_in_flight += u32::from(batch.priority);
+            self.counts.recovered_in_flight += u32::from(batch.recovered().is_some());
             let unsettled = batch.unsettled();
             self.counts.change_events(batch.priority, |events| events.end_doubt(unsettled));
         }
@@ -284,6 +293,7 @@ impl Batches {
         for (slot, batch) in self.slots.iter_mut().enumerate() {
             let Some(batch) = batch else { continue };
             let (id, unsettled, priority) = (batch.id, batch.unsettled(), batch.priority);
+            let recovered = batch.recovered().is_some();
             let Some(attempt) = batch.attempt_mut() else { continue };
             let late_ns = now_ns.saturating_sub(attempt.since_ns);
             if attempt.in_doubt || late_ns < deadline_ns || self.counts.in_doubt >= most {
@@ -292,6 +302,7 @@ impl Batches {
             attempt.in_doubt = true;
             self.counts.in_flight -= 1;
             self.counts.priority_in_flight -= u32::from(priority);
+            self.counts.recovered_in_flight -= u32::from(recovered);
             self.counts.in_doubt += 1;
             self.counts.change_events(priority, |events| events.doubt(unsettled));
             doubted.push(Doubted { slot, batch: id, late_ns });
@@ -314,77 +325,24 @@ impl Batches {
         }
     }
 
-    /// Every event of the batch has left, and its space is released: its slot is free.
+    /// Every event of the batch has left, and its space is released: its slot is free. Returns the part that it was made of, if its events
+    /// are those of a run that has ended.
     #[inline]
-    pub fn close(&mut self, slot: usize, batch: Box<Batch>) {
+    pub fn close(&mut self, slot: usize, mut batch: Box<Batch>) -> Option<Box<Part>> {
         self.counts.in_flight -= 1;
         self.counts.priority_in_flight -= u32::from(batch.priority);
         self.counts.settled += u64::from(!batch.meta);
+        let part = batch.take_recovered();
+        self.counts.recovered_in_flight -= u32::from(part.is_some());
         self.free_slot(slot, batch);
+        part
+    }
+
+    /// The batches with events of runs that have ended.
+    pub fn recovered(&self) -> impl Iterator<Item = (&Batch, &Part)> {
+        self.iter().filter_map(|batch| batch.recovered().map(|part| (batch, part)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::ring_buffer::Span;
-
-    const NS: u64 = 1_000;
-
-    /// A batch is claimed; where it is.
-    fn claim(batches: &mut Batches) -> usize {
-        let (slot, mut batch) = batches.begin_claim(1, 2, false).unwrap();
-        batch.spans.push((0, Span { start: 0, end: 0, events: 0, bytes: 0 }));
-        batches.end_claim(slot, batch);
-        slot
-    }
-
-    #[test]
-    fn a_batch_is_counted_in_one_place_at_a_time() {
-        let mut b = Batches::default();
-        let slot = claim(&mut b);
-        assert_eq!((b.in_flight, b.in_doubt, b.pending, b.claiming), (1, 0, 0, 0));
-        b.begin_call(slot, Attempt::new(7, 0));
-        assert_eq!(b.doubt_late(NS, 0, NS), []);
-        assert_eq!(b.doubt_late(NS, 1, NS - 1), []);
-        assert_eq!(b.doubt_late(NS, 1, NS), [Doubted { slot, batch: 1, late_ns: NS }]);
-        assert_eq!(b.doubt_late(NS, 2, NS), []);
-        b.answer_later(slot);
-        assert_eq!((b.in_flight, b.in_doubt, b.pending), (0, 1, 1));
-        assert_eq!(b.end_attempt(slot).map(|a| (a.token, a.in_doubt)), Some((7, true)));
-        assert_eq!((b.in_flight, b.in_doubt, b.pending), (1, 0, 0));
-        assert!(b.end_attempt(slot).is_none());
-        let batch = b.take(slot).unwrap();
-        b.close(slot, batch);
-        assert_eq!((b.unsettled(), b.settled, b.last_id), (0, 1, 1));
-    }
-
-    #[test]
-    fn a_slot_is_used_again_and_an_id_is_not() {
-        let mut b = Batches::default();
-        let (slot, batch) = b.begin_claim(1, 2, false).unwrap();
-        assert_eq!(b.claiming, 1);
-        b.cancel_claim(slot, batch);
-        for id in 1..4 {
-            let again = claim(&mut b);
-            assert_eq!((again, b.get(again).unwrap().id, b.slots()), (slot, id, 1));
-            let batch = b.take(again).unwrap();
-            b.close(again, batch);
-        }
-    }
-
-    #[test]
-    fn a_pending_answer_does_not_hold_up_a_flush_and_every_other_batch_does() {
-        let mut b = Batches::default();
-        let slots = [claim(&mut b), claim(&mut b), claim(&mut b)];
-        b.begin_pending(slots[0], Attempt::new(1, 0));
-        b.begin_call(slots[1], Attempt::new(2, 0));
-        b.back_off(slots[2], 0, NS);
-        assert_eq!(b.oldest_unanswered(), Some(2));
-        b.answer_later(slots[1]);
-        assert_eq!(b.oldest_unanswered(), Some(3));
-        b.back_off.clear();
-        b.make_ready(slots[2], Phase::Release);
-        assert_eq!((b.oldest_unanswered(), b.has_queued()), (Some(3), true));
-    }
-}
+mod tests;

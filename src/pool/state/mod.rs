@@ -12,6 +12,7 @@ pub mod naps;
 pub mod permits;
 pub mod pressure_watch;
 pub mod quiet;
+pub mod recovery;
 pub mod retries;
 pub mod retry_queue;
 pub mod sleep;
@@ -34,6 +35,7 @@ use log::Level;
 use permits::Permits;
 use pressure_watch::PressureWatch;
 use quiet::Quiet;
+use recovery::Recovery;
 use retries::Retries;
 use sleep::Sleep;
 use transforms::Transforms;
@@ -74,6 +76,8 @@ pub struct State {
     pub autoscaler: Autoscaler,
     /// Rings of whose free space captures are told later.
     pub deferred_space: DeferredSpace,
+    /// How far the recovery of runs that have ended has come.
+    pub recovery: Recovery,
     /// Calls that did what they must not.
     pub faults: Faults,
     /// Permits for calls, where those of all pipelines are limited.

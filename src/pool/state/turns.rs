@@ -2,6 +2,8 @@
 
 /// While others wait, at most so many calls in a row are with priority batches. So every eighth call is an ordinary one.
 const MOST_IN_A_ROW: u32 = 7;
+/// While other events wait, so many calls come before one with events of a run that has ended. So at most every fourth call is one.
+const BEFORE_RECOVERED: u32 = 3;
 /// A place in flight and a writer are kept free until no priority batch was claimed for so long. A pipeline that has no priority events gives up
 /// nothing for them.
 const KEEP_NS: u64 = 10_000_000_000;
@@ -34,6 +36,8 @@ impl Which {
 pub struct Turns {
     /// Calls with priority batches since the last with another.
     in_a_row: u32,
+    /// Calls since the last with events of a run that has ended.
+    since_recovered: u32,
     /// When a priority batch was last claimed. `None`: nothing is kept free.
     claimed_ns: Option<u64>,
 }
@@ -47,8 +51,14 @@ impl Turns {
 
     /// A call with a batch has begun.
     #[inline]
-    pub fn begun(&mut self, priority: bool) {
+    pub fn begun(&mut self, priority: bool, recovered: bool) {
+        self.since_recovered = if recovered { 0 } else { self.since_recovered.saturating_add(1) };
         self.in_a_row = if priority { self.in_a_row.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether the next call may be with events of a run that has ended, although others wait.
+    pub fn recovered_may_go(&self) -> bool {
+        self.since_recovered >= BEFORE_RECOVERED
     }
 
     /// A priority batch was claimed.
@@ -78,16 +88,29 @@ mod tests {
         let calls: Vec<bool> = (0..24)
             .map(|_| {
                 let priority = turns.priority_first();
-                turns.begun(priority);
+                turns.begun(priority, false);
                 priority
             })
             .collect();
         assert!(calls.chunks(8).all(|eight| eight == [true, true, true, true, true, true, true, false]));
         // Without ordinary batches the calls go on, and the first ordinary one is next.
-        (0..100).for_each(|_| turns.begun(true));
+        (0..100).for_each(|_| turns.begun(true, false));
         assert!(!turns.priority_first());
-        turns.begun(false);
+        turns.begun(false, false);
         assert!(turns.priority_first());
+    }
+
+    #[test]
+    fn at_most_every_fourth_call_is_with_recovered_events_while_others_wait() {
+        let mut turns = Turns::default();
+        let calls: Vec<bool> = (0..12)
+            .map(|_| {
+                let recovered = turns.recovered_may_go();
+                turns.begun(false, recovered);
+                recovered
+            })
+            .collect();
+        assert!(calls.chunks(4).all(|four| four == [false, false, false, true]));
     }
 
     #[test]

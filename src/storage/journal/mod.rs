@@ -134,9 +134,10 @@ unsafe impl Storage for JournalStorage {
     }
 
     fn abilities(&self) -> Abilities {
-        // Facts come from the source.
+        // Facts come from the source, but for those of runs that have ended.
         Abilities {
             concurrent: true,
+            old_facts: true,
             flush: true,
             finish: true,
             span_bytes: Some(SPAN_BYTES),

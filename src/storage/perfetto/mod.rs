@@ -89,7 +89,7 @@ unsafe impl Storage for PerfettoStorage {
 
     fn abilities(&self) -> Abilities {
         // Facts come from the source.
-        Abilities { flush: true, finish: true, ordered: true, ..Abilities::default() }
+        Abilities { flush: true, finish: true, ordered: true, one_run: true, ..Abilities::default() }
     }
 
     fn takes_facts(&self) -> bool {
