@@ -13,6 +13,9 @@ mod files;
 #[path = "simulator/journal/mod.rs"]
 mod journal;
 #[cfg(simulator)]
+#[path = "simulator/old_runs.rs"]
+mod old_runs;
+#[cfg(simulator)]
 #[path = "ledger/producers.rs"]
 mod producers;
 #[cfg(simulator)]

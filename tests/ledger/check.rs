@@ -2,7 +2,7 @@
 
 use crate::producers::{Record, Source, trace_of};
 use crate::rules::TAGS;
-use crate::storage::{Entry, Fate, Made, Shared, rewritten_len};
+use crate::storage::{Entry, Fate, Made, Shared, is_old, rewritten_len};
 use capture_pipeline::event::{
     PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_PARTIAL, PIPELINE_EVENT_PRIORITY, PIPELINE_KIND_RESERVED,
 };
@@ -112,7 +112,7 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
         }
     }
     let batched = book.events.values().filter(|e| e.batch != 0).count() as u64;
-    let gone_unseen = captured - batched - fate(Some(Fate::Filtered));
+    let gone_unseen = (captured + ledger.recovered).wrapping_sub(batched + fate(Some(Fate::Filtered)));
     let unsettled = book.events.values().filter(|e| e.batch != 0 && e.fate.is_none()).count() as u64;
     let unstored = ledger.overwritten + ledger.left + ledger.buffered + ledger.in_flight + ledger.in_doubt;
     let uncounted = fate(Some(Fate::Filtered)) - ledger.filtered.min(fate(Some(Fate::Filtered)));
@@ -126,8 +126,9 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     }
     if shared.settings.release && facts.destroyed {
         equal(&mut wrong, "captured, as released", captured, shared.tally.released.load(Ordering::Acquire));
-        equal(&mut wrong, "captured, as released once", captured, book.events.len() as u64);
-        let kept = book.events.values().filter(|e| !e.released).count() as u64;
+        let own = || book.events.iter().filter(|(key, _)| !is_old(key));
+        equal(&mut wrong, "captured, as released once", captured, own().count() as u64);
+        let kept = own().filter(|(_, e)| !e.released).count() as u64;
         equal(&mut wrong, "not released", 0, kept);
     }
     equal(&mut wrong, "retries", metrics.retries, book.retries);
@@ -139,19 +140,26 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
     let captured_bytes =
         sources.iter().flat_map(|s| &s.records).filter(offered_bytes).map(|r| u64::from(r.len)).sum();
     equal(&mut wrong, "bytes_captured", metrics.bytes_captured, captured_bytes);
-    let weights: u64 = book.events.values().map(|e| e.weight).sum();
+    let weights: u64 = book.events.iter().filter(|(key, _)| !is_old(key)).map(|(_, e)| e.weight).sum();
     if gone_unseen == 0 {
         equal(&mut wrong, "weight_captured", metrics.weight_captured, weights);
     }
     if !ledger.balances() {
         wrong.push(format!("the ledger does not balance: {ledger:?}"));
     }
-    check_priority(&mut wrong, sources, &book.events, ledger, facts);
+    // (Those of runs that have ended were not offered here.)
+    let events: HashMap<(u64, u64), Entry> = book
+        .events
+        .iter()
+        .filter(|(key, _)| !is_old(key))
+        .map(|(key, entry)| (*key, entry.clone()))
+        .collect();
+    check_priority(&mut wrong, sources, &events, ledger, facts);
 
     // Each event is one that was offered and captured, as it was offered, and came under one identity.
     let by_id: HashMap<u32, &Source> = sources.iter().map(|s| (s.id, s)).collect();
     let mut seen = HashSet::new();
-    for (key, e) in &book.events {
+    for (key, e) in &events {
         if !seen.insert(e.number) {
             wrong.push(format!("event {:#x} came under {key:?} and another identity", e.number));
         }
@@ -174,10 +182,10 @@ pub fn compare(sources: &[Source], shared: &Shared, metrics: &Metrics, facts: &F
         }
     }
 
-    check_rings(&mut wrong, &by_id, &book.events, facts);
+    check_rings(&mut wrong, &by_id, &events, facts);
     if shared.settings.traces {
         let tracked = metrics.traces_untracked == 0;
-        check_traces(&mut wrong, shared, sources, &book.events, tracked);
+        check_traces(&mut wrong, shared, sources, &events, tracked);
     }
     wrong.truncate(30);
     wrong
@@ -367,6 +375,8 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
     let counters = |l: &Ledger| {
         [
             l.captured,
+            l.recovered,
+            l.torn,
             l.dropped_full,
             l.dropped_sampled,
             l.dropped_rule,
@@ -382,10 +392,11 @@ pub fn check_snapshot(now: &Ledger, before: &Ledger, threads: u64) -> Result<(),
             l.weight_captured,
         ]
     };
-    if now.stored > now.captured || settled(now) + now.in_flight + now.in_doubt > now.captured {
+    let taken = now.captured + now.recovered;
+    if now.stored > taken || settled(now) + now.in_flight + now.in_doubt > taken {
         return Err(format!("more settled than captured: {now:?}"));
     }
-    if now.captured.abs_diff(now.accounted()) > threads {
+    if taken.abs_diff(now.accounted()) > threads {
         return Err(format!("more than the events in motion are missing: {now:?}"));
     }
     if counters(now).iter().zip(counters(before)).any(|(n, b)| *n < b) {

@@ -170,6 +170,7 @@ pub fn main() {
         assert!(pool_runs < 1_000 || turns, "no call with priority, or none without, while both waited");
         let traces = all.cut > 0 && all.partial > 0 && all.weighed > 0;
         assert!(pool_runs < 1_000 || traces, "no trace was sampled out, flagged or kept with a weight");
+        assert!(pool_runs < 1_000 || all.recovered > 0, "no event was recovered");
         let transformed = all.filtered > 0 && all.rewritten > 0;
         assert!(pool_runs < 1_000 || transformed, "no event was filtered or rewritten");
     }

@@ -2,6 +2,7 @@
 //! event must get through, and the pipeline ends in one of the ways in which pipelines end.
 
 use crate::check::{self, Facts};
+use crate::old_runs::{Given, Memory};
 use crate::producers::{self, Dice, Sources};
 use crate::shape::{End, Shape};
 use crate::start::start;
@@ -43,6 +44,8 @@ pub struct Sums {
     pub cut: u64,
     pub partial: u64,
     pub weighed: u64,
+    /// Events of runs that have ended.
+    pub recovered: u64,
 }
 
 impl Sums {
@@ -62,6 +65,7 @@ impl Sums {
         self.cut += other.cut;
         self.partial += other.partial;
         self.weighed += other.weighed;
+        self.recovered += other.recovered;
     }
 }
 
@@ -83,12 +87,13 @@ impl std::fmt::Display for Sums {
             cut,
             partial,
             weighed,
+            recovered,
         } = self;
         write!(
             f,
             "{captured} events captured, {sampled} sampled out, {ruled_out} dropped by rules, {stored} stored, {retries} retries, {exchanges} answers exchanged, {restarts} writers \
              replaced, {spans} attempts shown as spans, {filtered} events filtered, {rewritten} rewritten; {first} calls with priority and {eighth} without while both waited; of traces {cut} events \
-             sampled out, {partial} flagged, {weighed} kept with a weight"
+             sampled out, {partial} flagged, {weighed} kept with a weight; {recovered} events recovered"
         )
     }
 }
@@ -118,6 +123,7 @@ pub fn play(seed: u64) -> Result<Sums, String> {
         }
         Err(error) => return Err(format!("start: {error}")),
     };
+    let given = shape.recovers.then(|| recover(&pipeline, &shared, Dice(dice.roll()))).transpose()?.flatten();
     let sources = Arc::new(Sources {
         traces: shape.settings.traces,
         urgent: shape.urgent,
@@ -171,7 +177,7 @@ pub fn play(seed: u64) -> Result<Sums, String> {
     } else {
         lives.into_iter().for_each(thread::Handle::join);
         meddler.into_iter().for_each(thread::Handle::join);
-        return finish_quietly(&shape, pipeline, &shared, &sources, completers, dice);
+        return finish_quietly(&shape, pipeline, &shared, (&sources, given.as_deref()), completers, dice);
     }
     let (began, stalled) = (world::now_ns(), simulator::stalled_ns());
     let timeout = Duration::from_millis(if dice.once_in(2) { 5_000 } else { dice.below(50) });
@@ -191,6 +197,16 @@ pub fn play(seed: u64) -> Result<Sums, String> {
                 }
                 Ok(()) => {
                     drained = true;
+                    // (A close whose time is over does not wait for the acknowledgements.)
+                    let in_time = world::now_ns() - began < timeout.as_nanos() as u64;
+                    if let Some(given) = given.as_deref().filter(|_| in_time) {
+                        let recovered = pipeline.metrics().ledger.recovered;
+                        if given.acknowledged.load(Ordering::Acquire) != recovered {
+                            wrong.push(format!(
+                                "close answered OK before all is acknowledged: {given:?}, {recovered}"
+                            ));
+                        }
+                    }
                     // A close whose time is over is OK once a writer has taken the call of `finish` up, which may be before it is made.
                     let began = world::now_ns();
                     while shared.has_finish()
@@ -246,14 +262,36 @@ pub fn play(seed: u64) -> Result<Sums, String> {
     {
         world::sleep(Duration::from_millis(1));
     }
-    finish(&shape, &shared, &sources, completers, metrics, wrong)
+    finish(&shape, &shared, (&sources, given.as_deref()), completers, metrics, wrong)
+}
+
+/// Begins the recovery. `None`: its thread could not be started.
+fn recover(pipeline: &Pipeline, shared: &Arc<Shared>, dice: Dice) -> Result<Option<Arc<Given>>, String> {
+    let (source, given) = Memory::new(shared, dice);
+    match pipeline.recover(Box::new(source)) {
+        Ok(()) => Ok(Some(given)),
+        Err(error) if error.status == PIPELINE_ERR_SYSTEM => Ok(None),
+        Err(error) => Err(format!("recover: {error}")),
+    }
+}
+
+/// Waits until it is so.
+fn until(what: &str, pipeline: &Pipeline, is_so: impl Fn() -> bool) -> Result<(), String> {
+    let began = world::now_ns();
+    while !is_so() {
+        if world::now_ns() - began > PATIENCE.as_nanos() as u64 {
+            return Err(format!("{what}: {}", state_of(pipeline)));
+        }
+        world::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn finish_quietly(
     shape: &Shape,
     pipeline: Arc<Pipeline>,
     shared: &Arc<Shared>,
-    sources: &Sources,
+    (sources, given): (&Sources, Option<&Given>),
     completers: Vec<thread::Handle>,
     mut dice: Dice,
 ) -> Result<Sums, String> {
@@ -268,6 +306,10 @@ fn finish_quietly(
         }
     }
     fresh_event(&pipeline, sources, shared)?;
+    if let Some(given) = given {
+        let over = || given.over.load(Ordering::Acquire) == 1;
+        until("the recovery does not end", &pipeline, over)?;
+    }
     loop {
         match pipeline.close(Some(PATIENCE)) {
             Err(error) if error.status == PIPELINE_ERR_SYSTEM => {}
@@ -296,13 +338,19 @@ fn finish_quietly(
     if let Err(error) = pipeline.destroy() {
         wrong.push(format!("destroy: {error}"));
     }
-    finish(shape, shared, sources, completers, Some(metrics), wrong)
+    if let Some(given) = given {
+        let (all, torn) = (given.events.load(Ordering::Acquire), given.torn.load(Ordering::Acquire));
+        if (l.recovered, given.acknowledged.load(Ordering::Acquire), l.torn) != (all, all, torn) {
+            wrong.push(format!("not recovered, or not acknowledged: {given:?}, {l:?}"));
+        }
+    }
+    finish(shape, shared, (sources, given), completers, Some(metrics), wrong)
 }
 
 fn finish(
     shape: &Shape,
     shared: &Arc<Shared>,
-    sources: &Sources,
+    (sources, given): (&Sources, Option<&Given>),
     completers: Vec<thread::Handle>,
     metrics: Option<capture_pipeline::manager::Metrics>,
     mut wrong: Vec<String>,
@@ -314,6 +362,21 @@ fn finish(
     }
     shared.no_more();
     completers.into_iter().for_each(thread::Handle::join);
+    if let Some(given) = given {
+        let began = world::now_ns();
+        while given.over.load(Ordering::Acquire) == 0 && world::now_ns() - began < PATIENCE.as_nanos() as u64
+        {
+            world::sleep(Duration::from_millis(1));
+        }
+        let (acknowledged, over) =
+            (given.acknowledged.load(Ordering::Acquire), given.over.load(Ordering::Acquire));
+        let recovered = metrics.as_ref().map_or(u64::MAX, |metrics| metrics.ledger.recovered);
+        if over != 1 || acknowledged > recovered {
+            wrong.push(format!(
+                "the recovery has not ended, or has acknowledged too much: {given:?}, {recovered}"
+            ));
+        }
+    }
     let dropped = shared.dropped.load(Ordering::Acquire);
     if dropped != 1 {
         wrong.push(format!("the storage was dropped {dropped} times"));
@@ -343,6 +406,7 @@ fn finish(
             cut: shared.tally.cut.load(Ordering::Acquire),
             partial: shared.tally.partial_traces.load(Ordering::Acquire),
             weighed: shared.tally.weighed.load(Ordering::Acquire),
+            recovered: metrics.ledger.recovered,
         };
     } else {
         wrong.extend(shared.failures());

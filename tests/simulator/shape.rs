@@ -21,6 +21,8 @@ pub struct Shape {
     pub producers: u64,
     pub events: usize,
     pub meddling: bool,
+    /// Whether runs that have ended have left events.
+    pub recovers: bool,
     /// Whether it begins with a transform.
     pub transforms: bool,
     /// Half of the events have priority, and nothing but the turns of the calls holds any back.
@@ -130,12 +132,15 @@ impl Shape {
             events: 1 + dice.below(60) as usize,
             meddling: !calm && !dice.once_in(4),
             urgent: false,
+            recovers: false,
             // (Of a batch in parts, of which one grew too old, the book would miss the rest.)
             transforms: other.once_in(4) && !calm,
             end,
         };
         // (From another sequence again.)
         shape.vary(Dice(mix(seed ^ 0x7EACE)), overflow);
+        // (What of them grew too old nothing would tell; and whose turn it is, is looked at for events of the pipeline alone.)
+        shape.recovers = Dice(mix(seed ^ 0x01D)).once_in(3) && !shape.settings.ages && !shape.urgent;
         shape
     }
 

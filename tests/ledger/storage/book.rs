@@ -41,6 +41,15 @@ pub struct Entry {
 /// Ring id and sequence number.
 pub type Key = (u64, u64);
 
+/// The ids of the rings of runs that have ended begin here, and the last bit of a ring's id added to the generation is its run's.
+pub const OLD_RINGS: u64 = 1 << 40;
+pub const OLD_GENERATION: u64 = 0x01D0_0000;
+
+/// Whether an event is one of a run that has ended.
+pub fn is_old(key: &Key) -> bool {
+    key.0 >= OLD_RINGS
+}
+
 /// A batch, as it must come next.
 #[derive(Clone, Debug, Default)]
 struct Expected {
@@ -161,8 +170,14 @@ impl Shared {
                 batch.writer_id, batch.attempt
             );
         }
-        self.must(*book.generation.get_or_insert(batch.generation) == batch.generation, || {
-            format!("batch {id}: another generation")
+        let generation = match keys.first().filter(|key| is_old(key)) {
+            Some((ring, _)) => OLD_GENERATION + (ring & 1),
+            None => *book.generation.get_or_insert(batch.generation),
+        };
+        self.must(generation == batch.generation, || format!("batch {id}: another generation"));
+        let old = keys.iter().filter(|key| is_old(key)).count();
+        self.must(old == 0 || keys.iter().all(|key| key.0 == keys[0].0), || {
+            format!("batch {id}: several rings of a run that has ended: {keys:?}")
         });
         self.must(book.tokens.insert(batch.token), || format!("batch {id}: its token came before"));
         self.must(!keys.is_empty(), || format!("batch {id} is empty"));
@@ -342,6 +357,7 @@ impl Shared {
             format!("{key:?} was {known:?}, and is released as {entry:?}")
         });
         self.must(!known.released, || format!("{key:?} is released twice"));
+        self.must(!is_old(&key), || format!("{key:?}, of a run that has ended, is released"));
         known.released = true;
         // What had to wait for another attempt, and leaves without one, had grown too old.
         if known.fate.is_none() && known.batch != 0 && self.settings.ages {

@@ -7,7 +7,9 @@ mod shown;
 mod transform;
 mod turns;
 
-pub use book::{Book, Entry, Fate, Key};
+pub use book::{Book, Entry, Fate, Key, is_old};
+#[cfg(simulator)]
+pub use book::{OLD_GENERATION, OLD_RINGS};
 pub use transform::{Made, rewritten_len, transform};
 pub use turns::Turns;
 
