@@ -1,6 +1,8 @@
 /* Directories that cannot hold ring files are refused at the start, with the reason; nothing is left there. */
 #include "ring_file.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
 static recorder_t rec = RECORDER_INIT;
@@ -84,6 +86,80 @@ static void more_than_there_is(void)
     remove_ring_dir(directory);
 }
 
+/* A file system as small as that of a container's /dev/shm. What the error says would fit does fit, and no more. */
+static void a_small_file_system(void)
+{
+    const char *directory = new_ring_dir("mount");
+    char rings[600];
+    pipeline_config_t c = config_defaults();
+    pipeline_storage_t s = recorder_storage(&rec);
+    pipeline_t *p = NULL;
+    const char *would;
+    unsigned fits = 0;
+    pid_t child = fork();
+    if (child != 0) {
+        AWAIT_CHILD(child);
+        rmdir(directory);
+        return;
+    }
+    begin_child();
+    if (mkdir(directory, 0700) != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("rings", directory, "tmpfs", 0, "size=64m") != 0) {
+        printf("a small file system: left out, mount: %s\n", strerror(errno));
+        end_child();
+    }
+    snprintf(rings, sizeof rings, "%s/rings", directory);
+    c.ring_dir = rings;
+    CHECK_FAILS(pipeline_start(&c, &s, &p), PIPELINE_ERR_STORAGE, "would fit, 64 given");
+    would = strstr(pipeline_last_error(), "max_rings: ");
+    CHECK(would != NULL && sscanf(would, "max_rings: %u would fit", &fits) == 1);
+    CHECK(fits > 40 && fits < 64);
+    for (c.max_rings = fits + 1; c.max_rings >= fits && fits > 0; c.max_rings--) {
+        s = recorder_storage(&rec);
+        CHECK_STATUS(pipeline_start(&c, &s, &p), c.max_rings > fits ? PIPELINE_ERR_STORAGE : PIPELINE_OK);
+    }
+    /* Every byte of the rings is there, however full the file system is. */
+    if (p != NULL) {
+        char payload[4000] = {0};
+        uint64_t n;
+        int fd;
+        CHECK_STATUS(pipeline_pause(p), PIPELINE_OK);
+        snprintf(rings, sizeof rings, "%s/fill", directory);
+        fd = open(rings, O_CREAT | O_WRONLY, 0600);
+        while (write(fd, payload, sizeof payload) > 0)
+            ;
+        close(fd);
+        for (n = 0; pipeline_capture(p, 1, payload, sizeof payload) == PIPELINE_OK; n++)
+            ;
+        CHECK(n > 200);
+        CHECK_STATUS(pipeline_resume(p), PIPELINE_OK);
+        END(p);
+    }
+    umount2(directory, MNT_DETACH);
+    end_child();
+}
+
+/* Each pipeline has a file of its own, in one directory as well. */
+static void two_pipelines(void)
+{
+    static recorder_t other = RECORDER_INIT;
+    pipeline_config_t c = ring_file_config(new_ring_dir("two"));
+    pipeline_storage_t s = recorder_storage(&rec), t = recorder_storage(&other);
+    pipeline_t *p = NULL, *q = NULL;
+    uint64_t before = RECORDED(&rec, stored.count);
+    CHECK_STATUS(pipeline_start(&c, &s, &p), PIPELINE_OK);
+    capture_numbers(p, 0, 100);
+    CHECK_STATUS(pipeline_start(&c, &t, &q), PIPELINE_OK);
+    capture_numbers(q, 0, 200);
+    END(p);
+    CHECK(find_ring_file(c.ring_dir) != NULL);
+    END(q);
+    CHECK(find_ring_file(c.ring_dir) == NULL);
+    CHECK_U64(RECORDED(&rec, stored.count) - before, 100);
+    CHECK_U64(RECORDED(&other, stored.count), 200);
+    remove_ring_dir(c.ring_dir);
+}
+
 /* A directory on a disk needs a word of its own. */
 static void on_a_disk(void)
 {
@@ -111,6 +187,8 @@ int main(void)
     wrong_directories();
     too_little_space();
     more_than_there_is();
+    a_small_file_system();
+    two_pipelines();
     on_a_disk();
     return SUMMARY();
 }
