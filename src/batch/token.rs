@@ -155,11 +155,21 @@ pub fn unknown(token: u64) -> Error {
 
 /// The pool that waits for the answer to an attempt, and the slot.
 fn find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
-    TOKENS.get().and_then(|issuers| issuers.lock().find(token)).ok_or_else(|| unknown(token))
+    issuers()?.lock().find(token).ok_or_else(|| unknown(token))
+}
+
+/// This process's issuers. The error allocates nothing, because a forked child may have inherited a lock of the allocator.
+fn issuers() -> Result<&'static Mutex<Issuers>> {
+    TOKENS.get().ok_or_else(|| {
+        Error::new(
+            PIPELINE_ERR_UNKNOWN_TOKEN,
+            "this process has issued no token; those of its parent are unknown in a forked child",
+        )
+    })
 }
 
 fn try_find(token: u64) -> Result<(Arc<dyn Answered>, usize)> {
-    let issuers = TOKENS.get().ok_or_else(|| unknown(token))?;
+    let issuers = issuers()?;
     let found = issuers.try_lock().ok_or_else(busy)?.find(token);
     found.ok_or_else(|| unknown(token))
 }

@@ -16,6 +16,9 @@ const SPIN_NS: u64 = 150_000;
 /// spins would keep a writer from running.
 const SHORT_SPIN_NS: u64 = 30_000;
 const LONG_WAIT_NS: u64 = 2 * SPIN_NS;
+/// The longest sleep of a blocked capture between two looks. A signal handler may fork just before the sleep begins, and come back in the child, where nobody
+/// wakes it.
+pub(super) const LOOK_AGAIN_NS: u64 = 50_000_000;
 /// A blocked capture waits for this part of the ring, or for the space that it needs if that is more. If it went on with less, it would
 /// soon wait again.
 const ENOUGH: u64 = 8;
@@ -63,7 +66,8 @@ impl Producer {
     /// pipeline is closed.
     fn wait_in(&self, ring: &Slot, missing: u64, until: u64) -> Option<()> {
         let now = time::now_ns();
-        if now >= until || self.intake().is_closed() {
+        // In a forked child if a signal handler has forked, and has come back to this wait there as well.
+        if now >= until || self.intake().is_closed() || self.intake().forked() {
             return None;
         }
         let buffer = ring.buffer()?;
@@ -82,7 +86,11 @@ impl Producer {
             thread::give_way();
             now = time::now_ns();
         }
-        ring.wait_for_space(self.intake(), seen, Duration::from_nanos(until.saturating_sub(now)));
+        ring.wait_for_space(
+            self.intake(),
+            seen,
+            Duration::from_nanos(until.saturating_sub(now).min(LOOK_AGAIN_NS)),
+        );
         self.waited_long.set(time::now_ns().saturating_sub(began) > LONG_WAIT_NS);
         Some(())
     }

@@ -1,6 +1,7 @@
 //! Captures on producers that several threads use. The shared producer is taken by a try-lock. The library's own is used under the
 //! registry's lock.
 
+use super::overflow::LOOK_AGAIN_NS;
 use super::protocol::Payload;
 use super::{Offer, Producer, busy};
 use crate::platform::sync::{AtomicU32, Ordering};
@@ -91,12 +92,16 @@ impl Producer {
         // The value from the look for room: if space has come since, there is no wait.
         let seen = ring.and_then(Slot::buffer).map_or(0, |buffer| self.seen_released(buffer));
         self.end_shared();
+        if self.intake().forked() {
+            // A signal handler has forked, and has come back to this wait in the child as well.
+            return true;
+        }
         let now = time::now_ns();
         if let Some(ring) = ring
             && now < until
         {
             self.intake().wake(1);
-            ring.wait_for_space(self.intake(), seen, Duration::from_nanos(until - now));
+            ring.wait_for_space(self.intake(), seen, Duration::from_nanos((until - now).min(LOOK_AGAIN_NS)));
         }
         now >= until
     }

@@ -247,6 +247,9 @@ impl Producer {
 
     #[cold]
     pub(super) fn why_no_room(&self) -> i32 {
+        if self.intake().forked() {
+            return PIPELINE_ERR_FORKED;
+        }
         if self.ring().is_none() {
             self.count_refused(&self.intake().refused.no_ring);
             return PIPELINE_ERR_NO_RING;

@@ -288,9 +288,13 @@ pub unsafe extern "C" fn pipeline_close(p: *mut Pipeline, timeout_ms: i64) -> i3
 pub unsafe extern "C" fn pipeline_destroy(p: *mut Pipeline) -> i32 {
     guard_files(|| {
         // SAFETY: by contract NULL or valid.
-        unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?.destroy()?;
-        // SAFETY: made by `pipeline_start`, and not used again.
-        drop(unsafe { Box::from_raw(p) });
+        let pipeline = unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?;
+        pipeline.destroy()?;
+        // In a forked child the few bytes of the handle stay, because the allocator may be locked there: see `guard::forked`.
+        if !pipeline.forked() {
+            // SAFETY: made by `pipeline_start`, and not used again.
+            drop(unsafe { Box::from_raw(p) });
+        }
         Ok(())
     })
 }
@@ -311,7 +315,11 @@ pub unsafe extern "C" fn pipeline_destroy(p: *mut Pipeline) -> i32 {
 pub unsafe extern "C" fn pipeline_abandon(p: *mut Pipeline) -> i32 {
     guard_files(|| {
         // SAFETY: by contract NULL or valid.
-        unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?.check_not_ending_here()?;
+        let pipeline = unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?;
+        if pipeline.forked() {
+            return pipeline.destroy();
+        }
+        pipeline.check_not_ending_here()?;
         // SAFETY: by contract valid, and not used again.
         unsafe { Box::from_raw(p) }.abandon();
         Ok(())

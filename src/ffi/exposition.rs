@@ -87,19 +87,21 @@ fn read_format(format: u32) -> Result<Format> {
 /// # Safety
 /// Each is NULL or a pipeline that lives for `'a`.
 unsafe fn pipelines_of<'a>(given: &[*const Pipeline]) -> Result<Vec<&'a Pipeline>> {
+    // First, because nothing may be allocated in a forked child: see `guard::forked`.
+    // SAFETY: by contract.
+    if given.iter().any(|&p| unsafe { p.as_ref() }.is_some_and(Pipeline::forked)) {
+        return Err(Error::new(
+            PIPELINE_ERR_FORKED,
+            "pipelines: one of them belongs to the parent of this process",
+        ));
+    }
     let bytes = size_of_val(given);
     let (mut all, mut order) = (Vec::new(), Vec::new());
     all.try_reserve_exact(given.len()).map_err(|_| memory::refused(bytes))?;
     order.try_reserve_exact(given.len()).map_err(|_| memory::refused(bytes))?;
     for (n, &p) in given.iter().enumerate() {
         // SAFETY: by contract.
-        let p: &'a Pipeline = unsafe { p.as_ref() }.ok_or_else(|| null(&format!("pipelines[{n}]")))?;
-        if p.forked() {
-            let detail =
-                format!("pipelines[{n}]: pipeline {} belongs to the parent of this process", p.name());
-            return Err(Error::new(PIPELINE_ERR_FORKED, detail));
-        }
-        all.push(p);
+        all.push(unsafe { p.as_ref() }.ok_or_else(|| null(&format!("pipelines[{n}]")))?);
         order.push(n);
     }
     order.sort_unstable_by_key(|&n| (all[n].id(), n));

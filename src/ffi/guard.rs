@@ -110,17 +110,22 @@ pub(super) unsafe fn guard_pipeline_new(
 /// # Safety
 /// `p` is NULL or a pipeline that was started and not destroyed.
 pub(super) unsafe fn guard_pipeline(p: *const Pipeline, body: impl FnOnce(&Pipeline) -> Result<()>) -> i32 {
-    guard(|| {
-        // SAFETY: by contract NULL or valid.
-        let p = unsafe { p.as_ref() }.ok_or_else(|| null("the pipeline"))?;
-        if p.forked() {
-            return Err(Error::new(
-                PIPELINE_ERR_FORKED,
-                format!("pipeline {} belongs to the parent of this process", p.name()),
-            ));
-        }
-        body(p)
-    })
+    // SAFETY: by contract NULL or valid.
+    let p = unsafe { p.as_ref() };
+    if let Some(p) = p
+        && p.forked()
+    {
+        return forked(p);
+    }
+    guard(|| body(p.ok_or_else(|| null("the pipeline"))?))
+}
+
+/// The answer in a forked child. It allocates nothing: a child that was forked without running handlers (`_Fork`, a bare system call) may have inherited a lock
+/// of the allocator, which nobody unlocks.
+#[cold]
+pub(super) fn forked(p: &Pipeline) -> i32 {
+    set_last_error(format_args!("pipeline {} belongs to the parent of this process", p.name()));
+    PIPELINE_ERR_FORKED
 }
 
 /// The guard of the capture path: no allocation on success, and the same checks as everywhere.

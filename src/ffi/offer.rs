@@ -4,7 +4,7 @@ use super::guard::set_last_error;
 use super::sized;
 use crate::capture::Offer;
 use crate::event::{Event, FAST_FLAGS};
-use crate::status::{Error, PIPELINE_ERR_INVALID};
+use crate::status::PIPELINE_ERR_INVALID;
 
 // SAFETY: repr(C), plain integers and a pointer, `struct_size` first.
 unsafe impl sized::Sized32 for Event {
@@ -112,9 +112,9 @@ pub(super) unsafe fn offer(event: *const Event) -> Result<Offer, i32> {
 /// As for [`offer`].
 #[cold]
 unsafe fn other_offer(event: *const Event) -> Result<Offer, i32> {
-    let explain = |error: Error| {
-        set_last_error(format_args!("{error}"));
-        error.status
+    let explain = |wrong: sized::Wrong<'_>| {
+        set_last_error(format_args!("{wrong}"));
+        wrong.status()
     };
     // SAFETY: by contract.
     let (mut event, _) =

@@ -1,7 +1,8 @@
 //! Reading and writing structs that begin with their caller's `struct_size`, which may be shorter or longer than the library's.
 
 use super::guard::require;
-use crate::status::{Error, PIPELINE_ERR_VERSION, Result};
+use crate::status::{Error, PIPELINE_ERR_NULL, PIPELINE_ERR_VERSION, Result};
+use std::fmt;
 use std::mem::{MaybeUninit, size_of};
 
 /// The largest `struct_size` that is accepted.
@@ -19,13 +20,47 @@ pub(super) unsafe trait Sized32: Copy {
     const FIRST: usize = size_of::<Self>();
 }
 
+/// What is wrong with a caller's struct. It has no text of its own, because a capture in a signal handler may meet it, where nothing may be allocated.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong<'a> {
+    /// The pointer of this name.
+    Null(&'a str),
+    /// The `struct_size` of this struct, the least that is allowed, what was given.
+    Size(&'static str, usize, usize),
+    /// A byte of this struct that the library does not know: its place, the `struct_size`, the bytes that are known.
+    NotZero(&'static str, usize, usize, usize),
+}
+
+impl Wrong<'_> {
+    pub(super) fn status(&self) -> i32 {
+        if matches!(self, Self::Null(_)) { PIPELINE_ERR_NULL } else { PIPELINE_ERR_VERSION }
+    }
+}
+
+impl fmt::Display for Wrong<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Null(what) => write!(f, "{what} is NULL"),
+            Self::Size(name, first, given) => {
+                write!(f, "{name}.struct_size: {first} to {MAX_SIZE} allowed, {given} given")
+            }
+            Self::NotZero(name, at, size, known) => {
+                write!(f, "{name}: byte {at} of {size} is not zero, and this library knows {known} bytes")
+            }
+        }
+    }
+}
+
+impl From<Wrong<'_>> for Error {
+    fn from(wrong: Wrong<'_>) -> Self {
+        Self::new(wrong.status(), wrong.to_string())
+    }
+}
+
 /// Checks that a caller may give `size` to [`write`].
-pub(super) fn check<T: Sized32>(size: usize) -> Result<()> {
+pub(super) fn check<T: Sized32>(size: usize) -> Result<(), Wrong<'static>> {
     if size < T::FIRST || size > MAX_SIZE {
-        return Err(Error::new(
-            PIPELINE_ERR_VERSION,
-            format!("{}.struct_size: {} to {MAX_SIZE} allowed, {size} given", T::NAME, T::FIRST),
-        ));
+        return Err(Wrong::Size(T::NAME, T::FIRST, size));
     }
     Ok(())
 }
@@ -35,8 +70,14 @@ pub(super) fn check<T: Sized32>(size: usize) -> Result<()> {
 ///
 /// # Safety
 /// `from` is NULL or points to as many readable bytes as the `struct_size` at its start says (at least four).
-pub(super) unsafe fn read<T: Sized32>(from: *const T, defaults: T, what: &str) -> Result<(T, usize)> {
-    require(from, what)?;
+pub(super) unsafe fn read<T: Sized32>(
+    from: *const T,
+    defaults: T,
+    what: &str,
+) -> Result<(T, usize), Wrong<'_>> {
+    if from.is_null() {
+        return Err(Wrong::Null(what));
+    }
     // SAFETY: the first four bytes are readable, by contract; no alignment is assumed.
     let size = unsafe { from.cast::<u32>().read_unaligned() } as usize;
     check::<T>(size)?;
@@ -47,13 +88,7 @@ pub(super) unsafe fn read<T: Sized32>(from: *const T, defaults: T, what: &str) -
         std::ptr::copy_nonoverlapping(from.cast::<u8>(), (&raw mut value).cast::<u8>(), known);
         for at in known..size {
             if from.cast::<u8>().add(at).read() != 0 {
-                return Err(Error::new(
-                    PIPELINE_ERR_VERSION,
-                    format!(
-                        "{}: byte {at} of {size} is not zero, and this library knows {known} bytes",
-                        T::NAME
-                    ),
-                ));
+                return Err(Wrong::NotZero(T::NAME, at, size, known));
             }
         }
     }

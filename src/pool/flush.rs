@@ -6,7 +6,10 @@ use crate::platform::sync::MutexGuard;
 use crate::platform::{thread, time};
 use crate::ring::ring_buffer::RingBuffer;
 use crate::ring::slot::Slot;
-use crate::status::{Error, PIPELINE_ERR_STORAGE, PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_WOULD_DEADLOCK, Result};
+use crate::status::{
+    Error, PIPELINE_ERR_FORKED, PIPELINE_ERR_STORAGE, PIPELINE_ERR_TIMEOUT, PIPELINE_ERR_WOULD_DEADLOCK,
+    Result,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +22,9 @@ pub(super) fn left_ms(deadline_ns: u64, now: u64) -> i64 {
     if deadline_ns == u64::MAX { -1 } else { (deadline_ns.saturating_sub(now) / 1_000_000) as i64 }
 }
 
-/// Whether a call has failed because its time was over.
+/// Whether a call has failed because its time was over, or because this is a forked child.
 pub(super) fn has_timed_out(result: &Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| error.status == PIPELINE_ERR_TIMEOUT)
+    result.as_ref().is_err_and(|error| matches!(error.status, PIPELINE_ERR_TIMEOUT | PIPELINE_ERR_FORKED))
 }
 
 impl Deadline {
@@ -50,6 +53,10 @@ impl Pool {
         loop {
             if done(&mut st) {
                 return (st, true);
+            }
+            if self.intake().forked() {
+                // A signal handler has forked, and has come back to this wait in the child as well.
+                return (st, false);
             }
             if deadline.passed() || st.is_given_up(time::now_ns()) {
                 return (st, false);
@@ -119,6 +126,9 @@ impl Pool {
     }
 
     pub(super) fn timed_out(&self, what: &str, timeout: Option<Duration>) -> Error {
+        if self.intake().forked() {
+            return Error::new(PIPELINE_ERR_FORKED, "the pipeline belongs to the parent of this process");
+        }
         let ledger = self.ledger();
         let ms = timeout.map_or(0, |t| t.as_millis());
         // No count includes them.

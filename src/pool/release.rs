@@ -24,6 +24,13 @@ pub(super) fn take_showing() -> (usize, u64) {
 }
 
 impl Pool {
+    /// Calls the storage's `release`, unless an earlier call has forked and this is the child, where the events are the parent's.
+    pub(super) fn release(&self, event: &EventView) {
+        if !self.intake().forked() {
+            self.storage().release(event);
+        }
+    }
+
     /// Shows the events of a batch to `release`, each once, even if the writer that shows them dies.
     pub(super) fn show_batch(&self, slot: usize, show: &mut dyn FnMut(&EventView)) {
         let (spans, times, fates): (*const [(usize, Span)], *const [u64], *const [u8]);
@@ -59,6 +66,9 @@ impl Pool {
         let one = Limits { events: 1, bytes: u64::MAX, exceed: true, alone: false, cover: log.capacity() };
         let id = ring.id();
         for _ in 0..AT_ONCE {
+            if self.intake().forked() {
+                break;
+            }
             let Some(span) = log.claim(&one) else { break };
             SHOWING.set((index, span.start));
             let mut times = self.clock.times();
@@ -96,10 +106,12 @@ impl Pool {
         if !self.can.release {
             return;
         }
-        let storage = self.storage();
-        let mut show = |event: &EventView| storage.release(event);
+        let mut show = |event: &EventView| self.release(event);
         let slots = self.lock().batches.slots();
         for slot in 0..slots {
+            if self.intake().forked() {
+                return;
+            }
             // (No other thread uses it any more.)
             let Some(batch) = self.lock().batches.take(slot) else { continue };
             if !matches!(batch.place, Place::Idle) && !batch.meta {
@@ -111,6 +123,10 @@ impl Pool {
                         }
                     });
                 }
+            }
+            if self.intake().forked() {
+                // Dropped it would give back what is the parent's, and a thread that the child does not have may hold the lock.
+                return std::mem::forget(batch);
             }
             self.lock().batches.put(slot, batch);
         }
@@ -126,6 +142,9 @@ impl Pool {
     fn release_log(&self, log: &RingBuffer, ring_id: u64, show: &mut dyn FnMut(&EventView)) {
         let mut times = self.clock.times();
         while let Some(span) = log.claim_rest() {
+            if self.intake().forked() {
+                return;
+            }
             log.read(&span, |tag, head, payload| {
                 show(&view(ring_id, tag, &head, times.of(tag, head.timestamp), payload));
             });

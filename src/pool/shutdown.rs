@@ -265,18 +265,34 @@ impl Pool {
         // From here on, calls of the library by the storage's functions answer that they would wait for themselves.
         let worked_for = thread::works_for();
         thread::set_works_for(self.id);
-        self.release_rest();
-        self.give_up_ring_file();
-        self.drop_transforms();
-        // SAFETY: `Step::TearDown` succeeds for one thread alone; no writer is left and none can start.
-        drop(unsafe { (*self.storage.get()).take() });
+        let owned = self.drop_what_is_the_programs();
         thread::set_works_for(worked_for);
+        if !owned {
+            return true;
+        }
         let mut st = self.lock();
         let kept = st.life.torn_down();
         self.unlock_changed(st);
         // (Never the last reference: the caller has one.)
         drop(kept);
         true
+    }
+
+    /// The last calls of the program's functions: `release` for the events that are left, and what destroys the transforms and the storage. `false`: one of them
+    /// has forked, and this is the child. There everything is the parent's, and a thread that the child does not have may hold a lock.
+    fn drop_what_is_the_programs(&self) -> bool {
+        self.release_rest();
+        if self.intake().forked() {
+            return false;
+        }
+        self.give_up_ring_file();
+        self.drop_transforms();
+        if self.intake().forked() {
+            return false;
+        }
+        // SAFETY: `Step::TearDown` succeeds for one thread alone; no writer is left and none can start.
+        drop(unsafe { (*self.storage.get()).take() });
+        !self.intake().forked()
     }
 
     /// Whether the calling thread is tearing it down.

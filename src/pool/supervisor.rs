@@ -50,7 +50,12 @@ extern "C-unwind" fn supervisor_main(start: *mut c_void) -> *mut c_void {
     let mut abandoned = watch(&pool, told);
     drop((pool, name));
     while let Some(pool) = abandoned {
-        if pool.tear_down_if_at_rest() {
+        let torn_down = pool.tear_down_if_at_rest();
+        if pool.intake().forked() {
+            // One of the storage's functions has forked and returned in the child, where all of it is the parent's.
+            return std::ptr::null_mut();
+        }
+        if torn_down {
             break;
         }
         // Not at rest any more: a producer handle that is still open tries to capture, and is being refused. The next look is better.

@@ -73,9 +73,12 @@ impl Pool {
                 batch.free_transforming();
             }
         }
-        let transforms = st.transforms.take_all();
+        let (current, former) = st.transforms.take_all();
         drop(st);
-        drop(transforms);
+        for transform in current.into_iter().chain(former) {
+            // One whose destructor has forked is the last one that is dropped in the child.
+            if self.intake().forked() { std::mem::forget(transform) } else { drop(transform) }
+        }
     }
 
     /// The call of the transform has returned for a part of the batch.

@@ -91,8 +91,8 @@ fn perform(pool: &Arc<Pool>, id: u32, task: &Task) -> i32 {
         Task::Flush { timeout_ms, .. } => return storage.flush(timeout_ms),
         Task::Finish { timeout_ms } => return storage.finish(timeout_ms),
         Task::Transform { work, .. } => pool.transform(work),
-        Task::Release { slot } => pool.show_batch(slot, &mut |event| storage.release(event)),
-        Task::ReleaseOverwritten { ring } => pool.show_overwritten(ring, &mut |event| storage.release(event)),
+        Task::Release { slot } => pool.show_batch(slot, &mut |event| pool.release(event)),
+        Task::ReleaseOverwritten { ring } => pool.show_overwritten(ring, &mut |event| pool.release(event)),
         Task::Exit { opened: true, data } => storage.close_writer(id, data),
         Task::Exit { .. } | Task::Open => {}
     }

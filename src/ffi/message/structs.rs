@@ -44,5 +44,5 @@ pub(super) unsafe fn check(message: *const pipeline_message_t) -> Result<()> {
     require(message, "message")?;
     // SAFETY: at least four bytes are readable, by contract; no alignment is assumed.
     let size = unsafe { message.cast::<u32>().read_unaligned() } as usize;
-    sized::check::<pipeline_message_t>(size)
+    Ok(sized::check::<pipeline_message_t>(size)?)
 }

@@ -1,5 +1,6 @@
 /* In a forked child every call on the parent's pipeline returns PIPELINE_ERR_FORKED at once and runs none of the parent's callbacks.
  * The child can start pipelines of its own. The parent stores its events once. */
+#include "fork.h"
 #include "../recorder.h"
 
 static recorder_t rec = RECORDER_INIT;
@@ -49,51 +50,6 @@ static void a_pipeline_of_its_own(uint64_t events)
     CHECK_VALUES(&own.stored, 0, events);
 }
 
-static void everything_is_refused(pipeline_t *p, pipeline_producer_t *r)
-{
-    pipeline_event_t e = event_of(1, "x", 1);
-    pipeline_config_t c = config_defaults();
-    pipeline_metrics_t m;
-    pipeline_writer_metrics_t w;
-    pipeline_health_t h;
-    pipeline_producer_t *another = NULL;
-    void *payload = NULL;
-    size_t captured = 12345;
-    m.struct_size = sizeof m;
-    w.struct_size = sizeof w;
-    h.struct_size = sizeof h;
-    CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_capture_event(p, &e), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_capture_event(p, NULL), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_capture(r, 1, "x", 1), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_capture_event(r, &e), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_capture_many(p, &e, 1, NULL), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_capture_many(p, NULL, 0, NULL), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_capture_many(r, &e, 1, &captured), PIPELINE_ERR_FORKED);
-    CHECK_U64(captured, 0);
-    CHECK_STATUS(pipeline_producer_capture_many(r, NULL, 0, NULL), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_reserve(r, NULL, 1, &payload), PIPELINE_ERR_FORKED);
-    CHECK(payload == NULL);
-    CHECK_STATUS(pipeline_producer_commit(r, 1), PIPELINE_ERR_FORKED);
-    CHECK_STATUS(pipeline_producer_abort(r), PIPELINE_ERR_FORKED);
-    CHECK_FAILS(pipeline_producer_open(p, &another), PIPELINE_ERR_FORKED, "parent");
-    CHECK(another == NULL);
-    CHECK_FAILS(pipeline_flush(p, -1), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_scale(p, 2), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_pause(p), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_resume(p), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_kind_name(p, 1, "one"), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(define_kind(p, 1, "one"), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_update(p, &c), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_config_read(p, &c), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_metrics(p, &m), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_writer_metrics(p, 0, &w), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_health(p, &h), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_close(p, -1), PIPELINE_ERR_FORKED, "parent");
-    CHECK_FAILS(pipeline_batch_complete(pending_token, PIPELINE_STORE_OK), PIPELINE_ERR_UNKNOWN_TOKEN, "token");
-    CHECK_FAILS(pipeline_producer_close(r), PIPELINE_ERR_FORKED, "parent");
-}
-
 static int32_t pending_in_the_parent(recorder_t *r, const pipeline_batch_t *batch)
 {
     (void)r;
@@ -136,7 +92,7 @@ static void fork_one(enum leave leave, bool plain_exit)
     CHECK_OR_STOP(child >= 0);
     if (child == 0) {
         begin_child();
-        everything_is_refused(p, r);
+        everything_is_refused(p, r, pending_token);
         a_pipeline_of_its_own(1000);
         if (leave == DESTROY) {
             CHECK_STATUS(pipeline_destroy(p), PIPELINE_OK);
@@ -202,6 +158,7 @@ static void a_child_that_only_exits(void)
 int main(void)
 {
     parent = getpid();
+    default_config();
     fork_one(KEEP, false);
     fork_one(KEEP, true);
     fork_one(DESTROY, false);
