@@ -100,6 +100,10 @@ typedef struct pipeline_reader_options_t pipeline_reader_options_t;
 typedef struct pipeline_rule_t pipeline_rule_t;
 /** What is known of a rule. */
 typedef struct pipeline_rule_metrics_t pipeline_rule_metrics_t;
+/** The options of a snapshot. */
+typedef struct pipeline_snapshot_options_t pipeline_snapshot_options_t;
+/** What a snapshot has. */
+typedef struct pipeline_snapshot_t pipeline_snapshot_t;
 /** The options of a journal storage. */
 typedef struct pipeline_journal_options_t pipeline_journal_options_t;
 /** The options of a Perfetto storage. */
@@ -3040,6 +3044,126 @@ int32_t pipeline_reader_losses(pipeline_reader_t *reader, pipeline_reader_losses
  * Requires: `reader` is NULL, or open, used by no other thread, and not used again.
  */
 int32_t pipeline_reader_close(pipeline_reader_t *reader);
+
+/* ---- 7. Advanced: snapshots and the flight recorder ----------------------------------------------------- */
+
+/**
+ * `pipeline_snapshot_options_t.flags`: the call returns when the snapshot is on the disk, so that it survives
+ * a power loss.
+ */
+#define PIPELINE_SNAPSHOT_SYNC 1
+
+/** The options of a snapshot. `pipeline_snapshot_options_init` writes every default. */
+struct pipeline_snapshot_options_t {
+    /** `sizeof(pipeline_snapshot_options_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0, or `PIPELINE_SNAPSHOT_SYNC`. */
+    uint32_t flags;
+    /**
+     * Bytes of memory that the call may use for copies of rings, at most 2^47; where one ring is larger, it
+     * takes as much as that ring. Default 67108864 (64 MiB). It takes no more than the rings hold, and gives
+     * it back before it returns. Rings that fit together are copied one right after the other, before any of
+     * them is written, so that they show the same moment.
+     */
+    uint64_t copy_bytes;
+    /** How events lie in the file: `PIPELINE_JOURNAL_RAW`, the default, or `PIPELINE_JOURNAL_COLUMNS...`. */
+    uint32_t encoding;
+    /**
+     * The permissions of the file, as the bits of chmod(2): 0600 and any of 0066. Default 0600: the owner
+     * alone. They are applied exactly, whatever the umask of the process. A directory that the call makes can
+     * be listed by those who may read its files.
+     */
+    uint32_t file_mode;
+};
+
+/**
+ * Writes every default to `options` and sets its `struct_size`. Pass `sizeof(pipeline_snapshot_options_t)` as
+ * `struct_size`. Any thread. Errors: `PIPELINE_ERR_NULL`, `_VERSION`. Since 0.1.0.
+ *
+ * Requires: `options` is NULL or points to `struct_size` writable bytes.
+ */
+int32_t pipeline_snapshot_options_init(pipeline_snapshot_options_t *options, size_t struct_size);
+
+/** What a snapshot has. The caller sets `struct_size`. */
+struct pipeline_snapshot_t {
+    /** `sizeof(pipeline_snapshot_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t reserved;
+    /** The run whose events it has: the first part of their identities, and of the file's name. */
+    uint64_t generation;
+    /**
+     * The number of its file, which is named after the generation, as 16 hexadecimal digits, and this number,
+     * as at least 8 decimal ones: `0123456789abcdef-00000001.journal`.
+     */
+    uint64_t segment;
+    /** Events. */
+    uint64_t events;
+    /** Rings with events. */
+    uint64_t rings;
+    /** Bytes of the file. */
+    uint64_t bytes;
+    /**
+     * Events that are left out because they have `PIPELINE_EVENT_RELEASE`: their payload means nothing
+     * outside the process.
+     */
+    uint64_t left_out;
+    /**
+     * Bytes of rings that were stored or overwritten while they were copied, and that are left out for that.
+     */
+    uint64_t passed_bytes;
+    /**
+     * Bytes of rings that hold no records. It is 0, unless something else in the process has written to the
+     * rings' memory.
+     */
+    uint64_t damaged_bytes;
+    /**
+     * The earliest time of its events, CLOCK_MONOTONIC in nanoseconds, callers' own times included; 0 without
+     * events.
+     */
+    uint64_t first_ns;
+    /** The latest one. */
+    uint64_t last_ns;
+    /** How long the call took, in nanoseconds. */
+    uint64_t took_ns;
+};
+
+/**
+ * Writes what lies in the rings of a pipeline to the directory `dir`, as a journal: a file of its own for
+ * each call. `options` may be NULL: all defaults. `out` may be NULL.
+ *
+ * It changes nothing: the events stay in the rings, and are stored or overwritten later as if there had been
+ * no snapshot. Captures and writers go on meanwhile. No capture waits for it, and no event is dropped because
+ * of it. It takes every event whose capture returned before the call, unless the event is stored or
+ * overwritten before it is copied; `passed_bytes` says how much was. Later events may be among them.
+ *
+ * With `PIPELINE_OVERFLOW_DROP_OLDEST` and no writers a pipeline is a flight recorder: it keeps the last
+ * events of each thread, as many as `ring_bytes` takes, and this call writes them, as often as wanted.
+ * docs/flight_recorder.md describes it. With writers, the call writes the events that are not stored yet.
+ *
+ * The events have their identities (generation, ring, sequence). So several snapshots may go to one
+ * directory, and to that of the pipeline's journal: whoever reads it by `pipeline_reader_open`, or by the
+ * command `capture-pipeline`, gets each event once. The files are never deleted by the library, unless the
+ * directory is also that of a journal with limits.
+ *
+ * A missing directory is made with permissions as `file_mode` says; its parent must be there. If the last
+ * part of `dir` is a symbolic link, it is not followed. In a folder that all users may write to, another
+ * user's directory is refused. After an error there is no new file.
+ *
+ * A thread of the library does the work, and the call waits for it. Any thread, callbacks included, also
+ * after `pipeline_close` and from several threads at once; not a signal handler: let a handler wake a thread
+ * that calls it. `out` is written only on success. Errors: `PIPELINE_ERR_NULL`, `_VERSION`, `_INVALID`,
+ * `_NO_MEMORY`, `_SYSTEM`, `_STORAGE` (the directory or the file cannot be made or written, or the disk is
+ * full: the last error names it), `_UNSUPPORTED` (an encoding that this build does not have; a machine with
+ * another byte order), `_FORKED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `dir` is NULL or NUL-terminated; `options` and `out` are NULL or as their
+ * `struct_size` says.
+ */
+int32_t pipeline_snapshot(const pipeline_t *p,
+                          const char *dir,
+                          const pipeline_snapshot_options_t *options,
+                          pipeline_snapshot_t *out);
 
 /* ---- 7. Advanced: transforms --------------------------------------------------------------------------- */
 

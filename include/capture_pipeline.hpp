@@ -1615,6 +1615,14 @@ class Pipeline : public detail::Captures<Pipeline> {
         detail::check(pipeline_health(handle_, &h));
         return h;
     }
+    /// Writes what lies in the rings to the directory `dir`, as a journal for capture_pipeline::Reader, and changes nothing. Captures go on meanwhile.
+    /// Without options, all are defaults. Throws Error if that cannot be written. See pipeline_snapshot.
+    pipeline_snapshot_t snapshot(const std::string &dir, const pipeline_snapshot_options_t *options = nullptr) const {
+        pipeline_snapshot_t out{};
+        out.struct_size = sizeof out;
+        detail::check(pipeline_snapshot(handle_, dir.c_str(), options, &out));
+        return out;
+    }
     /// How often functions of the storage have thrown, and the text of the last exception. Throws Error after a move.
     StorageExceptions storage_exceptions() const {
         if (!state_) detail::raise(PIPELINE_ERR_NULL, "the pipeline was moved from");

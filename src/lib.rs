@@ -65,6 +65,9 @@ pub mod ring_file;
 /// cbindgen:ignore
 #[cfg(not(loom))]
 pub mod rules;
+/// cbindgen:ignore
+#[cfg(not(loom))]
+pub mod snapshot;
 pub mod status;
 #[cfg(not(loom))]
 pub mod storage;

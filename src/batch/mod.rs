@@ -2,6 +2,7 @@
 
 pub mod recovered;
 pub mod spans;
+pub mod stamps;
 pub mod token;
 mod transformed;
 pub mod transforming;

@@ -18,6 +18,7 @@ pub mod reader;
 pub mod reserve;
 pub mod rules;
 mod sized;
+pub mod snapshot;
 pub mod storage;
 pub mod storage_journal;
 pub mod storage_perfetto;

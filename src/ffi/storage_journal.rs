@@ -115,18 +115,23 @@ fn to_c(o: &Options) -> pipeline_journal_options_t {
             OnFull::DeleteOldest => PIPELINE_JOURNAL_DELETE_OLDEST,
             OnFull::Reject => PIPELINE_JOURNAL_REJECT,
         },
-        encoding: match o.encoding {
-            Encoding::Raw => PIPELINE_JOURNAL_RAW,
-            Encoding::Columns => PIPELINE_JOURNAL_COLUMNS,
-            Encoding::ColumnsLz4 => PIPELINE_JOURNAL_COLUMNS_LZ4,
-            Encoding::ColumnsZstd => PIPELINE_JOURNAL_COLUMNS_ZSTD,
-        },
+        encoding: encoding_number(o.encoding),
         file_mode: o.file_mode,
         reserved: 0,
     }
 }
 
 /// `PIPELINE_JOURNAL_RAW` or `PIPELINE_JOURNAL_COLUMNS...`.
+pub(super) fn encoding_number(encoding: Encoding) -> u32 {
+    match encoding {
+        Encoding::Raw => PIPELINE_JOURNAL_RAW,
+        Encoding::Columns => PIPELINE_JOURNAL_COLUMNS,
+        Encoding::ColumnsLz4 => PIPELINE_JOURNAL_COLUMNS_LZ4,
+        Encoding::ColumnsZstd => PIPELINE_JOURNAL_COLUMNS_ZSTD,
+    }
+}
+
+/// The other way.
 pub(super) fn read_encoding(encoding: u32) -> Option<Encoding> {
     match encoding {
         PIPELINE_JOURNAL_RAW => Some(Encoding::Raw),

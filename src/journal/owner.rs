@@ -1,4 +1,4 @@
-//! Whether the process that writes a segment still lives.
+//! Who writes a segment, and whether that process still lives.
 
 use super::format::segment::Owner;
 use crate::formats::perfetto::{number_of, number_of_text};
@@ -7,6 +7,27 @@ use crate::platform::process;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+
+/// Who writes segments.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// The process.
+    pub owner: Owner,
+    /// Its program.
+    pub program: Vec<u8>,
+}
+
+impl Author {
+    /// This process.
+    pub fn own() -> Self {
+        #[cfg(simulator)]
+        if crate::platform::simulator::is_simulated() {
+            // The same everywhere, because sizes depend on it.
+            return Self { owner: Owner::default(), program: b"/simulated".to_vec() };
+        }
+        Self { owner: own(), program: program() }
+    }
+}
 
 /// Whether the writer of a segment lives, as `docs/format.md` defines it: the lock on the first byte of `file` is held, or the owner is a process of
 /// this boot and this pid namespace that is still the same.

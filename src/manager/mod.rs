@@ -17,11 +17,13 @@ use crate::pool::recovery::OldRuns;
 pub use crate::pool::rules::RuleMetrics;
 pub use crate::pool::state::pressure_watch::Watcher;
 use crate::rules::Rule;
+use crate::snapshot::{self, Snapshot};
 use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_ERR_WOULD_DEADLOCK, Result};
 use crate::storage::Storage;
 use crate::storage::panic_guard::PanicGuard;
 use crate::transform::Transform;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,6 +247,12 @@ impl Pipeline {
     /// Sets the transform of the batches that are claimed from now on, or none. A former one is dropped when no call of it runs.
     pub fn set_transform(&self, transform: Option<Transform>) -> Result<()> {
         self.pool.set_transform(transform.map(Arc::new))
+    }
+
+    /// Writes what lies in the ring buffers to the directory `dir` as a journal, and changes nothing. Capture and writers go on meanwhile.
+    pub fn snapshot(&self, dir: &Path, options: &snapshot::Options) -> Result<Snapshot> {
+        // The caller's stack may be small.
+        thread::on_own_stack("cp-snapshot", || self.pool.snapshot(dir, options))?
     }
 
     // ---- the end ----

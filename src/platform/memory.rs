@@ -129,6 +129,37 @@ pub fn map(bytes: usize) -> *mut c_void {
     if pages == libc::MAP_FAILED { std::ptr::null_mut() } else { pages }
 }
 
+/// Asks for large pages where that is possible, for memory that is soon written as a whole.
+///
+/// # Safety
+/// The memory is mapped, and the caller's.
+pub unsafe fn prefer_huge_pages(at: *mut c_void, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: by contract; the call changes no byte. Where it is refused, pages are small.
+    unsafe {
+        libc::madvise(at, bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (at, bytes);
+}
+
+/// Asks for the pages of mapped memory, which is written soon. Where that is refused (before Linux 5.14), they come as they are written.
+///
+/// # Safety
+/// The memory is mapped, from the start of the page on, and the caller's.
+pub unsafe fn populate(at: *mut c_void, bytes: usize) {
+    /// The call wants the start of a page.
+    const PAGE: usize = 4096;
+    #[cfg(target_os = "linux")]
+    // SAFETY: by contract; the call changes no byte.
+    unsafe {
+        let before = at.addr() % PAGE;
+        libc::madvise(at.byte_sub(before), bytes + before, libc::MADV_POPULATE_WRITE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (at, bytes, PAGE);
+}
+
 /// The error of an allocation that failed.
 pub fn refused(bytes: usize) -> Error {
     Error::new(PIPELINE_ERR_NO_MEMORY, format!("no memory: {bytes} bytes cannot be allocated"))

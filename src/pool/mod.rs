@@ -39,6 +39,7 @@ mod settings;
 mod settle;
 pub mod shares;
 mod shutdown;
+mod snapshots;
 mod source;
 mod space_waiters;
 mod spans;

@@ -5,6 +5,7 @@
 use super::Pool;
 use super::clock::Clock;
 use crate::batch::spans::KeptSpan;
+use crate::batch::stamps::{Extent, Stamps};
 use crate::batch::{Batch, Form};
 use crate::clock::piece::{Piece, convert};
 use crate::config::Config;
@@ -18,48 +19,6 @@ use crate::status::Result;
 
 /// The most marks for which a claim asks for memory. The records behind the last mark are looked at one by one when they are stored.
 const MOST_MARKS: u64 = 4096;
-
-/// A smallest and a largest number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Extent(Option<(u64, u64)>);
-
-impl Extent {
-    fn add(&mut self, n: u64) {
-        self.0 = Some(self.0.map_or((n, n), |(least, most)| (least.min(n), most.max(n))));
-    }
-}
-
-/// The timestamps of a span's records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Stamps {
-    /// Readings of the processor's counter.
-    readings: Extent,
-    /// Times of the monotonic clock.
-    times: Extent,
-    /// Callers' own times.
-    own: Extent,
-}
-
-impl Stamps {
-    fn add(&mut self, tag: Tag, timestamp: u64) {
-        if tag.in_ticks() {
-            self.readings.add(timestamp);
-        } else if tag.flags() & PIPELINE_EVENT_OWN_TIME != 0 {
-            self.own.add(timestamp);
-        } else {
-            self.times.add(timestamp);
-        }
-    }
-
-    /// The earliest and the latest time of all, and the latest of the library's own clocks.
-    fn convert(&self, pieces: &[Piece]) -> ((u64, u64), u64) {
-        let readings = self.readings.0.map(|(least, most)| (convert(pieces, least), convert(pieces, most)));
-        let stamped = [readings, self.times.0].into_iter().flatten();
-        let newest = stamped.clone().map(|(_, latest)| latest).max().unwrap_or(0);
-        let all = stamped.chain(self.own.0).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        (all.unwrap_or_default(), newest)
-    }
-}
 
 /// Whether the first and the last record of a span have its earliest and its latest stamp. `flags` is the union of the records' flags.
 /// Stamps of one clock never go back in a ring. They do not tell it if callers have set times, or if the pipeline has gone from the

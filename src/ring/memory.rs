@@ -145,6 +145,39 @@ impl Memory {
         self.tag(offset).0
     }
 
+    /// Copies `len` bytes that the producer may be writing at this moment to `to`. The caller must find out which of them were, and use none
+    /// of those. Both numbers are multiples of 8.
+    ///
+    /// As with [`peek`](Self::peek), a read in Rust at the same time as the producer's plain stores would be a data race. To the language
+    /// these instructions are a call that writes some bytes to `to`.
+    ///
+    /// # Safety
+    /// `offset + len` is at most the capacity, and `to` has `len` writable bytes, 8-byte aligned, that are no part of a ring buffer.
+    pub unsafe fn copy_out(&self, offset: u64, to: *mut u8, len: u64) {
+        if len == 0 {
+            return;
+        }
+        debug_assert!(len.is_multiple_of(8) && offset + len <= self.capacity);
+        #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+        // SAFETY: reads inside the mapping, and writes to the caller's bytes, as many of either. The direction flag is clear where Rust
+        // code runs.
+        unsafe {
+            let from = self.at(offset);
+            #[cfg(target_arch = "x86_64")]
+            std::arch::asm!("rep movsq", inout("rcx") len / 8 => _, inout("rsi") from => _, inout("rdi") to => _,
+                options(nostack, preserves_flags));
+            #[cfg(target_arch = "aarch64")]
+            std::arch::asm!("2:", "ldr {word}, [{from}], #8", "str {word}, [{to}], #8", "subs {words}, {words}, #1", "b.ne 2b",
+                word = out(reg) _, from = inout(reg) from => _, to = inout(reg) to => _, words = inout(reg) len / 8 => _,
+                options(nostack));
+        }
+        #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+        for at in (0..len).step_by(8) {
+            // SAFETY: by contract.
+            unsafe { to.add(at as usize).cast::<u64>().write(self.tag(offset + at).0) };
+        }
+    }
+
     /// Prefetches the cache line at `offset`, which will be read soon.
     #[inline(always)]
     pub fn fetch(&self, offset: u64) {

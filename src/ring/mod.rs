@@ -3,9 +3,11 @@
 //!
 //! [`record`] is how an event lies in memory, [`memory`] where; [`ring_buffer`] is the protocol between one producer and the
 //! writers (publish, claim, release, overwrite); [`slot`] gives a ring buffer an identity; [`intake`] is the part of a pipeline that
-//! producers read, with the [`doorbell`], the [`pressure`], what is [`refused`], and what concerns [`priority`] rings. The producers, and the registry of
+//! producers read, with the [`doorbell`], the [`pressure`], what is [`refused`], and what concerns [`priority`] rings. [`copies`] are for snapshots. The producers, and the registry of
 //! all slots, are in [`capture`](crate::capture).
 
+#[cfg(not(loom))]
+pub mod copies;
 #[cfg(not(loom))]
 pub mod copy;
 #[cfg(not(loom))]

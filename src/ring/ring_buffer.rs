@@ -12,9 +12,11 @@
 //!   compare-and-swap then fails, and the result is discarded. This is a sequence lock with `claimed` as its counter
 //!   (Boehm, "Can seqlocks get along with programming language memory models?", 2012, gives the fences).
 //!
-//! The producer's side is here, the writers' in [`claims`]. [`layout`] is for claims of whole records, as they lie.
+//! The producer's side is here, the writers' in [`claims`]. [`layout`] is for claims of whole records, as they lie. [`copied`] reads without a claim.
 
 mod claims;
+#[cfg(not(loom))]
+mod copied;
 mod layout;
 
 use super::memory::Memory;
@@ -22,6 +24,8 @@ use super::record::{Head, Tag};
 use super::words::{About, Words};
 use crate::platform::place::Place;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering, fence};
+#[cfg(not(loom))]
+pub(super) use copied::CopiedTo;
 use crossbeam_utils::CachePadded;
 pub use layout::{Layout, MARK_EVERY};
 use std::collections::VecDeque;
@@ -297,9 +301,10 @@ impl RingBuffer {
                 evict(tag, unsafe { self.memory.head(offset) }, self.memory.payload(offset));
                 gone += 1;
             }
-            // Everything that this producer writes from here on is ordered after the swap, for a writer that reads it.
-            fence(Ordering::Release);
             self.release_to(next);
+            // Everything that this producer writes from here on is ordered after the swap, for a writer that reads it, and after the release, for a
+            // reader of [`copied`].
+            fence(Ordering::Release);
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod facts;
 mod gather;
+pub mod ledger;
 pub mod views;
 
 use crate::batch::spans::SpanView;

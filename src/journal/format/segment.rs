@@ -2,6 +2,7 @@
 
 use super::bytes::{array, put, u32_at, u64_at};
 use super::{VERSION, aligned, checksum};
+use std::ffi::CString;
 
 /// The first bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"\x89CPJ\r\n\x1a\n";
@@ -148,6 +149,11 @@ impl SegmentHeader {
 /// The name of a segment's file.
 pub fn file_name(generation: u64, number: u64) -> String {
     format!("{generation:016x}-{number:08}.journal")
+}
+
+/// The same for a system call.
+pub fn segment_name(generation: u64, number: u64) -> CString {
+    CString::new(file_name(generation, number)).unwrap_or_default()
 }
 
 /// The generation and number of a segment by the name of its file. `None`: it is no name of a segment.

@@ -2,8 +2,7 @@
 
 use crate::files::failure::Failure;
 use crate::files::folder::Folder;
-use crate::journal::format::segment::{file_name, parse_file_name};
-use std::ffi::CString;
+use crate::journal::format::segment::parse_file_name;
 
 /// A segment in the directory.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +15,6 @@ pub(super) struct Found {
     pub disk_bytes: u64,
     /// When it was last written, in nanoseconds since 1970.
     pub written_ns: i64,
-}
-
-/// The name of a segment's file.
-pub(super) fn segment_name(generation: u64, number: u64) -> CString {
-    CString::new(file_name(generation, number)).unwrap_or_default()
 }
 
 /// The segments in the directory, in no order.

@@ -1,14 +1,13 @@
 //! What a journal tells about its events beside the events: facts, the threads of rings, the ledger.
 
-use super::segment::State;
 use crate::batch::BatchView;
 use crate::event::{EventView, PIPELINE_KIND_RESERVED, PIPELINE_KIND_THREAD};
 use crate::facts::{Fact, Facts};
 use crate::files::failure::Failure;
 use crate::journal::blocks::facts::{self, FactRef};
+use crate::journal::blocks::ledger::{self, COUNTS, counts};
 use crate::journal::blocks::{Blocks, views};
-use crate::journal::format::block::BlockType;
-use crate::ledger::Ledger;
+use crate::journal::segment::State;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
 use crate::storage::Source;
@@ -174,18 +173,13 @@ impl Knowledge {
         if !ends && now < self.next_ledger_ns.load(Ordering::Relaxed) {
             return Ok(());
         }
-        blocks.reserve(1, 8 * (3 + COUNTS), 0)?;
         self.next_ledger_ns.store(now + LEDGER_NS, Ordering::Relaxed);
         let (number, counts) = {
             let mut last = self.last_ledger.lock();
             *last = (last.0 + 1, counts(&source.ledger()));
             *last
         };
-        blocks.begin(BlockType::LEDGER, 0, time::realtime_offset_ns());
-        blocks.words(&[number, now, counts.len() as u64]);
-        blocks.words(&counts);
-        blocks.end();
-        Ok(())
+        Ok(ledger::push(blocks, number, now, &counts)?)
     }
 }
 
@@ -283,58 +277,4 @@ fn end(blocks: &mut Blocks) {
 /// Whether a batch consists of the library's own events.
 pub(super) fn is_meta(event: &EventView) -> bool {
     event.kind >= PIPELINE_KIND_RESERVED
-}
-
-/// The counts of a ledger.
-const COUNTS: usize = 20;
-
-/// The counts in the order of the format.
-fn counts(ledger: &Ledger) -> [u64; COUNTS] {
-    let Ledger {
-        captured,
-        recovered,
-        dropped_full,
-        dropped_sampled,
-        dropped_rule,
-        refused_too_large,
-        refused_closed,
-        refused_invalid,
-        refused_busy,
-        refused_no_ring,
-        stored,
-        filtered,
-        dead_lettered,
-        discarded,
-        overwritten,
-        buffered,
-        in_flight,
-        in_doubt,
-        left,
-        torn,
-        bytes_captured: _,
-        weight_captured: _,
-        priority: _,
-    } = *ledger;
-    [
-        captured,
-        recovered,
-        dropped_full,
-        dropped_sampled,
-        dropped_rule,
-        refused_too_large,
-        refused_closed,
-        refused_invalid,
-        refused_busy,
-        refused_no_ring,
-        stored,
-        filtered,
-        dead_lettered,
-        discarded,
-        overwritten,
-        buffered,
-        in_flight,
-        in_doubt,
-        left,
-        torn,
-    ]
 }

@@ -1,15 +1,16 @@
 //! The limits of a journal: its size, the age of its segments, and the free disk space. Whole segments are deleted, and only those that nobody
 //! writes any more.
 
-use super::found::{self, Found, segment_name};
+use super::found::{self, Found};
 use super::inspect::{events_in, is_sealed};
 use super::knowledge::Deleted;
 use super::options::{OnFull, Options};
-use super::segment::SEAL_ROOM;
 use crate::files::failure::Failure;
 use crate::files::folder::Folder;
+use crate::journal::format::segment::segment_name;
 use crate::journal::format::segment::{MIN_SIZE, SegmentHeader};
 use crate::journal::owner;
+use crate::journal::segment::SEAL_ROOM;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering};
 use crate::platform::time;
 

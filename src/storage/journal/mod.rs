@@ -10,7 +10,6 @@ mod limits;
 mod live_figures;
 mod messages;
 mod options;
-mod segment;
 mod shared;
 mod stop;
 mod sync_queue;
@@ -28,7 +27,7 @@ use crate::batch::spans::SpanBatch;
 use crate::files::Words;
 use crate::files::failure::Failure;
 use crate::files::folder::{Place, absolute};
-use crate::journal::owner;
+use crate::journal::owner::Author;
 use crate::platform::cancellation::Uncancelled;
 use crate::platform::signals::FileSignalsHeld;
 use crate::platform::sync::{AtomicU32, Mutex, Ordering};
@@ -38,7 +37,6 @@ use crate::status::{
     Result,
 };
 use messages::Messages;
-use segment::Author;
 use shared::Shared;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,7 +73,7 @@ impl JournalStorage {
         })?;
         thread::on_own_stack("cp-journal", || {
             let place = Place::open(&path, options.modes(), &WORDS).map_err(|failure| failure.at(&path))?;
-            let shared = Arc::new(Shared::new(options, place, author(), Messages::new(path.clone())));
+            let shared = Arc::new(Shared::new(options, place, Author::own(), Messages::new(path.clone())));
             sync_thread::start(&shared)?;
             Ok(Self { shared, path: path.clone(), writers: Mutex::new(Vec::new()), alive })
         })?
@@ -213,16 +211,4 @@ impl Drop for JournalStorage {
         self.shared.sync_queue.stop();
         self.shared.live_figures.stop();
     }
-}
-
-fn author() -> Author {
-    #[cfg(simulator)]
-    if crate::platform::simulator::is_simulated() {
-        // The same everywhere, because sizes depend on it.
-        return Author {
-            owner: crate::journal::format::segment::Owner::default(),
-            program: b"/simulated".to_vec(),
-        };
-    }
-    Author { owner: owner::own(), program: owner::program() }
 }

@@ -4,13 +4,14 @@ use super::knowledge::{Knowledge, Seen};
 use super::limits::{Admission, Limits, OpenSegments};
 use super::messages::Messages;
 use super::options::{Options, Sync};
-use super::segment::{Author, SEAL_ROOM, Segment, State};
 use super::stop::Stop as StopFigures;
 use super::sync_queue::SyncQueue;
 use crate::files::failure::Failure;
 use crate::files::folder::Place;
 use crate::journal::blocks::Blocks;
 use crate::journal::format::segment::MAX_SIZE;
+use crate::journal::owner::Author;
+use crate::journal::segment::{SEAL_ROOM, Segment, State};
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use std::sync::Arc;
 

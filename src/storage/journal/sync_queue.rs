@@ -1,6 +1,6 @@
 //! The work of the storage's thread: batches that wait for the disk, events that are to be on it some time later.
 
-use super::segment::Segment;
+use crate::journal::segment::Segment;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::time;
 use std::sync::Arc;

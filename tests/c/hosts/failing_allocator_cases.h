@@ -319,6 +319,18 @@ static void figures(world_t *w)
     ALLOW(pipeline_config_read(w->p, &c));
 }
 
+/* A snapshot is made whole, or there is none. */
+static void snapshots(world_t *w)
+{
+    pipeline_snapshot_options_t o;
+    pipeline_snapshot_t s = {.struct_size = sizeof s};
+    ALLOW(pipeline_snapshot_options_init(&o, sizeof o));
+    o.encoding = PIPELINE_JOURNAL_COLUMNS_LZ4;
+    o.copy_bytes = 0;
+    ALLOW(pipeline_snapshot(w->p, "snapshots", NULL, &s));
+    ALLOW(pipeline_snapshot(w->p, "snapshots", &o, NULL));
+}
+
 static void metrics_text(world_t *w)
 {
     static char text[65536];
@@ -701,6 +713,7 @@ static const struct {
     {"pipeline_scale", scale, 0},
     {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
     {"pipeline_metrics_text", metrics_text, 0},
+    {"pipeline_snapshot_options_init pipeline_snapshot", snapshots, 0},
     {"pipeline_update", update, 0},
     {"pipeline_pause pipeline_resume", pause_and_resume, 0},
     {"pipeline_pressure pipeline_pressure_callback", pressure, 0},

@@ -3,10 +3,10 @@
 use super::{LimitsView, Shared, Stop};
 use crate::files::failure::Failure;
 use crate::journal::blocks::Blocks;
+use crate::journal::segment::{SEAL_FACTS, Segment, State};
 use crate::platform::sync::Ordering;
 use crate::platform::time;
 use crate::storage::journal::knowledge::{Deleted, Seen};
-use crate::storage::journal::segment::{SEAL_FACTS, Segment, State};
 use std::sync::Arc;
 
 impl Shared {

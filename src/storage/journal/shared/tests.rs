@@ -16,7 +16,7 @@ impl Scratch {
     fn shared(&self) -> Shared {
         let options = Options { sync: Sync::Flush, ..Options::default() };
         let place = Place::open(&self.0, options.modes(), &super::super::WORDS).expect("a directory");
-        Shared::new(options, place, crate::storage::journal::author(), Messages::new(self.0.clone()))
+        Shared::new(options, place, crate::journal::owner::Author::own(), Messages::new(self.0.clone()))
     }
 }
 

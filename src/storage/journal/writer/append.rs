@@ -4,7 +4,7 @@ use super::{Call, Work, Written};
 use crate::files::failure::{Class, Failure};
 use crate::journal::blocks::Blocks;
 use crate::journal::format::block;
-use crate::storage::journal::segment::{SEAL_ROOM, Segment, State};
+use crate::journal::segment::{SEAL_ROOM, Segment, State};
 use crate::storage::journal::shared::Stop;
 use std::sync::Arc;
 

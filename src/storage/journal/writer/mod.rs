@@ -4,7 +4,6 @@ mod append;
 
 use super::knowledge::{Seen, is_meta};
 use super::options::Sync;
-use super::segment::Segment;
 use super::shared::{Shared, Stop};
 use super::sync_queue::Waiting;
 use crate::batch::spans::SpanBatch;
@@ -14,6 +13,7 @@ use crate::files::failure::Failure;
 use crate::journal::blocks::views;
 use crate::journal::blocks::{Blocks, NoMemory};
 use crate::journal::format::columns::Encoder;
+use crate::journal::segment::Segment;
 use crate::platform::sync::Mutex;
 use crate::storage::{
     PIPELINE_STORE_OK, PIPELINE_STORE_PENDING, PIPELINE_STORE_REJECT, PIPELINE_STORE_RETRY,

@@ -1,6 +1,5 @@
-//! One open segment: its file, and what was written to it.
+//! One segment that is being written, by a storage or for a snapshot: its file, and what was written to it.
 
-use super::found::segment_name;
 use crate::files::failure::{Class, Failure};
 use crate::files::file::File;
 use crate::files::folder::Folder;
@@ -8,7 +7,8 @@ use crate::files::identity::Identity;
 use crate::journal::blocks::Blocks;
 use crate::journal::format::block::BlockType;
 use crate::journal::format::checksum::Salted;
-use crate::journal::format::segment::{Owner, SegmentHeader};
+use crate::journal::format::segment::{SegmentHeader, segment_name};
+use crate::journal::owner::Author;
 use crate::platform::kill_point::{Point, pass};
 use crate::platform::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::platform::{random, time};
@@ -16,22 +16,15 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 /// Bytes that are kept free for the last blocks of a segment: a few facts, a ledger and the seal.
-pub(super) const SEAL_ROOM: u64 = 1024;
+pub const SEAL_ROOM: u64 = 1024;
 /// Those of them that are for facts.
-pub(super) const SEAL_FACTS: u64 = 512;
+pub const SEAL_FACTS: u64 = 512;
 /// How many rings a segment remembers, whose threads it has. For one that it has forgotten the thread is written again.
 const RINGS: usize = 256;
 
-/// Who writes the segments of a storage.
-#[derive(Clone, Debug)]
-pub(super) struct Author {
-    pub owner: Owner,
-    pub program: Vec<u8>,
-}
-
 /// An open segment. Any thread may sync or seal it; only one at a time holds its [`State`] and writes.
 #[derive(Debug)]
-pub(super) struct Segment {
+pub struct Segment {
     generation: u64,
     number: u64,
     salted: Salted,
@@ -59,7 +52,7 @@ pub(super) struct Segment {
 
 /// What its writer knows about a segment.
 #[derive(Debug)]
-pub(super) struct State {
+pub struct State {
     /// The end of the last block.
     pub end: u64,
     /// Blocks of events.
@@ -334,6 +327,15 @@ impl Segment {
     pub fn give_up(&self, state: &mut State) {
         state.closed = true;
         let _ = self.file.lock().set_lock(false);
+    }
+
+    /// Deletes the file, as if nothing had been written. It is not deleted if its name is another file's by now.
+    pub fn delete(&self) {
+        self.give_up(&mut self.lock());
+        let is_it = |stat: libc::stat| Identity::of(&stat) == self.identity;
+        if self.folder.stat(&self.name()).is_ok_and(is_it) {
+            let _ = self.folder.unlink(&self.name());
+        }
     }
 
     /// Waits until everything that was written so far is on the disk. After a failure nothing more is written to the segment.
