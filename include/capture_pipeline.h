@@ -1053,6 +1053,12 @@ int32_t pipeline_kind_define(pipeline_t *p, const pipeline_kind_definition_t *de
 /** `pipeline_rule_t.actions`: the event gets the flag `PIPELINE_EVENT_PRIORITY`. */
 #define PIPELINE_RULE_PRIORITY 8
 
+/**
+ * `pipeline_rule_t.actions`: a snapshot is asked for, to the directory that `pipeline_snapshot_on_trigger`
+ * has set. The event goes on.
+ */
+#define PIPELINE_RULE_SNAPSHOT 16
+
 /** `pipeline_rule_t.flags`: the rule only counts. */
 #define PIPELINE_RULE_DRY 1
 
@@ -1078,7 +1084,8 @@ struct pipeline_rule_t {
     /** `PIPELINE_RULE_DRY`, `PIPELINE_RULE_HAS_...`, or 0. */
     uint32_t flags;
     /**
-     * `PIPELINE_RULE_DROP`, `PIPELINE_RULE_KEEP`, `PIPELINE_RULE_KEEP_TRACE`, `PIPELINE_RULE_PRIORITY`, or 0.
+     * `PIPELINE_RULE_DROP`, `PIPELINE_RULE_KEEP`, `PIPELINE_RULE_KEEP_TRACE`, `PIPELINE_RULE_PRIORITY`,
+     * `PIPELINE_RULE_SNAPSHOT`, or 0.
      */
     uint32_t actions;
     /**
@@ -1179,9 +1186,9 @@ int32_t pipeline_rules_set(pipeline_t *p,
  * trace if status = "error"`, for example. The name and the condition may be missing. A line that begins with
  * white space goes on with the rule before it, and `#` begins a comment.
  *
- * The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `tag N` and `redact
- * FIELD`. The conditions are those of `capture-pipeline cat --where`. `docs/rules.md` has the grammar. At
- * most 4 MiB of text.
+ * The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `snapshot`, `tag N`
+ * and `redact FIELD`. The conditions are those of `capture-pipeline cat --where`. `docs/rules.md` has the
+ * grammar. At most 4 MiB of text.
  *
  * Threads, limits and errors as for `pipeline_rules_set`; for `PIPELINE_ERR_INVALID`, `pipeline_last_error`
  * names the line, the column, the rule and what is expected. Since 0.1.0.
@@ -1250,6 +1257,8 @@ struct pipeline_rule_metrics_t {
     char name[64];
     /** Why it is not in effect: a text, NUL-terminated, cut if it is too long. Empty if it is. */
     char waits_for[256];
+    /** Events that have asked for a snapshot; 0 if it is dry. Several may be answered by one snapshot. */
+    uint64_t snapshots_asked;
 };
 
 /**
@@ -2474,6 +2483,12 @@ int32_t pipeline_writer_metrics(const pipeline_t *p,
  */
 #define PIPELINE_HEALTH_RECOVERY 32768
 
+/**
+ * `pipeline_health_t.reasons`: the last snapshot that a rule has asked for (`pipeline_snapshot_on_trigger`)
+ * has failed.
+ */
+#define PIPELINE_HEALTH_SNAPSHOT_FAILED 65536
+
 /** `pipeline_health_t.fault`: there was none. */
 #define PIPELINE_FAULT_NONE 0
 
@@ -3074,6 +3089,16 @@ struct pipeline_snapshot_options_t {
      * be listed by those who may read its files.
      */
     uint32_t file_mode;
+    /**
+     * For `pipeline_snapshot_on_trigger`: milliseconds from one snapshot to the next, at least; at most a
+     * hundred years. What is asked for meanwhile is answered by one snapshot after that time. Default 10000.
+     */
+    uint64_t min_interval_ms;
+    /**
+     * For `pipeline_snapshot_on_trigger`: so many snapshots are taken, those that fail included, at least 1.
+     * Default 100.
+     */
+    uint64_t max_snapshots;
 };
 
 /**
@@ -3164,6 +3189,30 @@ int32_t pipeline_snapshot(const pipeline_t *p,
                           const char *dir,
                           const pipeline_snapshot_options_t *options,
                           pipeline_snapshot_t *out);
+
+/**
+ * Sets where snapshots go that rules ask for (`PIPELINE_RULE_SNAPSHOT`, or the action `snapshot` in a text),
+ * or ends that: `dir` NULL. `options` may be NULL: all defaults.
+ *
+ * When an event matches such a rule, a thread of the library takes a snapshot, as `pipeline_snapshot` does;
+ * the event that has asked is in it. The capture does not wait for it. At most one is taken in
+ * `min_interval_ms`, and `max_snapshots` in all; another call of this function begins the count anew. What is
+ * asked for before the first call, or when all are taken, is forgotten.
+ * `pipeline_rule_metrics_t.snapshots_asked` counts what rules have asked for.
+ *
+ * A snapshot that fails is logged, and `pipeline_health` says `PIPELINE_HEALTH_SNAPSHOT_FAILED` until one
+ * succeeds, or this function is called again.
+ *
+ * The directory is opened, or made, during the call, so that most errors show at once. Any thread, callbacks
+ * included; not a signal handler. Errors: those of `pipeline_snapshot`, but for a NULL `dir`;
+ * `PIPELINE_ERR_CLOSED`. Since 0.1.0.
+ *
+ * Requires: `p` is NULL or valid; `dir` is NULL or NUL-terminated; `options` is NULL or as its `struct_size`
+ * says.
+ */
+int32_t pipeline_snapshot_on_trigger(pipeline_t *p,
+                                     const char *dir,
+                                     const pipeline_snapshot_options_t *options);
 
 /* ---- 7. Advanced: transforms --------------------------------------------------------------------------- */
 

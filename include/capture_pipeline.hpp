@@ -1415,6 +1415,8 @@ class Rule {
     Rule &keep() { return rule_.actions |= PIPELINE_RULE_KEEP, *this; }
     Rule &keep_trace() { return rule_.actions |= PIPELINE_RULE_KEEP_TRACE, *this; }
     Rule &priority() { return rule_.actions |= PIPELINE_RULE_PRIORITY, *this; }
+    /// Asks for a snapshot, see Pipeline::snapshot_on_trigger.
+    Rule &snapshot() { return rule_.actions |= PIPELINE_RULE_SNAPSHOT, *this; }
     /// A tag from 1 to 8.
     Rule &tag(unsigned number) { return rule_.tags |= number - 1 < 32 ? std::uint32_t{1} << (number - 1) : UINT32_MAX, *this; }
     Rule &sample_one_in(std::uint32_t events) { return rule_.sample_one_in = events, *this; }
@@ -1623,6 +1625,12 @@ class Pipeline : public detail::Captures<Pipeline> {
         detail::check(pipeline_snapshot(handle_, dir.c_str(), options, &out));
         return out;
     }
+    /// Sets where snapshots go that rules ask for, see Rule::snapshot. Without options, all are defaults. Throws Error if the directory cannot be used.
+    void snapshot_on_trigger(const std::string &dir, const pipeline_snapshot_options_t *options = nullptr) {
+        detail::check(pipeline_snapshot_on_trigger(handle_, dir.c_str(), options));
+    }
+    /// Takes no more snapshots that rules ask for.
+    void no_snapshot_on_trigger() { detail::check(pipeline_snapshot_on_trigger(handle_, nullptr, nullptr)); }
     /// How often functions of the storage have thrown, and the text of the last exception. Throws Error after a move.
     StorageExceptions storage_exceptions() const {
         if (!state_) detail::raise(PIPELINE_ERR_NULL, "the pipeline was moved from");

@@ -83,7 +83,7 @@ reader.md cpp tests/cpp/pages.cpp
 sqlite.md c tests/c/pages.c
 timelines.md c tests/c/pages.c
 nats.md c tests/c/pages_nats.c
-flight_recorder.md c c_examples/flight_recorder.c'
+flight_recorder.md c tests/c/pages.c'
 while read -r page language file; do snippets_of "$page" "$language" "$file"; done <<<"$pages"
 for page in docs/*.md docs/architecture/*.md; do
     [ -e "$page" ] || continue

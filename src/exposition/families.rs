@@ -159,6 +159,7 @@ families! {
     Gauge "health_fault" reasons = bit(m, PIPELINE_HEALTH_FAULT), "1 while a call of the storage has failed in a way that is not allowed.";
     Gauge "health_placement" reasons = bit(m, PIPELINE_HEALTH_PLACEMENT), "1 while a writer was refused its scheduling or its processors.";
     Gauge "health_finishing" reasons = bit(m, PIPELINE_HEALTH_FINISHING), "1 while everything is stored, and the storage finishes its work.";
+    Gauge "health_snapshot_failed" reasons = bit(m, PIPELINE_HEALTH_SNAPSHOT_FAILED), "1 while the last snapshot that a rule has asked for has failed.";
     Gauge "health_finish_failed" reasons = bit(m, PIPELINE_HEALTH_FINISH_FAILED), "1 while the final work of the storage has failed.";
     Gauge "health_pressure" reasons = bit(m, PIPELINE_HEALTH_PRESSURE), "1 while the pressure is at watermark_percent or above it.";
     Gauge "health_transform" reasons = bit(m, PIPELINE_HEALTH_TRANSFORM), "1 while a transform has failed.";

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn pipeline_rules_set(
 /// Sets the rules of a pipeline, as `pipeline_rules_set` does, from a text with one rule a line: `errors: keep trace if status = "error"`, for example. The name and the condition
 /// may be missing. A line that begins with white space goes on with the rule before it, and `#` begins a comment.
 ///
-/// The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `tag N` and `redact FIELD`. The conditions are those of
+/// The actions are `keep`, `keep trace`, `drop`, `sample 1/N`, `limit N/s`, `priority`, `snapshot`, `tag N` and `redact FIELD`. The conditions are those of
 /// `capture-pipeline cat --where`. `docs/rules.md` has the grammar. At most 4 MiB of text.
 ///
 /// Threads, limits and errors as for `pipeline_rules_set`; for `PIPELINE_ERR_INVALID`, `pipeline_last_error` names the line, the column, the rule and what is
@@ -221,6 +221,7 @@ fn metrics(found: &RuleMetrics) -> pipeline_rule_metrics_t {
         sampled_out: counts.sampled_out,
         name: characters(&found.name),
         waits_for: characters(found.waits_for.as_deref().unwrap_or("")),
+        snapshots_asked: if found.asks && !found.dry { counts.matched } else { 0 },
     }
 }
 

@@ -31,6 +31,11 @@ pub struct pipeline_snapshot_options_t {
     /// The permissions of the file, as the bits of chmod(2): 0600 and any of 0066. Default 0600: the owner alone. They are applied exactly, whatever the
     /// umask of the process. A directory that the call makes can be listed by those who may read its files.
     pub file_mode: u32,
+    /// For `pipeline_snapshot_on_trigger`: milliseconds from one snapshot to the next, at least; at most a hundred years. What is asked for meanwhile
+    /// is answered by one snapshot after that time. Default 10000.
+    pub min_interval_ms: u64,
+    /// For `pipeline_snapshot_on_trigger`: so many snapshots are taken, those that fail included, at least 1. Default 100.
+    pub max_snapshots: u64,
 }
 
 /// What a snapshot has. The caller sets `struct_size`.
@@ -82,6 +87,8 @@ fn to_c(o: &Options) -> pipeline_snapshot_options_t {
         copy_bytes: o.copy_bytes,
         encoding: encoding_number(o.encoding),
         file_mode: o.file_mode,
+        min_interval_ms: o.min_interval_ms,
+        max_snapshots: o.max_snapshots,
     }
 }
 
@@ -103,6 +110,8 @@ pub(super) unsafe fn read_options(options: *const pipeline_snapshot_options_t) -
         encoding: read_encoding(c.encoding).ok_or_else(|| refuse("encoding", "0 to 3", c.encoding))?,
         file_mode: c.file_mode,
         sync: c.flags & PIPELINE_SNAPSHOT_SYNC != 0,
+        min_interval_ms: c.min_interval_ms,
+        max_snapshots: c.max_snapshots,
     })
 }
 
@@ -186,6 +195,37 @@ pub unsafe extern "C" fn pipeline_snapshot(
             }
             let snapshot = p.snapshot(dir, &options)?;
             if out.is_null() { Ok(()) } else { sized::write_sized(out, &(&snapshot).into(), "out") }
+        })
+    }
+}
+
+/// Sets where snapshots go that rules ask for (`PIPELINE_RULE_SNAPSHOT`, or the action `snapshot` in a text), or ends that: `dir` NULL. `options` may be
+/// NULL: all defaults.
+///
+/// When an event matches such a rule, a thread of the library takes a snapshot, as `pipeline_snapshot` does; the event that has asked is in it. The capture
+/// does not wait for it. At most one is taken in `min_interval_ms`, and `max_snapshots` in all; another call of this function begins the count anew. What is asked
+/// for before the first call, or when all are taken, is forgotten. `pipeline_rule_metrics_t.snapshots_asked` counts what rules have asked for.
+///
+/// A snapshot that fails is logged, and `pipeline_health` says `PIPELINE_HEALTH_SNAPSHOT_FAILED` until one succeeds, or this function is called again.
+///
+/// The directory is opened, or made, during the call, so that most errors show at once. Any thread, callbacks included; not a signal handler. Errors: those of
+/// `pipeline_snapshot`, but for a NULL `dir`; `PIPELINE_ERR_CLOSED`. Since 0.1.0.
+///
+/// # Safety
+/// `p` is NULL or valid; `dir` is NULL or NUL-terminated; `options` is NULL or as its `struct_size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipeline_snapshot_on_trigger(
+    p: *mut Pipeline,
+    dir: *const c_char,
+    options: *const pipeline_snapshot_options_t,
+) -> i32 {
+    let _held = FileSignalsHeld::begin();
+    // SAFETY: by contract.
+    unsafe {
+        guard_pipeline_new(p, |p| {
+            let options = read_options(options)?;
+            let dir = (!dir.is_null()).then(|| Path::new(OsStr::from_bytes(CStr::from_ptr(dir).to_bytes())));
+            p.snapshot_on_trigger(dir, &options)
         })
     }
 }

@@ -255,6 +255,12 @@ impl Pipeline {
         thread::on_own_stack("cp-snapshot", || self.pool.snapshot(dir, options))?
     }
 
+    /// Sets where snapshots go that rules ask for. `None`: there are none any more.
+    pub fn snapshot_on_trigger(&self, dir: Option<&Path>, options: &snapshot::Options) -> Result<()> {
+        self.pool.check_running()?;
+        thread::on_own_stack("cp-snapshot", || self.pool.snapshot_on_trigger(dir, options))?
+    }
+
     // ---- the end ----
 
     /// Refuses new events, drains, ends the writers.

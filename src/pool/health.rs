@@ -64,6 +64,9 @@ pub const PIPELINE_HEALTH_TRANSFORM: u32 = 16384;
 /// `pipeline_health_t.reasons`: a ring file of a run that has ended was refused, or cannot be read or released. What is in it stays there.
 pub const PIPELINE_HEALTH_RECOVERY: u32 = 32768;
 
+/// `pipeline_health_t.reasons`: the last snapshot that a rule has asked for (`pipeline_snapshot_on_trigger`) has failed.
+pub const PIPELINE_HEALTH_SNAPSHOT_FAILED: u32 = 65536;
+
 /// Reasons as bits and in words.
 #[derive(Default)]
 struct Reasons {
@@ -239,6 +242,10 @@ impl Pool {
         let unfinished = st.finish.failure();
         all.add(unfinished.is_some(), PIPELINE_HEALTH_FINISH_FAILED, || {
             format!("everything is stored, but {}", unfinished.unwrap_or_default())
+        });
+        let unwritten = self.triggered.lock().failure.clone();
+        all.add(unwritten.is_some(), PIPELINE_HEALTH_SNAPSHOT_FAILED, || {
+            format!("a snapshot has failed: {}", unwritten.as_deref().unwrap_or_default())
         });
         let retrying = !st.batches.back_off.is_empty();
         all.add(retrying, PIPELINE_HEALTH_RETRYING, || st.retrying_words());

@@ -46,6 +46,7 @@ mod spans;
 pub mod state;
 mod supervisor;
 mod transforms;
+mod trigger;
 mod wake;
 mod writer;
 mod writer_threads;
@@ -72,6 +73,7 @@ use state::State;
 use state::autoscaler::PIPELINE_SCALE_NONE;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
+use trigger::Triggered;
 
 /// A pool, its rings and its storage.
 pub struct Pool {
@@ -112,6 +114,8 @@ pub struct Pool {
     pressure_age_ns: AtomicU64,
     /// From this time on a writer that has settled something measures the pressure.
     measure_at_ns: AtomicU64,
+    /// Snapshots that rules ask for.
+    triggered: Mutex<Triggered>,
     /// Writers that wait to open themselves sleep on it; grows when they are to look again.
     openers: AtomicU32,
     /// The recovery's thread sleeps on it; changes when it is to look again.
@@ -245,6 +249,7 @@ impl Pool {
             priority_turn: AtomicU64::new(0),
             pressure_age_ns: AtomicU64::new(pressure_age_ns),
             measure_at_ns: AtomicU64::new(now),
+            triggered: Mutex::default(),
             openers: AtomicU32::new(0),
             recovery_word: AtomicU32::new(0),
         });

@@ -21,6 +21,8 @@ pub struct RuleMetrics {
     pub dry: bool,
     /// It drops events, whether dry or not.
     pub drops: bool,
+    /// It asks for snapshots, unless it is dry.
+    pub asks: bool,
     /// Why it is not in effect; `None`: it is.
     pub waits_for: Option<String>,
     /// What it has counted.
@@ -80,6 +82,7 @@ impl Pool {
             line: rule.line,
             dry: set.is_dry(index),
             drops: rule.actions.drop,
+            asks: rule.actions.snapshot,
             waits_for: match set.state(index) {
                 Some(State::Inactive(reason)) => Some(reason.clone()),
                 _ => None,

@@ -104,6 +104,7 @@ impl Pool {
     }
 
     pub(super) fn end_supervisor(&self) {
+        self.intake().judge.trigger.end();
         let word = &self.intake().supervisor;
         word.fetch_or(supervisor::END, Ordering::Release);
         park::wake(word, 1);

@@ -7,7 +7,7 @@ use super::{MAX_DEPTH, MAX_LIMIT, MAX_REDACTED, TAGS};
 use crate::expression::Expression;
 
 /// The words that begin an action. A field with such a name is redacted as `KIND.FIELD`.
-const WORDS: [&str; 7] = ["keep", "drop", "sample", "limit", "priority", "redact", "tag"];
+const WORDS: [&str; 8] = ["keep", "drop", "sample", "limit", "priority", "redact", "snapshot", "tag"];
 
 /// What a text of a rule that is given as data redacts: `FIELD`, `KIND.FIELD`, `payload` or `payload[A..B]`.
 pub fn redact(text: &str) -> Result<Redact, String> {
@@ -175,6 +175,10 @@ impl<'a> Cursor<'a> {
             "priority" => {
                 twice(actions.priority)?;
                 actions.priority = true;
+            }
+            "snapshot" => {
+                twice(actions.snapshot)?;
+                actions.snapshot = true;
             }
             "redact" => loop {
                 self.redact(actions)?;

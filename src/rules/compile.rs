@@ -45,7 +45,8 @@ impl Act {
                 | bit(actions.keep, does::KEEP)
                 | bit(actions.trace, does::TRACE)
                 | bit(actions.priority, does::PRIORITY)
-                | bit(actions.limit.is_some(), does::LIMIT),
+                | bit(actions.limit.is_some(), does::LIMIT)
+                | bit(actions.snapshot, does::SNAPSHOT),
             tags: actions.tags,
             sample: actions.sample.max(1),
             limiter: actions.limit.map(|limit| Limiter::new(limit, now_ns)),

@@ -4,6 +4,7 @@ use super::compile::RuleSet;
 use super::event::Event;
 use super::ruling::Ruling;
 use super::sampling::Sampling;
+use super::trigger::Trigger;
 use super::verdict::{Fate, Verdict};
 use crate::event::{PIPELINE_EVENT_PRIORITY, PIPELINE_EVENT_TAG_1};
 use crate::platform::hazard::Current;
@@ -15,6 +16,8 @@ pub struct Judge {
     pub rules: Current<RuleSet>,
     /// Sampling by trace.
     pub sampling: Sampling,
+    /// Where events that match a rule with the action `snapshot` ask for one.
+    pub trigger: Trigger,
 }
 
 /// The rules for an offer: the set in force, and the number of the producer, for their counts.
@@ -42,6 +45,9 @@ impl Judge {
             }
             return;
         };
+        if ruling.snapshot {
+            self.trigger.ask();
+        }
         if ruling.dropped_by.is_some() {
             verdict.fate = Fate::Drop;
             return;

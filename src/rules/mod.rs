@@ -12,13 +12,14 @@
 //! * [`compile`](mod@compile) and [`plan`]: from a list to plans.
 //! * [`event`]: an event that is offered; [`offered`]: its way through the rules, and [`prefilter`] what is known of it at once. [`ruling`]: what the rules say of it.
 //! * [`limiter`], [`counts`]: what changes while a set is in force.
+//! * [`trigger`]: where rules ask for snapshots.
 //! * [`sampling`], [`traces`]: sampling by trace, with weights. [`judge`]: the verdict, from the rules and from sampling.
 //!
 //! ```text
 //! rules  = { rule }             one rule a line; a line that begins with white space goes on with the rule; # begins a comment
 //! rule   = [ NAME ":" ] [ "dry" ] action { "," action } [ "if" expression ]
 //! action = "keep" [ "trace" ] | "drop" | "sample" rate | "limit" N "/s" [ "burst" M ]
-//!        | "priority" | "redact" field { "," field } | "tag" N
+//!        | "priority" | "snapshot" | "redact" field { "," field } | "tag" N
 //! rate   = A "/" B | N "%" | fraction          that is exactly 1/N
 //! field  = [ KIND "." ] FIELD | "payload" [ "[" A ".." [ B ] "]" ]
 //! ```
@@ -45,6 +46,7 @@ mod source;
 mod tests;
 mod text;
 mod traces;
+mod trigger;
 mod verdict;
 
 pub use actions::redact;
@@ -60,6 +62,7 @@ pub use rule::{Actions, Fault, Limit, Redact, Rule, check_all};
 pub use ruling::{Range, Ranges, Ruling};
 pub use sampling::{MAX_WEIGHT, Sampling};
 pub use text::{MAX_TEXT, parse};
+pub use trigger::{Asked, Trigger};
 pub use verdict::{Decision, Fate, Verdict};
 
 /// The most rules of a set.

@@ -58,6 +58,7 @@ impl RuleSet {
                     return true;
                 }
                 ruling.priority |= does & does::PRIORITY != 0;
+                ruling.snapshot |= does & does::SNAPSHOT != 0;
                 ruling.tags |= step.tags;
                 if step.sample > ruling.weight {
                     (ruling.weight, ruling.sampled_by) = (step.sample, rule);

@@ -34,6 +34,7 @@ pub(super) mod does {
     pub const TRACE: u32 = 8;
     pub const PRIORITY: u32 = 16;
     pub const LIMIT: u32 = 32;
+    pub const SNAPSHOT: u32 = 64;
 }
 
 impl Step {

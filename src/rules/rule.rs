@@ -31,6 +31,8 @@ pub struct Actions {
     pub sample: u32,
     /// The event is a priority one.
     pub priority: bool,
+    /// A snapshot is asked for.
+    pub snapshot: bool,
     /// Bit N - 1 for the tag N.
     pub tags: u32,
     /// What is zeroed in the copy.
@@ -134,8 +136,9 @@ impl Rule {
 
 impl Actions {
     fn check(&self) -> Result<(), String> {
-        let Self { drop, limit, sample, priority, tags, redact, keep, trace } = self;
-        let others = limit.is_some() || *sample != 0 || *priority || *tags != 0 || !redact.is_empty();
+        let Self { drop, limit, sample, priority, snapshot, tags, redact, keep, trace } = self;
+        let others =
+            limit.is_some() || *sample != 0 || *priority || *snapshot || *tags != 0 || !redact.is_empty();
         if !drop && !keep && !others {
             return Err(format!("an action is missing; there are {ACTIONS}"));
         }
@@ -173,7 +176,7 @@ impl Actions {
 }
 
 /// The actions, for messages.
-pub(super) const ACTIONS: &str = "keep drop sample limit priority redact tag";
+pub(super) const ACTIONS: &str = "keep drop sample limit priority redact snapshot tag";
 
 /// Why a text is no name of a rule.
 fn no_name(name: &str) -> Option<String> {

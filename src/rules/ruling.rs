@@ -89,6 +89,8 @@ pub struct Ruling {
     pub sampled_by: u32,
     /// The event is a priority one.
     pub priority: bool,
+    /// It asks for a snapshot.
+    pub snapshot: bool,
     /// Its tags: bit N - 1 for the tag N.
     pub tags: u32,
 }
@@ -104,6 +106,7 @@ impl Default for Ruling {
             weight: 1,
             sampled_by: 0,
             priority: false,
+            snapshot: false,
             tags: 0,
         }
     }

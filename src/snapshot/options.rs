@@ -3,7 +3,7 @@
 use crate::files::folder::Modes;
 use crate::journal::format::columns::is_supported;
 use crate::status::{Error, PIPELINE_ERR_INVALID, PIPELINE_ERR_UNSUPPORTED, Result};
-use crate::storage::journal::Encoding;
+use crate::storage::journal::{Encoding, MAX_AGE_MS};
 
 /// The largest `copy_bytes`: 128 TiB.
 pub const MAX_COPY_BYTES: u64 = 1 << 47;
@@ -19,11 +19,22 @@ pub struct Options {
     pub file_mode: u32,
     /// The call returns when the snapshot is on the disk.
     pub sync: bool,
+    /// For those that rules ask for: milliseconds from one to the next, at least.
+    pub min_interval_ms: u64,
+    /// For those that rules ask for: how many are taken.
+    pub max_snapshots: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { copy_bytes: 64 << 20, encoding: Encoding::Raw, file_mode: 0o600, sync: false }
+        Self {
+            copy_bytes: 64 << 20,
+            encoding: Encoding::Raw,
+            file_mode: 0o600,
+            sync: false,
+            min_interval_ms: 10_000,
+            max_snapshots: 100,
+        }
     }
 }
 
@@ -32,6 +43,12 @@ impl Options {
     pub fn validate(&self) -> Result<()> {
         if self.copy_bytes > MAX_COPY_BYTES {
             return Err(refuse("copy_bytes", format!("0 to {MAX_COPY_BYTES}"), self.copy_bytes));
+        }
+        if self.min_interval_ms > MAX_AGE_MS {
+            return Err(refuse("min_interval_ms", format!("0 to {MAX_AGE_MS}"), self.min_interval_ms));
+        }
+        if self.max_snapshots == 0 {
+            return Err(refuse("max_snapshots", "1 to 2^64 - 1", 0));
         }
         if !self.encoding.codec().is_none_or(is_supported) {
             return Err(Error::new(

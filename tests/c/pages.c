@@ -1,4 +1,4 @@
-/* The C snippets of docs/rules.md, transforms.md, metrics.md, journal.md, reader.md, sqlite.md and timelines.md, compiled and run. Each stands here word for word, but for its
+/* The C snippets of docs/rules.md, transforms.md, metrics.md, journal.md, reader.md, sqlite.md, timelines.md and flight_recorder.md, compiled and run. Each stands here word for word, but for its
  * indentation; tests/readme.sh compares them. */
 #include "recorder.h"
 
@@ -229,8 +229,43 @@ static void storages(void)
     CHECK(access("events.db", F_OK) == 0);
 }
 
+/* ---- docs/flight_recorder.md ---- */
+
+static int writes_a_snapshot(pipeline_t *pipeline, const char *directory)
+{
+    pipeline_snapshot_t snapshot = {.struct_size = sizeof snapshot};
+    if (pipeline_snapshot(pipeline, directory, NULL, &snapshot) != PIPELINE_OK) {
+        fprintf(stderr, "%s\n", pipeline_last_error()); /* the program goes on all the same */
+        return 0;
+    }
+    return (int)snapshot.events;
+}
+
+static void flight_recorder(void)
+{
+    pipeline_config_t config = config_defaults();
+    pipeline_storage_t storage = recorder_storage(&rec);
+    pipeline_rule_metrics_t asked = {.struct_size = sizeof asked};
+    pipeline_t *pipeline = NULL;
+    char large[5000] = "";
+    config.writers = 0;                                /* nothing is stored, */
+    config.overflow = PIPELINE_OVERFLOW_DROP_OLDEST;   /* so each thread's ring keeps its last events: */
+    config.ring_bytes = 4 << 20;                       /* 4 MiB a thread */
+    CHECK_OR_STOP(pipeline_start(&config, &storage, &pipeline) == PIPELINE_OK);
+    pipeline_rules_set_text(pipeline, "slow: snapshot if kind = 7 and payload_bytes > 4000", 0);
+    pipeline_snapshot_on_trigger(pipeline, "flight", NULL);
+    CHECK_STATUS(offer(pipeline, 7, 0, large, 4000), PIPELINE_OK);
+    CHECK_STATUS(offer(pipeline, 7, 0, large, 4001), PIPELINE_OK);
+    CHECK_STATUS(pipeline_rule_metrics(pipeline, 0, &asked), PIPELINE_OK);
+    CHECK_U64(asked.snapshots_asked, 1);
+    WAIT_FOR(system("ls flight/*.journal > /dev/null 2>&1") == 0);
+    CHECK_U64(writes_a_snapshot(pipeline, "other"), 2);
+    END(pipeline);
+}
+
 int main(void)
 {
+    flight_recorder();
     rules();
     transforms();
     metrics();

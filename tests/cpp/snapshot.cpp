@@ -26,6 +26,17 @@ int main() {
         next++;
     }
     CHECK_U64(next, 100);
+    pipeline.set_rules({cp::Rule("asks").kinds({9}).snapshot()});
+    pipeline.snapshot_on_trigger("asked");
+    CHECK_STATUS(pipeline.capture(9, next).code(), PIPELINE_OK);
+    CHECK_U64(pipeline.rules().at(0).snapshots_asked, 1);
+    const auto written = [] {
+        std::uint64_t events = 0;
+        for (const cp::JournalEvent &event : cp::Reader("asked")) events += event.kind() == 9;
+        return events;
+    };
+    WAIT_FOR(written() == 1);
+    pipeline.no_snapshot_on_trigger();
 #if CAPTURE_PIPELINE_EXCEPTIONS
     try {
         pipeline.snapshot("none/snap");

@@ -140,7 +140,7 @@
 
 -type health() :: #{
     status := healthy | degraded | failing,
-    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed | pressure | transform | recovery],
+    reasons := [no_membarrier | retrying | stuck | no_writers | paused | writer_open | closed | retired | circuit_open | fault | placement | finishing | finish_failed | pressure | transform | recovery | snapshot_failed],
     writers_live := non_neg_integer(),
     writers_stuck := non_neg_integer(),
     batches_retrying := non_neg_integer(),

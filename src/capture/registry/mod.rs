@@ -283,6 +283,18 @@ impl Registry {
         self.producers.iter().any(captures)
     }
 
+    /// Waits until each capture that is under way is published, or `patience` is over. Later captures are not waited for.
+    pub fn wait_for_captures(&self, patience: impl Fn() -> bool) {
+        crate::platform::barrier::heavy(self.intake.asymmetric);
+        let priority = self.producers.iter().filter_map(Producer::priority);
+        for producer in self.producers.iter().chain(priority) {
+            let tries = AtomicU32::new(0);
+            while producer.is_capturing() && patience() {
+                thread::pause(&tries);
+            }
+        }
+    }
+
     /// Closes the intake, and waits until every capture under way is published, or `patience` is over. Returns whether all are.
     pub fn shut(&self, mut patience: impl FnMut() -> bool) -> bool {
         {

@@ -14,8 +14,11 @@ use std::ffi::{CStr, c_char};
 use std::sync::Arc;
 
 const KNOWN_FLAGS: u32 = PIPELINE_RULE_DRY | PIPELINE_RULE_HAS_CORRELATION_ID | PIPELINE_RULE_HAS_NODE_ID;
-const KNOWN_ACTIONS: u32 =
-    PIPELINE_RULE_DROP | PIPELINE_RULE_KEEP | PIPELINE_RULE_KEEP_TRACE | PIPELINE_RULE_PRIORITY;
+const KNOWN_ACTIONS: u32 = PIPELINE_RULE_DROP
+    | PIPELINE_RULE_KEEP
+    | PIPELINE_RULE_KEEP_TRACE
+    | PIPELINE_RULE_PRIORITY
+    | PIPELINE_RULE_SNAPSHOT;
 
 /// # Safety
 /// As for [`pipeline_rules_set`](super::pipeline_rules_set).
@@ -94,6 +97,7 @@ unsafe fn actions(c: &pipeline_rule_t) -> Result<Actions> {
         keep: c.actions & (PIPELINE_RULE_KEEP | PIPELINE_RULE_KEEP_TRACE) != 0,
         trace: c.actions & PIPELINE_RULE_KEEP_TRACE != 0,
         priority: c.actions & PIPELINE_RULE_PRIORITY != 0,
+        snapshot: c.actions & PIPELINE_RULE_SNAPSHOT != 0,
         sample: c.sample_one_in,
         limit: (c.limit_per_second != 0).then_some(limit),
         tags: c.tags,

@@ -10,6 +10,8 @@ pub const PIPELINE_RULE_KEEP: u32 = 2;
 pub const PIPELINE_RULE_KEEP_TRACE: u32 = 4;
 /// `pipeline_rule_t.actions`: the event gets the flag `PIPELINE_EVENT_PRIORITY`.
 pub const PIPELINE_RULE_PRIORITY: u32 = 8;
+/// `pipeline_rule_t.actions`: a snapshot is asked for, to the directory that `pipeline_snapshot_on_trigger` has set. The event goes on.
+pub const PIPELINE_RULE_SNAPSHOT: u32 = 16;
 
 /// `pipeline_rule_t.flags`: the rule only counts.
 pub const PIPELINE_RULE_DRY: u32 = 1;
@@ -32,7 +34,7 @@ pub struct pipeline_rule_t {
     pub struct_size: u32,
     /// `PIPELINE_RULE_DRY`, `PIPELINE_RULE_HAS_...`, or 0.
     pub flags: u32,
-    /// `PIPELINE_RULE_DROP`, `PIPELINE_RULE_KEEP`, `PIPELINE_RULE_KEEP_TRACE`, `PIPELINE_RULE_PRIORITY`, or 0.
+    /// `PIPELINE_RULE_DROP`, `PIPELINE_RULE_KEEP`, `PIPELINE_RULE_KEEP_TRACE`, `PIPELINE_RULE_PRIORITY`, `PIPELINE_RULE_SNAPSHOT`, or 0.
     pub actions: u32,
     /// Tags that the event gets, as flags `PIPELINE_EVENT_TAG_1` to `PIPELINE_EVENT_TAG_8`: bit 0 for the tag 1, up to bit 7. 0: none.
     pub tags: u32,
@@ -102,6 +104,8 @@ pub struct pipeline_rule_metrics_t {
     pub name: [c_char; 64],
     /// Why it is not in effect: a text, NUL-terminated, cut if it is too long. Empty if it is.
     pub waits_for: [c_char; 256],
+    /// Events that have asked for a snapshot; 0 if it is dry. Several may be answered by one snapshot.
+    pub snapshots_asked: u64,
 }
 
 /// The defaults of a rule.

@@ -7,7 +7,7 @@ fn a_text_that_is_no_list_of_rules_is_refused_with_line_column_and_rule() {
     for (text, expected) in [
         (
             "drip",
-            "line 1, column 1: rule 1: an action (keep drop sample limit priority redact tag) expected, 'drip' found",
+            "line 1, column 1: rule 1: an action (keep drop sample limit priority redact snapshot tag) expected, 'drip' found",
         ),
         ("\n\na: drop\nb :  tag 9", "line 4, column 10: rule 2 (b): a tag from 1 to 8 expected, 9 found"),
         ("a: drop\na: drop", "rule 2 (a): rule 1 has the same name"),
@@ -63,7 +63,7 @@ fn a_text_that_is_no_list_of_rules_is_refused_with_line_column_and_rule() {
         ("keep, sample 1/2", "keep and sample exclude each other"),
         (": drop", "a name before ':' expected"),
         ("7up: drop", "name: a letter, then letters, digits and _ - . expected, \"7up\" given"),
-        ("drop,", "an action (keep drop sample limit priority redact tag) expected, the end found"),
+        ("drop,", "an action (keep drop sample limit priority redact snapshot tag) expected, the end found"),
     ] {
         let fault =
             parse(text).and_then(|rules| crate::rules::check_all(&rules)).expect_err(text).to_string();

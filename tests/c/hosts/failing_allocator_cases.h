@@ -329,6 +329,8 @@ static void snapshots(world_t *w)
     o.copy_bytes = 0;
     ALLOW(pipeline_snapshot(w->p, "snapshots", NULL, &s));
     ALLOW(pipeline_snapshot(w->p, "snapshots", &o, NULL));
+    ALLOW(pipeline_snapshot_on_trigger(w->p, "snapshots", &o));
+    ALLOW(pipeline_snapshot_on_trigger(w->p, NULL, NULL));
 }
 
 static void metrics_text(world_t *w)
@@ -713,7 +715,7 @@ static const struct {
     {"pipeline_scale", scale, 0},
     {"pipeline_metrics pipeline_writer_metrics pipeline_health pipeline_config_read", figures, 0},
     {"pipeline_metrics_text", metrics_text, 0},
-    {"pipeline_snapshot_options_init pipeline_snapshot", snapshots, 0},
+    {"pipeline_snapshot_options_init pipeline_snapshot pipeline_snapshot_on_trigger", snapshots, 0},
     {"pipeline_update", update, 0},
     {"pipeline_pause pipeline_resume", pause_and_resume, 0},
     {"pipeline_pressure pipeline_pressure_callback", pressure, 0},

@@ -33,7 +33,7 @@ static void what_is_wrong_is_named_and_changes_nothing(void)
     } while (0)
     REFUSED(PIPELINE_ERR_INVALID, "an action is missing", r.flags = PIPELINE_RULE_DRY);
     REFUSED(PIPELINE_ERR_INVALID, "flags: bits of 0x7 allowed, 0x8 given", r.flags = 8, r.tags = 1);
-    REFUSED(PIPELINE_ERR_INVALID, "actions: bits of 0xf allowed, 0x10 given", r.actions = 16);
+    REFUSED(PIPELINE_ERR_INVALID, "actions: bits of 0x1f allowed, 0x20 given", r.actions = 32);
     REFUSED(PIPELINE_ERR_INVALID, "tags: bits of 0xff allowed, 0x100 given", r.tags = 256);
     REFUSED(PIPELINE_ERR_INVALID, "reserved: bits of 0x0 allowed", r.reserved = 1, r.tags = 1);
     REFUSED(PIPELINE_ERR_INVALID, "drop stands alone", r.actions = PIPELINE_RULE_DROP | PIPELINE_RULE_PRIORITY);
