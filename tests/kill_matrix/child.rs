@@ -6,6 +6,7 @@ use capture_pipeline::config::Config;
 use capture_pipeline::event::PIPELINE_EVENT_PRIORITY;
 use capture_pipeline::manager::Pipeline;
 use capture_pipeline::recovery::{Options, recover as recover_all};
+use capture_pipeline::snapshot::Options as SnapshotOptions;
 use capture_pipeline::status::{PIPELINE_ERR_FULL, PIPELINE_OK};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -15,10 +16,17 @@ use std::time::Duration;
 pub const THREADS: u64 = 2;
 /// A run that nothing kills ends by itself.
 pub const EACH: u64 = 3_000;
+/// So many are taken while events are captured.
+const SNAPSHOTS: usize = 40;
 
 /// The number of an event: of which run and thread it is the how many-th.
 pub fn number(run: u64, thread: u64, nth: u64) -> u64 {
     run << 48 | thread << 40 | nth
+}
+
+/// Run, thread and how many-th.
+pub fn parts(number: u64) -> (u64, u64, u64) {
+    (number >> 48, number >> 40 & 0xFF, number & 0xFF_FFFF_FFFF)
 }
 
 /// How far the threads of a run have got: for each, how many captures were begun, and how many have returned. The file survives the process.
@@ -45,9 +53,9 @@ impl Progress {
     }
 }
 
-/// `RINGS TARGET SORT PROGRESS RUN`
+/// `RINGS TARGET SORT PROGRESS RUN SNAPSHOTS`
 pub fn capture(arguments: &[String]) {
-    let [rings, path, sort, progress, run] = arguments else { panic!("five arguments") };
+    let [rings, path, sort, progress, run, snapshots] = arguments else { panic!("six arguments") };
     let (progress, run) = (Progress::open(Path::new(progress)), run.parse().expect("a number"));
     let config = Config {
         writers: 2,
@@ -67,6 +75,11 @@ pub fn capture(arguments: &[String]) {
             let (pipeline, progress) = (&pipeline, &progress);
             scope.spawn(move || capture_some(pipeline, progress, run, thread));
         }
+        scope.spawn(|| {
+            for _ in 0..SNAPSHOTS {
+                pipeline.snapshot(Path::new(snapshots), &SnapshotOptions::default()).expect("it is written");
+            }
+        });
     });
     pipeline.close(Some(Duration::from_secs(60))).expect("the storage stores");
 }

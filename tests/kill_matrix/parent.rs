@@ -1,6 +1,6 @@
 //! The rounds: which process is killed where, and what must be true in the end.
 
-use crate::child::{EACH, Progress, THREADS, number};
+use crate::child::{EACH, Progress, THREADS, number, parts};
 use crate::target::{self, Found};
 use capture_pipeline::platform::kill_point::Point;
 use capture_pipeline::recovery::{Options, recover};
@@ -112,12 +112,12 @@ impl Killed {
 /// One round.
 fn round(index: usize, sort: &str, captures: &[Kill], recoveries: &[Kill]) -> Killed {
     let place = Place::new(index);
-    let (rings, path) = (place.at("rings"), place.at("target"));
+    let (rings, path, snapshots) = (place.at("rings"), place.at("target"), place.at("snapshots"));
     let mut killed = Killed::default();
     for (run, &kill) in captures.iter().enumerate() {
         let progress = place.at(&format!("progress-{run}"));
         let run = run.to_string();
-        killed.note(spawn(&["capture", &rings, &path, sort, &progress, &run], kill), kill);
+        killed.note(spawn(&["capture", &rings, &path, sort, &progress, &run, &snapshots], kill), kill);
         // The last runs are recovered together.
         if run == "0" || captures.len() == 1 {
             for &kill in recoveries {
@@ -140,8 +140,31 @@ fn round(index: usize, sort: &str, captures: &[Kill], recoveries: &[Kill]) -> Ki
         assert!(left.is_empty(), "{left:?}");
     }
     let keyed = sort != "file";
+    let in_snapshots = target::found("journal", Path::new(&snapshots));
+    assert!(
+        in_snapshots.values().all(|&times| times == 1),
+        "one identity is one event, in however many snapshots it is"
+    );
+    check_begun(&place, captures.len() as u64, in_snapshots.into_keys());
     check(&place, captures.len() as u64, keyed, target::found(sort, Path::new(&path)));
     killed
+}
+
+/// No event that was not begun.
+fn check_begun(place: &Place, runs: u64, numbers: impl Iterator<Item = u64>) {
+    let begun: Vec<u64> = (0..runs)
+        .flat_map(|run| {
+            let progress = Progress::open(Path::new(&place.at(&format!("progress-{run}"))));
+            (0..THREADS).map(move |thread| progress.of(thread).0)
+        })
+        .collect();
+    for found in numbers {
+        let (run, thread, nth) = parts(found);
+        assert!(
+            nth < begun[(run * THREADS + thread) as usize],
+            "event {nth} of thread {thread} of run {run} in a snapshot"
+        );
+    }
 }
 
 fn check(place: &Place, runs: u64, keyed: bool, mut found: Found) {
@@ -176,11 +199,7 @@ pub fn run_all() {
     let recovers =
         |point| (Point::EventsRead as usize..=Point::FileEmptied as usize).contains(&(point as usize));
     let in_a_journal = |point| matches!(point, Point::SegmentSealed | Point::SegmentNamed);
-    let points: Vec<Point> = Point::ALL
-        .iter()
-        .copied()
-        .filter(|&point| !matches!(point, Point::RingCopied | Point::SnapshotWritten))
-        .collect();
+    let points = Point::ALL;
     let all = points.len() * TIMES.len() + rounds as usize;
     let tell = |index: usize, what: &str| {
         if std::io::stderr().is_terminal() {
@@ -189,7 +208,7 @@ pub fn run_all() {
         }
     };
     // Every point, with each sort of storage in turn.
-    for &point in &points {
+    for &point in points {
         let mut killed = Killed::default();
         for (nth, &times) in TIMES.iter().enumerate() {
             tell(index, point.name());
