@@ -1,4 +1,4 @@
-//! A storage that consists of one closure, for the library's own tests.
+//! A storage that consists of one closure.
 
 use super::{Abilities, Storage};
 use crate::batch::BatchView;

@@ -4,7 +4,6 @@
 //! [`PIPELINE_STORE_REJECT`] or [`PIPELINE_STORE_PENDING`], and the pool decides on the consequences for the events.
 
 pub mod callback;
-#[cfg(test)]
 pub mod closure;
 pub mod feed;
 pub mod journal;

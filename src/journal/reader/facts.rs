@@ -7,6 +7,7 @@ use crate::event::{
     PIPELINE_KIND_KIND_NAME, PIPELINE_KIND_THREAD,
 };
 use crate::facts::{MOST_BYTES, MOST_FACTS, attribute_of};
+use crate::journal::blocks::facts::FactRef;
 use crate::journal::format::record::Record;
 use crate::kinds::Definition;
 use std::collections::BTreeMap;
@@ -160,6 +161,17 @@ impl Facts {
                 | PIPELINE_KIND_CLOCK
                 | PIPELINE_KIND_DEFINITION
                 | PIPELINE_KIND_ATTRIBUTE
+        )
+    }
+
+    /// Takes a fact that comes from elsewhere than a journal's block, as from a ring file, behind those that it has taken before. An error: there is not enough memory.
+    pub fn tell(&mut self, generation: u64, fact: FactRef<'_>, losses: &mut Losses) -> io::Result<()> {
+        let FactRef { kind, correlation_id, node_id, payload } = fact;
+        self.add(
+            generation,
+            &Record { kind, correlation_id, node_id, payload, ..Record::default() },
+            u64::MAX,
+            losses,
         )
     }
 
