@@ -2,6 +2,8 @@
 
 use crate::consume::args::Consume;
 use crate::export::pieces::Split;
+use crate::recover::args::Recover;
+use crate::snapshot::args::Snapshot;
 use crate::top::args::Top;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -48,6 +50,19 @@ pub enum Command {
     /// Keys: q ends; r e b f l t n p sort by rate, events, backlog, fill, lost, latency, name, pid, and s by the next of them; the arrows choose the pipeline whose writers and ring buffers are
     /// shown; Page Up and Page Down scroll these; + and - change the interval; the space bar looks at once.
     Top(Top),
+    /// Stores what processes that have ended have left in their ring files, and deletes the files
+    ///
+    /// Each event has the identity that it was captured under. What is stored is marked in the file, so that a recovery that was killed goes on where it was: in SQLite and in a journal
+    /// each event is there exactly once, and lines (ndjson) have each at least once. A file whose process lives, or that another recovery has, is not touched; one that cannot be read is
+    /// named and left as it is.
+    ///
+    /// Exit status: 0 if all is stored, 1 if something was damaged, refused by the target or not recoverable, 2 if something is left, or the directory or the target cannot be used.
+    Recover(Recover),
+    /// Writes what lies in ring files as a journal, while the processes go on or after they have ended
+    ///
+    /// Nothing in the ring files is changed, and the processes do nothing for it: it may be repeated as often as wanted, into the same journal, whose readers give each event once. What a process
+    /// releases or overwrites while its ring buffers are read is left out.
+    Snapshot(Snapshot),
     /// Answers the questions of AI assistants about journals: a server of the Model Context Protocol
     Mcp(Mcp),
     /// Stores the events of a NATS JetStream stream in a database or a journal, each once, or prints them

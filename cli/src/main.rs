@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod consume;
 mod damage;
+mod deliver;
 mod export;
 mod failure;
 mod http;
@@ -18,6 +19,9 @@ mod metrics;
 mod numbers;
 mod page;
 mod progress;
+mod recover;
+mod rings;
+mod snapshot;
 mod source;
 mod time_bounds;
 mod timeline;
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         Command::Metrics(args) => metrics::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Mcp(args) => mcp::run(&args),
+        Command::Recover(args) => recover::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Completions { shell } => commands::pages::completions(shell),
         Command::Man { directory } => commands::pages::manual(&directory),

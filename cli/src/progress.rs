@@ -29,6 +29,11 @@ impl Progress {
         Self { start: Instant::now(), what: "", bar: None, wanted: false }
     }
 
+    /// Whether anybody sees it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Shows how far the reader has come.
     pub fn show(&mut self, read: Read) {
         if !self.wanted || self.bar.is_none() && self.start.elapsed() < AFTER {

@@ -23,6 +23,8 @@ mod memory;
 mod metrics;
 #[path = "command/page.rs"]
 mod page;
+#[path = "command/recover.rs"]
+mod recover;
 #[path = "command/ring_files.rs"]
 mod ring_files;
 #[path = "command/rules.rs"]

@@ -1,12 +1,13 @@
 //! The way of messages: fetched, stored, acknowledged.
 
-use super::args::{Consume, Place};
+use super::args::Consume;
 use super::check::Said;
 use super::connect::{causes, connect};
 use super::dead::DeadLetters;
 use super::facts::Facts;
 use super::store::{Incoming, Storing, Verdict};
 use super::stream;
+use crate::deliver::place::Place;
 use crate::failure::{Failure, Outcome};
 use crate::messages;
 use async_nats::jetstream::consumer::PullConsumer;

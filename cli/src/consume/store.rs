@@ -1,8 +1,8 @@
 //! The thread that reads messages and stores them.
 
-use super::args::Place;
 use super::check::{self, Refusal, Said};
 use super::target::{Kept, Target};
+use crate::deliver::place::Place;
 use crate::failure::Failure;
 use async_nats::HeaderMap;
 use bytes::Bytes;

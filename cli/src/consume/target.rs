@@ -1,13 +1,11 @@
 //! Where events go, and when they are there to stay.
 
-use super::args::Place;
-use super::lines::Lines;
+use crate::deliver::lines::Lines;
+use crate::deliver::place::Place;
+use crate::deliver::{self, journal};
 use crate::failure::Failure;
 use capture_pipeline::journal::message::Reader;
-use capture_pipeline::status::Error;
 use capture_pipeline::storage::feed::{Fed, Feed, Part};
-use capture_pipeline::storage::journal::{self, JournalStorage};
-use capture_pipeline::storage::sqlite::{self, SqliteStorage};
 use std::path::PathBuf;
 
 /// See the module.
@@ -45,19 +43,11 @@ impl Target {
     /// Opens it, or makes it.
     pub fn open(place: &Place) -> Result<Self, Failure> {
         Ok(match place {
-            Place::Sqlite(path) => {
-                // What is acknowledged is gone from the stream, so it must be on the disk.
-                let options = sqlite::Options {
-                    synchronous: sqlite::Synchronous::Full,
-                    indexes: false,
-                    ..sqlite::Options::default()
-                };
-                Self::Sqlite(Box::new(Feed::new(SqliteStorage::open(path, options)?)))
-            }
+            Place::Sqlite(path) => Self::Sqlite(Box::new(deliver::sqlite(path)?)),
             Place::Journal(path) => {
                 let journals = Journals { directory: path.clone(), open: Vec::new() };
                 // So that a directory that cannot be used is known before a message comes.
-                drop(journals.make()?);
+                drop(journal(path)?);
                 Self::Journal(journals)
             }
             Place::Ndjson(path) => Self::Ndjson(Box::new(Lines::open(path.as_deref())?)),
@@ -112,11 +102,6 @@ impl Target {
 }
 
 impl Journals {
-    fn make(&self) -> Result<Feed, Error> {
-        let options = journal::Options { sync: journal::Sync::Batch, ..journal::Options::default() };
-        Ok(Feed::new(JournalStorage::open(&self.directory, options)?))
-    }
-
     /// That of a run.
     fn of(&mut self, generation: u64) -> Result<&mut Feed, Failure> {
         match self.open.iter().position(|(of, _)| *of == generation) {
@@ -125,7 +110,7 @@ impl Journals {
                 if self.open.len() == MOST_JOURNALS {
                     self.open.remove(0).1.finish();
                 }
-                let made = self.make()?;
+                let made = journal(&self.directory)?;
                 self.open.push((generation, made));
             }
         }

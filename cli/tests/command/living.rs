@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Events that are stored, and events that are captured after that.
-const STORED: u64 = 100;
-const WAITING: u64 = 50;
+pub const STORED: u64 = 100;
+pub const WAITING: u64 = 50;
 
 /// A directory on tmpfs, removed when it is dropped.
 pub struct Shared(PathBuf);
@@ -36,6 +36,8 @@ pub struct Living {
     child: Child,
     /// The directory of its ring files.
     pub rings: String,
+    /// The directory of its journal.
+    pub journal: String,
     _directory: Shared,
 }
 
@@ -53,7 +55,8 @@ impl Living {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         assert!(lines.any(|line| line.expect("a line") == "captured"), "the process has ended");
         let rings = text(&directory.0.join("rings"));
-        Self { child, rings, _directory: directory }
+        let journal = text(&directory.0.join("journal"));
+        Self { child, rings, journal, _directory: directory }
     }
 
     pub fn id(&self) -> u32 {

@@ -4,7 +4,9 @@ use capture_pipeline::files::{Words, file};
 use capture_pipeline::journal::format::figures::{self, Live};
 use capture_pipeline::journal::format::segment::Owner;
 use capture_pipeline::journal::owner;
-use capture_pipeline::ring_file::format::{FIGURES_AT, Header, RING_HEADER_BYTES, Shape, file_name, ring};
+use capture_pipeline::ring_file::format::{
+    FACTS_AT, FACTS_START, FIGURES_AT, Header, RING_HEADER_BYTES, Shape, file_name, ring,
+};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,12 +24,13 @@ pub struct Event {
     pub sequence: u64,
     pub timestamp: u64,
     pub correlation_id: u64,
+    pub node_id: u64,
     pub payload: Vec<u8>,
 }
 
 impl Event {
     pub fn new(kind: u32, sequence: u64, timestamp: u64, payload: &[u8]) -> Self {
-        Self { kind, sequence, timestamp, correlation_id: 0, payload: payload.to_vec() }
+        Self { kind, sequence, timestamp, correlation_id: 0, node_id: 0, payload: payload.to_vec() }
     }
 
     fn record(&self) -> Vec<u8> {
@@ -36,7 +39,7 @@ impl Event {
         bytes.extend(0_u32.to_le_bytes());
         bytes.extend(self.kind.to_le_bytes());
         bytes.extend(1_f32.to_le_bytes());
-        for word in [self.sequence, self.timestamp, self.correlation_id, 0] {
+        for word in [self.sequence, self.timestamp, self.correlation_id, self.node_id] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(&self.payload);
@@ -54,6 +57,8 @@ pub struct RingFile {
     lock: Option<file::File>,
     /// The positions of the heads.
     heads: [u64; RINGS as usize + 1],
+    /// The bytes of facts.
+    facts: u64,
 }
 
 impl RingFile {
@@ -81,7 +86,7 @@ impl RingFile {
         file.set_len(shape.file_bytes()).expect("its size");
         file.write_all_at(&header.encode(), 0).expect("its header");
         let lock = (owner != ended()).then(|| locked(&path));
-        Self { path, header, file, lock, heads: [0; RINGS as usize + 1] }
+        Self { path, header, file, lock, heads: [0; RINGS as usize + 1], facts: 0 }
     }
 
     /// From now on the owner is dead.
@@ -128,6 +133,14 @@ impl RingFile {
         self.heads[index as usize] = head;
         self.word(index, ring::HEAD, head);
         head
+    }
+
+    /// Adds a fact.
+    pub fn fact(&mut self, event: &Event) {
+        let record = event.record();
+        self.file.write_all_at(&record, FACTS_AT + FACTS_START + self.facts).expect("written");
+        self.facts += record.len() as u64;
+        self.file.write_all_at(&self.facts.to_le_bytes(), FACTS_AT).expect("written");
     }
 
     /// Writes figures.

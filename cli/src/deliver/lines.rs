@@ -6,6 +6,7 @@ use crate::journal::Found;
 use crate::kinds::{Asked, Kinds};
 use crate::line::Json;
 use capture_pipeline::journal::message::Reader;
+use capture_pipeline::journal::reader::{Event, Facts};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
@@ -45,14 +46,21 @@ impl Lines {
         if reader.told(message).next().is_some() {
             self.knower.take(message)?;
         }
-        let facts = self.knower.facts(generation);
+        let knower = std::mem::take(&mut self.knower);
+        self.add(generation, knower.facts(generation), reader.events(message));
+        self.knower = knower;
+        Ok(())
+    }
+
+    /// Adds events of a run, of which these facts are known.
+    pub fn add<'e>(&mut self, generation: u64, facts: &Facts, events: impl Iterator<Item = Event<'e>>) {
         if self.kinds.len() >= MOST_RUNS && !self.kinds.contains_key(&generation) {
             self.kinds.clear();
         }
         let kinds = self.kinds.entry(generation).or_insert_with(|| Kinds::new(facts, Asked::default()));
         kinds.refresh(facts);
         let json = Json { strings: false, wide: false, payload: None, attributes: true };
-        for event in reader.events(message) {
+        for event in events {
             if !self.seen.add(generation, event.ring_id, event.sequence) {
                 continue;
             }
@@ -61,7 +69,6 @@ impl Lines {
             let thread = facts.threads.get(&(generation, event.ring_id));
             json.write(&mut self.buffer, Found { event: &event, kind, kind_at, thread });
         }
-        Ok(())
     }
 
     /// Writes what was added. A file has it on the disk then.
@@ -71,8 +78,12 @@ impl Lines {
         }
         match &mut self.file {
             Some((file, path)) => {
-                let done = file.write_all(&self.buffer).and_then(|()| file.sync_data());
-                done.map_err(|error| Failure::of(path, &error))?;
+                let before = file.metadata().map_err(|error| Failure::of(path, &error))?.len();
+                if let Err(error) = file.write_all(&self.buffer).and_then(|()| file.sync_data()) {
+                    // So that no line is cut, and none is there twice when it is tried again.
+                    let _ = file.set_len(before);
+                    return Err(Failure::of(path, &error));
+                }
             }
             None => {
                 let mut output = std::io::stdout().lock();
