@@ -18,7 +18,7 @@
  * a failure, pipeline_last_error() says why.
  *
  * This file has: results of calls; 1. start; 2. capture; 3. storage; 4. watch; 5. end; 6. read a journal; 7. advanced;
- * 8. messages: events for a transport.
+ * 8. messages: events for a transport; 9. recover: what processes that have ended have left.
  *
  * Conventions:
  * - A function returns an int32_t status, unless its description says otherwise: PIPELINE_OK, a small
@@ -96,6 +96,12 @@ typedef struct pipeline_reader_attribute_t pipeline_reader_attribute_t;
 typedef struct pipeline_reader_losses_t pipeline_reader_losses_t;
 /** What a reader gives. */
 typedef struct pipeline_reader_options_t pipeline_reader_options_t;
+/** What became of one ring file. */
+typedef struct pipeline_recovered_file_t pipeline_recovered_file_t;
+/** The options of a recovery. */
+typedef struct pipeline_recover_options_t pipeline_recover_options_t;
+/** What a recovery has done, over all files of the directory. */
+typedef struct pipeline_recovery_t pipeline_recovery_t;
 /** A rule: what becomes of the events that all of its conditions choose. */
 typedef struct pipeline_rule_t pipeline_rule_t;
 /** What is known of a rule. */
@@ -3727,6 +3733,186 @@ int32_t pipeline_message_reader_attribute(pipeline_message_reader_t *reader,
  * Requires: `reader` is NULL, or open, used by no other thread, and not used again.
  */
 int32_t pipeline_message_reader_close(pipeline_message_reader_t *reader);
+
+/* ---- 9. Recover: ring files of processes that have ended ------------------------------------------------ */
+
+/**
+ * `pipeline_recovered_file_t.outcome`: all that the file had was delivered or given up, and the file was
+ * deleted.
+ */
+#define PIPELINE_RECOVERY_DONE 0
+
+/**
+ * `pipeline_recovered_file_t.outcome`: the storage did not take all of it. The rest is in the file, and the
+ * next recovery goes on with it.
+ */
+#define PIPELINE_RECOVERY_LEFT 1
+
+/**
+ * `pipeline_recovered_file_t.outcome`: the process that captures into the file lives. The file was not
+ * touched.
+ */
+#define PIPELINE_RECOVERY_LIVING 2
+
+/** `pipeline_recovered_file_t.outcome`: another process or thread recovers the file at present. */
+#define PIPELINE_RECOVERY_BUSY 3
+
+/**
+ * `pipeline_recovered_file_t.outcome`: its process died while it made the file. It held no event, and was
+ * deleted.
+ */
+#define PIPELINE_RECOVERY_UNFINISHED 4
+
+/**
+ * `pipeline_recovered_file_t.outcome`: another process or thread has recovered and deleted the file
+ * meanwhile.
+ */
+#define PIPELINE_RECOVERY_GONE 5
+
+/**
+ * `pipeline_recovered_file_t.outcome`: the file has another version of the layout, is damaged in its header,
+ * cut, or no ring file. It was not touched.
+ */
+#define PIPELINE_RECOVERY_REFUSED 6
+
+/**
+ * `pipeline_recovered_file_t.outcome`: the system has refused a call, such as reading the file. The rest is
+ * in the file.
+ */
+#define PIPELINE_RECOVERY_FAILED 7
+
+/** What became of one ring file. Valid during the call of `report`. */
+struct pipeline_recovered_file_t {
+    /** `sizeof(pipeline_recovered_file_t)` of the library. */
+    uint32_t struct_size;
+    /** `PIPELINE_RECOVERY_...`. */
+    uint32_t outcome;
+    /** The run of the pipeline whose file it is. */
+    uint64_t generation;
+    /** Events that the storage has stored, also those that it had already under the same identity. */
+    uint64_t events;
+    /**
+     * The library's own events that the storage has taken: names and definitions of kinds, threads, clocks,
+     * attributes.
+     */
+    uint64_t facts;
+    /** Events that the storage has rejected and its `dead_letter` keeps. */
+    uint64_t dead_lettered;
+    /** Events that the storage has rejected, and that its `dead_letter`, if it has one, does not keep. */
+    uint64_t discarded;
+    /**
+     * Events with `PIPELINE_EVENT_RELEASE`, which are left out: handles mean nothing outside the process that
+     * captured them.
+     */
+    uint64_t handles;
+    /** Ring buffers that end in damage. 0 after a crash or a kill alone. */
+    uint64_t torn;
+    /** The bytes in them that are given up. */
+    uint64_t torn_bytes;
+    /** The path of the file. Never NULL. */
+    const char *path;
+    /**
+     * What became of the file, with the place of each damage, in one or more lines for people. Never NULL.
+     */
+    const char *text;
+};
+
+/** The options of a recovery. `pipeline_recover_options_init` writes every default. */
+struct pipeline_recover_options_t {
+    /** `sizeof(pipeline_recover_options_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t flags;
+    /**
+     * For how many milliseconds a batch that the storage does not take is tried again, at most a day
+     * (86400000). Default 10000. Then the recovery ends, and what is left stays in the files.
+     */
+    uint64_t retry_ms;
+    /** Called for each ring file, when it is done with. It must not throw. Default NULL: none is called. */
+    void (*report)(void *report_data, const pipeline_recovered_file_t *file);
+    /** The first argument of `report`. Default NULL. */
+    void *report_data;
+};
+
+/**
+ * Writes every default to `options` and sets its `struct_size`. Pass `sizeof(pipeline_recover_options_t)` as
+ * `struct_size`. Any thread. Errors: `PIPELINE_ERR_NULL`, `_VERSION`. Since 0.1.0.
+ *
+ * Requires: `options` is NULL or points to `struct_size` writable bytes.
+ */
+int32_t pipeline_recover_options_init(pipeline_recover_options_t *options, size_t struct_size);
+
+/** What a recovery has done, over all files of the directory. */
+struct pipeline_recovery_t {
+    /** `sizeof(pipeline_recovery_t)` of the caller. */
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t reserved;
+    /** Files that were recovered and deleted: one for each run of a pipeline. */
+    uint64_t runs;
+    /** Files of processes that live. They were not touched. */
+    uint64_t living;
+    /** Files that another process or thread recovers. */
+    uint64_t busy;
+    /** Files that were never finished. They were deleted. */
+    uint64_t unfinished;
+    /** Files that this library does not recover. They were not touched, and the log says why. */
+    uint64_t refused;
+    /** As in `pipeline_recovered_file_t`, and so are the others. */
+    uint64_t events;
+    /** See there. */
+    uint64_t facts;
+    /** See there. */
+    uint64_t dead_lettered;
+    /** See there. */
+    uint64_t discarded;
+    /** See there. */
+    uint64_t handles;
+    /** See there. */
+    uint64_t torn;
+    /** See there. */
+    uint64_t torn_bytes;
+};
+
+/**
+ * Delivers to `storage` what pipelines with this `ring_dir` have left whose processes have ended, and deletes
+ * their ring files. No pipeline needs to run. (One that is started on the directory recovers by itself, in
+ * the background.) `options` may be NULL: all defaults. The caller sets `out->struct_size`.
+ *
+ * Every event comes under the identity that it was captured with, ring buffer by ring buffer and in its order
+ * there, at least once. If the storage keeps identities, as SQLite and the journal's reader do, it has each
+ * event exactly once, also if a recovery is killed and another one follows: what the storage has acknowledged
+ * is marked in the file. Before the events of a run, a storage with `PIPELINE_STORAGE_META` gets the
+ * library's own events about them. The pipeline's transform and rules are not applied: a transform that
+ * filters did not see these events.
+ *
+ * The files of processes that live are skipped, and so are those that another recovery has. A file that is no
+ * ring file of this version of the layout is refused and left as it is. Where a ring buffer is damaged, its
+ * events up to there are delivered, and the rest is given up and counted in `torn_bytes`. None of this is an
+ * error; `out`, `report` and the log tell it.
+ *
+ * The storage passes to the library as with `pipeline_start`, and its `destroy` runs before this returns. Its
+ * functions are called on a thread of the library, one call at a time: `open_writer` with the id 0, `store`,
+ * `dead_letter`, `flush` for each file, `finish`, `close_writer`. `release` is never called, because events
+ * that are handles are left out. `store` may answer `PIPELINE_STORE_PENDING`; the call waits for that answer
+ * as long as it takes.
+ *
+ * Any thread; not in a callback. It takes as long as the storage does. `ring_dir` must be a directory of the
+ * caller's own user that nobody else may write to, and no symbolic link. Errors: `PIPELINE_ERR_NULL`;
+ * `_VERSION`; `_INVALID` (`ring_dir`, an option); `_NOT_FOUND` (there is no such directory); `_STORAGE` (the
+ * storage has not taken a batch for `retry_ms`, or `flush` or `finish` has failed); `_SYSTEM` (a file could
+ * not be read or changed; the others were recovered); `_NO_MEMORY`. After an error, what was not stored is in
+ * the files, the call may be made again, and `pipeline_last_error` names the file. `out` is written only on
+ * success. Since 0.1.0.
+ *
+ * Requires: `ring_dir` is NULL or NUL-terminated; `storage` and `options` are NULL or as their `struct_size`
+ * says, and their functions may be called as documented; `out` is NULL or points to as many writable bytes as
+ * its `struct_size` says.
+ */
+int32_t pipeline_recover(const char *ring_dir,
+                         const pipeline_storage_t *storage,
+                         const pipeline_recover_options_t *options,
+                         pipeline_recovery_t *out);
 
 #ifdef __cplusplus
 }

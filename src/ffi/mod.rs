@@ -15,6 +15,7 @@ pub mod message;
 mod offer;
 pub mod pressure;
 pub mod reader;
+pub mod recover;
 pub mod reserve;
 pub mod rules;
 mod sized;

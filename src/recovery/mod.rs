@@ -10,7 +10,8 @@ mod report;
 pub use report::{FileReport, Outcome, Report};
 
 use crate::ring_file::reader::{DeadRun, Directory, Purpose, Taken};
-use crate::status::{Error, PIPELINE_ERR_SYSTEM, Result};
+use crate::status::{Error, PIPELINE_ERR_STORAGE, PIPELINE_ERR_SYSTEM, Result};
+use crate::storage::Storage;
 use crate::storage::feed::Feed;
 use deliver::{Delivery, Stop};
 use std::ffi::{CStr, OsStr};
@@ -76,6 +77,27 @@ pub fn recover(
         }
     }
     Ok(all)
+}
+
+/// Recovers a directory into one storage, which is finished and dropped in the end. An error: the directory cannot be used, or something is left, as [`Report::stopped`] says.
+pub fn recover_into(
+    path: &Path,
+    storage: Box<dyn Storage>,
+    options: &Options,
+    see: impl FnMut(&FileReport),
+) -> Result<Report> {
+    let mut feed = Feed::guarded(storage);
+    let mut report = recover(path, &mut feed, options, see)?;
+    if let Some(error) = report.stopped.take() {
+        return Err(error);
+    }
+    match feed.finish() {
+        0 => Ok(report),
+        status => {
+            let text = format!("the storage's finish returned {status}; all events were stored before it");
+            Err(Error::new(PIPELINE_ERR_STORAGE, text))
+        }
+    }
 }
 
 /// Recovers one file. An error: it is of no use to go on with others.
