@@ -192,6 +192,13 @@ struct Config : pipeline_config_t {
     }
 };
 
+/// The members of pipeline_recover_options_t, initialised with the defaults.
+struct RecoverOptions : pipeline_recover_options_t {
+    RecoverOptions() : pipeline_recover_options_t() {
+        detail::check(pipeline_recover_options_init(this, sizeof(pipeline_recover_options_t)));
+    }
+};
+
 // --- Captures: what an event consists of -----------------------------------------------------------------------------
 
 /// The kind of an event: a number below PIPELINE_KIND_RESERVED, or a value of an enum of yours (scoped or unscoped).
@@ -1470,29 +1477,31 @@ class Pipeline : public detail::Captures<Pipeline> {
     Pipeline(const Config &config, Storage storage) {
         require_compatible_library();
         pipeline_storage_t raw{};
-        detail::check(pipeline_storage_init(&raw, sizeof raw));
         state_ = storage.state_;
-        detail::Holder *holder = nullptr;
-        if (storage.raw_) {
-            raw = *storage.raw_;
-            storage.raw_.reset();
-        } else {
-            if (!storage.own_) detail::raise(PIPELINE_ERR_STATE, "the Storage was moved from");
-            holder = new detail::Holder{std::move(storage.own_), state_};
-            describe(*holder, raw);
-        }
-        const std::int32_t status = pipeline_start(&config, &raw, &handle_);
-        if (status < 0) {
-            // Copied first, because the destructor of the storage may call the library.
-            const std::string why = pipeline_last_error();
-            // With PIPELINE_ERR_VERSION the library may not have taken over the storage. In all other cases it destroys the storage,
-            // possibly later, on a writer that has already started.
-            const bool refused = status == PIPELINE_ERR_VERSION && !state_->destroyed.load(std::memory_order_acquire);
-            if (holder != nullptr && refused) delete holder;
-            detail::raise(status, why.c_str());
-        }
+        detail::Holder *const holder = give(storage, raw);
+        refuse(pipeline_start(&config, &raw, &handle_), holder, *state_);
     }
     explicit Pipeline(Storage storage) : Pipeline(Config(), std::move(storage)) {}
+
+    /// Delivers to the storage what pipelines with this `ring_dir` have left whose processes have ended, and deletes their ring files: see pipeline_recover. Throws
+    /// Error; the storage is destroyed in every case, and what was not stored stays in the files.
+    static pipeline_recovery_t recover(const std::string &ring_dir, Storage storage, const RecoverOptions &options = RecoverOptions()) {
+        require_compatible_library();
+        pipeline_storage_t raw{};
+        pipeline_recovery_t recovery{};
+        recovery.struct_size = sizeof recovery;
+        const std::shared_ptr<detail::StorageState> state = storage.state_;
+        detail::Holder *const holder = give(storage, raw);
+        refuse(pipeline_recover(ring_dir.c_str(), &raw, &options, &recovery), holder, *state);
+        return recovery;
+    }
+    /// The same, and calls `report` with a `const pipeline_recovered_file_t &` for each file, on a thread of the library. What it throws is dropped.
+    template <class F, class = std::enable_if_t<std::is_invocable_v<F &, const pipeline_recovered_file_t &>>>
+    static pipeline_recovery_t recover(const std::string &ring_dir, Storage storage, RecoverOptions options, F report) {
+        options.report = &tell_file<F>;
+        options.report_data = &report;
+        return recover(ring_dir, std::move(storage), options);
+    }
 
     /// After a move the source is empty: captures, flush and close return PIPELINE_ERR_NULL, and set-up calls throw it.
     Pipeline(Pipeline &&from) noexcept
@@ -1678,6 +1687,47 @@ class Pipeline : public detail::Captures<Pipeline> {
     }
     template <class K, class T> Status offer_value(const K &kind, const T &value) noexcept {
         return offer(kind, Bytes(std::addressof(value), sizeof(T)));
+    }
+    /// The storage as the C functions take it. What is returned, if anything, belongs to the library from its next call on.
+    static detail::Holder *give(Storage &storage, pipeline_storage_t &raw) {
+        detail::check(pipeline_storage_init(&raw, sizeof raw));
+        if (storage.raw_) {
+            raw = *storage.raw_;
+            storage.raw_.reset();
+            return nullptr;
+        }
+        if (!storage.own_) detail::raise(PIPELINE_ERR_STATE, "the Storage was moved from");
+        auto *holder = new detail::Holder{std::move(storage.own_), storage.state_};
+        describe(*holder, raw);
+        return holder;
+    }
+    /// Throws what a call has answered that was given a storage.
+    static void refuse(std::int32_t status, detail::Holder *holder, const detail::StorageState &state) {
+        if (status >= 0) return;
+        // Copied first, because the destructor of the storage may call the library.
+        const std::string why = pipeline_last_error();
+        // With PIPELINE_ERR_VERSION the library may not have taken over the storage. In all other cases it destroys the storage,
+        // possibly later, on a writer that has already started.
+        const bool refused = status == PIPELINE_ERR_VERSION && !state.destroyed.load(std::memory_order_acquire);
+        if (holder != nullptr && refused) delete holder;
+        detail::raise(status, why.c_str());
+    }
+    template <class F> static void tell_file(void *function, const pipeline_recovered_file_t *file) {
+        const detail::Called call(true);
+#if CAPTURE_PIPELINE_EXCEPTIONS
+        try {
+            (*static_cast<F *>(function))(*file);
+        }
+#if defined(__GLIBCXX__)
+        catch (abi::__forced_unwind &) {
+            throw;
+        }
+#endif
+        catch (...) {
+        }
+#else
+        (*static_cast<F *>(function))(*file);
+#endif
     }
     static void describe(detail::Holder &holder, pipeline_storage_t &raw) noexcept {
         const StorageBase &s = *holder.storage;
