@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh [TARGET...]: fuzzes the C interface with libFuzzer, which is guided by coverage, and AddressSanitizer. fuzz/TARGET.c and the
-# library are built for that; fuzz/where.rs and fuzz/rules.rs call the library's Rust functions. TARGET: calls, structs, reader, messages, where,
-# rules (default: all, at the same time).
+# library are built for that; fuzz/where.rs, fuzz/rules.rs and fuzz/rings.rs call the library's Rust functions. TARGET: calls, structs, reader,
+# messages, where, rules, rings (default: all, at the same time).
 #
 #   SECONDS_EACH=60   the time for each target
 #   INPUT=FILE        runs this input once instead, to reproduce a failure
@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/instrument.sh
-targets=${*:-calls structs reader messages where rules}
+targets=${*:-calls structs reader messages where rules rings}
 seconds=${SECONDS_EACH:-60}
 out=$PWD/build/fuzz
 mkdir -p "$out"

@@ -3876,8 +3876,8 @@ struct pipeline_recovery_t {
 
 /**
  * Delivers to `storage` what pipelines with this `ring_dir` have left whose processes have ended, and deletes
- * their ring files. No pipeline needs to run. (One that is started on the directory recovers by itself, in
- * the background.) `options` may be NULL: all defaults. The caller sets `out->struct_size`.
+ * their ring files. No pipeline needs to run. `options` may be NULL: all defaults. The caller sets
+ * `out->struct_size`. docs/recovery.md says what is promised.
  *
  * Every event comes under the identity that it was captured with, ring buffer by ring buffer and in its order
  * there, at least once. If the storage keeps identities, as SQLite and the journal's reader do, it has each

@@ -147,8 +147,8 @@ pub unsafe extern "C" fn pipeline_recover_options_init(
     guard(|| unsafe { sized::write(options, struct_size, &DEFAULTS, "options") })
 }
 
-/// Delivers to `storage` what pipelines with this `ring_dir` have left whose processes have ended, and deletes their ring files. No pipeline needs to run. (One that is
-/// started on the directory recovers by itself, in the background.) `options` may be NULL: all defaults. The caller sets `out->struct_size`.
+/// Delivers to `storage` what pipelines with this `ring_dir` have left whose processes have ended, and deletes their ring files. No pipeline needs to run.
+/// `options` may be NULL: all defaults. The caller sets `out->struct_size`. docs/recovery.md says what is promised.
 ///
 /// Every event comes under the identity that it was captured with, ring buffer by ring buffer and in its order there, at least once. If the storage keeps identities, as SQLite
 /// and the journal's reader do, it has each event exactly once, also if a recovery is killed and another one follows: what the storage has acknowledged is marked in the
