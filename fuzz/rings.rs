@@ -6,7 +6,9 @@ mod image;
 
 use capture_pipeline::journal::format::checksum;
 use capture_pipeline::ring_file::format::{CLOCK_AT, FACTS_AT, RING_HEADERS_AT};
-use capture_pipeline::ring_file::reader::{DeadRun, Directory, Next, Piece, Purpose, RingFile, RingReader, Taken};
+use capture_pipeline::ring_file::reader::{
+    DeadRun, Directory, Next, Piece, Purpose, RingFile, RingReader, Taken,
+};
 use image::{Event, IN_TICKS, Image, patch};
 use std::collections::BTreeMap;
 use std::fs;

@@ -74,9 +74,8 @@ pub struct pipeline_recover_options_t {
     /// ends, and what is left stays in the files.
     pub retry_ms: u64,
     /// Called for each ring file, when it is done with. It must not throw. Default NULL: none is called.
-    pub report: Option<
-        unsafe extern "C" fn(report_data: *mut c_void, file: *const pipeline_recovered_file_t),
-    >,
+    pub report:
+        Option<unsafe extern "C" fn(report_data: *mut c_void, file: *const pipeline_recovered_file_t)>,
     /// The first argument of `report`. Default NULL.
     pub report_data: *mut c_void,
 }
@@ -219,13 +218,15 @@ pub unsafe extern "C" fn pipeline_recover(
 unsafe fn from_c(options: *const pipeline_recover_options_t) -> Result<(Options, Report)> {
     const DAY_MS: u64 = 86_400_000;
     // SAFETY: by contract.
-    let c = if options.is_null() { DEFAULTS } else { unsafe { sized::read(options, DEFAULTS, "options") }?.0 };
+    let c =
+        if options.is_null() { DEFAULTS } else { unsafe { sized::read(options, DEFAULTS, "options") }?.0 };
     if c.flags != 0 {
         let text = format!("pipeline_recover_options_t.flags: 0 allowed, {:#x} given", c.flags);
         return Err(Error::new(PIPELINE_ERR_INVALID, text));
     }
     if c.retry_ms > DAY_MS {
-        let text = format!("pipeline_recover_options_t.retry_ms: 0 to {DAY_MS} allowed, {} given", c.retry_ms);
+        let text =
+            format!("pipeline_recover_options_t.retry_ms: 0 to {DAY_MS} allowed, {} given", c.retry_ms);
         return Err(Error::new(PIPELINE_ERR_INVALID, text));
     }
     let report = Report { function: c.report, data: c.report_data };
@@ -251,7 +252,8 @@ impl Report {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
             CString::new(&bytes[..end]).unwrap_or_default()
         };
-        let (path, words) = (text(file.path.as_os_str().as_bytes().to_vec()), text(file.to_string().into_bytes()));
+        let (path, words) =
+            (text(file.path.as_os_str().as_bytes().to_vec()), text(file.to_string().into_bytes()));
         let shown = pipeline_recovered_file_t {
             struct_size: size_of::<pipeline_recovered_file_t>() as u32,
             outcome: match file.outcome {

@@ -1,11 +1,12 @@
 //! Whose file it is: a living owner's is never touched, a dead one's is delivered, and by one recovery at a time.
 
-use crate::image::{Event, Image};
+use crate::image::{Event, Image, patch};
 use crate::support::{Keeping, Scratch, read_all, recover_into, take, take_run};
 use capture_pipeline::journal::format::segment::Owner;
 use capture_pipeline::journal::owner;
 use capture_pipeline::recovery::Outcome;
-use capture_pipeline::ring_file::reader::{Piece, RingFile, Taken};
+use capture_pipeline::ring_file::format::ring;
+use capture_pipeline::ring_file::reader::{Clock, Next, Piece, RingFile, RingReader, RingWords, Taken};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -188,4 +189,68 @@ fn a_living_owner_s_file_is_read_without_its_help() {
     drop(held);
     assert!(!file.owner_lives().unwrap());
     assert!(path.exists());
+}
+
+#[test]
+fn a_file_that_was_recovered_meanwhile_is_not_delivered_again() {
+    for _ in 0..10 {
+        let scratch = Scratch::new();
+        let kept = Keeping::default();
+        for generation in 1..=8 {
+            let mut image = Image::new(generation, (4096, 1), (0, 0));
+            image.ring(0, 1, 0, 0).push(0, &Event::new(0, b""));
+            image.write(scratch.path());
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| recover_into(scratch.path(), kept.clone()));
+            }
+        });
+        let mut identities = kept.identities();
+        identities.sort_unstable();
+        assert_eq!(identities, (1..=8).map(|generation| (generation, 1, 0)).collect::<Vec<_>>());
+    }
+}
+
+/// Changes the words of the only ring, as its owner does.
+fn set(image: &Image, path: &Path, words: &[(u64, u64)]) {
+    for &(word, to) in words {
+        patch(path, image.header.shape.header_at(0) + word, &to.to_le_bytes());
+    }
+}
+
+#[test]
+fn what_is_released_while_it_is_read_is_left_out() {
+    let scratch = Scratch::new();
+    let image = image(owner::own());
+    let path = image.write(scratch.path());
+    let directory = scratch.directory();
+    let file = RingFile::open(&directory, c"0000000000000001.rings", 1).unwrap();
+    let clock = Clock::read(&file).unwrap();
+    let read = |words: RingWords| {
+        let mut reader = RingReader::new(&file, 0, words, true).unwrap().unwrap();
+        let mut piece = Piece::default();
+        let next = reader.next(&file, &mut piece).unwrap();
+        let events: Vec<u64> = piece.events(0, 1, &clock, 0).map(|event| event.sequence).collect();
+        (next, events, piece.from(), piece.upto())
+    };
+    let words = file.ring(0).unwrap();
+    assert_eq!(read(words), (Next::Piece, vec![0, 1, 2, 3, 4], 0, 280));
+    // The owner overwrites the first three with what is no record.
+    set(&image, &path, &[(ring::RELEASED, 168)]);
+    patch(&path, image.at(0, 0), &[0xFF; 168]);
+    assert_eq!(read(words), (Next::Piece, vec![3, 4], 168, 280));
+    // All of it, and more.
+    set(&image, &path, &[(ring::HEAD, 400), (ring::RELEASED, 400)]);
+    assert_eq!(read(words), (Next::End, vec![], 280, 280));
+    // What is committed and released between the reading of the two words is none.
+    let between = RingWords { head: 280, released: 400, ..words };
+    assert!(RingReader::new(&file, 0, between, true).unwrap().is_none());
+    assert!(RingReader::new(&file, 0, between, false).is_err());
+    // Another thread has got the ring.
+    set(&image, &path, &[(ring::RELEASED, 0), (ring::RING_ID, 2)]);
+    assert_eq!(read(words), (Next::Reassigned, vec![], 0, 0));
+    // A position that can be none ends the reading, too.
+    set(&image, &path, &[(ring::RELEASED, 3), (ring::RING_ID, 1)]);
+    assert!(matches!(read(words), (Next::Damaged(_), ..)));
 }
