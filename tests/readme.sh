@@ -80,6 +80,7 @@ metrics.md c tests/c/pages.c
 journal.md c tests/c/pages.c
 reader.md c tests/c/pages.c
 reader.md cpp tests/cpp/pages.cpp
+recovery.md c tests/c/ring_file/recover.c
 sqlite.md c tests/c/pages.c
 timelines.md c tests/c/pages.c
 nats.md c tests/c/pages_nats.c

@@ -1,5 +1,5 @@
 /* pipeline_recover: what a killed process has left comes to a storage under its identities, once; bad input is refused by name, and the storage is destroyed
- * exactly once whatever happens. */
+ * exactly once whatever happens. The snippet of docs/recovery.md stands here word for word. */
 #include "ring_file.h"
 
 #define EVENTS 500
@@ -305,8 +305,32 @@ static void recovered_into_a_journal(void)
     remove_ring_dir(directory);
 }
 
+/* ---- docs/recovery.md ---- */
+
+static void recovers(pipeline_config_t config)
+{
+    pipeline_recovery_t recovery = {.struct_size = sizeof recovery};
+    pipeline_storage_t storage;
+    if (pipeline_storage_sqlite("events.db", NULL, sizeof storage, &storage) != PIPELINE_OK ||
+        pipeline_recover(config.ring_dir, &storage, NULL, &recovery) != PIPELINE_OK)
+        fprintf(stderr, "%s\n", pipeline_last_error());
+    else
+        printf("%llu events of %llu runs\n", (unsigned long long)recovery.events, (unsigned long long)recovery.runs);
+    CHECK(recovery.events == EVENTS && recovery.runs == 1);
+}
+
+static void recovered_as_the_page_says(void)
+{
+    const char *directory = new_ring_dir("page");
+    killed_process(directory);
+    recovers(ring_file_config(directory));
+    CHECK(find_ring_file(directory) == NULL && access("events.db", F_OK) == 0);
+    remove_ring_dir(directory);
+}
+
 int main(void)
 {
+    recovered_as_the_page_says();
     a_killed_process_s_events_come_once();
     a_living_process_is_left_alone();
     bad_input_is_refused();
