@@ -104,7 +104,7 @@ fn recover(directory: &Arc<Directory>, most: u64) {
         for (number, event) in run.events(&piece, 0).enumerate() {
             assert!(last.is_none_or(|last| last < event.sequence));
             assert!(event.kind < 0xFFFF_0000 && event.weight >= 1.0 && event.weight.is_finite());
-            assert!(event.payload.as_ptr() as usize % 8 == 0 && event.payload.len() as u64 <= most);
+            assert!(event.payload.as_ptr().cast::<u64>().is_aligned() && event.payload.len() as u64 <= most);
             assert!((piece.from()..piece.upto()).contains(&piece.position(number)));
             *last = Some(event.sequence);
         }
