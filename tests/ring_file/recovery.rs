@@ -7,7 +7,7 @@ use capture_pipeline::event::{PIPELINE_KIND_DEFINITION, PIPELINE_KIND_KIND_NAME}
 use capture_pipeline::journal::reader::{Options as ReaderOptions, Reader};
 use capture_pipeline::kinds::{Definition, Field, Integer, Type};
 use capture_pipeline::ring_file::reader::Piece;
-use capture_pipeline::storage::feed::{Feed, Part};
+use capture_pipeline::storage::feed::{Fed, Feed, Part};
 use capture_pipeline::storage::journal::{self, JournalStorage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -196,4 +196,47 @@ fn a_storage_without_identities_has_each_event_at_least_once_and_in_order_after_
     assert!(sequences.iter().copied().collect::<BTreeSet<_>>().into_iter().eq(0..sequence));
     // Not one more than was stored and not acknowledged.
     assert!(sequences.len() as u64 <= sequence + 262_144 / 248);
+}
+
+#[test]
+fn batches_of_two_runs_in_turns_do_not_make_a_segment_each() {
+    let scratch = Scratch::new();
+    let target = scratch.path().join("journal");
+    let mut feed = Feed::new(JournalStorage::open(&target, journal::Options::default()).unwrap());
+    let mut image = Image::new(1, (4096, 1), (0, 0));
+    image.ring(0, 1, 0, 0).push(0, &Event::new(0, b""));
+    let path = image.write(scratch.path());
+    let mut run = take_run(&scratch, &path);
+    let mut piece = Piece::default();
+    assert!(run.next(&mut piece).unwrap());
+    let mut store = |generation: u64, sequence: u64| {
+        let mut part = Part::new(generation, 0);
+        for event in run.events(&piece, 0) {
+            let event = capture_pipeline::journal::reader::Event { sequence, ..event };
+            part.push(&event).unwrap();
+        }
+        assert!(matches!(&feed.store(&[part]).unwrap()[..], [Fed::Stored(refused)] if refused.is_empty()));
+    };
+    for sequence in 0..20 {
+        store(1, sequence);
+        store(2, sequence);
+    }
+    // A third one, and the first again.
+    store(3, 0);
+    store(1, 20);
+    assert_eq!(feed.finish(), 0);
+    let mut reader = Reader::open(&target, ReaderOptions::default()).unwrap();
+    let segments: Vec<u64> = reader.segments().map(|segment| segment.header.generation).collect();
+    assert_eq!(segments.len(), 4, "{segments:?}");
+    let mut count = 0;
+    while reader.next().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!((count, reader.losses().torn_tails, reader.losses().damages), (42, 0, 0));
+    assert!(
+        reader
+            .segments()
+            .all(|segment| matches!(segment.state, capture_pipeline::journal::reader::State::Sealed(_))),
+        "one was not sealed"
+    );
 }

@@ -190,7 +190,8 @@ impl Shared {
 
     /// The spare segment, for the first writer that asks.
     pub fn take_spare(&self, generation: u64) -> Option<Arc<Segment>> {
-        self.spare.lock().take().filter(|segment| segment.id().0 == generation)
+        let mut spare = self.spare.lock();
+        spare.take_if(|segment| segment.id().0 == generation)
     }
 
     /// Keeps the segment of a writer that ends for the next one, if no other can be made: the program may have dropped its privileges. `false`: it is not

@@ -58,9 +58,18 @@ impl Call<'_> {
 
     /// The segment to write to: the writer's own, a new one, or, if none can be made, another writer's.
     fn segment(&mut self, generation: u64) -> Result<Arc<Segment>, Stop> {
-        if let Some(own) = self.work.segment.clone() {
+        let is_another_s = |own: &Arc<Segment>| own.id().0 != generation;
+        if self.work.segment.as_ref().is_some_and(is_another_s) {
+            let Work { segment, other, .. } = &mut *self.work;
+            std::mem::swap(segment, other);
+        }
+        // One of a third run gives way, but only when its successor is made: a program that has dropped its privileges must not lose what it can write to.
+        let third = self.work.segment.clone().filter(is_another_s);
+        if third.is_none()
+            && let Some(own) = self.work.segment.clone()
+        {
             let mut state = own.lock();
-            if !state.closed && !own.has_failed() && own.id().0 == generation {
+            if !state.closed && !own.has_failed() {
                 if !self.is_full(&state) {
                     drop(state);
                     return Ok(own);
@@ -71,17 +80,17 @@ impl Call<'_> {
                 drop(state);
                 return Ok(own);
             }
-            if state.closed || own.has_failed() {
-                self.leave(&own, &mut state);
-            } else {
-                self.seal(&own, &mut state); // it is another run's
-            }
+            self.leave(&own, &mut state);
         }
         let spare = self.shared.take_spare(generation);
         let made =
             spare.map_or_else(|| self.shared.make_segment(generation, self.writer, self.seen, None), Ok);
         match made {
             Ok(segment) => {
+                if let Some(third) = third {
+                    let mut state = third.lock();
+                    self.seal(&third, &mut state);
+                }
                 self.work.segment = Some(Arc::clone(&segment));
                 Ok(segment)
             }
@@ -132,8 +141,11 @@ impl Call<'_> {
     }
 
     fn forget_own(&mut self, segment: &Segment) {
-        if self.work.segment.as_ref().is_some_and(|own| own.id() == segment.id()) {
-            self.work.segment = None;
+        let Work { segment: own, other, .. } = &mut *self.work;
+        for own in [own, other] {
+            if own.as_ref().is_some_and(|own| own.id() == segment.id()) {
+                *own = None;
+            }
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) enum Input<'a> {
 #[derive(Default)]
 struct Work {
     segment: Option<Arc<Segment>>,
+    /// That of another run, whose batches take turns with those of the first.
+    other: Option<Arc<Segment>>,
     events: Blocks,
     encoder: Encoder,
     /// Facts, ledgers, seals.
@@ -101,21 +103,21 @@ impl Writer {
         answer
     }
 
-    /// Seals the writer's segment, unless the next writer has to go on in it.
+    /// Seals the writer's segments, unless the next writer has to go on in one of them.
     pub fn close(&self, shared: &Shared) -> Result<(), Failure> {
         let seen = shared.knowledge.look();
         let mut work = self.work.lock();
-        let Work { segment, extra, .. } = &mut *work;
-        let Some(segment) = segment.take() else { return Ok(()) };
-        let mut state = segment.lock();
-        if !state.closed && shared.keep_spare(&segment) {
-            return Ok(());
+        let Work { segment, other, extra, .. } = &mut *work;
+        let mut result = Ok(());
+        for segment in [segment.take(), other.take()].into_iter().flatten() {
+            let mut state = segment.lock();
+            if state.closed || !shared.keep_spare(&segment) {
+                result = shared.seal(&segment, &mut state, &seen, extra).and(result);
+            }
         }
-        let sealed = shared.seal(&segment, &mut state, &seen, extra);
-        drop(state);
         drop(work);
         drop(seen);
-        sealed
+        result
     }
 }
 
