@@ -35,6 +35,28 @@ static pipeline_t *start(const pipeline_config_t *config)
     return p;
 }
 
+/* ---- when the process may be killed ---- */
+
+static void ring_files(void)
+{
+    pipeline_config_t config;
+    char rings[64];
+    pipeline_t *p;
+    pipeline_config_init(&config, sizeof config);
+    config.max_rings = 2;
+    config.ring_dir = "/dev/shm/audit";     /* made with the permissions 0700 if it is not there */
+    snprintf(rings, sizeof rings, "/dev/shm/audit-%d", (int)getpid());
+    config.ring_dir = rings; /* (a test's own) */
+    p = start(&config);
+    CHECK_OR_STOP(p != NULL);
+    CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_OK);
+    END(p);
+    snprintf(rings, sizeof rings, "/dev/shm/audit-%d/lock", (int)getpid());
+    unlink(rings);
+    *strrchr(rings, '/') = '\0';
+    CHECK(rmdir(rings) == 0);
+}
+
 /* ---- capture ---- */
 
 static int capture_one(pipeline_t *p, unsigned long trace, const void *payload, size_t len)
@@ -232,6 +254,8 @@ int main(void)
     pipeline_producer_t *producer = NULL;
     pipeline_event_t several[2];
     pid_t child;
+
+    ring_files();
 
     pipeline_config_init(&config, sizeof config);
     config.overflow = PIPELINE_OVERFLOW_BLOCK;
