@@ -51,6 +51,8 @@ static void ring_files(void)
     CHECK_OR_STOP(p != NULL);
     CHECK_STATUS(pipeline_capture(p, 1, "x", 1), PIPELINE_OK);
     END(p);
+    CHECK_U64(stored, 1);
+    stored = 0;
     snprintf(rings, sizeof rings, "/dev/shm/audit-%d/lock", (int)getpid());
     unlink(rings);
     *strrchr(rings, '/') = '\0';
