@@ -60,6 +60,7 @@ pub struct RunFile {
     directory: Directory,
     path: PathBuf,
     name: CString,
+    identity: Identity,
     header: Header,
     mapping: Mapping,
     /// Holds the owner's lock. `None`: the file was deleted.
@@ -87,6 +88,7 @@ impl RunFile {
         let name = CString::new(file_name(start.generation)).unwrap_or_default();
         let folder = directory.folder().map_err(failed)?;
         let file = locked_file(&folder, &name).map_err(failed)?;
+        let identity = Identity::of(&file.stat().map_err(failed)?);
         let bytes = start.shape.file_bytes();
         pass(Point::FileLocked);
         let prepare = || {
@@ -133,6 +135,7 @@ impl RunFile {
             directory,
             path,
             name,
+            identity,
             header,
             mapping,
             file: Mutex::new(Some(file)),
@@ -270,10 +273,9 @@ impl RunFile {
         let Some(file) = self.file.lock().take() else { return };
         pass(Point::FileDeleted);
         let Ok(folder) = self.directory.folder() else { return };
-        let own = file.stat().ok().map(|stat| Identity::of(&stat));
-        let there = folder.stat(&self.name).ok().map(|stat| Identity::of(&stat));
-        if own.is_some()
-            && own == there
+        drop(file);
+        // (The descriptor may be lost: a host may close those that are not its own.)
+        if folder.stat(&self.name).is_ok_and(|stat| Identity::of(&stat) == self.identity)
             && let Err(failure) = folder.unlink(&self.name)
         {
             log::warn!(

@@ -76,6 +76,29 @@ static void with_events_left(void)
     remove_ring_dir(directory);
 }
 
+/* A host that closes every descriptor, as daemons do, keeps the lock, which is the mapping's as well; the file goes as usual. */
+static void with_closed_descriptors(void)
+{
+    const char *directory = new_ring_dir("closed");
+    pid_t child = fork();
+    if (child == 0) {
+        pipeline_t *p;
+        int fd;
+        begin_child();
+        p = start(directory, 0);
+        capture_numbers(p, 0, 100);
+        for (fd = 3; fd < 256; fd++)
+            close(fd);
+        CHECK(owner_has_lock(find_ring_file(directory)));
+        CHECK_STATUS(pipeline_scale(p, 1), PIPELINE_OK);
+        END(p);
+        CHECK(find_ring_file(directory) == NULL);
+        end_child();
+    }
+    AWAIT_CHILD(child);
+    remove_ring_dir(directory);
+}
+
 /* The exit of a process drains, and deletes the file. */
 static void at_exit(void)
 {
@@ -191,6 +214,7 @@ int main(void)
 {
     with_nothing_left();
     with_events_left();
+    with_closed_descriptors();
     at_exit();
     a_forked_child();
     released_and_left();
