@@ -469,9 +469,10 @@ struct pipeline_config_t {
      * which `max_rings` would fit.
      *
      * A pipeline that was closed with all its events stored deletes the file. Otherwise the file stays, with
-     * every event that the storage has not acknowledged. No other process may truncate the file while the
-     * pipeline runs. A storage with a `release` must set `PIPELINE_STORAGE_RELEASE_MARKED`: events that are
-     * handles do not outlive the process.
+     * every event that the storage has not acknowledged, and the next pipeline that starts on the directory
+     * stores them (`recovered` of `pipeline_metrics_t`), in the background and under the old identities. No
+     * other process may truncate the file while the pipeline runs. A storage with a `release` must set
+     * `PIPELINE_STORAGE_RELEASE_MARKED`: events that are handles do not outlive the process.
      */
     const char *ring_dir;
     /**

@@ -4,7 +4,6 @@ use crate::event::{EventView, PIPELINE_EVENT_OWN_TIME, PIPELINE_EVENT_RELEASE, P
 use crate::facts::Facts;
 use crate::platform::memory;
 use crate::status::{Error, PIPELINE_ERR_INVALID, Result};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A thread that captured into a ring: its id, and its name padded with zeros.
@@ -47,35 +46,64 @@ pub struct Part {
     pub count: usize,
     /// The events. While it is a batch, the batch has them.
     pub events: Vec<EventView>,
-    /// What their addresses point into. It is not changed, and so does not move.
-    payloads: Vec<u8>,
+    /// What their addresses point into, used up to [`used`](Self::used). It does not grow, and so does not move.
+    payloads: Vec<u64>,
+    /// Words of it that have a payload.
+    used: usize,
 }
 
-// SAFETY: the addresses are those of bytes that the part owns and that nobody changes.
+// SAFETY: the addresses are those of bytes that the part owns, and that nobody changes once an event has them.
 unsafe impl Send for Part {}
 
+/// The words that a payload of so many bytes takes: payloads are aligned as in the ring buffers.
+fn words(bytes: usize) -> usize {
+    bytes.div_ceil(size_of::<u64>())
+}
+
 impl Part {
-    /// A part without events. `payloads` are the bytes in which the payloads lie.
-    pub fn new(run: Arc<Run>, ring_id: u64, number: u64, payloads: Vec<u8>) -> Self {
-        Self { run, ring_id, number, meta: false, own_times: false, count: 0, events: Vec::new(), payloads }
+    /// A part without events, with room for so many, whose payloads have these lengths. An error: there is no memory.
+    pub fn new(
+        run: Arc<Run>,
+        ring_id: u64,
+        number: u64,
+        lengths: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Self> {
+        let (mut events, mut payloads) = (Vec::new(), Vec::new());
+        let count = lengths.len();
+        events.try_reserve_exact(count).map_err(|_| memory::refused(count * size_of::<EventView>()))?;
+        let room = lengths.map(words).sum();
+        payloads.try_reserve_exact(room).map_err(|_| memory::refused(room * size_of::<u64>()))?;
+        payloads.resize(room, 0);
+        Ok(Self { run, ring_id, number, meta: false, own_times: false, count: 0, events, payloads, used: 0 })
     }
 
-    /// Adds an event. Its `ring_id`, `data` and `len` are not read: the payload lies at `payload` among the part's bytes. An error
-    /// (`PIPELINE_ERR_INVALID`): it does not lie there, events and facts would be mixed, or the payload is a handle, which means nothing without
-    /// its process. Another error: there is no memory.
-    pub fn push(&mut self, event: &EventView, payload: Range<usize>) -> Result<()> {
-        let invalid = |what: &str| Error::new(PIPELINE_ERR_INVALID, format!("a recovered event: {what}"));
-        let bytes = self.payloads.get(payload).ok_or_else(|| invalid("its payload lies outside"))?;
-        if event.flags & PIPELINE_EVENT_RELEASE != 0 {
-            return Err(invalid("its payload is a handle of a process that has ended"));
-        }
+    /// Adds an event with a copy of this payload. The event's own `ring_id`, `data` and `len` are not read. An error (`PIPELINE_ERR_INVALID`): there is no room for it, events and
+    /// facts would be mixed, or the payload is a handle, which means nothing without its process.
+    pub fn push(&mut self, event: &EventView, payload: &[u8]) -> Result<()> {
+        let invalid =
+            |what: &str| Err(Error::new(PIPELINE_ERR_INVALID, format!("a recovered event: {what}")));
         let meta = event.kind >= PIPELINE_KIND_RESERVED;
-        if self.count > 0 && meta != self.meta {
-            return Err(invalid("a part has events or facts, not both"));
+        if event.flags & PIPELINE_EVENT_RELEASE != 0 {
+            return invalid("its payload is a handle of a process that has ended");
         }
-        self.events.try_reserve(1).map_err(|_| memory::refused(size_of::<EventView>()))?;
-        let (data, len) = (bytes.as_ptr().cast(), bytes.len());
-        self.events.push(EventView { ring_id: self.ring_id, data, len, ..*event });
+        if self.count > 0 && meta != self.meta {
+            return invalid("a part has events or facts, not both");
+        }
+        let end = self.used + words(payload.len());
+        let Some(room) = self.payloads.get_mut(self.used..end) else {
+            return invalid("the part has no room for its payload");
+        };
+        if self.events.len() == self.events.capacity() {
+            return invalid("the part has no room for it");
+        }
+        for (word, bytes) in room.iter_mut().zip(payload.chunks(size_of::<u64>())) {
+            let mut whole = [0; size_of::<u64>()];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            *word = u64::from_ne_bytes(whole);
+        }
+        let data = room.as_ptr().cast();
+        self.used = end;
+        self.events.push(EventView { ring_id: self.ring_id, data, len: payload.len(), ..*event });
         self.meta = meta;
         self.own_times |= event.flags & PIPELINE_EVENT_OWN_TIME != 0;
         self.count += 1;
@@ -94,7 +122,8 @@ impl Part {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::event::{PIPELINE_EVENT_OWN_TIME, PIPELINE_KIND_KIND_NAME};
+    use crate::event::PIPELINE_KIND_KIND_NAME;
+    use std::ops::Range;
 
     /// A run with this generation.
     pub fn run(generation: u64) -> Arc<Run> {
@@ -124,39 +153,42 @@ pub mod tests {
 
     /// A part with events of these numbers, of a byte each.
     pub fn part(run: &Arc<Run>, ring_id: u64, number: u64, sequences: Range<u64>) -> Part {
-        let bytes: Vec<u8> = sequences.clone().map(|sequence| sequence as u8).collect();
-        let mut part = Part::new(Arc::clone(run), ring_id, number, bytes);
-        for (at, sequence) in sequences.enumerate() {
-            part.push(&event(sequence), at..at + 1).unwrap();
+        let lengths = (sequences.start as u32..sequences.end as u32).map(|_| 1);
+        let mut part = Part::new(Arc::clone(run), ring_id, number, lengths).unwrap();
+        for sequence in sequences {
+            part.push(&event(sequence), &[sequence as u8]).unwrap();
         }
         part
     }
 
     /// A part with one fact.
     pub fn facts(run: &Arc<Run>, number: u64) -> Part {
-        let mut part = Part::new(Arc::clone(run), 0, number, b"name".to_vec());
-        part.push(&EventView { kind: PIPELINE_KIND_KIND_NAME, node_id: 3, ..event(0) }, 0..4).unwrap();
+        let mut part = Part::new(Arc::clone(run), 0, number, [4].into_iter()).unwrap();
+        part.push(&EventView { kind: PIPELINE_KIND_KIND_NAME, node_id: 3, ..event(0) }, b"name").unwrap();
         part
     }
 
     #[test]
     fn a_part_has_its_payloads_and_refuses_what_cannot_be_delivered() {
         let run = run(1);
-        let mut made = part(&run, 5, 1, 10..12);
+        let mut made = Part::new(Arc::clone(&run), 5, 1, [9, 1, 0].into_iter()).unwrap();
+        made.push(&event(10), b"123456789").unwrap();
+        made.push(&event(11), b"x").unwrap();
         let payloads: Vec<&[u8]> = made.events.iter().map(EventView::payload).collect();
-        assert_eq!(payloads, [[10], [11]]);
-        assert!(made.events.iter().all(|event| event.ring_id == 5) && !made.own_times && !made.meta);
+        assert_eq!(payloads, [&b"123456789"[..], b"x"]);
+        let is_right = |event: &EventView| event.ring_id == 5 && event.data.addr() % 8 == 0;
+        assert!(made.events.iter().all(is_right) && !made.own_times && !made.meta);
         let refused = [
-            made.push(&event(12), 1..3),
-            made.push(&EventView { flags: PIPELINE_EVENT_RELEASE, ..event(12) }, 0..1),
-            made.push(&EventView { kind: PIPELINE_KIND_KIND_NAME, ..event(12) }, 0..1),
+            made.push(&event(12), b"y"),
+            made.push(&EventView { flags: PIPELINE_EVENT_RELEASE, ..event(12) }, b""),
+            made.push(&EventView { kind: PIPELINE_KIND_KIND_NAME, ..event(12) }, b""),
         ];
         assert!(
             refused.iter().all(|answer| answer.as_ref().is_err_and(|e| e.status == PIPELINE_ERR_INVALID))
         );
         assert_eq!((made.count, made.events.len()), (2, 2));
-        made.push(&EventView { flags: PIPELINE_EVENT_OWN_TIME, ..event(12) }, 2..2).unwrap();
-        assert!(made.own_times && made.events[2].len == 0);
+        made.push(&EventView { flags: PIPELINE_EVENT_OWN_TIME, ..event(12) }, b"").unwrap();
+        assert!(made.own_times && made.events[2].len == 0 && made.push(&event(13), b"").is_err());
         assert_eq!((run.thread_of(5), run.thread_of(6)), (Some((9, [b't'; 16])), None));
     }
 }

@@ -105,7 +105,8 @@ macro_rules! config_fields {
             /// would fit.
             ///
             /// A pipeline that was closed with all its events stored deletes the file. Otherwise the file stays, with every event that the storage has not
-            /// acknowledged. No other process may truncate the file while the pipeline runs. A storage with a `release` must set
+            /// acknowledged, and the next pipeline that starts on the directory stores them (`recovered` of `pipeline_metrics_t`), in the background and under the old
+            /// identities. No other process may truncate the file while the pipeline runs. A storage with a `release` must set
             /// `PIPELINE_STORAGE_RELEASE_MARKED`: events that are handles do not outlive the process.
             ring_dir: Option<String> = None, .., fixed;
             /// The number of failed attempts in a row that open the circuit, counted over all batches, with no event stored or rejected

@@ -1,9 +1,10 @@
 //! PipelineManager: a pipeline as a program holds it.
 //!
-//! `process` knows the pipelines of this process, for the exit handler and for threads that end. `thread_cache` finds the producer of
+//! `process` knows the pipelines of this process, for the exit handler and for threads that end. `ring_files` are what runs that have ended have left. `thread_cache` finds the producer of
 //! the calling thread.
 
 mod process;
+mod ring_files;
 
 pub use crate::capture::Producer;
 use crate::capture::registry::Registry;
@@ -22,6 +23,7 @@ use crate::status::{Error, PIPELINE_ERR_BUSY, PIPELINE_ERR_NO_MEMORY, PIPELINE_E
 use crate::storage::Storage;
 use crate::storage::panic_guard::PanicGuard;
 use crate::transform::Transform;
+use ring_files::RingFiles;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +50,12 @@ impl Pipeline {
         let alive = crate::platform::process::alive().ok_or_else(Pool::no_memory)?;
         thread::on_end(process::thread_ended)?;
         let (id, asymmetric) = (process::next_id(), barrier::register());
+        let ring_dir = config.ring_dir.clone();
         let pool = Pool::start(config, storage, id, alive, asymmetric, |pool| process.add(pool))?;
         log::debug!("pipeline {} started", pool.name);
+        if let Some(directory) = &ring_dir {
+            Self::recover_from(&pool, Path::new(directory));
+        }
         Ok(Self { pool: ManuallyDrop::new(pool), id })
     }
 
@@ -166,6 +172,15 @@ impl Pipeline {
     }
 
     // ---- recovery ----
+
+    /// Begins to deliver what runs that have ended have left in this directory. What is in the way of it is told by health; the pipeline works without.
+    fn recover_from(pool: &Arc<Pool>, directory: &Path) {
+        let found = RingFiles::new(directory, pool.generation, pool.keeps_one_run());
+        let begun = found.and_then(|files| files.map_or(Ok(()), |files| pool.recover(Box::new(files))));
+        if let Err(error) = begun {
+            pool.cannot_recover(&error);
+        }
+    }
 
     /// Delivers to its storage what a source has of runs that have ended, in the background.
     pub fn recover(&self, source: Box<dyn OldRuns>) -> Result<()> {

@@ -14,7 +14,7 @@ use super::state::turns::Which;
 use crate::batch::recovered::{Part, Run};
 use crate::platform::sync::Ordering;
 use crate::platform::{park, thread, time};
-use crate::status::Result;
+use crate::status::{Error, Result};
 use log::Level;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,6 +110,19 @@ impl Pool {
             drop(unsafe { Box::from_raw(start.cast::<Start>()) });
             self.lock().recovery.end();
         })
+    }
+
+    /// Whether the storage keeps one run at a time, so that recovered events are not for it.
+    pub fn keeps_one_run(&self) -> bool {
+        self.can.one_run
+    }
+
+    /// There is no recovery, although there may be something for it.
+    pub fn cannot_recover(&self, error: &Error) {
+        let mut st = self.lock();
+        st.report(Level::Warn, format!("recovery: {error}"));
+        st.recovery.note(0, Some(error.to_string()));
+        self.unlock(st);
     }
 
     /// Offers part after part, and acknowledges those that have left, until there are no more or the pipeline ends.

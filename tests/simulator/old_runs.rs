@@ -72,14 +72,14 @@ impl Memory {
         let ring = OLD_RINGS + self.dice.below(4);
         let count = (1 + self.dice.below(20)).min(most.events as u64);
         let traces = self.shared.settings.traces;
-        let (mut events, mut bytes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut events = Vec::new();
         for _ in 0..count {
             let number = FIRST + self.given.events.fetch_add(1, Ordering::AcqRel);
             let mut payload = vec![0; self.dice.below(200) as usize];
             fill(number, &mut payload);
             let sequence = self.sequences.entry(ring).or_default();
             *sequence += 1 + self.dice.below(3);
-            events.push(EventView {
+            let event = EventView {
                 ring_id: 0,
                 sequence: *sequence,
                 timestamp_ns: *sequence,
@@ -90,18 +90,16 @@ impl Memory {
                 weight: 1.0,
                 data: std::ptr::null(),
                 len: 0,
-            });
-            bytes.extend_from_slice(&payload);
-            ends.push(bytes.len());
+            };
+            events.push((event, payload));
         }
         let run = &self.runs[(ring & 1) as usize];
-        let mut part = Part::new(Arc::clone(run), ring, self.next, bytes);
-        let mut from = 0;
-        for (event, end) in events.iter().zip(ends) {
-            part.push(event, from..end).expect("it can be delivered");
-            from = end;
+        let lengths = events.iter().map(|(_, payload)| payload.len());
+        let mut part = Part::new(Arc::clone(run), ring, self.next, lengths).expect("there is memory");
+        for (event, payload) in &events {
+            part.push(event, payload).expect("it can be delivered");
         }
-        let keys = events.iter().map(|event| (ring, event.sequence)).collect();
+        let keys = events.iter().map(|(event, _)| (ring, event.sequence)).collect();
         self.given.parts.lock().insert(self.next, keys);
         self.next += 1;
         part
@@ -130,10 +128,10 @@ impl OldRuns for Memory {
             0 => Next::Later,
             1 => {
                 // Everything in it was damaged.
-                let part = Part::new(Arc::clone(&self.runs[0]), OLD_RINGS, self.next, Vec::new());
+                let part = Part::new(Arc::clone(&self.runs[0]), OLD_RINGS, self.next, [].into_iter());
                 self.given.parts.lock().insert(self.next, Vec::new());
                 self.next += 1;
-                Next::Part(part)
+                Next::Part(part.expect("there is memory"))
             }
             _ => {
                 self.left -= 1;

@@ -11,7 +11,7 @@ fn events_of_old_runs_are_stored_under_their_identities_and_count_as_recovered()
             part(&one, 5, 1, 10..14),
             part(&one, 6, 2, 0..3),
             part(&other, 5, 3, 10..12),
-            Part::new(other, 5, 4, Vec::new()),
+            Part::new(other, 5, 4, [].into_iter()).unwrap(),
         ]);
         let mut acknowledged = scene.acknowledged(4);
         acknowledged.sort_unstable();

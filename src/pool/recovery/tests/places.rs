@@ -93,8 +93,8 @@ fn a_pause_holds_them_back_and_own_times_are_no_latency() {
     let scene = scene(quick(), CONCURRENT, |_| PIPELINE_STORE_OK);
     scene.pool.set_paused(true).unwrap();
     let one = run(71);
-    let mut own = Part::new(one, 5, 1, Vec::new());
-    own.push(&EventView { flags: PIPELINE_EVENT_OWN_TIME, ..event(1) }, 0..0).unwrap();
+    let mut own = Part::new(one, 5, 1, [0].into_iter()).unwrap();
+    own.push(&EventView { flags: PIPELINE_EVENT_OWN_TIME, ..event(1) }, b"").unwrap();
     scene.recover([own]);
     scene.until("nothing is offered", |st| st.recovery.has_offered());
     scene.until("writers do not rest", |st| st.writers.searching == 0);
