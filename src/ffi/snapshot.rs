@@ -22,9 +22,9 @@ pub struct pipeline_snapshot_options_t {
     pub struct_size: u32,
     /// 0, or `PIPELINE_SNAPSHOT_SYNC`.
     pub flags: u32,
-    /// Bytes of memory that the call may use for copies of rings, at most 2^47; where one ring is larger, it takes as much as that ring. Default
-    /// 67108864 (64 MiB). It takes no more than the rings hold, and gives it back before it returns. Rings that fit together are copied one
-    /// right after the other, before any of them is written, so that they show the same moment.
+    /// Bytes of memory that the call may use for copies of rings, at most 2^47; less than 1 MiB counts as that. Default 4194304 (4 MiB). It takes no
+    /// more than the rings have, and gives it back before it returns. Rings that fit together are copied one right after the other, before any of them is
+    /// written, so that they show the same moment. A larger ring is copied and written in parts, which takes less time.
     pub copy_bytes: u64,
     /// How events lie in the file: `PIPELINE_JOURNAL_RAW`, the default, or `PIPELINE_JOURNAL_COLUMNS...`.
     pub encoding: u32,

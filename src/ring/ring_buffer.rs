@@ -25,7 +25,9 @@ use super::words::{About, Words};
 use crate::platform::place::Place;
 use crate::platform::sync::{AtomicU64, Mutex, Ordering, fence};
 #[cfg(not(loom))]
-pub(super) use copied::CopiedTo;
+pub(super) use copied::Part;
+#[cfg(not(loom))]
+pub use copied::Progress;
 use crossbeam_utils::CachePadded;
 pub use layout::{Layout, MARK_EVERY};
 use std::collections::VecDeque;

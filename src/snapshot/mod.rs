@@ -16,7 +16,7 @@ use crate::platform::kill_point::{Point, pass};
 use crate::platform::sync::{AtomicU64, Ordering, fence};
 use crate::platform::{memory, time};
 use crate::ring::copies::{Copied, Copies};
-use crate::ring::ring_buffer::RingBuffer;
+use crate::ring::ring_buffer::{Progress, RingBuffer};
 use crate::ring::slot::Slot;
 use crate::status::{Error, PIPELINE_ERR_UNSUPPORTED, Result};
 use crate::storage::{Source, Thread};
@@ -106,49 +106,83 @@ pub fn prepare(dir: &Path, options: &Options) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Memory for copies: enough for each ring by itself, and for all of them if the options allow it.
+/// The least memory for copies.
+const LEAST_COPY_BYTES: u64 = 1 << 20;
+
+/// Memory for copies: as much as the options allow, and no more than the rings have.
 fn copies_for(rings: &[&Slot], options: &Options) -> Result<Copies> {
-    let sizes = || rings.iter().filter_map(|ring| ring.buffer()).map(RingBuffer::capacity);
-    let most = sizes().fold(0, u64::saturating_add);
-    let bytes = options.copy_bytes.max(sizes().max().unwrap_or(0)).min(most).max(1);
+    let sizes = rings.iter().filter_map(|ring| ring.buffer()).map(RingBuffer::capacity);
+    let most = sizes.fold(0, u64::saturating_add);
+    copies_of(options.copy_bytes.max(LEAST_COPY_BYTES).min(most).max(1))
+}
+
+fn copies_of(bytes: u64) -> Result<Copies> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     Copies::new(bytes).ok_or_else(|| memory::refused(bytes))
 }
 
-/// Copies the rings, as many as there is memory for at a time, and writes the copies.
+/// Copies the rings, as many as there is memory for at a time, and writes the copies. A ring that is larger than the memory is copied and written in parts.
 fn write_rings(subject: &Subject<'_>, copies: &mut Copies, output: &mut Output<'_>) -> Result<(), Failure> {
     let mut copied: Vec<Ring> = Vec::new();
     copied.try_reserve_exact(subject.rings.len()).map_err(|_| Failure::no_memory())?;
     for slot in &subject.rings {
-        let ring = match copy(slot, copies) {
-            Some(ring) => Some(ring),
-            None => {
+        let Some(buffer) = slot.buffer() else { continue };
+        let mut reading = Reading { slot, buffer, progress: Progress::default(), id: None };
+        loop {
+            let Some(ring) = reading.copy(copies) else {
                 output.write(&mut copied, copies)?;
-                copy(slot, copies)
+                continue;
+            };
+            let last = ring.copied.last;
+            copied.push(ring);
+            if last {
+                break;
             }
-        };
-        // (It fits: the memory is as large as any ring.)
-        copied.extend(ring);
+            let used = output.write(&mut copied, copies)?;
+            reading.progress.used(used);
+            if used == 0 {
+                // A record that is larger than the memory.
+                let bytes = buffer.capacity().max(copies.room() as u64 * 2);
+                *copies = copies_of(bytes).map_err(|_| Failure::no_memory())?;
+            }
+        }
     }
-    output.write(&mut copied, copies)
+    output.write(&mut copied, copies)?;
+    Ok(())
 }
 
-/// Copies what lies in a ring under one id. `None`: there is no room for it.
-fn copy(slot: &Slot, copies: &mut Copies) -> Option<Ring> {
-    let buffer = slot.buffer()?;
-    loop {
-        let id = slot.id();
-        let before = copies.mark();
-        let copied = copies.take(buffer)?;
-        // These are set before the first event of an id is published, so that this thread, if it has seen one, sees them, or those of a later id.
-        let (meta, (tid, name)) = (slot.is_meta(), slot.thread());
-        fence(Ordering::Acquire);
-        if slot.id() == id {
-            pass(Point::RingCopied);
-            let thread = (tid != 0).then_some(Thread { tid, name });
-            return Some(Ring { id, thread, copied: if meta { Copied::default() } else { copied } });
+/// A ring that is being copied.
+struct Reading<'a> {
+    slot: &'a Slot,
+    buffer: &'a RingBuffer,
+    progress: Progress,
+    /// Under which id its first part was.
+    id: Option<u64>,
+}
+
+impl Reading<'_> {
+    /// Copies what lies in the ring under one id, or the next part of it. `None`: there is no room for it.
+    fn copy(&mut self, copies: &mut Copies) -> Option<Ring> {
+        loop {
+            let id = self.slot.id();
+            let before = copies.mark();
+            let copied = copies.take(self.buffer, &mut self.progress)?;
+            // These are set before the first event of an id is published, so that this thread, if it has seen one, sees them, or those of a later id.
+            let (meta, (tid, name)) = (self.slot.is_meta(), self.slot.thread());
+            fence(Ordering::Acquire);
+            let is_it = self.slot.id() == id && self.id.is_none_or(|first| first == id);
+            if is_it && !meta {
+                pass(Point::RingCopied);
+                self.id = Some(id);
+                let thread = (tid != 0).then_some(Thread { tid, name });
+                return Some(Ring { id, thread, copied });
+            }
+            copies.back_to(before);
+            // The ring was drained meanwhile, and has passed to another thread. What comes from there is later than the call.
+            if meta || self.id.is_some() {
+                return Some(Ring { id, thread: None, copied: Copied::nothing() });
+            }
+            self.progress = Progress::default();
         }
-        // The ring was drained meanwhile, and has passed to another thread.
-        copies.back_to(before);
     }
 }

@@ -11,7 +11,7 @@ pub const MAX_COPY_BYTES: u64 = 1 << 47;
 /// The options of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Bytes of memory for copies of rings. The largest ring has room in any case.
+    /// Bytes of memory for copies of rings, at least 1 MiB.
     pub copy_bytes: u64,
     /// How events lie in the file.
     pub encoding: Encoding,
@@ -28,7 +28,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            copy_bytes: 64 << 20,
+            copy_bytes: 4 << 20,
             encoding: Encoding::Raw,
             file_mode: 0o600,
             sync: false,

@@ -38,6 +38,9 @@ pub(super) struct Output<'a> {
     pieces: Vec<Piece>,
     /// The facts of the pipeline's list that the segment has.
     facts: usize,
+    /// The ring whose thread was written last, and the one that was counted last.
+    told: Option<u64>,
+    counted: Option<u64>,
     out: Snapshot,
 }
 
@@ -63,23 +66,26 @@ impl<'a> Output<'a> {
             encoder: Encoder::default(),
             pieces: Vec::new(),
             facts: 0,
+            told: None,
+            counted: None,
             out,
         })
     }
 
-    /// Writes the copies of these rings, and forgets them.
-    pub fn write(&mut self, rings: &mut Vec<Ring>, copies: &mut Copies) -> Result<(), Failure> {
+    /// Writes the copies of these rings, and forgets them. Returns how many bytes of the last one were whole records and pads.
+    pub fn write(&mut self, rings: &mut Vec<Ring>, copies: &mut Copies) -> Result<u64, Failure> {
+        let mut used = 0;
         self.write_facts(rings)?;
         for ring in rings.iter() {
             self.out.passed_bytes += ring.copied.passed;
-            let result = self.write_ring(ring.id, copies.bytes(&ring.copied));
+            let result = self.write_ring(ring, copies.bytes(&ring.copied));
             // The blocks have the addresses of the copy's records.
             self.blocks.clear();
-            result?;
+            used = result? as u64;
         }
         rings.clear();
         copies.back_to(0);
-        Ok(())
+        Ok(used)
     }
 
     /// Writes what the segment lacks of the pipeline's facts, and the threads of these rings. It comes before their events, and the list is read
@@ -89,7 +95,8 @@ impl<'a> Output<'a> {
         let list = self.subject.source.facts();
         let count = list.count();
         let known = list.since(self.facts).take(count - self.facts).map(FactRef::from);
-        let threads = rings.iter().filter(|ring| !ring.copied.is_empty());
+        let told = self.told;
+        let threads = rings.iter().filter(|ring| !ring.copied.is_empty() && Some(ring.id) != told);
         let threads = threads.filter_map(|ring| Some((ring.id, ring.thread.as_ref()?)));
         let threads = threads.map(|(ring_id, thread)| FactRef {
             kind: PIPELINE_KIND_THREAD,
@@ -108,11 +115,13 @@ impl<'a> Output<'a> {
             self.segment.append(&mut self.segment.lock(), &mut self.extra)?;
         }
         self.facts = count;
+        self.told = rings.last().map(|ring| ring.id).or(told);
         Ok(())
     }
 
-    /// Writes the blocks of one ring.
-    fn write_ring(&mut self, ring_id: u64, bytes: &mut [u8]) -> Result<(), Failure> {
+    /// Writes the blocks of one ring, or of a part of it. Returns how many bytes were whole records and pads.
+    fn write_ring(&mut self, ring: &Ring, bytes: &mut [u8]) -> Result<usize, Failure> {
+        let ring_id = ring.id;
         let realtime_offset_ns = time::realtime_offset_ns();
         let before = self.out.events;
         let mut at = 0;
@@ -121,7 +130,10 @@ impl<'a> Output<'a> {
             let mut runs = Runs::from(bytes, at);
             let Some(run) = runs.next() else {
                 self.out.left_out += runs.left_out;
-                self.out.damaged_bytes += runs.damaged() as u64;
+                at = runs.at();
+                if ring.copied.last {
+                    self.out.damaged_bytes += runs.damaged() as u64;
+                }
                 break;
             };
             self.out.left_out += runs.left_out;
@@ -154,8 +166,11 @@ impl<'a> Output<'a> {
                 self.append()?;
             }
         }
-        self.out.rings += u64::from(self.out.events != before);
-        self.append()
+        if self.out.events != before && self.counted.replace(ring_id) != Some(ring_id) {
+            self.out.rings += 1;
+        }
+        self.append()?;
+        Ok(at)
     }
 
     fn append(&mut self) -> Result<(), Failure> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::platform::sync::{AtomicBool, Ordering};
 use crate::ring::memory::Memory;
 use crate::ring::record::{HEADER, Head, Record, Records, Tag, stride};
-use crate::ring::ring_buffer::{Cursor, Limits, RingBuffer};
+use crate::ring::ring_buffer::{Cursor, Limits, Progress, RingBuffer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,11 @@ impl Producer {
     }
 }
 
+/// Copies a ring from its beginning.
+fn take(copies: &mut Copies, ring: &RingBuffer) -> Option<Copied> {
+    copies.take(ring, &mut Progress::default())
+}
+
 /// The sequences in a copy. Each record is whole.
 fn sequences(mut bytes: &[u8]) -> Vec<u64> {
     let mut found = Vec::new();
@@ -73,7 +78,7 @@ fn a_copy_has_what_is_published_and_not_released() {
     for round in 0..200 {
         while p.write(false) {}
         copies.back_to(0);
-        let copied = copies.take(&p.ring).unwrap();
+        let copied = take(&mut copies, &p.ring).unwrap();
         let content = p.ring.content();
         assert_eq!(copies.bytes(&copied).len() as u64, content.end - content.start);
         assert_eq!(copied.passed, 0);
@@ -81,7 +86,7 @@ fn a_copy_has_what_is_published_and_not_released() {
         // What is claimed is there until it is settled.
         let span = p.ring.claim(&all).unwrap();
         copies.back_to(0);
-        let copied = copies.take(&p.ring).unwrap();
+        let copied = take(&mut copies, &p.ring).unwrap();
         assert_eq!(sequences(copies.bytes(&copied)).first(), Some(&settled));
         p.ring.settle(span.start);
         settled += u64::from(span.events);
@@ -96,14 +101,53 @@ fn copies_lie_behind_each_other_as_long_as_there_is_room() {
     }
     let size = |n: u64| (0..=n).map(|each| HEADER + 8 * each).sum::<u64>() as usize;
     let mut copies = Copies::new(size(0) + size(1)).unwrap();
-    let (first, mark) = (copies.take(&rings[0].ring).unwrap(), copies.mark());
-    let second = copies.take(&rings[1].ring).unwrap();
-    assert_eq!(copies.take(&rings[2].ring), None);
+    let (first, mark) = (take(&mut copies, &rings[0].ring).unwrap(), copies.mark());
+    let second = take(&mut copies, &rings[1].ring).unwrap();
+    assert_eq!(take(&mut copies, &rings[2].ring), None);
     assert_eq!(sequences(copies.bytes(&first)), [0]);
     assert_eq!(sequences(copies.bytes(&second)), [0, 1]);
     copies.back_to(mark);
     assert_eq!(sequences(copies.bytes(&first)), [0]);
     assert!(copies.bytes(&second).is_empty(), "its memory is used again");
+}
+
+/// Less memory than the ring has: each part ends anywhere, and the next one begins behind its last whole record.
+#[test]
+fn a_copy_in_parts_has_each_record_once() {
+    let mut p = Producer::new(CAPACITY);
+    while p.write(false) {}
+    for bytes in [512, 1024, 4000, 4096] {
+        let (mut copies, mut progress) = (Copies::new(bytes).unwrap(), Progress::default());
+        let (mut found, mut parts) = (Vec::new(), 0);
+        loop {
+            copies.back_to(0);
+            let copied = copies.take(&p.ring, &mut progress).unwrap();
+            let part = copies.bytes(&copied);
+            let whole = whole(part);
+            found.extend(sequences(&part[..whole]));
+            progress.used(whole as u64);
+            parts += 1;
+            if copied.last {
+                assert_eq!(whole, part.len());
+                break;
+            }
+        }
+        assert_eq!(found, (0..p.next).collect::<Vec<_>>());
+        assert!(parts >= CAPACITY as usize / bytes, "{parts} parts of {bytes}");
+    }
+}
+
+/// Where the last whole record or pad ends.
+fn whole(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&tag) = bytes[at..].first_chunk() {
+        let end = at + Tag(u64::from_ne_bytes(tag)).stride() as usize;
+        if end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    at
 }
 
 /// The copy is discarded where the producer overwrites it, and nothing else of it is.
@@ -124,7 +168,7 @@ fn a_copy_beside_a_producer_that_overwrites_has_whole_records_up_to_the_newest()
     let deadline = Instant::now() + Duration::from_secs(60);
     while (events < 100_000 || passed < 20) && Instant::now() < deadline {
         copies.back_to(0);
-        let copied = copies.take(&ring).unwrap();
+        let copied = take(&mut copies, &ring).unwrap();
         let found = sequences(copies.bytes(&copied));
         passed += u64::from(copied.passed != 0);
         if let Some(&last) = found.last() {

@@ -18,12 +18,33 @@ const PIECE: u64 = 32 << 10;
 /// So often a copy that was overtaken by the producer begins again with what lies in the ring then. After that it keeps its end, so that it has one.
 const MOST_LOOKS: u32 = 64;
 
-/// Where a copy lies in the memory that was given for it, in bytes.
+/// How far the copy of a ring has come, if it is made in parts.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    begun: bool,
+    /// The next part begins here.
+    from: u64,
+    /// The last part ends here.
+    end: u64,
+    looks: u32,
+}
+
+impl Progress {
+    /// Of the last part, so many bytes are used. The next part begins behind them.
+    pub fn used(&mut self, bytes: u64) {
+        self.from += bytes;
+    }
+}
+
+/// A part of a copy, in the memory that was given for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ring) struct CopiedTo {
+pub(in crate::ring) struct Part {
+    /// Where it lies.
     pub bytes: Range<usize>,
     /// Bytes that were released or overwritten meanwhile.
     pub passed: u64,
+    /// It is the last one, and ends where a record or pad does. Other parts end anywhere.
+    pub last: bool,
 }
 
 impl RingBuffer {
@@ -35,22 +56,33 @@ impl RingBuffer {
         self.released().min(end)..end
     }
 
-    /// Copies what is published and not released to `to`, where there are `room` bytes. Both ends of the copy are boundaries of records or pads.
-    /// `None`: it is more than `room`.
+    /// Copies what is published and not released to `to`, where there are `room` bytes, or the next part of it. A part begins where a record or pad
+    /// does. `None`: with `whole`, it does not fit as a whole.
     ///
     /// # Safety
-    /// `to` has `room` writable bytes, 8-byte aligned, that are no part of a ring buffer.
-    pub(in crate::ring) unsafe fn copy_out(&self, to: *mut u8, room: u64) -> Option<CopiedTo> {
-        let Range { start: first, mut end } = self.content();
-        if end - first > room {
-            return None;
+    /// `to` has `room` writable bytes, 8-byte aligned, that are no part of a ring buffer. What [`Progress::used`] was told ended where a record or pad did.
+    pub(in crate::ring) unsafe fn copy_out(
+        &self,
+        progress: &mut Progress,
+        to: *mut u8,
+        room: u64,
+        whole: bool,
+    ) -> Option<Part> {
+        if !progress.begun {
+            let Range { start, end } = self.content();
+            if whole && end - start > room {
+                return None;
+            }
+            *progress = Progress { begun: true, from: start, end, looks: 0 };
         }
+        let first = progress.from;
         // The position that lies at `to`, the one from which on the copy is good, and the one up to which there is one.
-        let (mut base, mut start, mut at, mut looks) = (first, first, first, 0);
-        while at < end {
+        let (mut base, mut start, mut at) = (first, first, first);
+        let mut stop = progress.end.min(first + room);
+        while at < stop {
             let offset = at & self.mask;
-            let len = PIECE.min(end - at).min(self.capacity() - offset);
-            // SAFETY: the piece ends where the ring's memory does, at the latest. `at - base` + `len` is at most `end - base`, which is at most
+            let len = PIECE.min(stop - at).min(self.capacity() - offset);
+            // SAFETY: the piece ends where the ring's memory does, at the latest. `at - base` + `len` is at most `stop - base`, which is at most
             // `room`.
             unsafe { self.memory.copy_out(offset, to.add((at - base) as usize), len) };
             // Pairs with the producer's fence, see above.
@@ -63,17 +95,18 @@ impl RingBuffer {
                 (start, at) = (released, at + len);
             } else {
                 // The thread was held up, and the ring is full again, with later records. These are copied instead, and not what was copied before, because
-                // a copy has no gaps.
-                start = released.min(end);
-                let now = self.content();
-                if looks < MOST_LOOKS && now.end - now.start.max(start) <= room {
-                    looks += 1;
-                    (start, end) = (now.start.max(start), now.end);
+                // a part has no gaps.
+                start = released.min(progress.end);
+                if progress.looks < MOST_LOOKS {
+                    progress.looks += 1;
+                    let now = self.content();
+                    (start, progress.end) = (now.start.max(start), now.end);
                 }
-                (base, at) = (start, start);
+                (base, at, stop) = (start, start, progress.end.min(start + room));
             }
         }
-        let bytes = (start - base) as usize..(end - base) as usize;
-        Some(CopiedTo { bytes, passed: start - first })
+        progress.from = start;
+        let bytes = (start - base) as usize..(stop - base) as usize;
+        Some(Part { bytes, passed: start - first, last: stop == progress.end })
     }
 }

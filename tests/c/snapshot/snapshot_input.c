@@ -49,7 +49,7 @@ static void arguments(void)
     pipeline_snapshot_options_t o = snapshot_defaults();
     pipeline_snapshot_t s = {.struct_size = sizeof s};
     CHECK_U64(o.struct_size, sizeof o);
-    CHECK(o.flags == 0 && o.copy_bytes == 64 << 20 && o.encoding == PIPELINE_JOURNAL_RAW && o.file_mode == 0600);
+    CHECK(o.flags == 0 && o.copy_bytes == 4 << 20 && o.encoding == PIPELINE_JOURNAL_RAW && o.file_mode == 0600);
     CHECK_FAILS(pipeline_snapshot_options_init(NULL, sizeof o), PIPELINE_ERR_NULL, "options");
     CHECK_FAILS(pipeline_snapshot_options_init(&o, 3), PIPELINE_ERR_VERSION, "pipeline_snapshot_options_t");
     CHECK_FAILS(pipeline_snapshot(NULL, "no", NULL, NULL), PIPELINE_ERR_NULL, "the pipeline");
