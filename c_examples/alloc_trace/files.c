@@ -141,6 +141,21 @@ static int reopen_folder(void) {
     return open_folder(false, problem, sizeof problem);
 }
 
+bool files_snapshot_wanted(void) {
+    static struct timespec seen;
+    static bool looked;
+    struct stat state = {0};
+    int folder = reopen_folder();
+    if (folder < 0) return false;
+    bool there = fstatat(folder, "snapshot", &state, AT_SYMLINK_NOFOLLOW) == 0;
+    close(folder);
+    bool touched = there && (state.st_mtim.tv_sec != seen.tv_sec || state.st_mtim.tv_nsec != seen.tv_nsec);
+    bool wanted = touched && looked;
+    if (touched) seen = state.st_mtim;
+    looked = true;
+    return wanted;
+}
+
 void files_remove(void) {
     int folder = reopen_folder();
     if (folder < 0) return;

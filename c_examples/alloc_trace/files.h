@@ -13,4 +13,7 @@ const char *files_storage(void);       /* full path of the database, or of the j
 const char *files_storage_name(void);
 void files_save_maps(void);            /* copies /proc/self/maps, from which reports take symbol names */
 
+/* Whether the file `snapshot` in the folder was touched since the last call. The first call notes when it was. */
+bool files_snapshot_wanted(void);
+
 #endif

@@ -40,7 +40,7 @@ static void serve(uint32_t request) {
 
 static int64_t idle_timeout_ns(void) {
     if (main_thread_has_ended()) return LAST_THREAD_MS * INT64_C(1000000);
-    return settings.live ? LIVE_MS * INT64_C(1000000) : -1;
+    return settings.live || settings.last_bytes != 0 ? LIVE_MS * INT64_C(1000000) : -1;
 }
 
 static void *helper(void *loud) {
@@ -51,6 +51,7 @@ static void *helper(void *loud) {
         return NULL;
     }
     files_save_maps(); /* in case the process is killed; the program does not wait for it */
+    if (settings.last_bytes != 0) files_snapshot_wanted(); /* what was asked for before was for other processes */
     for (;;) {
         uint32_t request = atomic_load(&pending);
         if (request == REQUEST_NONE) {
@@ -58,6 +59,10 @@ static void *helper(void *loud) {
             if (atomic_load(&pending) != REQUEST_NONE) continue;
             if (settings.live && ledger->state == LEDGER_RUNNING)
                 ledger_publish(atomic_load(&trace_pipeline), LEDGER_RUNNING);
+            if (settings.last_bytes != 0 && files_snapshot_wanted()) {
+                trace_pipeline_snapshot(atomic_load(&trace_pipeline));
+                files_save_maps();
+            }
             if (main_thread_has_ended()) end_after_last_thread();
             continue;
         }

@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK_MS = 1000, EXIT_MS = 10000, ENTRIES = 8, ENTRY_BYTES = 96, MAX_WORDS = 8192 };
+enum { BLOCK_MS = 1000, EXIT_MS = 10000, ENTRIES = 9, ENTRY_BYTES = 96, MAX_WORDS = 8192 };
 
 struct settings settings = {.block_ms = BLOCK_MS, .exit_ms = EXIT_MS};
 
@@ -35,6 +35,21 @@ static unsigned number_from(const char *name, unsigned default_value, unsigned m
     if (text == NULL || *text < '0' || *text > '9') return default_value;
     unsigned long number = strtoul(text, NULL, 10);
     return number > maximum ? maximum : (unsigned)number;
+}
+
+/* A ring has a power of two bytes. */
+enum { LEAST_LAST = 1 << 16, MOST_LAST = 1 << 30 };
+
+/* ALLOC_TRACE_LAST in bytes, or with K, M or G. */
+static unsigned long last_bytes_from(const char *text) {
+    if (text == NULL || *text < '0' || *text > '9') return 0;
+    char *unit;
+    unsigned long number = strtoul(text, &unit, 10), bytes = LEAST_LAST;
+    unsigned shift = *unit == 'G' ? 30 : *unit == 'M' ? 20 : *unit == 'K' ? 10 : 0;
+    if (number == 0) return 0;
+    number = number > (unsigned long)MOST_LAST >> shift ? MOST_LAST : number << shift;
+    while (bytes < number) bytes *= 2;
+    return bytes;
 }
 
 /* The length of the name including its '='; 0: the entry has no '='. */
@@ -82,7 +97,7 @@ static void make_directory_absolute(void) {
 void settings_read(void) {
     static const char *const names[ENTRIES - 1] = {"ALLOC_TRACE_MODE", "ALLOC_TRACE_BLOCK_MS", "ALLOC_TRACE_EXIT_MS",
                                                    "ALLOC_TRACE_LIVE", "ALLOC_TRACE_STACKS", "ALLOC_TRACE_TO",
-                                                   "ALLOC_TRACE_COLUMNS"};
+                                                   "ALLOC_TRACE_COLUMNS", "ALLOC_TRACE_LAST"};
     Dl_info info;
     if (dladdr(&settings, &info) != 0) library = info.dli_fname;
     const char *mode = getenv("ALLOC_TRACE_MODE"), *to = getenv("ALLOC_TRACE_TO");
@@ -93,6 +108,11 @@ void settings_read(void) {
     settings.block_ms = number_from("ALLOC_TRACE_BLOCK_MS", BLOCK_MS, 60000);
     settings.exit_ms = number_from("ALLOC_TRACE_EXIT_MS", EXIT_MS, 600000);
     settings.frames = number_from("ALLOC_TRACE_STACKS", 0, MAX_FRAMES);
+    settings.last_bytes = last_bytes_from(getenv("ALLOC_TRACE_LAST"));
+    if (settings.last_bytes != 0) {
+        settings.to = TO_JOURNAL; /* snapshots are journals */
+        settings.frames = 0;      /* a stack is captured once, and would be overwritten */
+    }
     read_directory();
     for (size_t at = 0; at < ENTRIES - 1; at++) {
         const char *value = getenv(names[at]);

@@ -18,6 +18,7 @@ struct settings {
     unsigned columns;         /* ALLOC_TRACE_COLUMNS: PIPELINE_JOURNAL_..., how events lie in the journal */
     unsigned block_ms;        /* ALLOC_TRACE_BLOCK_MS */
     unsigned exit_ms;         /* ALLOC_TRACE_EXIT_MS */
+    unsigned long last_bytes; /* ALLOC_TRACE_LAST: only the last calls are kept, so many bytes a thread; 0: all are stored */
     unsigned frames;          /* ALLOC_TRACE_STACKS: the return addresses of a stack at most; 0: no stacks */
     char directory[PATH_MAX]; /* ALLOC_TRACE_DIR, absolute; empty: the current directory could not be read */
 };

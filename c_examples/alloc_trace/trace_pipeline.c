@@ -95,6 +95,11 @@ bool trace_pipeline_start(void (*thread_begins)(void *), void (*thread_ends)(voi
         config.retry_limit = RETRIES;
         config.overflow = settings.drop ? PIPELINE_OVERFLOW_DROP_NEWEST : PIPELINE_OVERFLOW_BLOCK;
         config.block_timeout_us = settings.block_ms * UINT64_C(1000);
+        if (settings.last_bytes != 0) { /* a flight recorder: the rings keep the last calls, and nothing is stored until the end */
+            config.writers = 0;
+            config.overflow = PIPELINE_OVERFLOW_DROP_OLDEST;
+            config.ring_bytes = settings.last_bytes;
+        }
         status = pipeline_start(&config, &storage, &p);
     }
     if (status == PIPELINE_OK && (status = events_define(p)) != PIPELINE_OK) pipeline_abandon(p);
@@ -110,9 +115,18 @@ bool trace_pipeline_start(void (*thread_begins)(void *), void (*thread_ends)(voi
 
 /* --- End ----------------------------------------------------------------------------------------------------------- */
 
+int32_t trace_pipeline_snapshot(pipeline_t *p) {
+    pipeline_snapshot_options_t options;
+    int32_t status = pipeline_snapshot_options_init(&options, sizeof options);
+    if (status != PIPELINE_OK) return status;
+    options.encoding = settings.columns;
+    return pipeline_snapshot(p, files_storage(), &options, NULL);
+}
+
 /* Waits for at most ALLOC_TRACE_EXIT_MS. If nothing gets stored because attempts fail, or because the program has closed the
  * storage's descriptors (SQLite may then try for ten seconds before an attempt fails), it waits for at most FAILING_MS. */
 int32_t trace_pipeline_flush(pipeline_t *p) {
+    if (settings.last_bytes != 0) return trace_pipeline_snapshot(p); /* there are no writers */
     pipeline_metrics_t m = {.struct_size = sizeof m};
     pipeline_health_t health = {.struct_size = sizeof health};
     uint64_t now = monotonic_ns(), deadline = now + settings.exit_ms * UINT64_C(1000000);
@@ -137,6 +151,7 @@ int32_t trace_pipeline_flush(pipeline_t *p) {
 }
 
 int32_t trace_pipeline_close(pipeline_t *p) {
+    if (settings.last_bytes != 0) return pipeline_close(p, settings.exit_ms); /* which stores what the rings keep */
     int32_t status = trace_pipeline_flush(p);
     /* Waits only once. Everything is stored, so what is left is to close the files. That takes milliseconds, unless the machine is busy. */
     int64_t most_ms = settings.exit_ms / CLOSE_PART > FAILING_MS ? settings.exit_ms / CLOSE_PART : FAILING_MS;

@@ -12,5 +12,7 @@ bool trace_pipeline_start(void (*thread_begins)(void *), void (*thread_ends)(voi
 /* Stores everything captured so far. Returns PIPELINE_OK or why not, after at most ALLOC_TRACE_EXIT_MS. */
 int32_t trace_pipeline_flush(pipeline_t *p);
 int32_t trace_pipeline_close(pipeline_t *p);
+/* With ALLOC_TRACE_LAST: writes the last calls to the journal, without ending anything. */
+int32_t trace_pipeline_snapshot(pipeline_t *p);
 
 #endif

@@ -94,8 +94,8 @@ class Ledger:
 
     @property
     def lost(self):
-        """Calls of the program, and events of the tracer itself, that are not stored."""
-        return self.offered - self.stored + self.early_lost + self.held + self.late
+        """Calls of the program, and events of the tracer itself, that are not stored, but for those that --last overwrites."""
+        return self.offered - self.stored - self.overwritten + self.early_lost + self.held + self.late
 
     def imbalances(self):
         """A sentence for each equation that does not hold; empty if the ledger balances."""

@@ -82,7 +82,7 @@ class Run:
 
 
 def run(command, folder=None, mode=None, block_ms=None, count=False, live=None, environment=None,
-        quiet=False, to=None, stacks=None, columns=None):
+        quiet=False, to=None, stacks=None, columns=None, last=None):
     """Runs a command. With a folder, traces it into the folder; with count, count_allocs is preloaded before alloc_trace. With
     live, writes progress to that file."""
     environment = dict(os.environ, **(environment or {}))
@@ -98,7 +98,7 @@ def run(command, folder=None, mode=None, block_ms=None, count=False, live=None, 
         environment.update(LD_PRELOAD=" ".join(preload), ALLOC_TRACE_DIR=folder, ALLOC_TRACE_MODE=mode)
         if count:
             environment["COUNT_ALLOCS_DIR"] = folder
-        for name, value in (("TO", to), ("STACKS", stacks), ("COLUMNS", columns)):
+        for name, value in (("TO", to), ("STACKS", stacks), ("COLUMNS", columns), ("LAST", last)):
             if value is not None:
                 environment[f"ALLOC_TRACE_{name}"] = str(value)
         if block_ms is not None:

@@ -55,6 +55,8 @@ def print_processes(ledgers, to):
         to.write(f"  {f'{one.pid} {one.comm}':<22} {figures} {one.storage}\n")
         for problem in one.imbalances() if one.state != "running" else ():
             to.write(f"      {problem}\n")
+        if one.overwritten != 0 and one.state != "running":
+            to.write(f"      {one.overwritten:,} earlier calls were overwritten, as --last allows\n")
         if one.close_status != 0:
             to.write(f"      the storage did not store everything in time (status {one.close_status}); 'lost' has the number\n")
         if one.gave_up:
