@@ -61,7 +61,9 @@
     X(pipeline_rules_load) \
     X(pipeline_rules_clear) \
     X(pipeline_rules_info) \
-    X(pipeline_attribute)
+    X(pipeline_attribute) \
+    X(pipeline_snapshot) \
+    X(pipeline_snapshot_on_trigger)
 
 struct pipeline_ops {
     struct ops base;
@@ -128,6 +130,8 @@ static ErlNifFunc functions[] = {
     { "pipeline_rules_clear", 1, pipeline_rules_clear_nif, IO },
     { "pipeline_rules_info", 1, pipeline_rules_info_nif, CPU },
     { "pipeline_attribute", 3, pipeline_attribute_nif, IO },
+    { "pipeline_snapshot", 2, pipeline_snapshot_nif, IO },
+    { "pipeline_snapshot_on_trigger", 2, pipeline_snapshot_on_trigger_nif, IO },
     { "limit_calls", 1, limit_calls, IO },
     { "pipeline_close", 2, pipeline_close_nif, 0 },
     { "pipeline_forget", 2, pipeline_forget_nif, 0 },

@@ -50,10 +50,26 @@
 -export([scale/2, flush/1, flush/2, pause/1, resume/1, update/2, kind_name/3, kind_define/2]).
 -export([pressure/1, watch_pressure/2, unwatch_pressure/1]).
 -export([set_rules/2, set_rules/3, load_rules/2, load_rules/3, clear_rules/1, rules/1, attribute/3, limit_calls/1]).
+-export([snapshot/2, snapshot_on_trigger/2]).
 -export([config/1, metrics/1, metrics_text/1, metrics_text/2, writer_metrics/2, health/1]).
 
 %% config/0, metrics/0, writer_metrics/0, health/0: written by `make header'.
 -include("elixir_scope_capture_pipeline_lists.hrl").
+
+%% What a snapshot has: `pipeline_snapshot_t' in `capture_pipeline.h'.
+-type snapshot() :: #{
+    generation := non_neg_integer(),
+    segment := pos_integer(),
+    events := non_neg_integer(),
+    rings := non_neg_integer(),
+    bytes := pos_integer(),
+    left_out := non_neg_integer(),
+    passed_bytes := non_neg_integer(),
+    first_ns := non_neg_integer(),
+    last_ns := non_neg_integer(),
+    took_ns := non_neg_integer()
+}.
+-export_type([snapshot/0]).
 
 -export_type([
     pipeline/0, storage/0, config/0, start_config/0, metrics/0, writer_metrics/0, health/0, sqlite_options/0, journal_options/0, perfetto_options/0, kind/0, id/0, event/0, captured/0, batch/0, mark/0, flag/0, token/0, result/0,
@@ -463,6 +479,26 @@ with_flags(Options, Set) when is_map(Options) ->
     end;
 with_flags(_Options, _Set) ->
     {error, badarg}.
+
+%% @doc Writes what lies in the ring buffers to the directory `Dir', as a journal, and changes nothing: for a flight recorder (`overflow => drop_oldest', and
+%% {@link pause/1}), which keeps the last events of each scheduler. Captures go on meanwhile. `docs/flight_recorder.md' explains it. Terms that are captured as handles
+%% are left out, and counted as `left_out'; capture binaries or flat terms.
+-spec snapshot(pipeline(), file:name_all()) -> {ok, snapshot()} | {error, term()}.
+snapshot(Pipeline, Dir) ->
+    case ?TEXT:path(Dir) of
+        Binary when is_binary(Binary) -> ?NIF:pipeline_snapshot(Pipeline, Binary);
+        error -> {error, {badarg, path}}
+    end.
+
+%% @doc Sets the directory of the snapshots that rules with `snapshot => true' ask for; `none' ends that.
+-spec snapshot_on_trigger(pipeline(), file:name_all() | none) -> answer() | {error, {badarg, path}}.
+snapshot_on_trigger(Pipeline, none) ->
+    ?NIF:pipeline_snapshot_on_trigger(Pipeline, none);
+snapshot_on_trigger(Pipeline, Dir) ->
+    case ?TEXT:path(Dir) of
+        Binary when is_binary(Binary) -> ?NIF:pipeline_snapshot_on_trigger(Pipeline, Binary);
+        error -> {error, {badarg, path}}
+    end.
 
 %% @doc Ends all rules.
 -spec clear_rules(pipeline()) -> answer().

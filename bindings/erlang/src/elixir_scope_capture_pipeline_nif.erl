@@ -13,6 +13,7 @@
     pipeline_config/1, pipeline_metrics/1, pipeline_writer_metrics/2, pipeline_health/1, pipeline_metrics_text/3, pipeline_kind_name/3,
     pipeline_kind_define/2, pipeline_pressure/1, pipeline_watch_pressure/4, pipeline_close/2,
     pipeline_rules_set/3, pipeline_rules_text/3, pipeline_rules_load/3, pipeline_rules_clear/1, pipeline_rules_info/1,
+    pipeline_snapshot/2, pipeline_snapshot_on_trigger/2,
     pipeline_attribute/3, limit_calls/1,
     pipeline_forget/2,
     capture_binary/3, capture_binary/5, capture_term/3, capture_term/5, capture_event/7, capture_bound/9, capture_many/3,
@@ -210,6 +211,12 @@ pipeline_rules_info(_Pipeline) -> ?NOT_LOADED.
 
 -spec pipeline_attribute(reference(), binary(), binary()) -> answer().
 pipeline_attribute(_Pipeline, _Name, _Value) -> ?NOT_LOADED.
+
+-spec pipeline_snapshot(reference(), binary()) -> {ok, map()} | {error, term()}.
+pipeline_snapshot(_Pipeline, _Path) -> ?NOT_LOADED.
+
+-spec pipeline_snapshot_on_trigger(reference(), binary() | none) -> answer() | {error, {badarg, path}}.
+pipeline_snapshot_on_trigger(_Pipeline, _Path) -> ?NOT_LOADED.
 
 -spec limit_calls(non_neg_integer()) -> answer().
 limit_calls(_Permits) -> ?NOT_LOADED.

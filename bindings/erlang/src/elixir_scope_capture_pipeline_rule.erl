@@ -17,7 +17,7 @@
 %% <li>`keep => true', or `keep => trace'</li>
 %% <li>`sample => N': one of N is kept.</li>
 %% <li>`limit => PerSecond', or `limit => {PerSecond, Burst}'</li>
-%% <li>`priority => true'</li>
+%% <li>`priority => true'; `snapshot => true'</li>
 %% <li>`tag => 1..8', or a list of tags</li>
 %% <li>`redact => Field', or a list of them: `FIELD', `KIND.FIELD', `payload' or `payload[A..B]', as atoms or texts</li>
 %% </ul>
@@ -54,6 +54,7 @@
     sample => pos_integer(),
     limit => pos_integer() | {pos_integer(), pos_integer()},
     priority => boolean(),
+    snapshot => boolean(),
     tag => 1..8 | [1..8],
     redact => name() | [name()],
     kinds => [elixir_scope_capture_pipeline:kind()],
@@ -74,14 +75,15 @@
     matched := non_neg_integer(),
     dropped := non_neg_integer(),
     limited := non_neg_integer(),
-    sampled_out := non_neg_integer()
+    sampled_out := non_neg_integer(),
+    snapshots_asked := non_neg_integer()
 }.
 %% The fields of `pipeline_rule_metrics_t' in `capture_pipeline.h'.
 
 -define(MAX_32, 16#FFFFFFFF).
 -define(MAX_64, 16#FFFFFFFFFFFFFFFF).
 -define(KEYS, [
-    name, dry, drop, keep, sample, limit, priority, tag, redact, kinds, kind_range, correlation_ids, node_ids, payload_bytes, payload_prefix, 'if'
+    name, dry, drop, keep, sample, limit, priority, snapshot, tag, redact, kinds, kind_range, correlation_ids, node_ids, payload_bytes, payload_prefix, 'if'
 ]).
 
 %% @private
@@ -126,7 +128,7 @@ one(Rule, Index) ->
     {Limit, Burst} = Get(limit, {0, 0}, fun limit/1),
     {Correlations, HasCorrelation} = Get(correlation_ids, {none, 0}, ids(2)),
     {Nodes, HasNode} = Get(node_ids, {none, 0}, ids(4)),
-    Actions = [Get(drop, 0, flag(1)), Get(keep, 0, fun keep/1), Get(priority, 0, flag(8))],
+    Actions = [Get(drop, 0, flag(1)), Get(keep, 0, fun keep/1), Get(priority, 0, flag(8)), Get(snapshot, 0, flag(16))],
     {Get(name, <<>>, fun text/1), Get('if', <<>>, fun text/1), Get(dry, 0, flag(1)) bor HasCorrelation bor HasNode,
         lists:foldl(fun(Bits, All) -> Bits bor All end, 0, Actions), Get(tag, 0, fun tags/1), Get(kinds, none, fun kinds/1), KindMin, KindMax,
         Correlations, Nodes, PayloadMin, PayloadMax, Get(payload_prefix, none, fun prefix/1), Get(redact, [], fun redacted/1), Limit, Burst,

@@ -29,6 +29,10 @@ pipeline_call pipeline_rules_clear_call;
 pipeline_call pipeline_rules_info_call;
 /* (Pipeline, Name, Value) -> ok | {error, _} */
 pipeline_call pipeline_attribute_call;
+/* (Pipeline, Path) -> {ok, Map} | {error, _}. In snapshot.c, as the next one. */
+pipeline_call pipeline_snapshot_call;
+/* (Pipeline, Path | none) -> ok | {error, _} */
+pipeline_call pipeline_snapshot_on_trigger_call;
 /* (Permits) -> ok | {error, _}. Of the whole VM. */
 ERL_NIF_TERM limit_calls(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* Before the pipeline is abandoned. */

@@ -210,6 +210,7 @@ static ERL_NIF_TERM rule_map(ErlNifEnv *env, const pipeline_rule_metrics_t *rule
     map = map_put(env, map, "matched", enif_make_uint64(env, rule->matched));
     map = map_put(env, map, "dropped", enif_make_uint64(env, rule->dropped));
     map = map_put(env, map, "limited", enif_make_uint64(env, rule->limited));
+    map = map_put(env, map, "snapshots_asked", enif_make_uint64(env, rule->snapshots_asked));
     return map_put(env, map, "sampled_out", enif_make_uint64(env, rule->sampled_out));
 }
 

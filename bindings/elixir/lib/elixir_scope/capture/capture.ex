@@ -365,6 +365,17 @@ defmodule ElixirScope.Capture.Capture do
   @spec attribute(t(), atom() | String.t(), atom() | String.t()) :: :ok | {:error, term()}
   def attribute(%__MODULE__{native: native}, name, value), do: Pipeline.attribute(native, name, value)
 
+  @doc """
+  Writes what lies in the ring buffers, and is not stored yet, to the directory `dir`, as a journal that `ElixirScope.Capture.CaptureJournal` reads. It changes
+  nothing, and captures go on meanwhile. Terms that are captured as handles are left out, and counted as `left_out`.
+  """
+  @spec snapshot(t(), Path.t()) :: {:ok, map()} | {:error, term()}
+  def snapshot(%__MODULE__{native: native}, dir), do: Pipeline.snapshot(native, dir)
+
+  @doc "Sets the directory of the snapshots that rules with `snapshot: true` ask for; `:none` ends that."
+  @spec snapshot_on_trigger(t(), Path.t() | :none) :: :ok | {:error, term()}
+  def snapshot_on_trigger(%__MODULE__{native: native}, dir), do: Pipeline.snapshot_on_trigger(native, dir)
+
   # ---- delivery: for the writers ----
 
   @doc false

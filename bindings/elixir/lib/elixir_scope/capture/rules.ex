@@ -24,7 +24,7 @@ defmodule ElixirScope.Capture.Rules do
     * `drop: true`; `keep: true` or `keep: :trace` (and all later events of its trace);
     * `sample: n`: one of `n` is kept, and stands for `n` (`ElixirScope.Capture.Batch.weight/1`);
     * `limit: per_second` or `limit: {per_second, burst}`;
-    * `priority: true`; `tag: 1..8` (a number, or a list of them);
+    * `priority: true`; `snapshot: true` (see `ElixirScope.Capture.Capture.snapshot_on_trigger/2`); `tag: 1..8` (a number, or a list of them);
     * `redact: field`, or a list of them: `"FIELD"`, `"KIND.FIELD"`, `"payload"` or `"payload[A..B]"`.
 
   Conditions, all of which must hold; without any, the rule is for every event:
