@@ -282,6 +282,28 @@ static void not_delivered(void)
     remove_ring_dir(directory);
 }
 
+/* What a pipeline of this process has left when it was destroyed is a run's that has ended, too. */
+static void left_by_this_process(void)
+{
+    const char *directory = new_ring_dir("same");
+    recorder_t *r = recorder_new();
+    pipeline_t *p = start_on(directory, r, 0, 0);
+    uint64_t n;
+    for (n = 0; n < 300; n++)
+        CHECK_STATUS(capture_number(p, n), PIPELINE_OK);
+    DESTROY_SOON(p);
+    CHECK_U64(r->seen.count, 0);
+    p = start_on(directory, r, 0, 1);
+    for (n = 300; n < 600; n++)
+        CHECK_STATUS(capture_number(p, n), PIPELINE_OK);
+    WAIT_FOR_RECOVERED(p, directory, 300);
+    END(p);
+    CHECK_VALUES(&r->stored, 0, 600);
+    CHECK_U64(ring_files(directory), 0);
+    recorder_free(r);
+    remove_ring_dir(directory);
+}
+
 int main(void)
 {
     stored(0, ok, "ok");
@@ -292,5 +314,6 @@ int main(void)
     left_at_a_close();
     killed_again();
     not_delivered();
+    left_by_this_process();
     return SUMMARY();
 }

@@ -132,9 +132,30 @@ static void into_a_journal(void)
     remove_ring_dir(directory);
 }
 
+/* It keeps one run at a time: the file stays, and health says so. */
+static void not_into_a_timeline(void)
+{
+    const char *directory = new_ring_dir("perfetto");
+    pipeline_storage_t s;
+    pipeline_t *p;
+    leave_events(directory, EVENTS);
+    memset(&s, 0, sizeof s);
+    CHECK_STATUS(pipeline_storage_perfetto("timelines", NULL, sizeof s, &s), PIPELINE_OK);
+    p = start_with(directory, &s);
+    WAIT_FOR(health_of(p).reasons & PIPELINE_HEALTH_RECOVERY);
+    CHECK_HAS(health_of(p).message, "the storage keeps one run at a time");
+    CHECK_U64(metrics_of(p).recovered, 0);
+    END(p);
+    CHECK_U64(ring_files(directory), 1);
+    recover_the_rest(start_sqlite(directory, "rest.db"), directory);
+    CHECK_ROWS("rest.db", (unsigned)(EVENTS + LIVE));
+    remove_ring_dir(directory);
+}
+
 int main(void)
 {
     into_sqlite();
     into_a_journal();
+    not_into_a_timeline();
     return SUMMARY();
 }
