@@ -111,6 +111,9 @@ fn words((ruling, redact): (Option<Ruling>, Ranges)) -> String {
     if ruling.priority {
         words.push("priority".into());
     }
+    if ruling.snapshot {
+        words.push("snapshot".into());
+    }
     if ruling.tags != 0 {
         words.push(format!("tags {:#b}", ruling.tags));
     }

@@ -55,6 +55,15 @@ fn an_event_for_which_no_rule_matches_gets_no_ruling() {
 }
 
 #[test]
+fn a_snapshot_is_asked_for_by_each_event_that_matches_unless_the_rule_is_dry() {
+    let text =
+        "dry snapshot if kind = 1\nsnapshot, tag 1 if kind > 1\nkeep if kind = 3\nsnapshot if kind = 4";
+    let of = |kind| event(kind, b"");
+    let expected = ["-", "snapshot, tags 0b1", "keep, snapshot, tags 0b1", "snapshot, tags 0b1"];
+    assert_eq!(judge(text, &[of(1), of(2), of(3), of(4)]), expected);
+}
+
+#[test]
 fn an_opaque_payload_has_a_length_and_is_neither_compared_nor_redacted() {
     let text = "tag 1 if payload_bytes = 30\ntag 2 if size or not size\ntag 3 if payload contains \"a\"
 tag 4 if not payload contains \"a\"\ntag 5, redact payload[0..8], size, alloc.data\ntag 6 if size = 0x6161616161616161";
