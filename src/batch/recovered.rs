@@ -176,7 +176,7 @@ pub mod tests {
         made.push(&event(11), b"x").unwrap();
         let payloads: Vec<&[u8]> = made.events.iter().map(EventView::payload).collect();
         assert_eq!(payloads, [&b"123456789"[..], b"x"]);
-        let is_right = |event: &EventView| event.ring_id == 5 && event.data.addr() % 8 == 0;
+        let is_right = |event: &EventView| event.ring_id == 5 && event.data.addr().is_multiple_of(8);
         assert!(made.events.iter().all(is_right) && !made.own_times && !made.meta);
         let refused = [
             made.push(&event(12), b"y"),
