@@ -385,20 +385,4 @@ defmodule ElixirScope.Capture.Capture do
   @doc false
   @spec attach(t()) :: :ok | {:error, term()}
   def attach(%__MODULE__{native: native}), do: Pipeline.attach(native)
-
-  @doc false
-  @spec detach(reference()) :: :ok | {:error, term()}
-  def detach(native), do: Pipeline.detach(native)
-
-  @doc false
-  @spec events(reference(), pos_integer()) :: [tuple()] | {:error, atom()}
-  def events(native, token), do: Pipeline.events(native, token)
-
-  @doc false
-  @spec complete(reference(), pos_integer(), :ok | :retry | {:ok, [non_neg_integer()]}) :: :ok | {:error, term()}
-  def complete(native, token, result), do: Pipeline.complete(native, token, result)
-
-  @doc false
-  @spec complete_next(reference(), pos_integer(), :ok | {:ok, [non_neg_integer()]}) :: :ok | tuple()
-  def complete_next(native, token, result), do: Pipeline.complete_next(native, token, result)
 end

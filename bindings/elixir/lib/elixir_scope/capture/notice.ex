@@ -3,6 +3,7 @@ defmodule ElixirScope.Capture.Notice do
   # Reads the events of a batch that a capture has announced, in the form that the storage wants.
 
   alias ElixirScope.Capture.{Batch, Capture, Enrichment, Marks, PlainBatch, Storage}
+  alias :elixir_scope_capture_pipeline, as: Pipeline
   alias :elixir_scope_capture_pipeline_nif, as: Nif
 
   @doc "The batch; or `:gone`: it is no longer this consumer's, so that another one has it."
@@ -12,7 +13,7 @@ defmodule ElixirScope.Capture.Notice do
 
   # There was no memory for the marks: it is delivered again.
   def read({:capture_batch, native, token, _id, _attempt, _count, {_generation, _offset, :unknown}}, _storage, _common) do
-    _ = Capture.complete(native, token, :retry)
+    _ = Pipeline.complete(native, token, :retry)
     :gone
   end
 
@@ -24,7 +25,7 @@ defmodule ElixirScope.Capture.Notice do
     origin = fn -> {generation, Capture.Event.clock_shift(), offset} end
 
     entries = fn ->
-      case Capture.events(native, token) do
+      case Pipeline.events(native, token) do
         events when is_list(events) -> {:ok, events |> Capture.Event.entries(origin.(), common) |> Marks.entries(marks)}
         {:error, _} -> :gone
       end

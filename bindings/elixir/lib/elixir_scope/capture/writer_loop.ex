@@ -26,6 +26,8 @@ defmodule ElixirScope.Capture.WriterLoop do
     Telemetry
   }
 
+  alias :elixir_scope_capture_pipeline, as: Pipeline
+
   # Space for the events of a batch. With more, the VM would collect it on a dirty scheduler: above 128 Ki words, the batch that was just added
   # included. It would move the process there and back for each batch.
   @capture_heap_words 75_113
@@ -210,7 +212,7 @@ defmodule ElixirScope.Capture.WriterLoop do
       Tally.put(loop.tally, :busy_since, 0)
       result
     else
-      Capture.complete(native, token, :retry)
+      Pipeline.complete(native, token, :retry)
     end
   end
 
@@ -219,14 +221,14 @@ defmodule ElixirScope.Capture.WriterLoop do
 
     case deliver(loop, batch, range, :index) do
       :leave ->
-        Capture.complete(native, token, :retry)
+        Pipeline.complete(native, token, :retry)
         :leave
 
       :gone ->
         :ok
 
       {:done, stored, dead, parts} ->
-        next = Capture.complete_next(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
+        next = Pipeline.complete_next(native, token, if(dead == [], do: :ok, else: {:ok, dead}))
         if parts or attempt > 1, do: Attempts.forget(loop.group, range)
         settled(loop, stored, dead, started)
         next
@@ -388,7 +390,7 @@ defmodule ElixirScope.Capture.WriterLoop do
   end
 
   defp detach(%{attached: nil}), do: :ok
-  defp detach(%{attached: native}), do: Capture.detach(native)
+  defp detach(%{attached: native}), do: Pipeline.detach(native)
 
   defp batch_size, do: Options.integer(LoopControl.config(), :batch_size, 50)
   defp poll_ms, do: Options.integer(LoopControl.config(), :poll_interval_ms, 100)

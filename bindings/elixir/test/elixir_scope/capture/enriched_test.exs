@@ -192,12 +192,12 @@ defmodule ElixirScope.Capture.EnrichedTest do
 
     for correlate? <- [true, false] do
       common = Enrichment.common(correlate?)
-      here = native |> Capture.events(token) |> Capture.Event.entries(origin, common)
+      here = native |> Pipeline.events(token) |> Capture.Event.entries(origin, common)
       there = Notice.enriched(native, token, common, &Capture.Event.events(&1, origin, common, &2))
       assert there === for({event, _, _} <- here, do: event)
     end
 
-    :ok = Capture.complete(native, token, :ok)
+    :ok = Pipeline.complete(native, token, :ok)
     compare(native, left - count)
   end
 
@@ -217,7 +217,7 @@ defmodule ElixirScope.Capture.EnrichedTest do
 
     again = {:capture_batch, native, token, id, 2, 1, origin}
     assert %Batch{attempt: 2} = Notice.read(again, %Plain{}, common)
-    :ok = Capture.complete(native, token, :ok)
+    :ok = Pipeline.complete(native, token, :ok)
     assert Notice.read(message, %Plain{}, common) == :gone
     assert Notice.read(message, %Whole{}, common) == :gone
   end
@@ -251,7 +251,7 @@ defmodule ElixirScope.Capture.EnrichedTest do
       if expected do
         was = %{a: 1, enriched_at: 0, processed_by: 0, processing_order: 0, correlation_id: nil, ast_node_id: nil}
         :ok = Capture.event(capture, 0, was, 5, 6)
-        next = Capture.complete_next(native, token, :ok)
+        next = Pipeline.complete_next(native, token, :ok)
         {:capture_batch, _, token, _, _, 1, _} = if next == :ok, do: receive(do: (message -> message)), else: next
 
         assert {{true, [%{a: 1, correlation_id: 5, ast_node_id: 6, enriched_at: 1, processing_order: 9}]}, :done} =
@@ -360,7 +360,7 @@ defmodule ElixirScope.Capture.EnrichedTest do
     storage = fn events ->
       if Agent.get_and_update(once, &{&1, false}) do
         # The outstanding batches of a process that detaches go to another one.
-        :ok = Capture.detach(capture.native)
+        :ok = Pipeline.detach(capture.native)
         send(test, {:loop, self()})
         {:error, :lost}
       else

@@ -5,6 +5,7 @@ defmodule ElixirScope.Capture.RulesTest do
   import CapturePipeline.Test.Wait
   alias ElixirScope.Capture.{AsyncWriter, AsyncWriterPool, Batch, Capture, CaptureKind, Enrichment, EtsStorage}
   alias ElixirScope.Capture.{Notice, PipelineManager, Rules}
+  alias :elixir_scope_capture_pipeline, as: Pipeline
 
   doctest ElixirScope.Capture.Rules
   doctest ElixirScope.Capture.Batch
@@ -340,7 +341,7 @@ defmodule ElixirScope.Capture.RulesTest do
     assert again != token and length(marks) == count
     assert %Batch{attempt: 2, entries: entries} = Notice.read(notice, storage, Enrichment.common(true))
     assert Enum.all?(entries, fn {event, _, _} -> event.capture_mark.flags == [:priority] end)
-    assert Capture.complete(native, again, :ok) == :ok
+    assert Pipeline.complete(native, again, :ok) == :ok
     assert :ok = :elixir_scope_capture_pipeline.detach(native)
     assert {:ok, %{retries: 1}} = Capture.metrics(capture)
   end
