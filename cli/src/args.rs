@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Lists, shows, checks and exports the journals that capture_pipeline writes, and the databases of its SQLite storage.
 ///
 /// A journal is a directory with segments (files named *.journal), or one of its segments. A file that begins as one of SQLite's is a database. Both may be read while they are
-/// being written.
+/// being written. A directory with ring files (ring_dir) is read as a journal of what lies in them at that moment.
 ///
 /// Exit status: 0 if all is well, 1 if a journal is damaged (the rest is read all the same), 2 if the arguments are wrong or a file cannot be read or written.
 #[derive(Debug, Parser)]

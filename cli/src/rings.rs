@@ -8,10 +8,13 @@ use capture_pipeline::ring_file::format::NoRingFile;
 use capture_pipeline::ring_file::reader::{
     Clock, Damage, Directory, Facts, Next, NotRead, Piece, Purpose, RingFile, RingReader, RingWords,
 };
+use capture_pipeline::storage::feed::{Fed, Feed, Part};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// So many facts come in one batch.
+const FACTS: usize = 1024;
 /// So many damages are kept with their words.
 const MOST_DAMAGES: usize = 16;
 
@@ -178,5 +181,42 @@ impl Found {
         if self.damages.len() < MOST_DAMAGES {
             self.damages.push(damage);
         }
+    }
+}
+
+/// Writes what lies in the rings of a run, as segments of its own in the journal in `directory`, which `feed` leads to.
+pub fn copy(run: &Run, mut feed: Feed, directory: &Path) -> Result<Found, Failure> {
+    let mut facts = run.facts().peekable();
+    while facts.peek().is_some() {
+        let mut part = Part::new(run.generation(), run.realtime_offset_ns);
+        for fact in facts.by_ref().take(FACTS) {
+            part.push_fact(fact)?;
+        }
+        store(&mut feed, &part, directory)?;
+    }
+    let found = run.each(|piece| {
+        let mut part = Part::new(run.generation(), run.realtime_offset_ns);
+        for event in run.events(piece) {
+            part.push(&event)?;
+        }
+        store(&mut feed, &part, directory)
+    })?;
+    match feed.finish() {
+        0 => Ok(found),
+        status => Err(Failure::new(format!(
+            "{}: the journal cannot be closed (status {status})",
+            directory.display()
+        ))),
+    }
+}
+
+fn store(feed: &mut Feed, part: &Part<'_>, directory: &Path) -> Result<(), Failure> {
+    let fed = feed.store(std::slice::from_ref(part))?.pop();
+    match fed {
+        Some(Fed::Stored(refused)) if refused.is_empty() => Ok(()),
+        _ => Err(Failure::new(format!(
+            "{}: the journal does not take the events: free space, or give another directory; the ring files are as they were",
+            directory.display()
+        ))),
     }
 }

@@ -7,14 +7,10 @@ use crate::deliver::journal;
 use crate::failure::{Failure, Outcome};
 use crate::line::shown;
 use crate::messages::tell;
-use crate::rings::{self, Found, Run};
+use crate::rings;
 use args::Snapshot;
-use capture_pipeline::storage::feed::{Fed, Feed, Part};
 use std::io::Write;
 use std::path::Path;
-
-/// So many facts come in one batch.
-const FACTS: usize = 1024;
 
 /// Takes a snapshot.
 pub fn run(args: &Snapshot) -> Result<Outcome, Failure> {
@@ -22,7 +18,7 @@ pub fn run(args: &Snapshot) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::Well;
     let mut written = 0;
     for run in runs.iter().filter(|run| args.run.is_none_or(|wanted| wanted == run.generation())) {
-        let found = write(run, &args.to)?;
+        let found = rings::copy(run, journal(&args.to)?, &args.to)?;
         written += 1;
         let line = format!(
             "run {:016x} of {} ({}, process {}): {} from {}",
@@ -59,43 +55,6 @@ pub fn run(args: &Snapshot) -> Result<Outcome, Failure> {
         });
     }
     Ok(outcome)
-}
-
-/// Writes one run, as segments of its own.
-fn write(run: &Run, directory: &Path) -> Result<Found, Failure> {
-    let mut feed = journal(directory)?;
-    let mut facts = run.facts().peekable();
-    while facts.peek().is_some() {
-        let mut part = Part::new(run.generation(), run.realtime_offset_ns);
-        for fact in facts.by_ref().take(FACTS) {
-            part.push_fact(fact)?;
-        }
-        store(&mut feed, &part, directory)?;
-    }
-    let found = run.each(|piece| {
-        let mut part = Part::new(run.generation(), run.realtime_offset_ns);
-        for event in run.events(piece) {
-            part.push(&event)?;
-        }
-        store(&mut feed, &part, directory)
-    })?;
-    match feed.finish() {
-        0 => Ok(found),
-        status => {
-            Err(Failure::new(format!("{}: the journal cannot be closed (status {status})", name(directory))))
-        }
-    }
-}
-
-fn store(feed: &mut Feed, part: &Part<'_>, directory: &Path) -> Result<(), Failure> {
-    let fed = feed.store(std::slice::from_ref(part))?.pop();
-    match fed {
-        Some(Fed::Stored(refused)) if refused.is_empty() => Ok(()),
-        _ => Err(Failure::new(format!(
-            "{}: the journal does not take the events: free space, or give another directory; the ring files are as they were",
-            name(directory)
-        ))),
-    }
 }
 
 /// The name of a file, as a terminal may show it.

@@ -1,6 +1,7 @@
-//! Where events are read from: a journal, or a database that the SQLite storage has written. A file is a database if it begins as one of SQLite's.
+//! Where events are read from: a journal, a database that the SQLite storage has written, or ring files. A file is a database if it begins as one of SQLite's.
 
 mod database;
+mod rings;
 
 use crate::failure::Failure;
 use capture_pipeline::journal::reader::{
@@ -41,6 +42,8 @@ impl Source {
     pub fn open(path: &Path, options: Options) -> Result<Self, Failure> {
         Ok(if is_database(path) {
             Self::Database(Box::new(Database::open(path, options)?))
+        } else if rings::are_in(path) {
+            Self::Journal(Box::new(rings::open(path, options)?))
         } else {
             Self::Journal(Box::new(Reader::open(path, options)?))
         })

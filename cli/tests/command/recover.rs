@@ -67,6 +67,26 @@ fn what_a_killed_process_has_left_is_stored_once_under_its_identities() {
     assert!(out.contains("living") && out.contains(&format!("{WAITING} events")), "{out}");
     let waiting: Vec<u64> = (STORED..STORED + WAITING).collect();
     assert_eq!(numbers(&copy), waiting);
+    // All that reads journals reads them directly as well, and leaves nothing behind.
+    let temporary = scratch.path().join("temporary");
+    std::fs::create_dir(&temporary).expect("a directory");
+    let direct = |arguments: &[&str]| {
+        let done = done(command(arguments).env("TMPDIR", &temporary).output().expect("the command runs"));
+        assert_eq!((done.status, done.err.as_str()), (0, ""), "{arguments:?}");
+        assert_eq!(std::fs::read_dir(&temporary).expect("the directory").count(), 0, "{arguments:?}");
+        done.out
+    };
+    let lines = direct(&["cat", "--json", &rings]);
+    assert_eq!(lines.lines().map(number).collect::<Vec<_>>(), waiting);
+    assert_eq!(lines, well(&["cat", "--json", &copy]));
+    assert_eq!(
+        direct(&["export", &rings, "-", "--to", "ndjson"]),
+        well(&["export", &copy, "-", "--to", "ndjson"])
+    );
+    assert!(direct(&["stat", &rings]).contains(&format!("Events: {WAITING}")));
+    assert!(direct(&["verify", &rings]).contains(&format!("{WAITING} events")));
+    assert_eq!(direct(&["tail", "-n", "3", &rings]).lines().count(), 3);
+    assert!(refused(&["tail", "-f", &rings]).contains("cannot be followed"));
     assert!(ring_files(&rings) == before, "a ring file was changed");
 
     living.kill();
