@@ -2,11 +2,10 @@
 //!
 //! Nothing is changed, nothing is mapped and no lock is taken. The process does nothing for it, and does not notice it.
 
-use super::format::{FIGURES_AT, HEADER_BYTES, Header, NoRingFile, RING_HEADER_BYTES, RING_HEADERS_AT, ring};
-use crate::journal::format::bytes::{array, u64_at};
+use super::format::{FIGURES_AT, HEADER_BYTES, Header, NoRingFile, RING_HEADER_BYTES, RING_HEADERS_AT};
+use super::reader::{RingWords, lives_with};
 use crate::journal::format::figures::{Live, MAGIC};
 use crate::journal::live_figures::{self, read_up_to};
-use crate::journal::owner;
 use crate::platform::files::first_byte_is_locked;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -67,20 +66,11 @@ pub struct Words {
 impl Words {
     /// Of a ring of this size.
     fn read(header: &[u8], index: u64, is_priority: bool, bytes: u64) -> Self {
+        let RingWords { head, claimed, released, ring_id, tid, name } = RingWords::of(header);
         // The process goes on while the words are read, one after the other: the later ones may be newer than the head.
-        let head = u64_at(header, ring::HEAD as usize);
-        let released = u64_at(header, ring::RELEASED as usize).clamp(head.saturating_sub(bytes), head);
-        Self {
-            index,
-            is_priority,
-            bytes,
-            head,
-            claimed: u64_at(header, ring::CLAIMED as usize).clamp(released, head),
-            released,
-            ring_id: u64_at(header, ring::RING_ID as usize),
-            thread_id: u64_at(header, ring::TID as usize),
-            name: array(header, ring::NAME as usize),
-        }
+        let released = released.clamp(head.saturating_sub(bytes), head);
+        let claimed = claimed.clamp(released, head);
+        Self { index, is_priority, bytes, head, claimed, released, ring_id, thread_id: tid, name }
     }
 
     /// The bytes of records that have not left the ring.
@@ -121,7 +111,7 @@ impl View {
 
     /// Whether the run goes on. (Its process may live on without it, because the pipeline was destroyed with events left.)
     pub fn owner_lives(&self) -> bool {
-        first_byte_is_locked(&self.file).unwrap_or_else(|| owner::is_running(&self.header.owner))
+        lives_with(first_byte_is_locked(&self.file), &self.header.owner)
     }
 
     /// The rings that were ever used, the ordinary ones first.

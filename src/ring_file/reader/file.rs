@@ -87,7 +87,8 @@ pub struct RingWords {
 }
 
 impl RingWords {
-    fn of(bytes: &[u8]) -> Self {
+    /// Those in the header of a ring.
+    pub(in crate::ring_file) fn of(bytes: &[u8]) -> Self {
         let word = |at: u64| u64_at(bytes, at as usize);
         Self {
             head: word(ring::HEAD),

@@ -20,4 +20,5 @@ pub use dead_run::{DeadRun, Losses, Taken};
 pub use directory::{Directory, Purpose};
 pub use facts::Facts;
 pub use file::{NotRead, OWNER_LOCK, RECOVERY_LOCK, RingFile, RingWords};
+pub(super) use owner::lives_with;
 pub use records::{Damage, Next, PIECE_BYTES, Piece, RingReader};

@@ -27,7 +27,12 @@ enum Seen {
 
 /// Whether the owner of a file lives.
 pub fn lives(file: &File, owner: &Owner) -> Result<bool, Failure> {
-    Ok(decide(file.is_locked()?, || seen(owner)))
+    Ok(lives_with(file.is_locked()?, owner))
+}
+
+/// The same for a file that is open otherwise. `locked`: whether another open file has a lock on its first byte. `None`: the system does not tell.
+pub fn lives_with(locked: Option<bool>, owner: &Owner) -> bool {
+    decide(locked, || seen(owner))
 }
 
 /// `locked`: whether the first byte is locked. `None`: the system does not tell.

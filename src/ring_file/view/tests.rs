@@ -1,7 +1,8 @@
-use super::super::format::Shape;
+use super::super::format::{Shape, ring};
 use super::*;
 use crate::journal::format::figures::encode;
 use crate::journal::format::segment::Owner;
+use crate::journal::owner;
 use std::os::unix::fs::FileExt;
 
 /// A file of two ordinary rings and one for priority, without a name.
