@@ -41,7 +41,12 @@
 %%
 %% == Lifetime ==
 %% A pipeline lives as long as somebody holds a reference to it or is attached. Where it is collected without {@link close/2}, what it still holds
-%% is lost.
+%% is lost, unless it has a `ring_dir'.
+%%
+%% With `ring_dir', its rings lie in a file of that directory, which must be on tmpfs (or on a disk, with `ring_disk'). However the VM ends, the next pipeline
+%% that is started with this directory delivers what was not acknowledged, under the same identities: such a batch has the `Generation' of the run that
+%% captured it, and {@link metrics/1} counts it as `recovered'. Terms are captured in the external term format then; their processes, ports, references and
+%% local funs are those of the VM that has ended. A tracer needs a pipeline without `ring_dir'.
 -module(elixir_scope_capture_pipeline).
 
 -export([start/1, start/2, close/1, close/2, version/0, capture_info/0]).

@@ -134,13 +134,17 @@ static ERL_NIF_TERM start(ErlNifEnv *env, struct pipeline *p, struct config *con
         return answer_detail(env, "no_memory", "");
     }
     snprintf(p->name, sizeof p->name, "%s", config->native.name ? config->native.name : "pipeline");
+    /* Before the start, because recovered events come at once. */
+    if (p->delivery)
+        p->delivery->ring_file = config->native.ring_dir && *config->native.ring_dir;
     int32_t status = pipeline_start(&config->native, storage, &p->native);
     if (status != PIPELINE_OK)
         return answer_status(env, status);
     pipeline_config_read(p->native, &running);
     p->max_event_bytes = config_event_limit(&running);
     p->blocks = config->waits;
-    p->flat = p->delivery && flat_known() && !config->blocks_only;
+    p->ring_file = config->native.ring_dir && *config->native.ring_dir;
+    p->flat = p->delivery && flat_known() && !config->blocks_only && !p->ring_file;
     if (p->delivery)
         delivery_start(p, config->in_flight_given);
     return answer_ok(env, enif_make_resource(env, p));

@@ -23,7 +23,7 @@ static int32_t store(void *user_data, const pipeline_batch_t *batch)
             outstanding_free(o);
             return PIPELINE_STORE_RETRY;
         }
-        o->message.events = events_list(o->message.env, batch, 0, batch->count);
+        o->message.events = events_list(o->message.env, batch, 0, batch->count, d->ring_file);
     }
     enif_mutex_lock(d->lock);
     bool stopped = d->stopped;

@@ -167,7 +167,7 @@ static ERL_NIF_TERM enriched(ErlNifEnv *env, struct shapes_made *made, struct pl
     return flat_map_make(env, plan->keys, sorted, plan->size);
 }
 
-ERL_NIF_TERM enriched_list(ErlNifEnv *env, const struct enrichment *common, const pipeline_batch_t *batch, size_t from, size_t to)
+ERL_NIF_TERM enriched_list(ErlNifEnv *env, const struct enrichment *common, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file)
 {
     struct shapes_made made = { 0 };
     struct plan plans[PLANS];
@@ -177,9 +177,9 @@ ERL_NIF_TERM enriched_list(ErlNifEnv *env, const struct enrichment *common, cons
         plans[i].shape = NO_SHAPE;
     for (size_t i = from; i < to; i++) {
         const pipeline_event_view_t *event = PIPELINE_BATCH_EVENT(batch, i);
-        ERL_NIF_TERM term = flat_known() ? enriched(env, &made, plans, common, event, i) : 0;
+        ERL_NIF_TERM term = flat_known() && !ring_file ? enriched(env, &made, plans, common, event, i) : 0;
         all = all && term;
-        events[i - from] = term ? term : event_captured(env, &made, event);
+        events[i - from] = term ? term : event_captured(env, &made, event, ring_file);
     }
     return enif_make_tuple2(env, all ? atom_true : atom_false, enif_make_list_from_array(env, events, (unsigned)(to - from)));
 }

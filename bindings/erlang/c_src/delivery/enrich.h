@@ -23,6 +23,6 @@ bool enrichment_get(ErlNifEnv *env, ERL_NIF_TERM term, struct enrichment *out);
 /* The events from index `from` up to, not including, `to`, at most ENRICHED_MOST: {true, List}. An element is the enriched map, or the event as in
  * events_list if it is no map in flat words, or has no room for the new keys among those of a small map. {false, List}: there are such elements. */
 enum { ENRICHED_MOST = 256 };
-ERL_NIF_TERM enriched_list(ErlNifEnv *env, const struct enrichment *common, const pipeline_batch_t *batch, size_t from, size_t to);
+ERL_NIF_TERM enriched_list(ErlNifEnv *env, const struct enrichment *common, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file);
 
 #endif

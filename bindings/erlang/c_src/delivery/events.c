@@ -2,6 +2,7 @@
 #include "delivery/events.h"
 #include "pipeline/payload.h"
 #include "encoded/encoded.h"
+#include "term/external.h"
 
 #include <string.h>
 
@@ -22,10 +23,14 @@ void events_load(ErlNifEnv *env)
         first_of_seven = *layout_words(enif_make_tuple_from_array(env, seven, 7), TAG_BOXED);
 }
 
-static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event)
+static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event, bool ring_file)
 {
     ERL_NIF_TERM term;
-    if (event->flags & EVENT_TERM) {
+    if (ring_file) {
+        /* Recovered events may be of any program. */
+        if (event->flags & EVENT_TERM && (term = external_term(env, event->data, event->len)))
+            return term;
+    } else if (event->flags & EVENT_TERM) {
         const struct handle *handle = event->data;
         if (flat_is(*(const uint64_t *)event->data))
             return flat_term(env, made, event->data);
@@ -41,23 +46,23 @@ static ERL_NIF_TERM event_term(ErlNifEnv *env, struct shapes_made *made, const p
 
 /* ---- lists of events ---- */
 
-ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e)
+ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *e, bool ring_file)
 {
-    ERL_NIF_TERM parts[7] = { event_term(env, made, e), event_number(env, e->ring_id), event_number(env, e->sequence), event_number(env, e->timestamp_ns),
+    ERL_NIF_TERM parts[7] = { event_term(env, made, e, ring_file), event_number(env, e->ring_id), event_number(env, e->sequence), event_number(env, e->timestamp_ns),
         event_number(env, e->kind), event_number(env, e->correlation_id), event_number(env, e->node_id) };
     return enif_make_tuple_from_array(env, parts, 7);
 }
 
 /* A list grows at its head, but each chunk of events is read in memory order, which the processor prefetches. */
 static ERL_NIF_TERM list_by_calls(
-    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to)
+    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file)
 {
     ERL_NIF_TERM some[CALLS_CHUNK], events = enif_make_list(env, 0);
     while (to > from) {
         size_t count = to - from < CALLS_CHUNK ? to - from : CALLS_CHUNK;
         to -= count;
         for (size_t i = 0; i < count; i++)
-            some[i] = event_captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i));
+            some[i] = event_captured(env, made, PIPELINE_BATCH_EVENT(batch, to + i), ring_file);
         while (count-- > 0)
             events = enif_make_list_cell(env, some[count], events);
     }
@@ -74,7 +79,7 @@ enum { LINKED_WORDS = sizeof(struct linked) / WORD };
 /* The same list, written by words where the layout of terms is known. The events and list cells of a chunk get their memory at once, as one tuple
  * to which no term refers. */
 static ERL_NIF_TERM list_by_words(
-    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to)
+    ErlNifEnv *env, struct shapes_made *made, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file)
 {
     struct linked some[WORDS_CHUNK];
     ERL_NIF_TERM nil = enif_make_list(env, 0), events = nil, *end = &events;
@@ -82,7 +87,7 @@ static ERL_NIF_TERM list_by_words(
         size_t count = to - from < WORDS_CHUNK ? to - from : WORDS_CHUNK;
         for (size_t i = 0; i < count; i++) {
             const pipeline_event_view_t *e = PIPELINE_BATCH_EVENT(batch, from + i);
-            some[i] = (struct linked) { first_of_seven, { event_term(env, made, e), event_number(env, e->ring_id),
+            some[i] = (struct linked) { first_of_seven, { event_term(env, made, e, ring_file), event_number(env, e->ring_id),
                 event_number(env, e->sequence), event_number(env, e->timestamp_ns), event_number(env, e->kind),
                 event_number(env, e->correlation_id), event_number(env, e->node_id) }, nil, nil };
         }
@@ -99,8 +104,8 @@ static ERL_NIF_TERM list_by_words(
     return events;
 }
 
-ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to)
+ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file)
 {
     struct shapes_made made = { 0 };
-    return first_of_seven ? list_by_words(env, &made, batch, from, to) : list_by_calls(env, &made, batch, from, to);
+    return first_of_seven ? list_by_words(env, &made, batch, from, to, ring_file) : list_by_calls(env, &made, batch, from, to, ring_file);
 }

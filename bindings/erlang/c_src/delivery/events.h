@@ -8,10 +8,10 @@
 
 /* The events from index `from` up to, not including, `to`, copied into the environment: a list of {Term, RingId, Sequence, TimestampNs, Kind,
  * CorrelationId, NodeId}. */
-ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to);
+ERL_NIF_TERM events_list(ErlNifEnv *env, const pipeline_batch_t *batch, size_t from, size_t to, bool ring_file);
 
 /* One of them. `made`: the shapes of the environment. */
-ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event);
+ERL_NIF_TERM event_captured(ErlNifEnv *env, struct shapes_made *made, const pipeline_event_view_t *event, bool ring_file);
 
 static inline ERL_NIF_TERM event_number(ErlNifEnv *env, uint64_t value)
 {

@@ -62,6 +62,7 @@ struct consumer {
 struct delivery {
     ErlNifMutex *lock;
     _Atomic unsigned references;
+    bool ring_file;                     /* terms are external ones (term/external.h), and whatever else claims to be a term is bytes */
     _Atomic bool in_flight_given;       /* the caller has set max_in_flight */
     struct pipeline *pipeline;
     struct consumer *consumers;         /* in the order in which they were last given a batch */

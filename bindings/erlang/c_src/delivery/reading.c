@@ -70,7 +70,7 @@ static ERL_NIF_TERM read_some(ErlNifEnv *env, struct pipeline *pipeline, int arg
         too_large = true; /* a single event that is too large for a normal scheduler */
     else
         answer = enif_make_tuple2(env,
-            common ? enriched_list(env, common, o->batch, first, to) : events_list(env, o->batch, first, to),
+            common ? enriched_list(env, common, o->batch, first, to, d->ring_file) : events_list(env, o->batch, first, to, d->ring_file),
             to < o->count ? enif_make_uint64(env, to) : atom_done);
     end_reading(d, o);
     if (too_large)

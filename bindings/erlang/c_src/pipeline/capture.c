@@ -2,11 +2,12 @@
  * operation.
  *
  * A binary is captured as bytes. Where batches go to consumers, another term is captured as a flat term (term/flat.h), or as a handle if it
- * cannot be flat: the copy lies in the thread's block, and the record holds the handle. Where the storage is a native one, a term is captured
- * in the external term format. */
+ * cannot be flat: the copy lies in the thread's block, and the record holds the handle. Where the storage is a native one, or the rings lie in a file, a term is
+ * captured in the external term format. */
 #include "pipeline/capture.h"
 #include "pipeline/payload.h"
 #include "pipeline/status.h"
+#include "term/external.h"
 #include "term/flat.h"
 #include "term/walk.h"
 
@@ -93,6 +94,27 @@ static int32_t put_encoded(ErlNifEnv *env, struct pipeline *p, pipeline_event_t 
     event->data = encoded.data;
     event->len = encoded.size;
     int32_t status = put_bytes(p, event);
+    enif_release_binary(&encoded);
+    return status;
+}
+
+/* As put_encoded, marked as a term and not as bytes. */
+static int32_t put_external(ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term)
+{
+    ErlNifBinary encoded;
+    int32_t status = PIPELINE_ERR_NO_MEMORY;
+    if (!enif_term_to_binary(env, term, &encoded))
+        return status;
+    size_t bytes = encoded.size;
+    uint64_t head = external_head(bytes);
+    if (enif_realloc_binary(&encoded, bytes + EXTERNAL_HEAD)) {
+        memmove(encoded.data + EXTERNAL_HEAD, encoded.data, bytes);
+        memcpy(encoded.data, &head, sizeof head);
+        event->flags |= EVENT_TERM;
+        event->data = encoded.data;
+        event->len = encoded.size;
+        status = put_bytes(p, event);
+    }
     enif_release_binary(&encoded);
     return status;
 }
@@ -193,7 +215,9 @@ static __attribute__((noinline, cold)) int32_t put_too_large(struct pipeline *p,
 static inline int32_t put_sized(
     ErlNifEnv *env, struct pipeline *p, pipeline_event_t *event, ERL_NIF_TERM term, size_t bytes, int needs)
 {
-    return p->delivery ? put_handle(env, p, event, term, bytes, needs) : put_encoded(env, p, event, term);
+    if (p->delivery && !p->ring_file)
+        return put_handle(env, p, event, term, bytes, needs);
+    return p->delivery ? put_external(env, p, event, term) : put_encoded(env, p, event, term);
 }
 
 /* IS_OPAQUE: the caller must measure the term; IS_LARGE: the term is too large for a normal scheduler. */

@@ -1,5 +1,5 @@
 /* How a term lies in an event: as a flat term (term/flat.h), as a handle of a term in a block (term/block.h), or, if it is a trace, encoded
- * (encoded/encoded.h). */
+ * (encoded/encoded.h); in a ring file as an external term (term/external.h). */
 #ifndef CAPTURE_NIF_PAYLOAD_H
 #define CAPTURE_NIF_PAYLOAD_H
 

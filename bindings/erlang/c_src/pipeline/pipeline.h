@@ -33,6 +33,7 @@ struct pipeline {
     char name[256];                 /* the library does not tell it */
     size_t max_event_bytes;
     bool flat;                      /* terms may be captured as flat words */
+    bool ring_file;                 /* terms are captured in a form that another VM can read (term/external.h) */
     ErlNifMutex *control;
     struct flush_queues flush_queues;
     _Atomic bool needs_adjust;      /* delivery_adjust has work to do */

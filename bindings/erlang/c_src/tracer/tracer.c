@@ -121,6 +121,10 @@ ERL_NIF_TERM tracer_new_call(ErlNifEnv *env, struct pipeline *p, int argc, const
         goto out;
     t->timeline = parts[6] == enif_make_atom(env, "true");
     t->bytes = t->bytes / 8 * 8;
+    if (p->ring_file) {
+        answer = answer_detail(env, "unsupported", "the pipeline has a ring_dir, and traces are words of this VM, which no other could read; give the tracer a pipeline without");
+        goto out;
+    }
     if (t->bytes > p->max_event_bytes) {
         answer = answer_detail(env, "invalid", "bytes: more than the pipeline's max_event_bytes");
         goto out;

@@ -21,6 +21,9 @@ defmodule ElixirScope.Capture.Capture do
     * `:storage`: an `ElixirScope.Capture.NativeStorage`. By default there is none: batches go to writers;
     * `:overflow`: what a capture does when its ring is full: `:drop_newest` (default), `:drop_oldest`, or `:block`;
     * `:block_timeout_ms`: how long a caller waits under `:block` (0 by default). The calling process waits, not a scheduler;
+    * `:ring_dir`: a directory on tmpfs, such as one in `/dev/shm`, for a file that has the rings. What was captured and is not stored outlives the VM, however that
+      ends: the next `new/1` with this directory delivers it, under the same identities. `:ring_disk`: 1 allows a directory on a disk. See "What outlives the VM" in
+      `docs/elixir.md`;
     * `:terms`: `:blocks` captures no term as flat words, which costs more; by default the way of `capture_info/0` is taken;
     * `:rules`: a list of rules, a text, or `{:file, path}`: see `ElixirScope.Capture.Rules`;
     * `:attributes`: a keyword list or map of what is the same for all events, such as `[service: "shop", version: "1.2"]`: see `attribute/3`;

@@ -59,7 +59,8 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     * `:name` - a ring with an atom as its name is also put into persistent_term, under `:"elixir_scope_buffer_<name>"`, until it is destroyed.
 
   Errors: `:size_must_be_power_of_2`, `:invalid_size`, `:size_too_large` (over 2^32), `:invalid_overflow_strategy`, `:invalid_block_timeout`,
-  `:invalid_max_event_bytes`, `:out_of_memory`.
+  `:invalid_max_event_bytes`, `:out_of_memory`; `:ring_dir_unsupported`: only an `ElixirScope.Capture.Capture` has a `:ring_dir`, because the terms of this ring
+  lie in the VM's own memory.
   """
   @spec new(keyword() | map()) :: {:ok, t()} | {:error, atom()}
   def new(opts \\ []) when is_list(opts) or is_map(opts) do
@@ -68,7 +69,8 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
     max = option(opts, :max_event_bytes, @default_max_event_bytes)
     timeout = option(opts, :block_timeout_ms, nil)
 
-    with :ok <- check_size(size),
+    with :ok <- check_ring_dir(option(opts, :ring_dir, nil)),
+         :ok <- check_size(size),
          :ok <- check_overflow(overflow),
          :ok <- check_max(max),
          :ok <- check_timeout(timeout),
@@ -292,6 +294,9 @@ defmodule ElixirScope.Capture.NativeRingBuffer do
       _ -> default
     end
   end
+
+  defp check_ring_dir(nil), do: :ok
+  defp check_ring_dir(_), do: {:error, :ring_dir_unsupported}
 
   defp check_size(size) when is_integer(size) and size > 0 do
     cond do
