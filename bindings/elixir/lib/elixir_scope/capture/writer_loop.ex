@@ -19,13 +19,10 @@ defmodule ElixirScope.Capture.WriterLoop do
     Options,
     LoopControl,
     Notice,
-    PlainBatch,
-    Rate,
-    Source,
-    Tally,
-    Telemetry
+    PlainBatch
   }
 
+  alias ElixirScope.Capture.{Rate, Source, Tally, Telemetry}
   alias :elixir_scope_capture_pipeline, as: Pipeline
 
   # Space for the events of a batch. With more, the VM would collect it on a dirty scheduler: above 128 Ki words, the batch that was just added
