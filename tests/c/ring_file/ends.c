@@ -50,12 +50,17 @@ static void with_events_left(void)
 {
     const char *directory = new_ring_dir("left");
     pipeline_t *p = start(directory, 0);
+    pipeline_producer_t *producer = NULL;
     pipeline_metrics_t m;
     ring_file_t f;
     capture_numbers(p, 0, 100);
+    /* A handle keeps its memory for longer than its pipeline lives, but not the lock. */
+    CHECK_STATUS(pipeline_producer_open(p, &producer), PIPELINE_OK);
     DESTROY_SOON(p);
     CHECK_OR_STOP(find_ring_file(directory) != NULL);
     CHECK(!owner_has_lock(find_ring_file(directory)));
+    CHECK_STATUS(pipeline_producer_capture(producer, 1, "x", 1), PIPELINE_ERR_CLOSED);
+    CHECK_STATUS(pipeline_producer_close(producer), PIPELINE_OK);
     f = read_ring_file(find_ring_file(directory));
     CHECK_U64(f.count, 100);
     free_ring_file(&f);
