@@ -24,7 +24,7 @@ cp=$stage/opt/cp
 hpp=
 [ -e include/capture_pipeline.hpp ] && hpp=include/cp/capture_pipeline.hpp
 reader=include/cp/capture_pipeline_reader.hpp
-pages=$(for name in '' -cat -completions -consume -export -ls -mcp -metrics -serve -stat -tail -verify; do echo "share/man/man1/capture-pipeline$name.1"; done)
+pages=$(for name in '' -cat -completions -consume -export -ls -mcp -metrics -recover -serve -snapshot -stat -tail -top -verify; do echo "share/man/man1/capture-pipeline$name.1"; done)
 # shellcheck disable=SC2086
 check "these files and no others" same "$(printf '%s\n' bin/capture-pipeline $pages share/bash-completion/completions/capture-pipeline \
     share/zsh/site-functions/_capture-pipeline share/fish/vendor_completions.d/capture-pipeline.fish include/cp/capture_pipeline.h $hpp include/cp/capture_pipeline_fast.h $reader \
