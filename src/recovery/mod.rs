@@ -110,28 +110,27 @@ fn recover_file(
 ) -> (FileReport, Option<Error>) {
     let path = directory.path().join(OsStr::from_bytes(name.to_bytes()));
     let mut report = FileReport::new(path, generation);
-    report.outcome = match DeadRun::take(directory, name, generation) {
+    let done = match DeadRun::take(directory, name, generation) {
         Taken::Run(run) => {
-            let done = feeds
-                .of(&run)
-                .map_err(Stop::Storage)
-                .and_then(|feed| Delivery::new(feed, options, &mut report).run(run));
-            match done {
-                Ok(()) => Outcome::Recovered,
-                Err(Stop::File(failure)) => Outcome::Failed(failure.text),
-                Err(Stop::Storage(error)) => {
-                    report.outcome = Outcome::Left(error.to_string());
-                    let text = format!("{}: {error}", report.path.display());
-                    return (report, Some(Error::new(error.status, text)));
-                }
-            }
+            let feed = feeds.of(&run).map_err(Stop::Storage);
+            feed.and_then(|feed| Delivery::new(feed, options, &mut report).run(run))
+                .map(|()| Outcome::Recovered)
         }
-        Taken::Living(pid) => Outcome::Living(pid),
-        Taken::Busy => Outcome::Busy,
-        Taken::Unfinished => Outcome::Unfinished,
-        Taken::Gone => Outcome::Gone,
-        Taken::Refused(why) => Outcome::Refused(why),
-        Taken::Failed(failure) => Outcome::Failed(failure.text),
+        Taken::Living(pid) => Ok(Outcome::Living(pid)),
+        Taken::Busy => Ok(Outcome::Busy),
+        Taken::Unfinished => Ok(Outcome::Unfinished),
+        Taken::Gone => Ok(Outcome::Gone),
+        Taken::Refused(why) => Ok(Outcome::Refused(why)),
+        Taken::Failed(failure) => Err(Stop::from(failure)),
+    };
+    report.outcome = match done {
+        Ok(outcome) => outcome,
+        Err(Stop::File(failure)) => Outcome::Failed(failure.text),
+        Err(Stop::Storage(error)) => {
+            report.outcome = Outcome::Left(error.to_string());
+            let text = format!("{}: {error}", report.path.display());
+            return (report, Some(Error::new(error.status, text)));
+        }
     };
     (report, None)
 }

@@ -156,6 +156,7 @@ int main(int argc, char **argv)
     size_t at;
     enum way way;
     every_export_has_a_case();
+    snprintf(rings, sizeof rings, "/dev/shm/failing-allocator-%d", (int)getpid());
     fflush(NULL);
     {
         FILE *text = fopen("rules.txt", "w");
@@ -183,6 +184,12 @@ int main(int argc, char **argv)
             if (argc > 1 || all != NULL)
                 printf("%s, call n %s fails: %ld calls, %ld tries\n", cases[at].functions, ways[way], seen, tries);
         }
+    {
+        /* (A ring file is left where the last recovery had no memory.) */
+        char command[100];
+        snprintf(command, sizeof command, "rm -rf %s", rings);
+        CHECK(system(command) == 0);
+    }
     return SUMMARY();
 }
 #endif

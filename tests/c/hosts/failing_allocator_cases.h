@@ -683,6 +683,34 @@ static void whole_life(world_t *w)
     close_it(w);
 }
 
+static char rings[64]; /* a directory on tmpfs */
+
+/* What a pipeline has left in its ring file goes to a storage. */
+static void recovers(world_t *w)
+{
+    const char *directory = rings;
+    pipeline_config_t c = config_of_cases();
+    pipeline_storage_t s = counting();
+    pipeline_recover_options_t o;
+    pipeline_recovery_t recovery = {.struct_size = sizeof recovery};
+    pipeline_t *p = NULL;
+    int32_t status;
+    (void)w;
+    c.writers = 0;
+    c.ring_dir = directory;
+    status = pipeline_start(&c, &s, &p);
+    ALLOW_ALSO(status, PIPELINE_ERR_SYSTEM);
+    if (status == PIPELINE_OK) {
+        status = pipeline_capture(p, 1, payload, sizeof payload);
+        CHECK(status == PIPELINE_OK || status == PIPELINE_ERR_NO_RING || status == PIPELINE_ERR_NO_MEMORY);
+        DESTROY_SOON(p);
+    }
+    ALLOW(pipeline_recover_options_init(&o, sizeof o));
+    o.retry_ms = 1;
+    s = counting();
+    ALLOW_ALSO(pipeline_recover(directory, &s, &o, &recovery), PIPELINE_ERR_NOT_FOUND);
+}
+
 enum { BARE = 1, FRESH = 2, PENDING = 4, DATABASE = 8 };
 
 static const struct {
@@ -738,6 +766,7 @@ static const struct {
     {"pipeline_storage_journal", raw_journal, BARE},
     {"pipeline_storage_journal in columns", journal_in_columns, BARE},
     {"pipeline_storage_perfetto", perfetto, BARE},
+    {"pipeline_recover pipeline_recover_options_init", recovers, BARE},
     {"a pipeline's whole life", whole_life, BARE},
 };
 

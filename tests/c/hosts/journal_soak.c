@@ -238,7 +238,9 @@ int main(void)
 
     /* Flat: the second half takes no more than the first one, and nothing is left when the pipeline is gone. (A thread may be ending.) */
     CHECK(!memory_is_ours() || second_half.memory_kb <= first_half.memory_kb + SPARE_KB);
-    CHECK(second_half.descriptors <= first_half.descriptors + 1);
+    /* A writer has a segment, and another while it goes on to the next one; beside those there are the directory, its lock, its list, and a segment that is being
+     * sealed. (64 segments and more come and go.) */
+    CHECK(second_half.descriptors <= before.descriptors + 2 * WRITERS + 4);
     CHECK(second_half.threads <= first_half.threads + 1);
     CHECK_U64(after.descriptors, before.descriptors);
     CHECK(!memory_is_ours() || after.memory_kb <= before.memory_kb + SPARE_KB);
