@@ -2,7 +2,7 @@
 
 mod ends;
 mod fates;
-mod places;
+mod in_flight;
 
 use super::*;
 use crate::batch::recovered::tests::{event, facts, part, run};
